@@ -1,0 +1,16 @@
+"""MNIST for vaezoo: the data set ``mnist``, its images in the package itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import vaezoo
+
+if TYPE_CHECKING:
+    from vaezoo.hookspecs import Register
+
+
+@vaezoo.hookimpl
+def vaezoo_components(register: Register) -> None:
+    """Registers the data set."""
+    register("dataset", "mnist", "vaezoo_mnist.dataset:MNIST")

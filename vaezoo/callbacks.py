@@ -1,0 +1,50 @@
+"""Callbacks that a spec may name under ``train.callbacks``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaezoo.errors import UnavailableError
+from vaezoo.interfaces import Callback
+
+
+class TensorBoard(Callback):
+    """Writes TensorBoard events into the run's folder ``tensorboard``. Needs ``pip install vaezoo[tensorboard]``."""
+
+    def __init__(self, directory: Path, /) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UnavailableError("callback 'tensorboard' needs pip install 'vaezoo[tensorboard]'") from error
+        self.writer = SummaryWriter(str(directory / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Each number of a record as a scalar of its split."""
+        for key, value in record.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and key != "step":
+                self.writer.add_scalar(f"{record['split']}/{key}", value, record["step"])  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Flushes the events."""
+        self.writer.close()  # type: ignore[no-untyped-call]
+
+
+class CsvLog(Callback):
+    """Writes the validation records into the run's ``validation.csv``."""
+
+    def __init__(self, directory: Path, /) -> None:
+        self.path = directory / "validation.csv"
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Appends a row."""
+        if record["split"] != "validation":
+            return
+        new = not self.path.exists()
+        with open(self.path, "a", newline="", encoding="utf-8") as opened:
+            writer = csv.DictWriter(opened, list(record))
+            if new:
+                writer.writeheader()
+            writer.writerow(record)

@@ -1,0 +1,122 @@
+"""The ``vaezoo`` command. Nothing here imports torch before a command needs it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from vaezoo.errors import EXIT_INTERRUPTED, EXIT_OK, VaezooError
+
+_COMMANDS = {
+    "run": "training",
+    "resume": "training",
+    "evaluate": "models",
+    "sample": "models",
+    "reconstruct": "models",
+    "encode": "models",
+    "interpolate": "models",
+    "validate": "specs",
+    "schema": "specs",
+    "new": "specs",
+    "list": "catalogue",
+    "show": "catalogue",
+    "plugins": "catalogue",
+}
+_SUMMARIES = {
+    "run": "Train, evaluate and show what a spec describes.",
+    "resume": "Take a run up from its last checkpoint.",
+    "evaluate": "Measure a run on a split of its data.",
+    "sample": "Draw new examples from a run's model.",
+    "reconstruct": "Show examples beside their reconstructions.",
+    "encode": "Write the latents of a data set.",
+    "interpolate": "Show the way from one example to another.",
+    "validate": "Check specs without running them.",
+    "schema": "Print the JSON Schema of specs, for editors.",
+    "new": "Start a new file.",
+    "list": "List the components that specs can name.",
+    "show": "Show a component and its options.",
+    "plugins": "List the installed plugins and their state.",
+}
+
+
+class _Commands(click.Group):
+    """Imports the module of a command when it is called; help needs names and summaries alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"vaezoo.cli.{_COMMANDS[cmd_name]}")
+        found: click.Command = getattr(module, f"{cmd_name}_command")
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from vaezoo.errors import did_you_mean
+
+            raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vaezoo")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="On errors, show where in the code they arose.")
+@click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave a plugin out. May be repeated.")
+@click.pass_context
+def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ...]) -> None:
+    """A plugin-based model zoo for variational autoencoders."""
+    ctx.obj = {"quiet": quiet, "verbose": verbose}
+    if no_plugin:
+        already = os.environ.get("VAEZOO_DISABLE_PLUGINS", "")
+        os.environ["VAEZOO_DISABLE_PLUGINS"] = ",".join(filter(None, [already, *no_plugin]))
+
+
+def _fail(message: str) -> None:
+    for line in message.splitlines() or ["failed"]:
+        prefix = click.style("error:", fg="red", bold=True) if _coloured() else "error:"
+        click.echo(f"{prefix} {line}", err=True)
+
+
+def _coloured() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command line and exits with its code."""
+    verbose = "-v" in (args or sys.argv[1:])[:3] or "--verbose" in (args or sys.argv[1:])[:3]
+    try:
+        result: Any = cli.main(args, prog_name="vaezoo", standalone_mode=False)
+        code = result if isinstance(result, int) else EXIT_OK
+    except click.exceptions.Abort:
+        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        _fail(error.format_message())
+        code = error.exit_code
+    except VaezooError as error:
+        if verbose:
+            import traceback
+
+            traceback.print_exc()
+        _fail(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_OK
+    except OSError as error:
+        _fail(f"{error.filename or ''}: {error.strerror or error}")
+        code = 1
+    sys.exit(code)

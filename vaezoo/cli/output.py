@@ -1,0 +1,57 @@
+"""How commands speak: tables and JSON on stdout, progress and remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+SCHEMA_VERSION = 1
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema_version.")
+overrides_option = click.option(
+    "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec, such as train.epochs=3."
+)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """JSON on stdout."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, ensure_ascii=False))
+
+
+def sayer(ctx: click.Context) -> Callable[[str], None]:
+    """Says a line on stderr, unless the user asked for quiet."""
+    return (lambda line: None) if ctx.obj["quiet"] else (lambda line: click.echo(line, err=True))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout: drawn on a terminal, plain columns elsewhere."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(*headings, box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        for row in cells:
+            drawn.add_row(*map(Text, row))
+        Console().print(drawn)
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in (list(headings), *cells):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def metrics_table(evaluation: Mapping[str, Any]) -> None:
+    """The metrics of an evaluation as a table."""
+    rows = []
+    for name, row in evaluation["metrics"].items():
+        error = "" if row["standard_error"] is None else f"± {row['standard_error']:.3f}"
+        details = {k: v for k, v in row.items() if k not in ("value", "standard_error", "examples", "unit")}
+        how = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in details.items())
+        rows.append((name.replace("_", " "), f"{row['value']:.3f}", error, row["unit"], f"{row['examples']:,}", how))
+    table((evaluation["split"], "value", "error", "unit", "examples", "measured with"), rows)

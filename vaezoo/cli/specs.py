@@ -1,0 +1,84 @@
+"""Commands about spec files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from vaezoo.cli.output import json_option, overrides_option, print_json, sayer
+from vaezoo.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
+
+
+@click.command("validate")
+@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@overrides_option
+@json_option
+@click.pass_context
+def validate_command(ctx: click.Context, specs: tuple[Path, ...], overrides: tuple[str, ...], as_json: bool) -> int:
+    """Check SPECS without running them; every problem has its file, line and column."""
+    from vaezoo.spec.load import load
+
+    code, results = EXIT_OK, []
+    for path in specs:
+        problems: list[dict[str, object]] = []
+        try:
+            load(path, overrides)
+            sayer(ctx)(f"{path}: valid")
+        except SpecError as error:
+            code = code or error.exit_code
+            problems = [vars(problem) for problem in error.problems]
+            if not as_json:
+                click.echo("\n".join(f"error: {problem}" for problem in error.problems), err=True)
+        except VaezooError as error:
+            code = code or error.exit_code
+            problems = [{"file": str(path), "message": str(error)}]
+            if not as_json:
+                click.echo(f"error: {error}", err=True)
+        results.append({"spec": str(path), "valid": not problems, "problems": problems})
+    if as_json:
+        print_json({"results": results})
+    return code
+
+
+@click.command("schema")
+@click.option("--out", type=click.Path(path_type=Path), help="A file instead of stdout.")
+def schema_command(out: Path | None) -> None:
+    """Print the JSON Schema of specs, with every installed component, for editors.
+
+    Name it in a spec's first line: # yaml-language-server: $schema=vaezoo.schema.json
+    """
+    from vaezoo.files import write_text
+    from vaezoo.plugins import catalogue
+    from vaezoo.spec.schema import json_schema
+
+    text = json.dumps(json_schema(catalogue()), indent=2)
+    if out is None:
+        click.echo(text)
+    else:
+        write_text(out, text + "\n")
+
+
+@click.group("new")
+def new_command() -> None:
+    """Start a new file."""
+
+
+@new_command.command("spec")
+@click.argument("path", type=click.Path(path_type=Path), default=Path("spec.yaml"))
+@click.option("--from", "example", default="vae-digits", show_default=True, metavar="EXAMPLE", help="One of the examples.")
+@click.pass_context
+def new_spec_command(ctx: click.Context, path: Path, example: str) -> None:
+    """Write a spec to start from: a copy of an example."""
+    from vaezoo.shared import examples
+
+    known = examples()
+    if example not in known:
+        raise UsageError(f"no example {example!r}{did_you_mean(example, known)}")
+    if path.exists():
+        raise UsageError(f"{path} exists; choose another name")
+    from vaezoo.files import write_bytes
+
+    write_bytes(path, known[example].read_bytes())
+    sayer(ctx)(f"wrote {path}; try: vaezoo run {path}")

@@ -1,0 +1,146 @@
+"""Likelihoods: decoder output to p(x|z)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+from torch.distributions import ContinuousBernoulli, Distribution, Laplace, Normal
+
+from vaezoo.distributions import BinaryLogits, DiscretizedLogistic, Levels, OptimalNormal, independent
+from vaezoo.interfaces import DataSpec, Likelihood
+
+PositiveFloat = Annotated[float, Gt(0)]
+
+
+class BernoulliLikelihood(Likelihood):
+    """Bernoulli by logits. On grey values it is the usual cross-entropy, which is no density."""
+
+    supports = frozenset({"binary", "unit"})
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From logits ``[*, *shape]``."""
+        return independent(BinaryLogits(logits=h, validate_args=False), self.event_dims)
+
+
+class ContinuousBernoulliLikelihood(Likelihood):
+    """The density on [0, 1] with the Bernoulli's exponent (Loaiza-Ganem & Cunningham 2019)."""
+
+    supports = frozenset({"binary", "unit"})
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From logits ``[*, *shape]``."""
+        return independent(ContinuousBernoulli(logits=h, validate_args=False), self.event_dims)
+
+
+class NormalLikelihood(Likelihood):
+    """A normal with one standard deviation for all dimensions.
+
+    Args:
+        scale: a fixed standard deviation; ``learned``, one trained scalar; or ``optimal``, the best one for each
+            batch while training (sigma-VAE, Rybkin et al. 2021), and its running mean afterwards.
+        minimum: where log sigma is softly clipped, for ``optimal``.
+    """
+
+    log_scale: Tensor
+
+    def __init__(
+        self,
+        data: DataSpec,
+        /,
+        *,
+        scale: PositiveFloat | Literal["learned", "optimal"] = "learned",
+        minimum: float = -6.0,
+    ) -> None:
+        super().__init__(data)
+        self.optimal, self.minimum = scale == "optimal", minimum
+        start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
+        if scale == "learned":
+            self.log_scale = nn.Parameter(start)
+        else:
+            self.register_buffer("log_scale", start)
+        self.register_buffer("seen", torch.zeros(()), persistent=self.optimal)
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From means ``[*, *shape]``."""
+        if self.optimal and self.training:
+            return independent(OptimalNormal(h, self._remember, self.minimum), self.event_dims)
+        return independent(Normal(h, self.log_scale.exp().expand_as(h), validate_args=False), self.event_dims)
+
+    def _remember(self, log_scale: Tensor) -> None:
+        """Keeps a running mean of log sigma: the mean of all at first, over about 100 batches later."""
+        seen = self.get_buffer("seen")
+        seen.add_(1)
+        self.log_scale.lerp_(log_scale, 1 / seen.clamp(max=100))
+
+
+class LaplaceLikelihood(Likelihood):
+    """A Laplace with one scale for all dimensions.
+
+    Args:
+        scale: a fixed scale, or ``learned``, one trained scalar.
+    """
+
+    log_scale: Tensor
+
+    def __init__(self, data: DataSpec, /, *, scale: PositiveFloat | Literal["learned"] = "learned") -> None:
+        super().__init__(data)
+        if isinstance(scale, str):
+            self.log_scale = nn.Parameter(torch.zeros(()))
+        else:
+            self.register_buffer("log_scale", torch.tensor(math.log(scale)))
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From medians ``[*, *shape]``."""
+        return independent(Laplace(h, self.log_scale.exp().expand_as(h), validate_args=False), self.event_dims)
+
+
+class CategoricalLikelihood(Likelihood):
+    """One probability for each of the values that a pixel can take.
+
+    Args:
+        levels: how many values there are; 0 asks the data set.
+    """
+
+    supports = frozenset({"binary", "unit"})
+
+    def __init__(self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0) -> None:
+        super().__init__(data)
+        self.multiplicity = _levels(data, levels)
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From logits ``[*, levels · C, H, W]``."""
+        return independent(Levels(self.split_parameters(h).movedim(0, -1)), self.event_dims)
+
+
+class DiscretizedLogisticLikelihood(Likelihood):
+    """A logistic integrated over the bin of each value (Salimans et al. 2017), location and scale from the decoder.
+
+    Args:
+        levels: how many values there are; 0 asks the data set.
+        minimum: the least log-scale.
+    """
+
+    multiplicity = 2
+    supports = frozenset({"binary", "unit"})
+
+    def __init__(self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0) -> None:
+        super().__init__(data)
+        self.levels, self.minimum = _levels(data, levels), minimum
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From locations and log-scales ``[*, 2 · C, H, W]``; a zero is the middle of the range."""
+        loc, log_scale = self.split_parameters(h).unbind(0)
+        return independent(
+            DiscretizedLogistic(loc + 0.5, (log_scale - 2.0).clamp(min=self.minimum), self.levels), self.event_dims
+        )
+
+
+def _levels(data: DataSpec, asked: int) -> int:
+    levels = asked or data.levels
+    if levels < 2:
+        raise ValueError("needs data with at least 2 levels, but this data set is continuous; give `levels`")
+    return levels

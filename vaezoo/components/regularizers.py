@@ -1,0 +1,25 @@
+"""Regularizers: a trace to a penalty for each example."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vaezoo.interfaces import Facts, Regularizer, Schedule
+from vaezoo.trace import Trace
+
+
+class KL(Regularizer):
+    """The rate KL(q(z|x) || p(z)), summed over latent variables.
+
+    Args:
+        weight: beta, a number or a schedule; 1 gives the ELBO.
+    """
+
+    adds_rate = True
+
+    def __init__(self, facts: Facts, /, *, weight: float | Schedule = 1.0) -> None:
+        super().__init__(weight)
+
+    def forward(self, trace: Trace) -> Tensor:
+        """The rate of each example, ``[B]``."""
+        return trace.rate.mean(0)

@@ -1,0 +1,151 @@
+"""From a spec to a task: the only code that wires components together.
+
+Shapes flow with the data. Each part is built once its inputs are known and shown an empty example, so that no
+component has to predict its own output, and a mismatch is found before anything is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import VaezooError
+from vaezoo.interfaces import DataSpec, Facts, Shape
+from vaezoo.model import Model
+from vaezoo.nn import fused_shape
+from vaezoo.seeds import seeded
+from vaezoo.spec.load import Spec
+from vaezoo.spec.options import Bound
+from vaezoo.task import Task
+
+T = TypeVar("T")
+
+
+def compose(spec: Spec, data: DataSpec, train_size: int) -> Task:
+    """Assembles the task of a spec, with weights drawn from its seed.
+
+    Args:
+        spec: what to build.
+        data: one example of the data set.
+        train_size: the number of training examples.
+
+    Raises:
+        SpecError: parts do not fit together; says what was expected and what was given.
+    """
+    with seeded(torch.device("cpu"), spec.seed, "weights"):
+        return _Composer(spec, data).task(train_size)
+
+
+class _Composer:
+    def __init__(self, spec: Spec, data: DataSpec) -> None:
+        self.spec, self.data = spec, data
+
+    def build(self, bound: Bound, *wiring: Any) -> Any:
+        """Constructs a component; what its constructor refuses is an error at its place in the spec."""
+        return self.guard(bound, lambda: bound.build(*wiring))
+
+    def guard(self, bound: Bound, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except VaezooError:
+            raise
+        except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+            reason = " ".join(str(error).split())
+            raise self.spec.problem(bound.path, f"{bound.kind} {bound.name!r}: {reason}") from error
+
+    def probe(self, bound: Bound, module: nn.Module, *inputs: Any) -> Any:
+        """What a component makes of an empty input."""
+
+        def call() -> Any:
+            module.eval()
+            with torch.no_grad():
+                output = module(*inputs)
+            module.train()
+            return output
+
+        return self.guard(bound, call)
+
+    def task(self, train_size: int) -> Task:
+        model, context_dim = self.model()
+        facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size)
+        regularizers = {}
+        for bound in self.spec.regularizers:
+            regularizers[_unused(bound.name, regularizers)] = self.build(bound, facts)
+        return Task(model, self.build(self.spec.objective), regularizers)
+
+    def model(self) -> tuple[Model, int]:
+        parts, data = self.spec.model, self.data
+        conditioner, context = self.conditioner()
+        width, into = (0, frozenset()) if context is None else (context.shape[-1], self.spec.into)
+        seen = fused_shape(data.shape, width if "encoder" in into else 0)
+        encoder = self.build(parts.encoder, seen)
+        mask = torch.ones(2, *data.shape[: data.mask_dims], dtype=torch.bool) if data.mask_dims else None
+        features = self.probe(parts.encoder, encoder, torch.zeros(2, *seen), mask)
+        self.check_features(features)
+        latents = self.latents(tuple(tuple(f.shape[1:]) for f in features), width if "prior" in into else 0)
+        code_shape = self.code_shape(latents, context if "prior" in into else None)
+        likelihood = self.build(parts.likelihood, data)
+        decoder = self.decoder(fused_shape(code_shape, width if "decoder" in into else 0), likelihood.parameter_shape)
+        precision = self.spec.train.precision
+        model = Model(
+            data, parts.latent_dim, encoder, latents, decoder, likelihood, code_shape, conditioner, into, precision
+        )
+        return model, width
+
+    def conditioner(self) -> tuple[nn.Module | None, Tensor | None]:
+        bound, shape = self.spec.model.condition, self.data.condition_shape
+        if bound is None:
+            return None, None
+        if shape is None:
+            raise self.spec.problem(bound.path, f"data set {self.spec.data.name!r} has no condition")
+        conditioner = self.build(bound, self.data)
+        empty = torch.zeros(2, *shape, dtype=torch.float32 if shape else torch.int64)
+        return conditioner, self.probe(bound, conditioner, empty)
+
+    def check_features(self, features: Any) -> None:
+        bound = self.spec.model.encoder
+        if not (isinstance(features, tuple) and features and all(isinstance(f, Tensor) for f in features)):
+            raise self.spec.problem(bound.path, f"encoder {bound.name!r} must return a tuple of tensors")
+        for feature in features:
+            if feature.dim() < 2 or feature.shape[0] != 2:
+                given = tuple(feature.shape)
+                raise self.spec.problem(bound.path, f"encoder {bound.name!r}: expected features (2, ...), got {given}")
+
+    def latents(self, shapes: tuple[Shape, ...], context_dim: int) -> Any:
+        parts = self.spec.model
+        if context_dim and not parts.prior.cls.conditional:
+            reason = f"prior {parts.prior.name!r} cannot use a condition; remove prior from into"
+            raise self.spec.problem(parts.prior.path, reason)
+
+        def posterior(*wiring: Any) -> Any:
+            return self.build(parts.posterior, *wiring)
+
+        def prior(*wiring: Any) -> Any:
+            return self.build(parts.prior, *wiring)
+
+        return self.build(parts.latents, shapes, parts.latent_dim, posterior, prior, context_dim)
+
+    def code_shape(self, latents: Any, context: Tensor | None) -> Shape:
+        with torch.no_grad():
+            code = self.guard(self.spec.model.latents, lambda: latents.generate(2, context))
+        return tuple(code.shape[1:])
+
+    def decoder(self, in_shape: Shape, out_shape: Shape) -> Any:
+        bound = self.spec.model.decoder
+        decoder = self.build(bound, in_shape, out_shape)
+        given = tuple(self.probe(bound, decoder, torch.zeros(2, *in_shape)).shape)
+        if given != (2, *out_shape):
+            reason = f"likelihood {self.spec.model.likelihood.name!r} expects {out_shape}, decoder gives {given[1:]}"
+            raise self.spec.problem(bound.path, reason)
+        return decoder
+
+
+def _unused(name: str, taken: dict[str, Any]) -> str:
+    """``name``, or ``name-2`` and so on where it is taken."""
+    count = 1
+    while (candidate := name if count == 1 else f"{name}-{count}") in taken:
+        count += 1
+    return candidate

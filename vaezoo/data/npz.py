@@ -1,0 +1,135 @@
+"""Arrays in one npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vaezoo.data.images import to_float
+from vaezoo.data.paths import find
+from vaezoo.data.splits import Fractions, indices
+from vaezoo.errors import DataError
+from vaezoo.interfaces import Dataset, DataSpec, Split
+
+
+class Npz(Dataset):
+    """An npz file with the array ``x`` ``[n, ...]`` and, where wanted, ``condition`` ``[n, ...]`` and ``mask``.
+
+    A ``mask`` covers leading dimensions of an example and is nonzero where ``x`` is observed; what it hides may be
+    NaN. An integer ``condition`` ``[n]`` is a label. Integer ``x`` is an image of 256 levels, divided by 255.
+
+    Args:
+        path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
+        support: what values ``x`` may take; ``auto`` looks.
+        fractions: the shares of train, validation and test.
+        split_seed: decides which example goes where.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        support: Literal["auto", "binary", "unit", "real"] = "auto",
+        fractions: Fractions = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+    ) -> None:
+        self.path, self.support, self.fractions, self.split_seed = path, support, fractions, split_seed
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, np.ndarray]:
+        file = find(self.path)
+        try:
+            with np.load(file, allow_pickle=False) as opened:
+                arrays = {name: opened[name] for name in ("x", "condition", "mask") if name in opened.files}
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise DataError(f"{file}: not a readable npz file: {error}") from error
+        except Exception as error:  # zipfile and zlib raise their own kinds on damaged files
+            raise DataError(f"{file}: damaged: {error}") from error
+        return _checked(arrays, file)
+
+    @cached_property
+    def spec(self) -> DataSpec:
+        """What the arrays hold."""
+        x, mask, condition = self._arrays["x"], self._arrays.get("mask"), self._arrays.get("condition")
+        found = _support(x)
+        support = found if self.support == "auto" else self.support
+        order = ("binary", "unit", "real")
+        if order.index(support) < order.index(found):
+            raise DataError(f"{self.path}: x is {found}, not {support} as the spec says")
+        classes: tuple[str, ...] = ()
+        condition_shape = None
+        if condition is not None:
+            condition_shape = tuple(condition.shape[1:])
+            if condition.dtype.kind in "iu" and condition.ndim == 1:
+                classes = tuple(str(label) for label in range(int(condition.max()) + 1))
+        levels = 256 if x.dtype.kind in "iu" else 2 if support == "binary" else 0
+        shape = tuple(x.shape[1:])
+        return DataSpec(shape, support, levels, 0 if mask is None else mask.ndim - 1, classes, condition_shape)  # type: ignore[arg-type]
+
+    def split(self, name: str) -> Split:
+        """One of the three splits."""
+        part = indices(len(self._arrays["x"]), self.fractions, self.split_seed, self.path)[name]
+        x = self._arrays["x"][part]
+        integer = x.dtype.kind in "iu"
+        stored = torch.from_numpy(x.astype(np.uint8) if integer else x.astype(np.float32))
+        condition, mask = self._arrays.get("condition"), self._arrays.get("mask")
+        return Split(
+            stored,
+            None if condition is None else _condition(condition[part]),
+            None if mask is None else torch.from_numpy(mask[part] != 0),
+            _integer_transform(self.spec) if integer else None,
+        )
+
+
+def _integer_transform(spec: DataSpec):  # type: ignore[no-untyped-def]
+    from vaezoo.data.images import to_unit
+
+    return to_float if spec.support == "binary" else to_unit
+
+
+def _condition(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.int64 if values.dtype.kind in "iu" else np.float32))
+
+
+def _support(x: np.ndarray) -> str:
+    if x.dtype.kind in "iu":
+        return "binary" if x.max(initial=0) <= 1 else "unit"
+    if np.isin(x, (0, 1)).all():
+        return "binary"
+    return "unit" if x.min() >= 0 and x.max() <= 1 else "real"
+
+
+def _checked(arrays: dict[str, np.ndarray], file: Path) -> dict[str, np.ndarray]:
+    """The arrays, with what the mask hides set to 0.
+
+    Raises:
+        DataError: one of them is missing, of the wrong shape or type, or has an observed NaN; names the row.
+    """
+    if "x" not in arrays:
+        raise DataError(f"{file}: has no array 'x'")
+    x = arrays["x"]
+    if x.ndim < 2 or not len(x) or x.dtype.kind not in "fiu":
+        raise DataError(f"{file}: 'x' must be numbers of shape [n, ...], not {x.dtype} {x.shape}")
+    if x.dtype.kind in "iu" and (x.min() < 0 or x.max() > 255):
+        raise DataError(f"{file}: integer 'x' must lie in 0..255; store other numbers as floats")
+    for name in ("condition", "mask"):
+        if name in arrays and len(arrays[name]) != len(x):
+            raise DataError(f"{file}: {name!r} has {len(arrays[name])} rows, 'x' has {len(x)}")
+    if "condition" in arrays and arrays["condition"].dtype.kind not in "fiu":
+        raise DataError(f"{file}: 'condition' must be numbers, not {arrays['condition'].dtype}")
+    if "mask" in arrays:
+        mask = arrays["mask"]
+        if mask.shape != x.shape[: mask.ndim] or mask.ndim < 2:
+            raise DataError(f"{file}: 'mask' {mask.shape} does not cover leading dimensions of 'x' {x.shape}")
+        arrays["x"] = x = np.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)) != 0, x, 0)
+    for name in ("x", "condition"):
+        if name in arrays and arrays[name].dtype.kind == "f":
+            bad = ~np.isfinite(arrays[name].reshape(len(x), -1)).all(1)
+            if bad.any():
+                raise DataError(f"{file}: {name!r} row {int(bad.argmax())} holds NaN or infinity; mask or remove it")
+    return arrays

@@ -1,0 +1,168 @@
+"""Distributions that torch lacks, and the stop-gradient of a distribution.
+
+All are built with ``validate_args=False``: torch's own checks would wait for the device at every step.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
+
+
+def independent(base: Distribution, event_dims: int) -> Distribution:
+    """``base`` with its last ``event_dims`` batch dimensions taken as one event."""
+    return Independent(base, event_dims, validate_args=False) if event_dims else base
+
+
+def diagonal_normal(mean: Tensor, scale: Tensor) -> Independent:
+    """A normal with independent dimensions along the last axis."""
+    return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+
+
+def detach(distribution: Distribution) -> Distribution:
+    """The same distribution with gradients stopped at its parameters.
+
+    Raises:
+        TypeError: it holds a module (a flow, say), whose weights cannot be detached.
+    """
+    clone = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        clone.__dict__[name] = _detach_value(value)
+    return clone
+
+
+def _detach_value(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, Distribution):
+        return detach(value)
+    if isinstance(value, torch.nn.Module | torch.distributions.Transform):
+        raise TypeError(f"cannot stop gradients inside {type(value).__name__}; use the standard gradient")
+    return value
+
+
+class BinaryLogits(Bernoulli):
+    """Bernoulli by logits whose log-probability also takes targets between 0 and 1.
+
+    Then it is the usual cross-entropy, which is no density; ``continuous-bernoulli`` is one.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """x·l - softplus(l), elementwise: half the memory traffic of the general cross-entropy."""
+        return value * self.logits - F.softplus(self.logits)
+
+
+class Levels(Distribution):
+    """A distribution over ``levels`` equally spaced values in [0, 1], by their logits.
+
+    Args:
+        logits: ``[*, levels]``.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, logits: Tensor) -> None:
+        self.log_probabilities = F.log_softmax(logits, -1)
+        super().__init__(logits.shape[:-1], validate_args=False)
+
+    @property
+    def levels(self) -> int:
+        """How many values there are."""
+        return self.log_probabilities.shape[-1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected value, in [0, 1]."""
+        values = torch.linspace(0, 1, self.levels, device=self.log_probabilities.device)
+        return (self.log_probabilities.exp() * values).sum(-1)
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws values in [0, 1]."""
+        drawn = torch.distributions.Categorical(logits=self.log_probabilities, validate_args=False)
+        return drawn.sample(torch.Size(sample_shape)) / (self.levels - 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of the level nearest to each value."""
+        index = (value * (self.levels - 1)).round().long()
+        shape = torch.broadcast_shapes(index.shape, self.batch_shape)
+        table = self.log_probabilities.expand(*shape, self.levels)
+        return table.gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+
+
+class DiscretizedLogistic(Distribution):
+    """A logistic distribution integrated over bins around ``levels`` values in [0, 1] (Salimans et al. 2017, eq. 2).
+
+    The first and last bin reach to infinity, so that the probabilities sum to 1.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, loc: Tensor, log_scale: Tensor, levels: int) -> None:
+        self.loc, self.log_scale, self.levels = loc, log_scale, levels
+        super().__init__(loc.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The location, kept in [0, 1]."""
+        return self.loc.clamp(0, 1)
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws values in [0, 1]."""
+        shape = torch.Size(sample_shape) + self.loc.shape
+        u = torch.rand(shape, device=self.loc.device).clamp(1e-6, 1 - 1e-6)
+        value = self.loc + self.log_scale.exp() * (u.log() - (-u).log1p())
+        return (value.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log(s(b) - s(a)) for a bin (a, b), by s(b)·s(-a)·(1 - exp(a - b)), which never cancels."""
+        half = 0.5 / (self.levels - 1)
+        inverse = (-self.log_scale).exp()
+        lower, upper = (value - half - self.loc) * inverse, (value + half - self.loc) * inverse
+        width = 2 * half * inverse
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+        first, last = F.logsigmoid(upper), F.logsigmoid(-lower)
+        return torch.where(value < half, first, torch.where(value > 1 - half, last, inside))
+
+
+class OptimalNormal(Distribution):
+    """A normal whose one variance is the best for the values it is asked about (Rybkin et al. 2021, eq. 6).
+
+    Args:
+        loc: mean.
+        on_scale: told the log standard deviation, detached, whenever it is computed.
+        minimum: where log sigma is softly clipped.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, loc: Tensor, on_scale: Callable[[Tensor], None], minimum: float) -> None:
+        self.loc, self.on_scale, self.minimum = loc, on_scale, minimum
+        super().__init__(loc.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean."""
+        return self.loc
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The normal log-density at log sigma = 0.5 log MSE, elementwise."""
+        log_scale = soft_clip(0.5 * (value - self.loc).square().mean().log(), self.minimum)
+        self.on_scale(log_scale.detach())
+        return normal_log_prob(value, self.loc, log_scale)
+
+
+def soft_clip(value: Tensor, minimum: float) -> Tensor:
+    """``value``, bent smoothly so as to stay above ``minimum``."""
+    return minimum + F.softplus(value - minimum)
+
+
+def normal_log_prob(value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """log N(value; loc, exp(log_scale)²), elementwise."""
+    return -0.5 * ((value - loc) * (-log_scale).exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)

@@ -1,0 +1,61 @@
+"""What a run was made with: versions, plugins, device, source."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import numpy
+import torch
+
+from vaezoo import plugins
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The environment as ``environment.json`` holds it."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "vaezoo": metadata.version("vaezoo"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "plugins": {info.name: f"{info.version} ({info.status})" for info in plugins.catalogue().plugins},
+        "git": _git(),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit of the working directory and whether it was changed; None outside a checkout."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+        if commit.returncode:
+            return None
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+        return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def pick_device(wanted: str) -> torch.device:
+    """``auto`` is the accelerator where there is one.
+
+    Raises:
+        UnavailableError: the device that is asked for is not there.
+    """
+    from vaezoo.errors import UnavailableError
+
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(wanted)
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type, lambda: True)
+    if not there() or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise UnavailableError(f"device {wanted!r} is not available; use train.device=cpu or auto")
+    return device

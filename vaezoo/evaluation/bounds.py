@@ -1,0 +1,119 @@
+"""The ELBO and its parts, and log p(x) by importance sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from vaezoo.data.loader import Loader
+from vaezoo.estimators import examples_at_once, importance
+from vaezoo.interfaces import Estimate, Metric
+from vaezoo.model import BATCH, Model
+from vaezoo.task import Task, bound
+
+Samples = Annotated[int, Gt(0)]
+
+
+def estimate(values: Tensor, **details: float) -> Estimate:
+    """The mean of one number per example ``[n]``, with its standard error."""
+    values = values.double()
+    error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+    return Estimate(float(values.mean()), error, len(values), details)
+
+
+def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
+    """Distortion and rate of every example in nats, ``[n]`` each, averaged over posterior samples."""
+    distortion, rate = [], []
+    for batch in data.ordered(max(1, BATCH // samples)):
+        trace = model(batch, samples)
+        distortion.append(trace.distortion.mean(0))
+        rate.append(trace.rate.mean(0))
+    return torch.cat(distortion).cpu(), torch.cat(rate).cpu()
+
+
+@torch.inference_mode()
+def validate(task: Task, data: Loader) -> dict[str, float]:
+    """ELBO, rate, distortion and the objective's own bound on a split, in nats per example.
+
+    Nothing of a training weight enters: what is compared between epochs is the bound itself.
+    """
+    task.eval()
+    sums = torch.zeros(3, dtype=torch.float64)
+    k = task.objective.num_samples
+    for batch in data.ordered(max(1, BATCH // k)):
+        trace = task.model(batch, k)
+        values = (trace.distortion.mean(0), trace.rate.mean(0), bound(trace, task.objective))
+        sums += torch.stack([value.sum() for value in values]).double().cpu()
+    distortion, rate, tightest = (sums / len(data)).tolist()
+    return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "bound": tightest}
+
+
+class ELBO(Metric):
+    """The evidence lower bound E_q[log p(x|z)] - KL(q || p).
+
+    Args:
+        samples: posterior samples for each example.
+    """
+
+    def __init__(self, *, samples: Samples = 1) -> None:
+        self.samples = samples
+
+    def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
+        """``elbo``."""
+        distortion, rate = parts(model, data, self.samples)
+        return {"elbo": estimate(-(distortion + rate), samples=self.samples)}
+
+
+class Rate(Metric):
+    """KL(q(z|x) || p(z)).
+
+    Args:
+        samples: posterior samples for each example; they matter where there is no closed form.
+    """
+
+    def __init__(self, *, samples: Samples = 1) -> None:
+        self.samples = samples
+
+    def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
+        """``rate``."""
+        return {"rate": estimate(parts(model, data, self.samples)[1], samples=self.samples)}
+
+
+class Distortion(Metric):
+    """-E_q[log p(x|z)].
+
+    Args:
+        samples: posterior samples for each example.
+    """
+
+    def __init__(self, *, samples: Samples = 1) -> None:
+        self.samples = samples
+
+    def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
+        """``distortion``."""
+        return {"distortion": estimate(parts(model, data, self.samples)[0], samples=self.samples)}
+
+
+class NLL(Metric):
+    """-log p(x) by importance sampling from the posterior (Burda et al. 2016): an upper bound in expectation.
+
+    Args:
+        samples: importance samples for each example, S.
+        limit: how many examples, from the first; 0 for all.
+    """
+
+    def __init__(self, *, samples: Samples = 500, limit: Annotated[int, Gt(-1)] = 0) -> None:
+        self.samples, self.limit = samples, limit
+
+    def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
+        """``nll``, with the mean effective sample size."""
+        batches = data.ordered(examples_at_once(model), self.limit or None)
+        results = [importance(model, batch, self.samples) for batch in batches]
+        log_p = torch.cat([result[0] for result in results]).cpu()
+        size = torch.cat([result[1] for result in results]).double().mean()
+        return {"nll": estimate(-log_p, samples=self.samples, effective_sample_size=float(size))}

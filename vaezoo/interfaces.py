@@ -1,0 +1,327 @@
+"""The kinds of component: each an abstract class with one required method and its stated contract.
+
+A component's constructor is its schema. Positional-only parameters are wiring, given by the composer and
+listed under each kind below; keyword-only parameters are its YAML options, checked against their annotations.
+Shapes: K samples, B examples, N = any number of leading elements, D latent dimensions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaezoo.hookspecs import KIND_NAMES
+from vaezoo.trace import Phase, Site, Terms, Trace
+
+if TYPE_CHECKING:
+    from vaezoo.data.loader import Loader
+    from vaezoo.model import Model
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What one example looks like.
+
+    Attributes:
+        shape: of one example: ``(D,)``, ``(C, H, W)`` or ``(T, D)``.
+        support: ``binary`` (0 or 1), ``unit`` (0 to 1) or ``real``.
+        levels: the number of equally spaced values that ``x`` takes in [0, 1]; 0 where it is continuous.
+        mask_dims: how many leading dimensions of ``shape`` the mask covers; 0 where there is no mask.
+        classes: the names of the classes where the condition is a label.
+        condition_shape: of one example's condition; ``()`` for a label; None where there is none.
+    """
+
+    shape: Shape
+    support: Literal["binary", "unit", "real"] = "real"
+    levels: int = 0
+    mask_dims: int = 0
+    classes: tuple[str, ...] = ()
+    condition_shape: Shape | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """The number of scalars in one example."""
+        return int(torch.Size(self.shape).numel())
+
+
+@dataclass(frozen=True)
+class Split:
+    """One named part of a data set.
+
+    Attributes:
+        x: all examples as they are stored, ``[n, *shape]``, usually uint8; or a map-style data set that yields
+            ``(x, condition)`` one by one (condition None where there is none), for data that is read lazily.
+        condition: ``[n, ...]``, or None.
+        mask: bool, ``[n, *shape[:mask_dims]]``, or None.
+        transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
+    """
+
+    x: Tensor | torch.utils.data.Dataset[Any]
+    condition: Tensor | None = None
+    mask: Tensor | None = None
+    transform: Callable[[Tensor], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a regularizer may know about the model it is composed into.
+
+    Attributes:
+        data: one example.
+        latent_dim: the dimensions D of a latent vector.
+        context_dim: the dimensions of the conditioner's output; 0 where there is none.
+        train_size: the number of training examples.
+    """
+
+    data: DataSpec
+    latent_dim: int
+    context_dim: int
+    train_size: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number.
+
+    Attributes:
+        value: the mean over examples.
+        error: its standard error; None where none is defined.
+        examples: the count of examples it was measured on.
+        details: further facts, such as ``samples`` or ``effective_sample_size``.
+        unit: ``nats per example`` unless stated.
+    """
+
+    value: float
+    error: float | None
+    examples: int
+    details: Mapping[str, float] | None = None
+    unit: str = "nats per example"
+
+
+class Dataset(ABC):
+    """Named splits of examples. Wiring: none."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> DataSpec:
+        """What one example looks like after ``Split.transform``."""
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """The split ``train``, ``validation`` or ``test``.
+
+        Raises:
+            vaezoo.errors.DataError: the file is missing or malformed; names the file and row.
+            vaezoo.errors.UnavailableError: the data cannot be fetched.
+        """
+
+
+class Encoder(nn.Module, ABC):
+    """Data to features. Wiring: ``in_shape``, the shape of one input."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """From ``[B, *in_shape]`` to features ``[B, ...]``, fine to coarse. Masked inputs must not matter."""
+
+
+class Posterior(nn.Module, ABC):
+    """Features to q(z|x). Wiring: ``in_features``, ``latent_dim``."""
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Distribution:
+        """From ``[N, in_features]`` to a distribution with batch shape ``[N]`` and event shape ``[latent_dim]``."""
+
+
+class Prior(nn.Module, ABC):
+    """p(z), or p(z|context). Wiring: ``latent_dim``, ``context_dim`` (0: unconditional)."""
+
+    conditional: ClassVar[bool] = False
+    """Whether it can use a context; the composer refuses ``into: [prior]`` where it cannot."""
+
+    @abstractmethod
+    def forward(self, h: Tensor | None) -> Distribution:
+        """From a context ``[B, context_dim]``, or None, to a distribution with event shape ``[latent_dim]``."""
+
+
+class Likelihood(nn.Module, ABC):
+    """Decoder output to p(x|z). Wiring: ``data``, a DataSpec.
+
+    Requirements: ``__init__`` calls ``super().__init__(data)``, which refuses data outside ``supports``. The
+    distribution's event must be the dimensions that no mask covers (``event_dims`` of them).
+    """
+
+    multiplicity: int = 1
+    """How many numbers the decoder must give for each scalar of data, stacked along the first dimension."""
+
+    supports: ClassVar[frozenset[str]] = frozenset({"binary", "unit", "real"})
+
+    def __init__(self, data: DataSpec, /) -> None:
+        super().__init__()
+        if data.support not in self.supports:
+            wanted = " or ".join(sorted(self.supports))
+            raise ValueError(f"needs {wanted} data, but this data set is {data.support}")
+        self.data = data
+        self.event_dims = len(data.shape) - data.mask_dims
+
+    @property
+    def parameter_shape(self) -> Shape:
+        """The shape of the decoder's output for one example."""
+        if self.data.mask_dims:  # the scalars of a sequence step lie in the last dimension
+            return (*self.data.shape[:-1], self.multiplicity * self.data.shape[-1])
+        return (self.multiplicity * self.data.shape[0], *self.data.shape[1:])
+
+    def split_parameters(self, h: Tensor) -> Tensor:
+        """From ``[*, *parameter_shape]`` to ``[multiplicity, *, *data.shape]``."""
+        dim = -1 if self.data.mask_dims else -len(self.data.shape)
+        return torch.stack(h.chunk(self.multiplicity, dim))
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Distribution:
+        """From ``[*, *parameter_shape]`` to a distribution over ``x``."""
+
+
+class Latents(nn.Module, ABC):
+    """Where latent variables sit. Wiring: ``feature_shapes`` of one example, fine to coarse; ``latent_dim``;
+    ``posterior`` and ``prior``, factories that take the wiring of their kinds; ``context_dim``."""
+
+    @abstractmethod
+    def infer(
+        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
+    ) -> tuple[tuple[Site, ...], Tensor]:
+        """Draws K samples of q(z|x): the sites, and the code for the decoder, ``[K, B, ...]``."""
+
+    @abstractmethod
+    def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Draws n codes from the prior, ``[n, ...]``. ``feedback`` decodes a partial code where generation is a loop."""
+
+    def code(self, sites: tuple[Site, ...], z: Tensor) -> Tensor:
+        """The code for chosen latent vectors ``z`` ``[..., D]``; raises where a code is not one vector."""
+        raise NotImplementedError(f"{type(self).__name__} has no code for a single latent vector")
+
+
+class Decoder(nn.Module, ABC):
+    """Code to likelihood parameters. Wiring: ``in_shape`` of one code, ``out_shape`` of one output."""
+
+    @abstractmethod
+    def forward(self, code: Tensor) -> Tensor:
+        """From ``[N, *in_shape]`` to ``[N, *out_shape]``."""
+
+
+class Conditioner(nn.Module, ABC):
+    """A raw condition (label, attributes, ...) to a context vector. Wiring: ``data``, a DataSpec."""
+
+    @abstractmethod
+    def forward(self, condition: Tensor) -> Tensor:
+        """From conditions ``[B, ...]`` to contexts ``[B, C]``."""
+
+
+class Objective(nn.Module, ABC):
+    """A trace to a loss. Wiring: none."""
+
+    num_samples: int = 1
+    """How many posterior samples K the trace must hold."""
+
+    counts_rate: ClassVar[bool] = False
+    """Whether the rate is already in the loss; the composer then refuses a regularizer that ``adds_rate``."""
+
+    @abstractmethod
+    def forward(self, trace: Trace) -> Tensor:
+        """The loss of each example, ``[B]``, in nats."""
+
+
+class Regularizer(nn.Module, ABC):
+    """A trace to a penalty; may own a second player. Wiring: ``facts``, a Facts.
+
+    Requirements: ``__init__`` calls ``super().__init__(weight)``.
+    """
+
+    adds_rate: ClassVar[bool] = False
+    """Whether the penalty contains the rate."""
+
+    def __init__(self, weight: float | Schedule) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def weight_at(self, step: int) -> float | Tensor:
+        """The weight at an optimizer step, counted from 0."""
+        return self.weight(step) if isinstance(self.weight, Schedule) else self.weight
+
+    @abstractmethod
+    def forward(self, trace: Trace) -> Tensor:
+        """The unweighted penalty of each example, ``[B]``, in nats."""
+
+    def phases(self, model: Model) -> Sequence[Phase]:
+        """Moves beside the model's own, such as a critic's.
+
+        A critic's loss must not train the model: take its latents from ``model.observe``, which infers without
+        gradients, skips the decoder and leaves buffers as they were.
+        """
+        return ()
+
+
+class Schedule(nn.Module, ABC):
+    """A weight over time. Wiring: none. State that must survive a resume belongs in buffers."""
+
+    @abstractmethod
+    def forward(self, step: int) -> float | Tensor:
+        """The weight at an optimizer step, counted from 0."""
+
+    def observe(self, terms: Terms) -> None:
+        """Hears the scalar terms of each step, still on the device; for schedules that tune themselves."""
+        return
+
+
+class Metric(ABC):
+    """Measures a model on data. Wiring: none."""
+
+    @abstractmethod
+    def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
+        """Named numbers with their uncertainty. Runs without gradients, the model in evaluation mode, and every
+        random draw seeded, so that two calls agree."""
+
+
+class Callback(ABC):
+    """Tells the world about a run. Wiring: ``directory``, the run's own. It runs on the main process only."""
+
+    @abstractmethod
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Hears each record of ``metrics.jsonl``."""
+
+    def close(self) -> None:
+        """The run has ended, well or badly."""
+        return
+
+
+KINDS: Mapping[str, type] = dict(
+    zip(
+        KIND_NAMES,
+        (
+            Dataset,
+            Encoder,
+            Posterior,
+            Prior,
+            Latents,
+            Decoder,
+            Likelihood,
+            Conditioner,
+            Objective,
+            Regularizer,
+            Schedule,
+            Metric,
+            Callback,
+        ),
+        strict=True,
+    )
+)
+"""The abstract class of each kind."""

@@ -1,0 +1,255 @@
+"""The generative model that the composer assembles, and everything a user does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaezoo.estimators import examples_at_once, importance
+from vaezoo.interfaces import Conditioner, DataSpec, Decoder, Encoder, Latents, Likelihood
+from vaezoo.nn import frozen_buffers, fuse
+from vaezoo.seeds import seeded
+from vaezoo.trace import Batch, Site, Trace
+
+BATCH = 1000
+"""Examples that pass through the networks together when the caller gives many."""
+
+
+class Model(nn.Module):
+    """p(x|z) p(z) and q(z|x), from components that know nothing of one another.
+
+    Args:
+        data: one example.
+        latent_dim: the dimensions of a latent vector.
+        encoder, latents, decoder, likelihood: the components.
+        code_shape: of one code, as the latents give it.
+        conditioner: turns a condition into the context; None for an unconditional model.
+        into: which of ``encoder``, ``prior``, ``decoder`` see the context.
+        precision: ``fp32``, ``bf16`` or ``fp16``: what networks compute in. Distributions are always fp32.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        latent_dim: int,
+        encoder: Encoder,
+        latents: Latents,
+        decoder: Decoder,
+        likelihood: Likelihood,
+        code_shape: tuple[int, ...],
+        conditioner: Conditioner | None = None,
+        into: frozenset[str] = frozenset(),
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__()
+        self.data, self.latent_dim, self.into, self.precision = data, latent_dim, into, precision
+        self.encoder, self.latents = encoder, latents
+        self.decoder, self.likelihood = decoder, likelihood
+        self.code_shape, self.conditioner = code_shape, conditioner
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which networks run."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+
+    def context(self, condition: Tensor | None) -> Tensor | None:
+        """The context vectors ``[B, C]`` for raw conditions, or None for an unconditional model.
+
+        Raises:
+            ValueError: the model is conditional and there is no condition.
+        """
+        if self.conditioner is None:
+            return None
+        if condition is None:
+            raise ValueError("this model is conditional: give a condition")
+        return self.conditioner(condition)
+
+    def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
+        """What the encoder makes of a batch, in fp32, fine to coarse."""
+        with self.autocast():
+            seen = fuse(batch.x, context) if "encoder" in self.into else batch.x
+            return tuple(feature.float() for feature in self.encoder(seen, batch.mask))
+
+    def infer(
+        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
+    ) -> tuple[tuple[Site, ...], Tensor]:
+        """K samples of q(z|x): the sites, and the code ``[K, B, ...]``."""
+        return self.latents.infer(features, context if "prior" in self.into else None, mask, k)
+
+    def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
+        """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``; a context ``[B, C]`` is repeated over K."""
+        lead = code.shape[: code.dim() - len(self.code_shape)]
+        flat = code.reshape(-1, *self.code_shape)
+        if context is not None and "decoder" in self.into:
+            flat = fuse(flat, context.expand(*lead, -1).reshape(flat.shape[0], -1))
+        with self.autocast():
+            output = self.decoder(flat)
+        return self.likelihood(output.float().reshape(*lead, *output.shape[1:]))
+
+    def forward(self, batch: Batch, k: int = 1) -> Trace:
+        """One pass: infer K samples, decode them."""
+        context = self.context(batch.condition)
+        sites, code = self.infer(self.features(batch, context), context, batch.mask, k)
+        return Trace(batch, sites, self.likelihood_of(code, context))
+
+    @torch.no_grad()
+    def observe(self, batch: Batch, k: int = 1) -> Trace:
+        """Infers for another player's phase: without gradients, decoder or change to any buffer."""
+        with frozen_buffers(self):
+            context = self.context(batch.condition)
+            sites, _ = self.infer(self.features(batch, context), context, batch.mask, k)
+        return Trace(batch, sites, None)
+
+    def prepare(self, x: Tensor | np.ndarray) -> Tensor:
+        """Input as the model takes it: float, on its device; uint8 images are divided by 255.
+
+        Raises:
+            ValueError: one example has another shape than the model's.
+        """
+        tensor = torch.as_tensor(x, device=self.device)
+        tensor = tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
+        if tuple(tensor.shape[1:]) != self.data.shape:
+            raise ValueError(f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}")
+        return tensor
+
+    def batches(
+        self,
+        x: Tensor | np.ndarray,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
+        size: int = BATCH,
+    ) -> Iterator[Batch]:
+        """``x`` in batches of ``size`` examples, with their conditions and masks."""
+        whole = Batch(
+            self.prepare(x),
+            None if condition is None else torch.as_tensor(condition, device=self.device),
+            None if mask is None else torch.as_tensor(mask, device=self.device),
+        )
+        for start in range(0, len(whole), size):
+            yield whole.part(start, min(start + size, len(whole)))
+
+    @torch.inference_mode()
+    def encode(
+        self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The means of q(z|x), ``[B, D]``.
+
+        Args:
+            x: ``[B, *shape]`` in the model's input range, or uint8 images.
+            condition, mask: as in ``Batch``.
+        """
+        return torch.cat([self.posterior_mean(batch) for batch in self.batches(x, condition, mask)])
+
+    def posterior_mean(self, batch: Batch) -> Tensor:
+        """The means of q(z|x) for one batch, ``[B, D]``; several sites stand side by side."""
+        context = self.context(batch.condition)
+        sites, _ = self.infer(self.features(batch, context), context, batch.mask, 1)
+        return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
+
+    @torch.inference_mode()
+    def decode(self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True) -> Tensor:
+        """Data for latent vectors.
+
+        Args:
+            z: ``[B, D]``.
+            condition: ``[B, ...]`` for a conditional model.
+            mean: the mean of p(x|z); else a draw from it.
+
+        Returns:
+            ``[B, *shape]`` in the model's data range.
+        """
+        z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
+        context = self.context(condition)
+        parts = [slice(start, start + BATCH) for start in range(0, len(z), BATCH)]
+        decoded = [
+            self._render(self.latents.code((), z[part]), None if context is None else context[part], mean)
+            for part in parts
+        ]
+        return torch.cat(decoded)
+
+    def _render(self, code: Tensor, context: Tensor | None, mean: bool) -> Tensor:
+        px = self.likelihood_of(code, context)
+        return px.mean if mean else px.sample()
+
+    @torch.inference_mode()
+    def sample(
+        self, n: int, condition: Tensor | None = None, *, mean: bool = True, seed: int | None = None
+    ) -> Tensor:
+        """New data: z from the prior, then p(x|z).
+
+        Args:
+            n: how many.
+            condition: ``[n, ...]`` for a conditional model.
+            mean: show the mean of p(x|z); else draw from it too.
+            seed: makes the call repeatable and leaves torch's own generator as it was.
+
+        Returns:
+            ``[n, *shape]`` in the model's data range.
+        """
+        context = self.context(None if condition is None else torch.as_tensor(condition, device=self.device))
+        with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
+            parts = []
+            for start in range(0, n, BATCH):
+                part = None if context is None else context[start : start + BATCH]
+                code = self.latents.generate(min(BATCH, n - start), part if "prior" in self.into else None)
+                parts.append(self._render(code, part, mean))
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The mean of p(x|z) at a sample z of q(z|x), ``[B, *shape]``."""
+        parts = []
+        for batch in self.batches(x, condition, mask):
+            context = self.context(batch.condition)
+            _, code = self.infer(self.features(batch, context), context, batch.mask, 1)
+            parts.append(self.likelihood_of(code[0], context).mean)
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def interpolate(
+        self, first: Tensor, second: Tensor, steps: int = 8, condition: Tensor | None = None
+    ) -> Tensor:
+        """Data between two examples, along a straight line between their posterior means.
+
+        Args:
+            first, second: ``[B, *shape]``.
+            steps: points on the line, both ends included.
+            condition: ``[B, ...]`` for a conditional model.
+
+        Returns:
+            ``[B, steps, *shape]``.
+        """
+        ends = self.encode(first, condition), self.encode(second, condition)
+        share = torch.linspace(0, 1, steps, device=self.device)[None, :, None]
+        z = ends[0][:, None] * (1 - share) + ends[1][:, None] * share  # [B, steps, D]
+        repeated = None if condition is None else torch.as_tensor(condition).repeat_interleave(steps, 0)
+        return self.decode(z.flatten(0, 1), repeated).unflatten(0, (len(z), steps))
+
+    def log_likelihood(
+        self,
+        x: Tensor | np.ndarray,
+        samples: int = 500,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """log p(x) of each example in nats by importance sampling, ``[B]``: a lower bound in expectation.
+
+        Args:
+            x: ``[B, *shape]``.
+            samples: how many importance samples; more are tighter.
+            condition, mask: as in ``Batch``.
+        """
+        size = examples_at_once(self)
+        return torch.cat([importance(self, batch, samples)[0] for batch in self.batches(x, condition, mask, size)])

@@ -1,0 +1,112 @@
+"""The report of a run: its pictures, and one page that holds them all."""
+
+from __future__ import annotations
+
+import base64
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vaezoo.files import read_json, write_bytes, write_text
+from vaezoo.report import pictures
+from vaezoo.trace import Batch
+
+if TYPE_CHECKING:
+    from vaezoo.runs import Run
+
+_MAP_POINTS = 5000
+_CAPTIONS = {
+    "samples": "Samples: z from the prior, then the mean of p(x|z)",
+    "reconstructions": "Test examples, each above its reconstruction",
+    "interpolations": "From one test example to another, along a straight line between their posterior means",
+    "curves": "Training (thin) and validation, in nats per example",
+    "latents": "The latent space",
+}
+
+
+def write_report(run: Run) -> None:
+    """Draws every picture that the data allows, then the page."""
+    run.model.eval()
+    batch = run.data("test").first(_MAP_POINTS)
+    drawn = {"curves": pictures.curves(run.records), **_data_pictures(run, batch)}
+    drawn["latents"] = _latents(run, batch)
+    for name, png in drawn.items():
+        write_bytes(run.directory.pictures / f"{name}.png", png)
+    write_text(run.directory.report, page(run, drawn))
+
+
+def _part(batch: Batch, count: int) -> Batch:
+    return batch.part(0, min(count, len(batch)))
+
+
+def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
+    model, few = run.model, _part(batch, 32)
+    rebuilt = model.reconstruct(few.x, few.condition, few.mask)
+    if not pictures.is_image(model):
+        return {"reconstructions": pictures.vectors(few.x.cpu().numpy(), rebuilt.cpu().numpy())}
+    side = _part(batch, 100)
+    condition = side.condition if model.conditioner is not None else None
+    samples = model.sample(len(side), condition, seed=run.spec.seed)
+    sheets = {
+        "samples": (samples, 10),
+        "reconstructions": (pictures.pairs(few.x, rebuilt, 16), 16),
+    }
+    if model.conditioner is None and len(few) >= 16:
+        path = model.interpolate(few.x[:8], few.x[8:16], 12)
+        sheets["interpolations"] = (path.flatten(0, 1), 12)
+    return {
+        name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
+        for name, (images, columns) in sheets.items()
+    }
+
+
+def _latents(run: Run, batch: Batch) -> bytes:
+    means = run.model.encode(batch.x, batch.condition, batch.mask).cpu().numpy()
+    labels = batch.condition.cpu().numpy() if run.model.data.classes and batch.condition is not None else None
+    return pictures.latent_map(means, labels, run.model.data.classes)
+
+
+def page(run: Run, drawn: dict[str, bytes]) -> str:
+    """The page as HTML that needs nothing beside itself."""
+    from jinja2 import Environment
+
+    source = resources.files("vaezoo.report").joinpath("page.html.j2").read_text("utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    order = [name for name in _CAPTIONS if name in drawn]
+    with torch.no_grad():
+        parameters = sum(p.numel() for p in run.model.parameters())
+    evaluation: dict[str, Any] = read_json(run.directory.evaluation)
+    return template.render(
+        name=run.spec.name,
+        run=run.path.name,
+        evaluation=evaluation,
+        rows=[(name.replace("_", " "), *_figure(row)) for name, row in evaluation["metrics"].items()],
+        facts=_facts(run, parameters),
+        pictures=[(name, _CAPTIONS[name], base64.b64encode(drawn[name]).decode()) for name in order],
+        spec=run.directory.spec.read_text("utf-8"),
+    )
+
+
+def _figure(row: dict[str, Any]) -> tuple[str, str, str]:
+    """A metric's value with its error, its unit, and how it was measured."""
+    error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
+    known = ("value", "standard_error", "examples", "unit")
+    details = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in row.items() if key not in known)
+    return f"{row['value']:.3f}{error}", row["unit"], f"{row['examples']:,} examples" + (f", {details}" if details else "")
+
+
+def _facts(run: Run, parameters: int) -> list[tuple[str, str]]:
+    environment = read_json(run.directory.environment)
+    validations = [record for record in run.records if record["split"] == "validation"]
+    best = max((record for record in validations if record["best"]), key=lambda r: r["step"], default=None)
+    data = run.model.data
+    facts = [
+        ("data", f"{run.spec.data.name}, {' × '.join(map(str, data.shape))}, {data.support}"),
+        ("parameters", f"{parameters:,}"),
+        ("trained", f"{validations[-1]['step']:,} steps, {validations[-1]['epoch']:g} epochs" if validations else "-"),
+        ("best on validation", f"step {best['step']:,}" if best else "-"),
+        ("device", f"{environment['device']}, {run.spec.train.precision}"),
+        ("versions", f"vaezoo {environment['vaezoo']}, torch {environment['torch']}, Python {environment['python']}"),
+    ]
+    return facts

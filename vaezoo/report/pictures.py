@@ -1,0 +1,162 @@
+"""The pictures of a run, as PNG bytes or files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.files import write_bytes
+from vaezoo.model import Model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GAP = 1
+_INK, _ACCENT, _SECOND = "#1f2933", "#2563eb", "#d97706"
+
+
+def is_image(model: Model) -> bool:
+    """Whether examples are grey or colour images."""
+    shape = model.data.shape
+    return len(shape) == 3 and shape[0] in (1, 3) and model.data.support != "real"
+
+
+def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
+    """A PNG of images in rows, white lines between them.
+
+    Args:
+        images: ``[n, C, H, W]`` in [0, 1], C = 1 or 3.
+        columns: images in a row.
+        zoom: pixels for each pixel.
+    """
+    from PIL import Image
+
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels), 255, np.uint8)
+    pixels = (images.detach().float().cpu().clamp(0, 1).numpy() * 255).round().astype(np.uint8)
+    for i, image in enumerate(pixels.transpose(0, 2, 3, 1)):
+        top, left = (i // columns) * (height + _GAP) + _GAP, (i % columns) * (width + _GAP) + _GAP
+        sheet[top : top + height, left : left + width] = image
+    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def zoom_for(images: Tensor, columns: int, width: int = 900) -> int:
+    """A zoom that brings a sheet near a width in pixels."""
+    return max(1, width // (columns * (images.shape[-1] + _GAP)))
+
+
+def pairs(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:
+    """Rows of originals, each above the row of its reconstructions."""
+    rows = []
+    for start in range(0, len(originals), columns):
+        rows += [originals[start : start + columns], reconstructions[start : start + columns]]
+    return torch.cat(rows)
+
+
+def save_grid(path: Path, images: Tensor, columns: int) -> None:
+    """Writes a sheet of images."""
+    write_bytes(path, grid(images, columns, zoom_for(images, columns)))
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained", dpi=130)
+
+
+def _style(axes: Any, title: str, x: str, y: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def curves(records: Sequence[dict[str, Any]]) -> bytes:
+    """ELBO, rate and distortion over epochs, for training and validation."""
+    figure = _figure(10, 3.2)
+    for axes, key in zip(figure.subplots(1, 3), ("elbo", "distortion", "rate"), strict=True):
+        for split, colour, width in (("train", _ACCENT, 0.9), ("validation", _SECOND, 1.6)):
+            points = [(r["epoch"], r[key]) for r in records if r["split"] == split and key in r]
+            if points:
+                marker = "o" if split == "validation" and len(points) < 40 else None
+                xs, ys = zip(*points, strict=True)
+                axes.plot(xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3)
+        _settle(axes, [r[key] for r in records if key in r])
+        _style(axes, key, "epoch", "nats per example")
+    figure.axes[0].legend(fontsize=8, frameon=False, loc="lower right")
+    return _png(figure)
+
+
+def _settle(axes: Any, values: Sequence[float]) -> None:
+    """Keeps the first steps from flattening the rest of a curve."""
+    if len(values) > 10:
+        low, high = np.percentile(values[2:], [0, 98]), np.percentile(values[2:], [2, 100])
+        bottom, top = min(low[0], high[0]), max(low[1], high[1])
+        settled = np.percentile(values, [3, 97])
+        margin = 0.15 * (settled[1] - settled[0] + 1e-9)
+        axes.set_ylim(max(bottom, settled[0] - margin), min(top, settled[1] + margin))
+
+
+def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[str]) -> bytes:
+    """Posterior means on their first two principal axes, coloured by class.
+
+    Args:
+        means: ``[n, D]``.
+        labels: ``[n]``, or None.
+        classes: the name of each label.
+    """
+    figure = _figure(6.4, 5.2)
+    axes = figure.subplots()
+    centred = means - means.mean(0)
+    if means.shape[1] > 2:
+        _, singular, axes_of = np.linalg.svd(centred, full_matrices=False)
+        share = 100 * singular[:2] ** 2 / (singular**2).sum()
+        points, names = centred @ axes_of[:2].T, [f"principal axis {i + 1} ({s:.0f} %)" for i, s in enumerate(share)]
+    else:
+        points, names = np.pad(means, ((0, 0), (0, 2 - means.shape[1]))), ["z1", "z2"]
+    if labels is None or len(classes) > 20:
+        axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, color=_ACCENT, linewidths=0)
+    else:
+        from matplotlib import colormaps
+
+        palette = colormaps["tab10" if len(classes) <= 10 else "tab20"]
+        for label, name in enumerate(classes):
+            mine = points[labels == label]
+            axes.scatter(mine[:, 0], mine[:, 1], s=4, alpha=0.6, color=palette(label), label=name, linewidths=0)
+        axes.legend(fontsize=8, frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5))
+    _style(axes, "posterior means of the test split", names[0], names[1])
+    return _png(figure)
+
+
+def vectors(originals: np.ndarray, reconstructions: np.ndarray) -> bytes:
+    """Examples that are no images, as lines: each original with its reconstruction."""
+    count = min(8, len(originals))
+    figure = _figure(10, 1.1 * count)
+    for i, axes in enumerate(np.atleast_1d(figure.subplots(count, 1, sharex=True))):
+        axes.plot(originals[i].ravel(), color=_INK, linewidth=1.2, label="original")
+        axes.plot(reconstructions[i].ravel(), color=_SECOND, linewidth=1.2, label="reconstruction")
+        axes.tick_params(labelsize=7)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.axes[0].legend(fontsize=8, frameon=False, ncols=2)
+    return _png(figure)

@@ -1,0 +1,250 @@
+"""Runs as their users know them: start one, take it up again, open it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaezoo.compose import compose
+from vaezoo.data.loader import Loader
+from vaezoo.environment import describe, pick_device
+from vaezoo.errors import IntegrityError, UsageError
+from vaezoo.evaluation.bounds import validate
+from vaezoo.evaluation.evaluate import evaluate
+from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
+from vaezoo.interfaces import Callback, Dataset, DataSpec
+from vaezoo.model import Model
+from vaezoo.rundir import Journal, RunDirectory, heeding_signals
+from vaezoo.spec.load import Spec, dump, load
+from vaezoo.task import Task
+from vaezoo.trainer.loop import Trainer
+from vaezoo.trainer.world import World
+
+Say = Callable[[str], None]
+_MODEL_FORMAT = "model/v1"
+
+
+class Run:
+    """A run on disk, with its trained model.
+
+    Attributes:
+        directory: where it is.
+        spec: what it was made from.
+        model: the best model by the validation bound, in evaluation mode.
+    """
+
+    def __init__(self, directory: RunDirectory, spec: Spec, model: Model, dataset: Dataset | None = None) -> None:
+        self.directory, self.spec, self.model = directory, spec, model
+        self._dataset = dataset
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.directory.path
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What was measured: ``evaluation["metrics"]["elbo"]["value"]`` and so on."""
+        found: dict[str, Any] = read_json(self.directory.evaluation)
+        return found
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of ``metrics.jsonl``."""
+        return self.directory.records()
+
+    def data(self, split: str = "test") -> Loader:
+        """A split of the data set that the run was trained on."""
+        if self._dataset is None:
+            self._dataset = self.spec.data.build()
+        return loader(self.spec, self._dataset, split, self.model.device)
+
+    def evaluate(self, split: str = "test", metrics: Sequence[str | Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """Measures the model; with ``metrics`` other ones than the spec names.
+
+        Returns:
+            The form of ``evaluation.json``; nothing is written.
+        """
+        chosen = self.spec.evaluate
+        if metrics is not None:
+            chosen = load({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
+        return evaluate(self.model, chosen, self.data(split), split, self.spec.seed)
+
+
+def loader(spec: Spec, dataset: Dataset, split: str, device: torch.device, world: World | None = None) -> Loader:
+    """Batches of one split as the spec asks for them."""
+    asked, world = spec.data.loader, world or World()
+    assert asked is not None
+    part = dataset.split(split)
+    return Loader(
+        part, device, asked.batch_size, workers=asked.workers, seed=spec.seed, rank=world.rank, world=world.size
+    )
+
+
+def prepare(spec: Spec, device: torch.device, world: World | None = None) -> tuple[Dataset, Loader, Task]:
+    """The data set, its training split and the composed task on a device."""
+    dataset = spec.data.build()
+    train = loader(spec, dataset, "train", device, world)
+    return dataset, train, compose(spec, dataset.spec, len(train)).to(device)
+
+
+def run(
+    spec: str | Path | Mapping[str, Any] | Spec,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path = "runs",
+    callbacks: Sequence[Callback] = (),
+    say: Say = lambda line: None,
+) -> Run:
+    """Trains, evaluates and shows what a spec describes.
+
+    Args:
+        spec: a path, a mapping, or a loaded Spec.
+        overrides: ``key.path=value``, such as ``train.epochs=3``.
+        out: the folder that receives ``<name>/<time>``.
+        callbacks: told of every record, beside those of the spec.
+        say: told in a line what happens next.
+
+    Raises:
+        VaezooError: one of its kinds, for anything a user can mend.
+    """
+    loaded = spec if isinstance(spec, Spec) else load(spec, overrides)
+    directory = None
+    world = World.current()
+    if world.is_main:
+        directory = RunDirectory.create(Path(out), loaded.name)
+        write_text(directory.spec, dump(loaded.resolved()))
+    return _train(loaded, directory, world, callbacks, say)
+
+
+def resume(path: str | Path, *, callbacks: Sequence[Callback] = (), say: Say = lambda line: None) -> Run:
+    """Takes a run up from its last checkpoint; on the CPU it ends with the very bits it would have had.
+
+    Raises:
+        UsageError: there is no run at ``path``, or another process is at work on it.
+        IntegrityError: every checkpoint is damaged.
+    """
+    directory = RunDirectory.open(path)
+    return _train(load(directory.spec), directory, World.current(), callbacks, say)
+
+
+def _train(
+    spec: Spec, directory: RunDirectory | None, world: World, callbacks: Sequence[Callback], say: Say
+) -> Run:
+    """Trains from where the directory stands, then finishes."""
+    device = pick_device(spec.train.device)
+    with ExitStack() as stack:
+        if directory is None:  # not the main process: train along, and write nothing
+            dataset, train, task = prepare(spec, device, world)
+            held_out = loader(spec, dataset, "validation", device)
+            trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), _Silent(), world)
+            trainer.fit()
+            return Run(RunDirectory(Path()), spec, trainer.evaluated.model.eval(), dataset)
+        stack.enter_context(directory.lock())
+        directory.sweep()
+        state = directory.load_checkpoint()
+        dataset, train, task = prepare(spec, device, world)
+        held_out = loader(spec, dataset, "validation", device)
+        stop = stack.enter_context(heeding_signals())
+        own = [bound.build(directory.path) for bound in spec.train.callbacks]
+        for callback in own:
+            stack.enter_context(closing(callback))
+        journal = Journal(directory, spec.train.keep, (*own, *callbacks), stop)
+        trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), journal, world)
+        write_json(directory.environment, describe(device))
+        if state is not None:
+            trainer.restore(state)
+        directory.rewind(trainer.step)
+        say(f"{directory.path}: step {trainer.step} of {trainer.total} on {device}")
+        trainer.fit()
+        return _finish(directory, spec, trainer, dataset, len(train), say)
+
+
+class _Silent:
+    """The journal of a process that writes nothing."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        return
+
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
+        return
+
+    def last_good(self) -> str:
+        return "see the main process"
+
+    def stopping(self) -> bool:
+        return False
+
+
+def _finish(
+    directory: RunDirectory, spec: Spec, trainer: Trainer, dataset: Dataset, train_size: int, say: Say
+) -> Run:
+    """Keeps the best weights, measures them and draws the report."""
+    from vaezoo.report.page import write_report
+
+    best = trainer.best
+    about = {"data": asdict(trainer.task.model.data), "train_size": train_size, "step": best["step"]}
+    metadata = {"vaezoo": _MODEL_FORMAT, "about": json.dumps(about)}
+    write_tensors(directory.model, best["tensors"], metadata)
+    model = trainer.evaluated.model
+    model.load_state_dict(best["tensors"])
+    model.precision = "fp32"
+    run_ = Run(directory, spec, model.eval(), dataset)
+    say(f"evaluating step {best['step']}, the best on validation")
+    write_json(directory.evaluation, run_.evaluate())
+    say("drawing the report")
+    write_report(run_)
+    return run_
+
+
+def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32") -> Run:
+    """Opens a finished run; its data set is only looked for when it is used.
+
+    Args:
+        path: the run's directory.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: what networks compute in: ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        UsageError: there is no finished run at ``path``.
+        IntegrityError: the weights are damaged or are not this spec's.
+    """
+    directory = RunDirectory.open(path)
+    if not directory.model.is_file():
+        raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
+    spec = load(directory.spec)
+    tensors, metadata = read_tensors(directory.model)
+    try:
+        about = json.loads(metadata["about"])
+        data = {key: tuple(value) if isinstance(value, list) else value for key, value in about["data"].items()}
+        described, train_size = DataSpec(**data), int(about["train_size"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(f"{directory.model}: its header does not describe a vaezoo model: {error}") from error
+    model = compose(spec, described, train_size).model
+    fill(model, tensors, str(directory.model))
+    model.precision = precision
+    return Run(directory, spec, model.to(pick_device(device)).eval())
+
+
+def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Puts weights into a model, all of them or none.
+
+    Raises:
+        IntegrityError: a tensor is missing, unexpected or of another shape; names each by its path.
+    """
+    expected = model.state_dict()
+    faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
+    faults += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
+    for name in sorted(expected.keys() & tensors.keys()):
+        wanted, given = tuple(expected[name].shape), tuple(tensors[name].shape)
+        if wanted != given:
+            faults.append(f"{name} is {given}, expected {wanted}")
+    if faults:
+        raise IntegrityError(f"{source}: weights do not fit the spec: {'; '.join(faults)}")
+    model.load_state_dict(dict(tensors))

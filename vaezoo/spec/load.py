@@ -1,0 +1,288 @@
+"""From a tree to a checked Spec: every fault found, each at its place."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import BaseModel, ValidationError
+
+from vaezoo import plugins
+from vaezoo.errors import PluginError, Problem, SpecError, did_you_mean
+from vaezoo.plugins import Catalogue
+from vaezoo.spec import messages
+from vaezoo.spec.options import Bound, Loading, options_model, references
+from vaezoo.spec.resolve import read, resolve
+from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TrainSpec
+from vaezoo.spec.tree import Mark, Node, parse, resolve_scalar
+
+_LOADING = tuple(Loading.model_fields)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A valid spec.
+
+    Attributes:
+        name, seed, requires: as written.
+        data, model, objective, train, evaluate: the parts; components are ``Bound``.
+        regularizers: as written, or the default: ``kl``, unless the objective counts the rate itself.
+        into: which parts of the model see the condition.
+        tree: the resolved YAML with its positions.
+    """
+
+    name: str
+    seed: int
+    requires: tuple[str, ...]
+    data: Bound
+    model: ModelSpec
+    objective: Bound
+    regularizers: tuple[Bound, ...]
+    train: TrainSpec
+    evaluate: tuple[Bound, ...]
+    into: frozenset[str]
+    tree: Node
+
+    def problem(self, path: str, message: str) -> SpecError:
+        """An error at a place in the spec, such as ``model.likelihood``."""
+        steps = tuple(int(step) if step.isdecimal() else step for step in path.split("."))
+        return SpecError([self.tree.locate(steps).problem(path, message)])
+
+    def resolved(self) -> dict[str, Any]:
+        """The spec in full, defaults written out: it composes to the same model for ever."""
+        model = {
+            key: value.resolved() if isinstance(value, Bound) else value
+            for key, value in ((key, getattr(self.model, key)) for key in ModelSpec.model_fields)
+            if value is not None
+        }
+        if self.model.condition is not None:
+            model["condition"] |= {"into": sorted(self.into)}
+        train = self.train.model_dump(exclude_none=True)
+        train["callbacks"] = [callback.resolved() for callback in self.train.callbacks]
+        return {
+            "spec": "vaezoo/v1",
+            "name": self.name,
+            "seed": self.seed,
+            "requires": list(self.requires),
+            "data": self.data.resolved(),
+            "model": model,
+            "objective": self.objective.resolved(),
+            "regularizers": [bound.resolved() for bound in self.regularizers],
+            "train": train,
+            "evaluate": [bound.resolved() for bound in self.evaluate],
+        }
+
+
+def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, text: bool = False) -> Spec:
+    """Reads and checks a spec.
+
+    Args:
+        source: a path; a mapping; or, with ``text``, YAML itself.
+        overrides: ``key.path=value``, as on the command line.
+
+    Raises:
+        SpecError: with every fault found.
+        PluginError: a plugin that ``requires`` names is missing or too old.
+        UsageError: an override is not of that form.
+    """
+    if isinstance(source, Mapping):
+        source, text = dump(dict(source)), True
+    if text:
+        tree, base = parse(str(source), "<text>"), None
+    else:
+        base = Path(source)
+        tree = read(base)
+    tree = resolve(tree, base, overrides)
+    _check_requirements(tree)
+    return _Checker(plugins.catalogue()).spec(tree)
+
+
+def _check_requirements(tree: Node) -> None:
+    """``requires`` comes first: what it names may be why the rest does not make sense yet."""
+    listed = tree.value.get("requires")
+    if listed is None or not isinstance(listed.value, list):
+        return
+    for index, node in enumerate(listed.value):
+        path = f"requires.{index}"
+        try:
+            wanted = Requirement(str(node.value))
+        except InvalidRequirement as error:
+            reason = str(error).splitlines()[0]
+            raise SpecError([node.mark.problem(path, f"{node.value!r} is not a requirement: {reason}")]) from None
+        try:
+            found = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            raise PluginError(f"{node.mark.file}:{node.mark.line}: needs {wanted}; pip install {str(wanted)!r}") from None
+        if not wanted.specifier.contains(found, prereleases=True):
+            raise PluginError(
+                f"{node.mark.file}:{node.mark.line}: needs {wanted}, but {found} is installed; "
+                f"pip install --upgrade {str(wanted)!r}"
+            )
+
+
+class _Checker:
+    """One walk over a tree that binds components and gathers problems."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.problems: list[Problem] = []
+
+    def spec(self, tree: Node) -> Spec:
+        into = self.pop_into(tree)
+        checked = self.check(SpecModel, tree, "")
+        if self.problems or checked is None:
+            raise SpecError(self.problems)
+        regularizers = checked.regularizers
+        if regularizers is None:
+            default = Node([] if checked.objective.cls.counts_rate else [Node("kl", tree.mark, {})], tree.mark, {})
+            regularizers = [self.bind("regularizer", node, "regularizers") for node in default.value]
+        spec = Spec(
+            checked.name,
+            checked.seed,
+            tuple(checked.requires),
+            checked.data,
+            checked.model,
+            checked.objective,
+            tuple(regularizers),
+            checked.train,
+            tuple(checked.evaluate),
+            into,
+            tree,
+        )
+        self.check_together(spec)
+        if self.problems:
+            raise SpecError(self.problems)
+        return spec
+
+    def pop_into(self, tree: Node) -> frozenset[str]:
+        """Takes ``model.condition.into`` out of the tree: it belongs to the composer, not to the conditioner."""
+        model = tree.value.get("model")
+        condition = model.value.get("condition") if model and isinstance(model.value, dict) else None
+        if condition is None or not isinstance(condition.value, dict) or "into" not in condition.value:
+            return frozenset(("encoder", "decoder"))
+        into = condition.value.pop("into")
+        known = get_args(Into)
+        if not isinstance(into.value, list) or not into.value:
+            self.problems.append(into.mark.problem("model.condition.into", "must be a list such as [encoder, decoder]"))
+            return frozenset()
+        for index, node in enumerate(into.value):
+            if node.value not in known:
+                hint = did_you_mean(str(node.value), known)
+                self.problems.append(
+                    node.mark.problem(f"model.condition.into.{index}", f"no part named {node.value!r}{hint}")
+                )
+        return frozenset(str(node.value) for node in into.value)
+
+    def check(self, model: type[BaseModel], node: Node, path: str, data: dict[str, Any] | None = None) -> Any:
+        """Validates a mapping against a model, its components bound first."""
+        if data is None:
+            data = self.fields(model, node, path)
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            self.problems += messages.translate(error, node, path, tuple(model.model_fields))
+            return None
+
+    def fields(self, model: type[BaseModel], node: Node, path: str) -> dict[str, Any]:
+        """The plain values of a mapping, with every block that names a component replaced by what it names."""
+        data: dict[str, Any] = {key: child.plain() for key, child in node.value.items()}
+        for key, info in model.model_fields.items():
+            annotation = _annotation(model, key)
+            child, where = node.value.get(key), f"{path}.{key}" if path else key
+            kind = references(annotation)
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                if child is not None and isinstance(child.value, dict):
+                    data[key] = self.fields(annotation, child, where)
+            elif kind and child is None and not info.is_required() and info.default not in (None, []):
+                data[key] = self.default(kind, info.default, node.mark, where)
+            elif kind and child is not None:
+                data[key] = self.component(kind, annotation, child, where)
+        return data
+
+    def default(self, kind: str, value: Any, mark: Mark, path: str) -> Any:
+        if isinstance(value, list):
+            return [self.bind(kind, Node(item, mark, {}), path) for item in value]
+        return self.bind(kind, Node(value, mark, {}), path) if isinstance(value, str) else value
+
+    def component(self, kind: str, annotation: Any, node: Node, path: str) -> Any:
+        if isinstance(node.value, list) and _is_list(annotation):
+            return [self.component(kind, Bound, child, f"{path}.{i}") for i, child in enumerate(node.value)]
+        return self.bind(kind, node, path) if isinstance(node.value, str | dict) else node.plain()
+
+    def bind(self, kind: str, node: Node, path: str) -> Bound | None:
+        """Looks a component up and checks its options. Where that fails, a stand-in keeps the walk going."""
+        block = node if isinstance(node.value, dict) else Node({"type": node}, node.mark, {"type": node.mark})
+        name = block.value.get("type")
+        if name is None or not isinstance(name.value, str):
+            where = node.mark if name is None else name.mark
+            self.problems.append(where.problem(path, f"needs `type`, the name of a {kind}"))
+            return _stand_in(kind, node.mark, path)
+        try:
+            entry = self.catalogue.find(kind, name.value)
+            cls = entry.load()
+            model = options_model(cls)
+        except PluginError as error:
+            self.problems.append(name.mark.problem(path, str(error)))
+            return _stand_in(kind, name.mark, path)
+        values = {key: child for key, child in block.value.items() if key != "type"}
+        loader = None
+        if kind == "dataset":
+            own = {key: values.pop(key) for key in _LOADING if key in values}
+            loader = self.check(Loading, Node(own, block.mark, block.keys), path)
+        options = self.check(model, Node(values, block.mark, block.keys), path)
+        if options is None:
+            return _stand_in(kind, node.mark, path)
+        chosen = {key: getattr(options, key) for key in model.model_fields}
+        return Bound(kind, entry.name, entry.plugin, cls, chosen, name.mark, path, loader)
+
+    def check_together(self, spec: Spec) -> None:
+        """What no part can see alone."""
+        train = spec.train
+        if (train.epochs is None) == (train.steps is None):
+            what = "give `epochs` or `steps`, not both" if train.epochs else "give `epochs` or `steps`"
+            self.problems.append(spec.tree.locate(("train",)).problem("train", what))
+        for bound in spec.regularizers:
+            if spec.objective.cls.counts_rate and bound.cls.adds_rate:  # type: ignore[attr-defined]
+                reason = f"objective {spec.objective.name!r} counts the rate already; remove this {bound.name!r}"
+                self.problems.append(bound.mark.problem(bound.path, reason))
+
+
+def _annotation(model: type[BaseModel], key: str) -> Any:
+    """A field's annotation with the ``Annotated`` part that pydantic stores elsewhere."""
+    info = model.model_fields[key]
+    return typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation  # type: ignore[return-value]
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(arg) for arg in get_args(annotation))
+
+
+def _stand_in(kind: str, mark: Mark, path: str) -> Bound:
+    return Bound(kind, "", "", object, {}, mark, path)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what ``tree.parse`` reads: no aliases, and quotes where a string could be taken for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(resolve_scalar(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_str)
+_Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(list(value)))
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """YAML that reads back as the same data."""
+    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)

@@ -1,0 +1,156 @@
+"""The signature is the schema: from a component's constructor to a pydantic model of its options."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+
+from vaezoo.errors import PluginError
+from vaezoo.interfaces import KINDS
+from vaezoo.spec.tree import Mark
+
+CONFIG = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A component that a spec names: its class, and options that fit its signature.
+
+    Attributes:
+        kind, name: as registered.
+        plugin: the distribution it comes from.
+        cls: the class.
+        options: every option, defaults included; nested components are ``Bound`` too.
+        mark, path: where the spec says so, for messages.
+        loader: how batches are made, for data sets alone.
+    """
+
+    kind: str
+    name: str
+    plugin: str
+    cls: type
+    options: Mapping[str, Any]
+    mark: Mark
+    path: str
+    loader: Loading | None = None
+
+    def build(self, *wiring: Any) -> Any:
+        """Constructs the component, and first the ones it holds."""
+        options = {key: value.build() if isinstance(value, Bound) else value for key, value in self.options.items()}
+        return self.cls(*wiring, **options)
+
+    def resolved(self) -> dict[str, Any]:
+        """The block of a spec that names exactly this."""
+        name = self.name if self.plugin == "vaezoo" else f"{self.plugin}:{self.name}"
+        block: dict[str, Any] = {"type": name}
+        for key, value in self.options.items():
+            block[key] = value.resolved() if isinstance(value, Bound) else value
+        return block | (self.loader.model_dump() if self.loader else {})
+
+
+class Loading(BaseModel):
+    """How batches are made from any data set; written beside the data set's own options."""
+
+    model_config = CONFIG
+
+    batch_size: int = Field(default=128, gt=0, description="examples per optimizer step")
+    workers: int = Field(default=0, ge=0, description="processes that read lazy data; 0 reads in this one")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Marks an option that is itself a component of this kind."""
+
+    kind: str
+
+
+def reference(kind: str) -> Any:
+    """The annotation of a component of a kind."""
+    return Annotated[Bound, Reference(kind), WithJsonSchema({"$ref": f"#/$defs/{kind}"})]
+
+
+_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
+
+
+def _substitute(annotation: Any) -> Any:
+    """Replaces each abstract kind inside an annotation by a reference to a component of it."""
+    if isinstance(annotation, type) and annotation in _KIND_OF:
+        return reference(_KIND_OF[annotation])
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[(_substitute(args[0]), *args[1:])]  # type: ignore[return-value]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_substitute(arg) for arg in args)]  # noqa: UP007 - built at run time
+    if origin is list and args:
+        return list[_substitute(args[0])]  # type: ignore[misc]
+    return annotation
+
+
+def references(annotation: Any) -> str | None:
+    """The kind of component that an annotation admits, if any, looking into unions and lists."""
+    if get_origin(annotation) is Annotated:
+        for item in get_args(annotation)[1:]:
+            if isinstance(item, Reference):
+                return item.kind
+    for arg in get_args(annotation):
+        if kind := references(arg):
+            return kind
+    return None
+
+
+@lru_cache(maxsize=None)
+def options_model(cls: type) -> type[BaseModel]:
+    """The pydantic model of a component's keyword-only parameters.
+
+    Raises:
+        PluginError: a parameter has no annotation, or takes ``**kwargs``.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]
+    try:
+        hints = typing.get_type_hints(init, include_extras=True)
+    except NameError as error:
+        raise PluginError(f"{cls.__qualname__}: its constructor's annotations cannot be read: {error}") from error
+    described = argument_docs(cls)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(init).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD and init is not object.__init__:
+            raise PluginError(f"{cls.__qualname__} takes **{parameter.name}; name its options instead")
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        if parameter.name not in hints:
+            raise PluginError(f"{cls.__qualname__}: option {parameter.name!r} has no annotation")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        info = Field(default=default, description=described.get(parameter.name))
+        fields[parameter.name] = (_substitute(hints[parameter.name]), info)
+    return create_model(f"{cls.__name__}Options", __config__=CONFIG, **fields)
+
+
+def argument_docs(cls: type) -> dict[str, str]:
+    """What the ``Args:`` section of a class docstring says of each option."""
+    lines = (inspect.getdoc(cls) or "").splitlines()
+    found: dict[str, str] = {}
+    if "Args:" not in lines:
+        return found
+    name = ""
+    for line in lines[lines.index("Args:") + 1 :]:
+        if line and not line.startswith(" "):
+            break
+        if line.startswith("    ") and not line.startswith("     "):
+            names, _, text = line.strip().partition(":")
+            for name in names.split(", "):
+                found[name] = text.strip()
+        elif line.strip():
+            found[name] = f"{found[name]} {line.strip()}"
+    return found
+
+
+def summary(cls: type) -> str:
+    """The first paragraph of a class docstring on one line."""
+    return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())

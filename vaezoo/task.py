@@ -1,0 +1,74 @@
+"""What is optimised: a model, an objective and regularizers, and the moves of every player."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.interfaces import Objective, Regularizer
+from vaezoo.model import Model
+from vaezoo.trace import Batch, Phase, Trace
+
+
+class Task(nn.Module):
+    """A composed training problem.
+
+    Args:
+        model: what is trained.
+        objective: the loss without penalties.
+        regularizers: penalties by the name they are logged under.
+    """
+
+    def __init__(self, model: Model, objective: Objective, regularizers: Mapping[str, Regularizer]) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.regularizers = nn.ModuleDict(regularizers)
+        self.weights: dict[str, float | Tensor] = {}
+        self.set_step(0)
+
+    def set_step(self, step: int) -> None:
+        """Takes the weights of regularizers that hold at an optimizer step."""
+        self.weights = {name: penalty.weight_at(step) for name, penalty in self._penalties()}
+
+    def _penalties(self) -> list[tuple[str, Regularizer]]:
+        return [(name, module) for name, module in self.regularizers.items() if isinstance(module, Regularizer)]
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each example ``[B]`` in nats, and what it is made of."""
+        trace = self.model(batch, self.objective.num_samples)
+        loss = self.objective(trace)
+        terms = {}
+        for name, penalty in self._penalties():
+            value = penalty(trace)
+            weight = self.weights[name]
+            loss = loss + weight * value if isinstance(weight, Tensor) else torch.add(loss, value, alpha=weight)
+            terms[name] = value
+        return loss, {"distortion": trace.distortion.mean(0), "rate": trace.rate.mean(0), **terms}
+
+    def observe(self, terms: Mapping[str, Tensor]) -> None:
+        """Lets schedules that tune themselves hear the terms of a step."""
+        for _, penalty in self._penalties():
+            if isinstance(penalty.weight, nn.Module):
+                penalty.weight.observe(terms)
+
+    def phases(self) -> Sequence[Phase]:
+        """The model's move, then those of the regularizers' players."""
+        others = [phase for _, penalty in self._penalties() for phase in penalty.phases(self.model)]
+        return (Phase("model", self, self), *others)
+
+    def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
+        """The weights a phase may change: its module's, and for the model's phase all that no other owns."""
+        own = list(phase.module.parameters())
+        if phase.module is self:
+            taken = {id(p) for other in self.phases() if other.module is not self for p in other.module.parameters()}
+            own = [parameter for parameter in own if id(parameter) not in taken]
+        return [parameter for parameter in own if parameter.requires_grad]
+
+
+def bound(trace: Trace, objective: Objective) -> Tensor:
+    """The bound on log p(x) that an objective optimises, ``[B]``: the K-sample bound, or else the ELBO."""
+    if objective.counts_rate:
+        return torch.logsumexp(trace.log_weight, 0) - torch.log(torch.tensor(float(objective.num_samples)))
+    return -(trace.distortion + trace.rate).mean(0)

@@ -1,0 +1,150 @@
+"""What flows through one training step: a batch, the latent variables drawn, the likelihood.
+
+Shapes: K samples of the posterior, B examples, D latent dimensions. All quantities are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of examples.
+
+    Attributes:
+        x: data, ``[B, *shape]``.
+        condition: what the example is conditioned on (a label ``[B]``, a vector ``[B, C]``, ...), or None.
+        mask: True where ``x`` is observed, ``[B, *leading dimensions of shape]``; None means everywhere.
+    """
+
+    x: Tensor
+    condition: Tensor | None = None
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def part(self, start: int, stop: int) -> Batch:
+        """The examples from ``start`` up to ``stop``."""
+        condition = None if self.condition is None else self.condition[start:stop]
+        return Batch(self.x[start:stop], condition, None if self.mask is None else self.mask[start:stop])
+
+
+def reduce_events(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Sums per-element log-probabilities ``[K, B, *rest]`` to ``[K, B]``, leaving out what the mask hides.
+
+    Args:
+        value: ``[K, B]``, or ``[K, B, *rest]`` where each element is covered by one entry of the mask.
+        mask: ``[B, *rest]``, True where observed.
+
+    Raises:
+        ValueError: the mask's shape does not match ``value``.
+    """
+    if mask is not None:
+        if mask.shape != value.shape[1:]:
+            raise ValueError(f"mask {tuple(mask.shape)} does not cover log-probabilities {tuple(value.shape)}")
+        value = torch.where(mask, value, torch.zeros((), dtype=value.dtype, device=value.device))
+    return value.flatten(2).sum(-1) if value.dim() > 2 else value
+
+
+@dataclass(frozen=True)
+class Site:
+    """One latent variable as one pass saw it.
+
+    Attributes:
+        z: samples of the posterior, ``[K, B, *event]`` (or ``[K, B, T, *event]`` with a mask).
+        q: posterior q(z|x), which broadcasts to ``[K, B]``.
+        p: prior p(z) or p(z|context), likewise.
+        mask: True where the variable exists, ``[B, T]``; None means everywhere.
+    """
+
+    z: Tensor
+    q: Distribution
+    p: Distribution
+    mask: Tensor | None = None
+
+    @cached_property
+    def log_ratio(self) -> Tensor:
+        """log q(z|x) - log p(z) at the samples, ``[K, B]``: an unbiased estimate of the KL."""
+        return reduce_events(self.q.log_prob(self.z) - self.p.log_prob(self.z), self.mask)
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q || p), ``[K, B]``: in closed form where torch knows one, else ``log_ratio``."""
+        try:
+            kl = kl_divergence(self.q, self.p)
+        except NotImplementedError:
+            return self.log_ratio
+        shape = self.z.shape[: self.z.dim() - len(self.q.event_shape)]
+        return reduce_events(kl.expand(shape), self.mask)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything that one pass through a model drew.
+
+    Attributes:
+        batch: the examples.
+        sites: the latent variables, in the order of generation.
+        px: likelihood p(x|z), which broadcasts to ``[K, B]``; None where the decoder was skipped.
+    """
+
+    batch: Batch
+    sites: tuple[Site, ...]
+    px: Distribution | None
+
+    @cached_property
+    def log_likelihood(self) -> Tensor:
+        """log p(x|z), ``[K, B]``.
+
+        Raises:
+            ValueError: the decoder was skipped in this pass.
+        """
+        if self.px is None:
+            raise ValueError("this trace has no likelihood: the decoder was skipped")
+        return reduce_events(self.px.log_prob(self.batch.x), self.batch.mask)
+
+    @property
+    def distortion(self) -> Tensor:
+        """-log p(x|z), ``[K, B]``."""
+        return -self.log_likelihood
+
+    @cached_property
+    def rate(self) -> Tensor:
+        """The sum over sites of KL(q || p), ``[K, B]``."""
+        return torch.stack([site.kl for site in self.sites]).sum(0) if len(self.sites) > 1 else self.sites[0].kl
+
+    @cached_property
+    def log_weight(self) -> Tensor:
+        """log p(x|z) + log p(z) - log q(z|x), ``[K, B]``: the log importance weight of each sample."""
+        total = self.log_likelihood
+        for site in self.sites:
+            total = total - site.log_ratio
+        return total
+
+
+Terms: TypeAlias = Mapping[str, Tensor]
+"""Named quantities to log: each per example ``[B]``, or a scalar."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One player's move in a training step.
+
+    Attributes:
+        name: shown in logs; the first phase is always ``model``.
+        module: the weights this move may change; no other weight is touched.
+        loss: from a batch to the loss of each example ``[B]`` in nats, and terms to log.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Callable[[Batch], tuple[Tensor, Terms]]

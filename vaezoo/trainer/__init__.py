@@ -1,0 +1,1 @@
+"""Training: optimizers by name, the loop over phases, and the processes it runs in."""

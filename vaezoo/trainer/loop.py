@@ -1,0 +1,220 @@
+"""The training loop: for each phase a move, then what follows from it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vaezoo.data.loader import Loader
+from vaezoo.errors import Interrupted, TrainingError
+from vaezoo.seeds import seed_device, seeded
+from vaezoo.spec.load import Spec
+from vaezoo.task import Task
+from vaezoo.trace import Batch
+from vaezoo.trainer.meter import Meter, NonFiniteError
+from vaezoo.trainer.player import Player
+from vaezoo.trainer.world import World
+
+Validate = Callable[[Task], dict[str, float]]
+
+
+class Journal(Protocol):
+    """Where a run is written down; called by the main process only, but for ``stopping``."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """One line of metrics."""
+
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
+        """Everything that training needs to go on from ``step``."""
+
+    def last_good(self) -> str:
+        """Names the last checkpoint, for error messages."""
+
+    def stopping(self) -> bool:
+        """Whether somebody asked the run to stop."""
+
+
+class Trainer:
+    """Trains a task.
+
+    Args:
+        task: on its device.
+        loader: the training split.
+        spec: how.
+        validate: measures a task on the validation split; must hold ``bound``.
+        journal: where the run is written down.
+        world: the processes that train together.
+    """
+
+    def __init__(
+        self, task: Task, loader: Loader, spec: Spec, validate: Validate, journal: Journal, world: World
+    ) -> None:
+        self.task, self.loader, self.spec, self.config = task, loader, spec, spec.train
+        self.validate, self.journal, self.world = validate, journal, world
+        per_epoch = loader.steps_per_epoch
+        self.total = self.config.steps or per_epoch * (self.config.epochs or 1)
+        self.device = task.model.device
+        compiled = self.config.compile is True or (self.config.compile == "auto" and self.device.type == "cuda")
+        phases = task.phases()
+        losses = [phase.loss for phase in phases]
+        if compiled:
+            losses[0] = torch.compile(task)
+        self.players = [
+            Player(phase, loss, task, spec, self.total, world) for phase, loss in zip(phases, losses, strict=True)
+        ]
+        self.ema = AveragedModel(task, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema)) if self.config.ema else None
+        self.meter = Meter(world)
+        self.step = 0
+        self.best: dict[str, Any] = {"value": -math.inf, "step": 0, "tensors": {}}
+        self.stale = 0
+        self.saved_at = time.monotonic()
+
+    @property
+    def evaluated(self) -> Task:
+        """The task whose weights are evaluated and kept: the averaged ones where there are any."""
+        if self.ema is None:
+            return self.task
+        assert isinstance(self.ema.module, Task)
+        return self.ema.module
+
+    def fit(self) -> None:
+        """Trains to the end.
+
+        Raises:
+            TrainingError: a term is no longer finite.
+            Interrupted: the run was asked to stop; its checkpoint is written.
+        """
+        self.task.train()
+        with seeded(self.device):
+            while self.step < self.total and not self._exhausted():
+                self._epoch()
+            self._save()
+
+    def _epoch(self) -> None:
+        """Trains to the end of the epoch, or of the run, and validates."""
+        per_epoch = self.loader.steps_per_epoch
+        epoch, start = divmod(self.step, per_epoch)
+        self._seed()
+        self.meter.restart_clock()
+        for index, batch in enumerate(self.loader.epoch(epoch, start), start):
+            size = min(self.loader.batch_size, len(self.loader) - index * self.loader.batch_size)
+            self._advance(batch, size)
+            if self.step >= self.total:
+                break
+        if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total:
+            self._log()
+            self._validate(self.step / per_epoch)
+
+    def _advance(self, batch: Batch, size: int) -> None:
+        """One optimizer step of every player, and what is due after it."""
+        due = (self.step + 1) % self.config.log_every == 0
+        terms: dict[str, Tensor] = {}
+        self.task.set_step(self.step)
+        for player in self.players:
+            moved = player.move(batch, size, due)
+            terms |= moved if player is self.players[0] else {f"{player.name}/{k}": v for k, v in moved.items()}
+        if self.ema is not None:
+            self.ema.update_parameters(self.task)
+        self.task.observe(self.meter.add(self.step, terms, size))
+        self.step += 1
+        self._seed()
+        if due:
+            self._log()
+        if due or self.world.size == 1:
+            self._heed(due)
+
+    def _seed(self) -> None:
+        """Every step has a random stream of its own, whatever was drawn before it."""
+        seed_device(self.device, self.spec.seed, "step", self.step, self.world.rank)
+
+    def _heed(self, due: bool) -> None:
+        """Stops when asked to; saves then, and when it is time."""
+        stop = self.world.any(self.journal.stopping())
+        if stop or (due and self.world.any(time.monotonic() - self.saved_at >= self.config.checkpoint_every)):
+            self._save()
+        if stop:
+            raise Interrupted(f"stopped at step {self.step} of {self.total}; {self.journal.last_good()}")
+
+    def _log(self) -> None:
+        """Reads the meter once and writes a record."""
+        means = self._finite(self.meter.read)
+        self.meter.restart_clock()
+        if not means or not self.world.is_main:
+            return
+        weights = {f"{name}_weight": float(weight) for name, weight in self.task.weights.items()}
+        player = self.players[0]
+        norm = {} if player.norm is None else {"gradient_norm": float(player.norm)}
+        self.journal.record(
+            {
+                "step": self.step,
+                "steps": self.total,
+                "epoch": round(self.step / self.loader.steps_per_epoch, 4),
+                "split": "train",
+                **{key: value for key, value in means.items() if key != "examples_per_second"},
+                "elbo": -(means["distortion"] + means["rate"]),
+                **weights,
+                **norm,
+                "lr": float(player.optimizer.param_groups[0]["lr"]),
+                "examples_per_second": means["examples_per_second"],
+            }
+        )
+
+    def _finite(self, reading: Callable[[], dict[str, float]]) -> dict[str, float]:
+        try:
+            return reading()
+        except NonFiniteError as error:
+            raise TrainingError(f"{error}; {self.journal.last_good()}") from error
+
+    def _validate(self, epoch: float) -> None:
+        """Measures the validation split, remembers the best weights, and counts validations without progress."""
+        measured = self.validate(self.evaluated)
+        self.task.train()
+        value = -measured["distortion"] if self.config.select == "distortion" else measured[self.config.select]
+        if not math.isfinite(value):
+            raise TrainingError(f"validation {self.config.select} is {value}; {self.journal.last_good()}")
+        for player in self.players:
+            player.validated(-value)
+        better = value > self.best["value"]
+        self.stale = 0 if better else self.stale + 1
+        if better:
+            weights = {name: tensor.detach().clone() for name, tensor in self.evaluated.model.state_dict().items()}
+            self.best = {"value": value, "step": self.step, "tensors": weights}
+        if self.world.is_main:
+            where = {"step": self.step, "steps": self.total, "epoch": round(epoch, 4), "split": "validation"}
+            self.journal.record({**where, **measured, "best": better})
+
+    def _exhausted(self) -> bool:
+        return self.config.early_stopping is not None and self.stale >= self.config.early_stopping
+
+    def _save(self) -> None:
+        """Writes a checkpoint, once nothing unread could be wrong with it."""
+        self._finite(self.meter.peek)
+        if self.world.is_main:
+            self.journal.checkpoint(self.step, self.state())
+        self.saved_at = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on; random streams and the data order follow from the step."""
+        return {
+            "step": self.step,
+            "task": self.task.state_dict(),
+            "players": [player.state() for player in self.players],
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "best": self.best,
+            "stale": self.stale,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes back to a state that ``state`` gave."""
+        self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
+        self.task.load_state_dict(state["task"])
+        for player, saved in zip(self.players, state["players"], strict=True):
+            player.restore(saved)
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])

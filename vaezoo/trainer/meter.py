@@ -1,0 +1,79 @@
+"""What each step measured, kept on the device until it is read once per log interval."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vaezoo.trainer.world import World
+
+
+class NonFiniteError(ArithmeticError):
+    """A term is NaN or infinite.
+
+    Attributes:
+        term: its name.
+        step: the first optimizer step at which it was.
+        value: what it was.
+    """
+
+    def __init__(self, term: str, step: int, value: float) -> None:
+        self.term, self.step, self.value = term, step, value
+        super().__init__(f"{term} is {value} at step {step}")
+
+
+class Meter:
+    """Gathers the terms of each step without waiting for the device."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.names: tuple[str, ...] = ()
+        self.rows: list[Tensor] = []
+        self.examples = 0
+        self.first_step = 0
+        self.started = time.perf_counter()
+
+    def add(self, step: int, terms: Mapping[str, Tensor], examples: int) -> dict[str, Tensor]:
+        """Takes in one step; returns its terms as views of one tensor."""
+        if not self.rows:
+            self.names, self.first_step = tuple(terms), step
+        row = torch.stack(list(terms.values()))
+        self.rows.append(row)
+        self.examples += examples
+        return dict(zip(self.names, row.unbind(), strict=True))
+
+    def peek(self) -> dict[str, float]:
+        """The means of each term since the last reading, which stays open.
+
+        Raises:
+            NonFiniteError: a term was NaN or infinite; names the first.
+        """
+        if not self.rows:
+            return {}
+        table = self.world.mean(torch.stack(self.rows)).double().cpu()
+        for offset, row in enumerate(table.tolist()):
+            for name, value in sorted(zip(self.names, row, strict=True), key=lambda item: item[0] == "loss"):
+                if not math.isfinite(value):
+                    raise NonFiniteError(name, self.first_step + offset + 1, value)
+        return dict(zip(self.names, table.mean(0).tolist(), strict=True))
+
+    def read(self) -> dict[str, float]:
+        """The means since the last reading, and the speed.
+
+        Raises:
+            NonFiniteError: a term was NaN or infinite; names the first.
+        """
+        means = self.peek()
+        if means:
+            elapsed = time.perf_counter() - self.started
+            means["examples_per_second"] = round(self.examples / max(elapsed, 1e-9), 1)
+        self.rows, self.examples = [], 0
+        return means
+
+    def restart_clock(self) -> None:
+        """Begins a new interval, so that validation and checkpoints are not counted as training."""
+        self.started = time.perf_counter()

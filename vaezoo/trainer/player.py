@@ -1,0 +1,108 @@
+"""One phase of training with the weights, optimizer and schedules that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from vaezoo.spec.load import Spec
+from vaezoo.task import Task
+from vaezoo.trace import Batch, Phase, Terms
+from vaezoo.trainer.optim import build_optimizer, build_schedulers, gradient_norm
+from vaezoo.trainer.world import World
+
+Loss = Callable[[Batch], tuple[Tensor, Terms]]
+
+
+class Player:
+    """Moves the weights of one phase, and no others.
+
+    Args:
+        phase: the loss and whose weights it moves.
+        loss: the phase's loss, compiled or not.
+        task: decides which weights are the phase's.
+        spec: optimizer, schedule, clipping, accumulation and precision.
+        total: the steps of the whole run.
+        world: the processes that train together.
+    """
+
+    def __init__(self, phase: Phase, loss: Loss, task: Task, spec: Spec, total: int, world: World) -> None:
+        self.name, self.loss, self.world = phase.name, loss, world
+        self.parts, self.clip = spec.train.accumulate, spec.train.clip
+        self.parameters = task.parameters_of(phase)
+        self.optimizer = build_optimizer(spec, self.parameters)
+        schedulers = build_schedulers(spec, self.optimizer, total)
+        self.plateau = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
+        self.schedulers = [s for s in schedulers if not isinstance(s, ReduceLROnPlateau)]
+        device = self.parameters[0].device.type
+        self.scaler = torch.amp.GradScaler(device) if spec.train.precision == "fp16" else None
+        self.norm: Tensor | None = None
+
+    def move(self, batch: Batch, total: int, want_norm: bool) -> dict[str, Tensor]:
+        """One optimizer step.
+
+        Args:
+            batch: this process's examples.
+            total: how many examples all processes have together.
+            want_norm: whether to measure the gradient's norm even where it is not clipped.
+
+        Returns:
+            The mean of the loss and of each term, on the device.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        size = -(-len(batch) // self.parts)
+        for start in range(0, len(batch), size):
+            part = batch if self.parts == 1 else batch.part(start, min(start + size, len(batch)))
+            loss, terms = self.loss(part)
+            self._backward(loss.sum() / total if loss.dim() else loss * (len(part) / total))
+            for name, value in {"loss": loss, **terms}.items():
+                share = value.detach().float().mean() * (len(part) / len(batch))
+                sums[name] = sums[name] + share if name in sums else share
+        self.world.sum_gradients(self.parameters)
+        self._step(want_norm)
+        return sums
+
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        torch.autograd.backward(scaled, inputs=self.parameters)  # no gradient reaches another player's weights
+
+    def _step(self, want_norm: bool) -> None:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.clip is not None:
+            self.norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        elif want_norm:
+            self.norm = gradient_norm(self.parameters)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        for scheduler in self.schedulers:
+            scheduler.step()
+
+    def validated(self, loss: float) -> None:
+        """Tells schedulers that wait for a plateau how validation went; smaller is better."""
+        for scheduler in self.plateau:
+            scheduler.step(loss)
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the weights that the next step depends on."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in (*self.schedulers, *self.plateau)],
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up a state that ``state`` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        for scheduler, saved in zip((*self.schedulers, *self.plateau), state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
