@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     )
     from vaezoo.model import Model
     from vaezoo.runs import Run, open_run, resume, run
-    from vaezoo.spec.load import Spec, load as load_spec
+    from vaezoo.spec.load import Spec
+    from vaezoo.spec.load import load as load_spec
     from vaezoo.trace import Batch, Phase, Site, Trace
 
 _HOMES = {

@@ -19,17 +19,17 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UnavailableError("callback 'tensorboard' needs pip install 'vaezoo[tensorboard]'") from error
-        self.writer = SummaryWriter(str(directory / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(directory / "tensorboard"))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Each number of a record as a scalar of its split."""
         for key, value in record.items():
             if isinstance(value, int | float) and not isinstance(value, bool) and key != "step":
-                self.writer.add_scalar(f"{record['split']}/{key}", value, record["step"])  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(f"{record['split']}/{key}", value, record["step"])
 
     def close(self) -> None:
         """Flushes the events."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
 
 class CsvLog(Callback):

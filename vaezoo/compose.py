@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import VaezooError
-from vaezoo.interfaces import DataSpec, Facts, Shape
+from vaezoo.interfaces import Conditioner, DataSpec, Facts, Regularizer, Shape
 from vaezoo.model import Model
 from vaezoo.nn import fused_shape
 from vaezoo.seeds import seeded
@@ -71,7 +71,7 @@ class _Composer:
     def task(self, train_size: int) -> Task:
         model, context_dim = self.model()
         facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size)
-        regularizers = {}
+        regularizers: dict[str, Regularizer] = {}
         for bound in self.spec.regularizers:
             regularizers[_unused(bound.name, regularizers)] = self.build(bound, facts)
         return Task(model, self.build(self.spec.objective), regularizers)
@@ -95,7 +95,7 @@ class _Composer:
         )
         return model, width
 
-    def conditioner(self) -> tuple[nn.Module | None, Tensor | None]:
+    def conditioner(self) -> tuple[Conditioner | None, Tensor | None]:
         bound, shape = self.spec.model.condition, self.data.condition_shape
         if bound is None:
             return None, None

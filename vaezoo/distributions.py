@@ -43,9 +43,47 @@ def _detach_value(value: Any) -> Any:
         return value.detach()
     if isinstance(value, Distribution):
         return detach(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_detach_value(item) for item in value)
     if isinstance(value, torch.nn.Module | torch.distributions.Transform):
         raise TypeError(f"cannot stop gradients inside {type(value).__name__}; use the standard gradient")
     return value
+
+
+class NormalMixture(Distribution):
+    """A mixture of C diagonal normals over vectors; its log-density costs two products of matrices.
+
+    Args:
+        logits: ``[C]``.
+        mean, log_scale: ``[C, D]``.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, logits: Tensor, mean: Tensor, log_scale: Tensor) -> None:
+        self.logits, self.loc, self.log_scale = logits, mean, log_scale
+        super().__init__(torch.Size(), mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected vector, ``[D]``."""
+        return self.logits.softmax(-1) @ self.loc
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws vectors ``[*sample_shape, D]``."""
+        which = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(
+            torch.Size(sample_shape)
+        )
+        return torch.normal(self.loc[which], self.log_scale.exp()[which])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of vectors ``[*, D]``, by expanding the square of each normal."""
+        precision = (-2 * self.log_scale).exp()
+        centred = self.loc * precision
+        constant = -0.5 * (self.loc * centred).sum(-1) - self.log_scale.sum(-1)
+        constant = constant - 0.5 * self.loc.shape[-1] * math.log(2 * math.pi) + self.logits.log_softmax(-1)
+        quadratic = F.linear(value, centred) - 0.5 * F.linear(value.square(), precision)
+        return torch.logsumexp(quadratic + constant, -1)
 
 
 class BinaryLogits(Bernoulli):

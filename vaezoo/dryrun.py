@@ -51,7 +51,9 @@ class Rehearsal:
         rows.append(("total", "", "", f"{sum(part.parameters for part in self.parts):,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         table = [
-            "  ".join(cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            "  ".join(
+                cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
             for row in rows
         ]
         losses = [

@@ -17,7 +17,6 @@ SCALARS_AT_ONCE = 2**21
 """How many decoded scalars may be in memory together: 8 MiB for each intermediate result, which fits a cache."""
 
 
-@torch.inference_mode()
 def importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
     """log p(x) by importance sampling from q(z|x) (Burda et al. 2016, eq. 8 with K = samples).
 
@@ -31,6 +30,11 @@ def importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor
     Returns:
         The estimate of log p(x) in nats, ``[B]``, and the effective sample size, ``[B]``, from 1 to ``samples``.
     """
+    with model.inference():
+        return _importance(model, batch, samples)
+
+
+def _importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
     context = model.context(batch.condition)
     features = model.features(batch, context)
     at_once = max(1, SCALARS_AT_ONCE // (len(batch) * model.data.dimensions))

@@ -37,7 +37,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
         raise VaezooError(f"cannot write {path}: {error.strerror or error}") from error
@@ -136,5 +136,3 @@ def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
         return {unpack(key, tensors): unpack(item, tensors) for key, item in value}
     items = [unpack(item, tensors) for item in value]
     return items if kind == "list" else tuple(items)
-
-

@@ -203,7 +203,7 @@ class Latents(nn.Module, ABC):
 
     @abstractmethod
     def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Draws n codes from the prior, ``[n, ...]``. ``feedback`` decodes a partial code where generation is a loop."""
+        """Draws n codes from the prior, ``[n, ...]``. ``feedback`` decodes a partial one where it is a loop."""
 
     def code(self, sites: tuple[Site, ...], z: Tensor) -> Tensor:
         """The code for chosen latent vectors ``z`` ``[..., D]``; raises where a code is not one vector."""

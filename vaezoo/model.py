@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +18,22 @@ from vaezoo.nn import frozen_buffers, fuse
 from vaezoo.seeds import seeded
 from vaezoo.trace import Batch, Site, Trace
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 BATCH = 1000
 """Examples that pass through the networks together when the caller gives many."""
+
+
+def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
+    """Runs a method of a model inside ``Model.inference``."""
+
+    @wraps(method)
+    def wrapped(self: Model, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.inference():
+            return method(self, *args, **kwargs)
+
+    return wrapped
 
 
 class Model(nn.Module):
@@ -61,6 +77,12 @@ class Model(nn.Module):
         """The context in which networks run."""
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """No gradients; and within it, weights are brought to a lower precision once, not for every batch."""
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            yield
 
     def context(self, condition: Tensor | None) -> Tensor | None:
         """The context vectors ``[B, C]`` for raw conditions, or None for an unconditional model.
@@ -138,10 +160,8 @@ class Model(nn.Module):
         for start in range(0, len(whole), size):
             yield whole.part(start, min(start + size, len(whole)))
 
-    @torch.inference_mode()
-    def encode(
-        self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    @_inference
+    def encode(self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The means of q(z|x), ``[B, D]``.
 
         Args:
@@ -156,7 +176,7 @@ class Model(nn.Module):
         sites, _ = self.infer(self.features(batch, context), context, batch.mask, 1)
         return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
 
-    @torch.inference_mode()
+    @_inference
     def decode(self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True) -> Tensor:
         """Data for latent vectors.
 
@@ -181,10 +201,8 @@ class Model(nn.Module):
         px = self.likelihood_of(code, context)
         return px.mean if mean else px.sample()
 
-    @torch.inference_mode()
-    def sample(
-        self, n: int, condition: Tensor | None = None, *, mean: bool = True, seed: int | None = None
-    ) -> Tensor:
+    @_inference
+    def sample(self, n: int, condition: Tensor | None = None, *, mean: bool = True, seed: int | None = None) -> Tensor:
         """New data: z from the prior, then p(x|z).
 
         Args:
@@ -205,7 +223,7 @@ class Model(nn.Module):
                 parts.append(self._render(code, part, mean))
         return torch.cat(parts)
 
-    @torch.inference_mode()
+    @_inference
     def reconstruct(
         self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
@@ -217,10 +235,8 @@ class Model(nn.Module):
             parts.append(self.likelihood_of(code[0], context).mean)
         return torch.cat(parts)
 
-    @torch.inference_mode()
-    def interpolate(
-        self, first: Tensor, second: Tensor, steps: int = 8, condition: Tensor | None = None
-    ) -> Tensor:
+    @_inference
+    def interpolate(self, first: Tensor, second: Tensor, steps: int = 8, condition: Tensor | None = None) -> Tensor:
         """Data between two examples, along a straight line between their posterior means.
 
         Args:
@@ -237,6 +253,7 @@ class Model(nn.Module):
         repeated = None if condition is None else torch.as_tensor(condition).repeat_interleave(steps, 0)
         return self.decode(z.flatten(0, 1), repeated).unflatten(0, (len(z), steps))
 
+    @_inference
     def log_likelihood(
         self,
         x: Tensor | np.ndarray,

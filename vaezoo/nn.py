@@ -23,7 +23,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def activation(name: Activation) -> nn.Module:
+def activation_layer(name: Activation) -> nn.Module:
     """The activation of that name."""
     return _ACTIVATIONS[name]()
 
@@ -56,7 +56,7 @@ def mlp(
         if norm != "none":
             layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.LayerNorm(width))
         if not gated:
-            layers.append(activation(activation_name))
+            layers.append(activation_layer(activation_name))
         if dropout:
             layers.append(nn.Dropout(dropout))
         in_features = width
@@ -70,10 +70,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             norm2d(channels, norm),
-            activation(activation_name),
+            activation_layer(activation_name),
             nn.Conv2d(channels, channels, 3, padding=1),
             norm2d(channels, norm),
-            activation(activation_name),
+            activation_layer(activation_name),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 

@@ -50,7 +50,7 @@ class Entry:
         if not (isinstance(found, type) and issubclass(found, wanted)):
             raise PluginError(f"{self}: {self.target} is not a subclass of vaezoo.{wanted.__name__}")
         if inspect.isabstract(found):
-            missing = ", ".join(sorted(found.__abstractmethods__))
+            missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
             raise PluginError(f"{self}: {self.target} does not define {missing}")
         return found
 
@@ -104,13 +104,12 @@ class Catalogue:
         if len(found) == 1 or built_in:
             return (built_in or found)[0]
         if not found:
-            raise PluginError(
-                f"no {kind} named {reference!r}{did_you_mean(name, self.names(kind))}{self._absent(reference)}"
-            )
+            hint = did_you_mean(name, self.names(kind)) or "; no installed plugin brings one"
+            raise PluginError(f"no {kind} named {reference!r}{hint}{self._absent()}")
         owners = " or ".join(repr(f"{entry.plugin}:{name}") for entry in found)
         raise PluginError(f"{len(found)} plugins bring a {kind} named {name!r}; say {owners}")
 
-    def _absent(self, reference: str) -> str:
+    def _absent(self) -> str:
         """Which installed plugins are out of action, since one of them may be meant."""
         absent = [f"plugin {info.name!r} is {info.status}: {info.reason}" for info in self.plugins if info.reason]
         return f" ({'; '.join(absent)})" if absent else ""
@@ -140,14 +139,15 @@ def _admit(manager: pluggy.PluginManager, module: Any, name: str, version: str) 
     wanted = getattr(module, "VAEZOO_API", API_VERSION)
     if wanted != API_VERSION:
         return PluginInfo(name, version, "incompatible", f"asks for plugin API {wanted}, this is {API_VERSION}")
-    manager.register(module, name)
     try:
+        manager.register(module, name)
         manager.check_pending()
         others = [other for other in manager.get_plugins() if other is not module]
         collector = _Collector(name)
         manager.subset_hook_caller("vaezoo_components", others)(register=collector)
     except BaseException:
-        manager.unregister(module)
+        if manager.is_registered(module):
+            manager.unregister(module)
         raise
     return PluginInfo(name, version, "ok", "", tuple(collector.entries.values()))
 
@@ -174,7 +174,7 @@ def discover(disabled: Iterable[str] = ()) -> Catalogue:
             continue
         try:
             catalogue.add(_admit(manager, point.load(), name, version))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split())
             prefix = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
             catalogue.add(PluginInfo(name, version, "broken", prefix + reason))

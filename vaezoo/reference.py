@@ -39,7 +39,9 @@ def _options(model: type[BaseModel]) -> list[dict[str, Any]]:
         if info.metadata:
             annotation = typing.Annotated[(annotation, *info.metadata)]
         default = "required" if info.default is PydanticUndefined else _shown(info.default)
-        rows.append({"name": name, "type": type_name(annotation), "default": default, "description": info.description or ""})
+        rows.append(
+            {"name": name, "type": type_name(annotation), "default": default, "description": info.description or ""}
+        )
     return rows
 
 

@@ -1,13 +1,13 @@
 """A run's directory: what is in it, written so that a kill at any moment loses nothing that counted.
 
-    spec.yaml            the resolved spec
-    environment.json     versions, plugins, device, git state
-    metrics.jsonl        one record per log interval and validation
-    checkpoint/          step-000001200.safetensors: tensors, with the rest of the state as JSON in the header
-    model.safetensors    the best weights by the validation bound
-    evaluation.json      metrics on the test split
-    pictures/            samples, reconstructions, curves, latent map
-    report.html          all of it on one page
+spec.yaml            the resolved spec
+environment.json     versions, plugins, device, git state
+metrics.jsonl        one record per log interval and validation
+checkpoint/          step-000001200.safetensors: tensors, with the rest of the state as JSON in the header
+model.safetensors    the best weights by the validation bound
+evaluation.json      metrics on the test split
+pictures/            samples, reconstructions, curves, latent map
+report.html          all of it on one page
 """
 
 from __future__ import annotations

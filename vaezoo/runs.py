@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,7 @@ def resume(path: str | Path, *, callbacks: Sequence[Callback] = (), say: Say = l
     return _train(load(directory.spec), directory, World.current(), callbacks, say)
 
 
-def _train(
-    spec: Spec, directory: RunDirectory | None, world: World, callbacks: Sequence[Callback], say: Say
-) -> Run:
+def _train(spec: Spec, directory: RunDirectory | None, world: World, callbacks: Sequence[Callback], say: Say) -> Run:
     """Trains from where the directory stands, then finishes."""
     device = pick_device(spec.train.device)
     with ExitStack() as stack:
@@ -182,9 +180,7 @@ class _Silent:
         return False
 
 
-def _finish(
-    directory: RunDirectory, spec: Spec, trainer: Trainer, dataset: Dataset, train_size: int, say: Say
-) -> Run:
+def _finish(directory: RunDirectory, spec: Spec, trainer: Trainer, dataset: Dataset, train_size: int, say: Say) -> Run:
     """Keeps the best weights, measures them and draws the report."""
     from vaezoo.report.page import write_report
 
@@ -222,14 +218,19 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
     tensors, metadata = read_tensors(directory.model)
     try:
         about = json.loads(metadata["about"])
-        data = {key: tuple(value) if isinstance(value, list) else value for key, value in about["data"].items()}
-        described, train_size = DataSpec(**data), int(about["train_size"])
+        described, train_size = _described(about["data"]), int(about["train_size"])
     except (KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"{directory.model}: its header does not describe a vaezoo model: {error}") from error
     model = compose(spec, described, train_size).model
     fill(model, tensors, str(directory.model))
     model.precision = precision
     return Run(directory, spec, model.to(pick_device(device)).eval())
+
+
+def _described(data: dict[str, Any]) -> DataSpec:
+    """The data specification that ``_finish`` wrote."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return DataSpec(**values)
 
 
 def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:

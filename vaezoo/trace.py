@@ -71,6 +71,11 @@ class Site:
     p: Distribution
     mask: Tensor | None = None
 
+    def prior_sample(self) -> Tensor:
+        """A fresh draw from the prior with the shape of ``z``, whatever batch shape the prior has."""
+        missing = self.z.dim() - len(self.p.batch_shape) - len(self.p.event_shape)
+        return self.p.sample(self.z.shape[:missing])
+
     @cached_property
     def log_ratio(self) -> Tensor:
         """log q(z|x) - log p(z) at the samples, ``[K, B]``: an unbiased estimate of the KL."""

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 _run = click.argument("run", type=click.Path(path_type=Path))
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-_split = click.option(
-    "--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True
-)
+_split = click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
 
 
 def _out(default: str, forms: str) -> Callable[[Any], Any]:
@@ -62,7 +60,9 @@ def _write_examples(path: Path, examples: torch.Tensor, columns: int) -> None:
 @click.command("evaluate")
 @_run
 @_split
-@click.option("--metric", "metrics", multiple=True, metavar="METRIC", help="Instead of the spec's; {type: nll, ...} works.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="METRIC", help="Instead of the spec's; {type: nll, ...} works."
+)
 @_device
 @json_option
 @click.pass_context
@@ -92,9 +92,7 @@ def evaluate_command(
 @click.option("--draw", is_flag=True, help="Draw from p(x|z) too, instead of showing its mean.")
 @_device
 @click.pass_context
-def sample_command(
-    ctx: click.Context, run: Path, count: int, out: Path, seed: int, draw: bool, device: str
-) -> None:
+def sample_command(ctx: click.Context, run: Path, count: int, out: Path, seed: int, draw: bool, device: str) -> None:
     """Draw new examples from RUN's model: z from the prior, then p(x|z)."""
     model = _open(run, device).model
     if model.conditioner is not None:
@@ -148,7 +146,7 @@ def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: P
             means.append(opened.model.posterior_mean(batch).cpu().numpy())
             if batch.condition is not None and batch.condition.dim() == 1:
                 labels.append(batch.condition.cpu().numpy())
-    arrays = {"mean": np.concatenate(means)} | ({"label": np.concatenate(labels)} if labels else {})
+    arrays: dict[str, Any] = {"mean": np.concatenate(means)} | ({"label": np.concatenate(labels)} if labels else {})
     with atomic(out) as temporary:
         if out.suffix == ".npz":
             with open(temporary, "wb") as binary:
@@ -190,5 +188,3 @@ def interpolate_command(
     path = opened.model.interpolate(one.x, other.x, steps, one.condition if opened.model.conditioner else None)
     _write_examples(out, path[0], steps)
     sayer(ctx)(f"wrote {out}")
-
-

@@ -67,7 +67,9 @@ def new_command() -> None:
 
 @new_command.command("spec")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("spec.yaml"))
-@click.option("--from", "example", default="vae-digits", show_default=True, metavar="EXAMPLE", help="One of the examples.")
+@click.option(
+    "--from", "example", default="vae-digits", show_default=True, metavar="EXAMPLE", help="One of the examples."
+)
 @click.pass_context
 def new_spec_command(ctx: click.Context, path: Path, example: str) -> None:
     """Write a spec to start from: a copy of an example."""

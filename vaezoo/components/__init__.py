@@ -12,14 +12,22 @@ _BUILT_IN = {
         "npz": "vaezoo.data.npz:Npz",
         "csv": "vaezoo.data.table:Csv",
     },
-    "encoder": {"mlp": "vaezoo.components.encoders:MLPEncoder", "conv": "vaezoo.components.encoders:ConvEncoder"},
+    "encoder": {
+        "mlp": "vaezoo.components.encoders:MLPEncoder",
+        "conv": "vaezoo.components.encoders:ConvEncoder",
+        "patch": "vaezoo.components.patches:PatchEncoder",
+    },
     "posterior": {"diagonal-normal": "vaezoo.components.latents:DiagonalNormal"},
     "prior": {
         "standard-normal": "vaezoo.components.latents:StandardNormal",
         "mixture": "vaezoo.components.latents:Mixture",
     },
     "latents": {"single": "vaezoo.components.latents:Single"},
-    "decoder": {"mlp": "vaezoo.components.decoders:MLPDecoder", "conv": "vaezoo.components.decoders:ConvDecoder"},
+    "decoder": {
+        "mlp": "vaezoo.components.decoders:MLPDecoder",
+        "conv": "vaezoo.components.decoders:ConvDecoder",
+        "patch": "vaezoo.components.patches:PatchDecoder",
+    },
     "likelihood": {
         "bernoulli": "vaezoo.components.likelihoods:BernoulliLikelihood",
         "continuous-bernoulli": "vaezoo.components.likelihoods:ContinuousBernoulliLikelihood",

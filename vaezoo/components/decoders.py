@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from vaezoo.components.encoders import Dropout, Widths
 from vaezoo.components.sizes import strided_sizes
 from vaezoo.interfaces import Decoder, Shape
-from vaezoo.nn import Activation, Norm, ResidualBlock, activation, mlp, norm2d
+from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, mlp, norm2d
 
 
-def _code_width(in_shape: Shape) -> int:
+def code_width(in_shape: Shape) -> int:
+    """The length of a code that is one vector; a ValueError where it is not."""
     if len(in_shape) != 1:
         raise ValueError(f"needs a code of one vector, but the latents give {in_shape}")
     return in_shape[0]
@@ -43,7 +44,7 @@ class MLPDecoder(Decoder):
         dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
-        width = _code_width(in_shape)
+        width = code_width(in_shape)
         self.net = mlp(width, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout)
         self.out_shape = out_shape
         size = 1
@@ -84,7 +85,7 @@ class ConvDecoder(Decoder):
         super().__init__()
         sizes = strided_sizes(out_shape, len(channels), kernel)[::-1]
         self.start = (channels[0], *sizes[0])
-        self.project = _project(_code_width(in_shape), hidden, self.start, activation)
+        self.project = _project(code_width(in_shape), hidden, self.start, activation)
         stages: list[nn.Module] = []
         for index, width in enumerate(channels):
             last = index == len(channels) - 1
@@ -103,8 +104,8 @@ class ConvDecoder(Decoder):
 
 def _project(width: int, hidden: int, start: Shape, name: Activation) -> nn.Module:
     flat = start[0] * start[1] * start[2]
-    layers: list[nn.Module] = [nn.Linear(width, hidden), activation(name)] if hidden else []
-    return nn.Sequential(*layers, nn.Linear(hidden or width, flat), activation(name))
+    layers: list[nn.Module] = [nn.Linear(width, hidden), activation_layer(name)] if hidden else []
+    return nn.Sequential(*layers, nn.Linear(hidden or width, flat), activation_layer(name))
 
 
 def _double(width: int, out: int, kernel: int, small: tuple[int, int], large: tuple[int, int]) -> nn.Module:
@@ -114,4 +115,4 @@ def _double(width: int, out: int, kernel: int, small: tuple[int, int], large: tu
 
 
 def _after(channels: int, norm: Norm, name: Activation) -> nn.Module:
-    return nn.Sequential(norm2d(channels, norm), activation(name))
+    return nn.Sequential(norm2d(channels, norm), activation_layer(name))

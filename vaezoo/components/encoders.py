@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo.components.sizes import strided_sizes
 from vaezoo.interfaces import Encoder, Shape
-from vaezoo.nn import Activation, Norm, ResidualBlock, activation, masked, mlp, norm2d
+from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, masked, mlp, norm2d
 
 Width = Annotated[int, Gt(0)]
 Widths = Annotated[Sequence[Width], MinLen(1)]
@@ -97,11 +97,11 @@ class ConvEncoder(Encoder):
 
 
 def _head(flat: int, hidden: int, name: Activation) -> nn.Module:
-    return nn.Sequential(nn.Linear(flat, hidden), activation(name))
+    return nn.Sequential(nn.Linear(flat, hidden), activation_layer(name))
 
 
 def _stage(width: int, out: int, block: str, kernel: int, name: Activation, norm: Norm) -> nn.Module:
     layers: list[nn.Module] = [nn.Conv2d(width, out, kernel, stride=2, padding=1)]
     if block == "residual":
         layers.append(ResidualBlock(out, activation_name=name, norm=norm))
-    return nn.Sequential(*layers, norm2d(out, norm), activation(name))
+    return nn.Sequential(*layers, norm2d(out, norm), activation_layer(name))

@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, MixtureSameFamily
+from torch.distributions import Distribution
 
-from vaezoo.distributions import diagonal_normal
+from vaezoo.distributions import NormalMixture, diagonal_normal
 from vaezoo.interfaces import Latents, Posterior, Prior, Shape
 from vaezoo.trace import Site
 
@@ -68,9 +68,7 @@ class Mixture(Prior):
 
     def forward(self, h: Tensor | None) -> Distribution:
         """The same mixture for every context."""
-        weights = Categorical(logits=self.logits, validate_args=False)
-        normals = diagonal_normal(self.mean, self.log_scale.exp())
-        return MixtureSameFamily(weights, normals, validate_args=False)
+        return NormalMixture(self.logits, self.mean, self.log_scale)
 
 
 class Single(Latents):

@@ -74,5 +74,3 @@ class Cyclical(Schedule):
             return self.end
         phase = (step * self.cycles / self.steps) % 1.0
         return self.start + (self.end - self.start) * min(1.0, phase / self.rise)
-
-

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from vaezoo.errors import DataError
 from vaezoo.interfaces import DataSpec, Shape, Split
 
 Binarize: TypeAlias = Literal["none", "threshold", "dynamic", "static"]
@@ -42,8 +45,11 @@ def fixed_draw(x: np.ndarray, seed: int, skip: int = 0) -> np.ndarray:
         skip: how many images of the same size lie before these in the stream.
     """
     bits = np.random.PCG64(seed)
-    bits.advance(skip * (x[0].size if len(x) else 0) // 2)  # two float32 for each 64 bits
-    uniform = np.random.Generator(bits).random(x.shape, dtype=np.float32)
+    draws, half = divmod(skip * int(np.prod(x.shape[1:])), 2)  # two float32 for each 64 bits
+    bits.advance(draws)
+    generator = np.random.Generator(bits)
+    generator.random(half, dtype=np.float32)
+    uniform = generator.random(x.shape, dtype=np.float32)
     return (uniform < x.astype(np.float32) / 255).astype(np.uint8)
 
 
@@ -69,9 +75,73 @@ def image_split(
         seed, skip: of the fixed draw.
     """
     condition = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-    fixed = binarize == "static" or (binarize == "dynamic" and not train)
-    stored = torch.from_numpy(fixed_draw(x, seed, skip) if fixed else np.array(x))
-    if fixed:
-        return Split(stored, condition, transform=to_float)
-    transform = {"none": to_unit, "threshold": above_half, "dynamic": bernoulli_draw}[binarize]
-    return Split(stored, condition, transform=transform)
+    stored = fixed_draw(x, seed, skip) if is_fixed(binarize, train) else np.array(x, order="C")
+    return Split(torch.from_numpy(stored), condition, transform=transform_for(binarize, train))
+
+
+def is_fixed(binarize: Binarize, train: bool) -> bool:
+    """Whether images are stored as one draw: ``static`` ones, and ``dynamic`` ones outside the training split."""
+    return binarize == "static" or (binarize == "dynamic" and not train)
+
+
+def transform_for(binarize: Binarize, train: bool) -> Callable[[Tensor], Tensor]:
+    """What turns stored images into model input."""
+    if is_fixed(binarize, train):
+        return to_float
+    return {"none": to_unit, "threshold": above_half, "dynamic": bernoulli_draw}[binarize]
+
+
+Read: TypeAlias = Callable[[Any], tuple[np.ndarray, int | None]]
+"""From an item of ``lazy_split`` to uint8 ``[C, H, W]`` and its label."""
+
+
+def lazy_split(items: Sequence[Any], read: Read, binarize: Binarize, *, train: bool, seed: int) -> Split:
+    """The split that ``image_split`` would make of the same images, each of them read when it is needed.
+
+    Args:
+        items: what each image is read from, such as its file.
+        read: reads one of them; it travels to worker processes.
+        binarize, train, seed: as for ``image_split``.
+    """
+    images = _LazyImages(items, read, seed if is_fixed(binarize, train) else None)
+    return Split(images, transform=transform_for(binarize, train))
+
+
+class _LazyImages(torch.utils.data.Dataset[Any]):
+    """Images read one by one, and binarized where there is a seed for the fixed draw."""
+
+    def __init__(self, items: Sequence[Any], read: Read, seed: int | None) -> None:
+        self.items, self.read, self.seed = items, read, seed
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
+        pixels, label = self.read(self.items[index])
+        if self.seed is not None:
+            pixels = fixed_draw(pixels[None], self.seed, index)[0]
+        return torch.from_numpy(np.array(pixels, order="C")), label
+
+
+def to_pixels(image: Image.Image, channels: int, size: int, shape: Shape | None, where: str) -> np.ndarray:
+    """A decoded image as uint8 ``[C, H, W]``.
+
+    Args:
+        image: in any mode.
+        channels: 1 for grey, 3 for colour.
+        size: height and width to resize to; 0 keeps the image as it is.
+        shape: what the image must have, where it is known.
+        where: names the image in messages.
+
+    Raises:
+        DataError: the image has another shape.
+    """
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size:
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    if shape is not None and pixels.shape != shape:
+        given = f"{pixels.shape[1]}x{pixels.shape[2]}"
+        raise DataError(f"{where}: is {given}, the first image is {shape[1]}x{shape[2]}; set `size`")
+    return pixels

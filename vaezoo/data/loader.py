@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from vaezoo.errors import VaezooError
 from vaezoo.interfaces import Split
 from vaezoo.seeds import mix
 from vaezoo.trace import Batch
@@ -72,7 +73,7 @@ class Loader:
 
     def ordered(self, batch_size: int | None = None, limit: int | None = None) -> Iterator[Batch]:
         """Batches in the order of the split, up to ``limit`` examples."""
-        size, total = batch_size or self.batch_size, min(limit or len(self), len(self))
+        size, total = batch_size or self.batch_size, len(self) if limit is None else min(limit, len(self))
         starts = range(0, total, size)
         if self.x is None:
             yield from self._stream([list(range(i, min(i + size, total))) for i in starts])
@@ -98,21 +99,41 @@ class Loader:
     def _stream(self, batches: list[list[int]]) -> Iterator[Batch]:
         pinned = self.device.type == "cuda"
         loader: DataLoader[Any] = DataLoader(
-            self.split.x,  # type: ignore[arg-type]
+            _Reader(self.split.x),  # type: ignore[arg-type]
             batch_sampler=batches,
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=pinned,
+            generator=torch.Generator(),  # the global one belongs to the training step
         )
-        for x, condition in loader:
-            x = x.to(self.device, non_blocking=pinned)
-            yield self._batch(x, None if condition is None else condition.to(self.device), None)
+        for index, read in zip(batches, loader, strict=True):
+            if isinstance(read, VaezooError):
+                raise read
+            x, condition = read[0].to(self.device, non_blocking=pinned), read[1]
+            mask = None if self.mask is None else self.mask[index]
+            yield self._batch(x, None if condition is None else condition.to(self.device), mask)
+
+
+class _Reader(Dataset[Any]):
+    """A lazy split whose errors come back as items: torch would wrap them in the traceback of a worker process."""
+
+    def __init__(self, source: Dataset[Any]) -> None:
+        self.source = source
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.source[index]
+        except VaezooError as error:
+            return error
 
 
 def _take(values: Tensor | None, part: slice) -> Tensor | None:
     return None if values is None else values[part]
 
 
-def _collate(items: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor | None]:
+def _collate(items: list[Any]) -> tuple[Tensor, Tensor | None] | VaezooError:
+    for item in items:
+        if isinstance(item, VaezooError):
+            return item
     condition = None if items[0][1] is None else torch.stack([torch.as_tensor(c) for _, c in items])
     return torch.stack([x for x, _ in items]), condition

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from vaezoo.data.images import to_float
+from vaezoo.data.images import to_float, to_unit
 from vaezoo.data.paths import find
 from vaezoo.data.splits import Fractions, indices
 from vaezoo.errors import DataError
@@ -21,7 +22,8 @@ class Npz(Dataset):
     """An npz file with the array ``x`` ``[n, ...]`` and, where wanted, ``condition`` ``[n, ...]`` and ``mask``.
 
     A ``mask`` covers leading dimensions of an example and is nonzero where ``x`` is observed; what it hides may be
-    NaN. An integer ``condition`` ``[n]`` is a label. Integer ``x`` is an image of 256 levels, divided by 255.
+    NaN. An integer ``condition`` ``[n]`` is a label, counted from 0. Integer ``x`` is an image of 256 levels,
+    divided by 255, or binary where it holds nothing but 0 and 1.
 
     Args:
         path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
@@ -43,13 +45,13 @@ class Npz(Dataset):
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
         file = find(self.path)
+        if not zipfile.is_zipfile(file):
+            raise DataError(f"{file}: not an npz file")
         try:
             with np.load(file, allow_pickle=False) as opened:
                 arrays = {name: opened[name] for name in ("x", "condition", "mask") if name in opened.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise DataError(f"{file}: not a readable npz file: {error}") from error
-        except Exception as error:  # zipfile and zlib raise their own kinds on damaged files
-            raise DataError(f"{file}: damaged: {error}") from error
+        except Exception as error:  # zipfile, zlib and numpy raise their own kinds on damaged files
+            raise DataError(f"{file}: not a readable npz file: {' '.join(str(error).split())}") from error
         return _checked(arrays, file)
 
     @cached_property
@@ -67,7 +69,7 @@ class Npz(Dataset):
             condition_shape = tuple(condition.shape[1:])
             if condition.dtype.kind in "iu" and condition.ndim == 1:
                 classes = tuple(str(label) for label in range(int(condition.max()) + 1))
-        levels = 256 if x.dtype.kind in "iu" else 2 if support == "binary" else 0
+        levels = 2 if support == "binary" else 256 if x.dtype.kind in "iu" else 0
         shape = tuple(x.shape[1:])
         return DataSpec(shape, support, levels, 0 if mask is None else mask.ndim - 1, classes, condition_shape)  # type: ignore[arg-type]
 
@@ -82,14 +84,12 @@ class Npz(Dataset):
             stored,
             None if condition is None else _condition(condition[part]),
             None if mask is None else torch.from_numpy(mask[part] != 0),
-            _integer_transform(self.spec) if integer else None,
+            self._transform if integer else None,
         )
 
-
-def _integer_transform(spec: DataSpec):  # type: ignore[no-untyped-def]
-    from vaezoo.data.images import to_unit
-
-    return to_float if spec.support == "binary" else to_unit
+    @property
+    def _transform(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        return to_float if self.spec.support == "binary" else to_unit
 
 
 def _condition(values: np.ndarray) -> torch.Tensor:
@@ -113,23 +113,32 @@ def _checked(arrays: dict[str, np.ndarray], file: Path) -> dict[str, np.ndarray]
     if "x" not in arrays:
         raise DataError(f"{file}: has no array 'x'")
     x = arrays["x"]
-    if x.ndim < 2 or not len(x) or x.dtype.kind not in "fiu":
+    if x.ndim < 2 or not x.size or x.dtype.kind not in "fiu":
         raise DataError(f"{file}: 'x' must be numbers of shape [n, ...], not {x.dtype} {x.shape}")
     if x.dtype.kind in "iu" and (x.min() < 0 or x.max() > 255):
         raise DataError(f"{file}: integer 'x' must lie in 0..255; store other numbers as floats")
-    for name in ("condition", "mask"):
-        if name in arrays and len(arrays[name]) != len(x):
-            raise DataError(f"{file}: {name!r} has {len(arrays[name])} rows, 'x' has {len(x)}")
-    if "condition" in arrays and arrays["condition"].dtype.kind not in "fiu":
-        raise DataError(f"{file}: 'condition' must be numbers, not {arrays['condition'].dtype}")
+    for name in sorted(arrays.keys() - {"x"}):
+        if arrays[name].shape[:1] != x.shape[:1]:
+            raise DataError(f"{file}: {name!r} must have {len(x)} rows as 'x' has, not shape {arrays[name].shape}")
+        if arrays[name].dtype.kind not in ("fiub" if name == "mask" else "fiu"):
+            raise DataError(f"{file}: {name!r} must be numbers, not {arrays[name].dtype}")
     if "mask" in arrays:
         mask = arrays["mask"]
         if mask.shape != x.shape[: mask.ndim] or mask.ndim < 2:
             raise DataError(f"{file}: 'mask' {mask.shape} does not cover leading dimensions of 'x' {x.shape}")
         arrays["x"] = x = np.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)) != 0, x, 0)
-    for name in ("x", "condition"):
-        if name in arrays and arrays[name].dtype.kind == "f":
-            bad = ~np.isfinite(arrays[name].reshape(len(x), -1)).all(1)
+    _check_values(arrays, file)
+    return arrays
+
+
+def _check_values(arrays: Mapping[str, np.ndarray], file: Path) -> None:
+    for name in sorted(arrays.keys() & {"x", "condition"}):
+        values = arrays[name]
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                bad = ~np.isfinite(values.astype(np.float32).reshape(len(values), -1)).all(1)
             if bad.any():
                 raise DataError(f"{file}: {name!r} row {int(bad.argmax())} holds NaN or infinity; mask or remove it")
-    return arrays
+        elif name == "condition" and values.ndim == 1 and values.min() < 0:
+            row = int((values < 0).argmax())
+            raise DataError(f"{file}: 'condition' row {row} is {values[row]}; labels count from 0")

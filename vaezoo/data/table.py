@@ -23,6 +23,9 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 class Csv(Dataset):
     """A csv file, one example a row. Numbers are standardised by the training split, categories are one-hot.
 
+    ``x`` holds the columns in the order of the file, and is not in their units: a number is (value - mean) / standard
+    deviation of the training split, and so are a model's samples and its likelihood.
+
     Args:
         path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
         numeric: columns of numbers; by default every column, not named otherwise, that holds nothing else.
@@ -30,8 +33,8 @@ class Csv(Dataset):
         condition: a column of labels, which is then no part of ``x``.
         header: whether the first row names the columns; else they are 0, 1, 2 and so on.
         delimiter: what separates columns.
-        missing: what to do where a cell is empty, NA, NaN, null or ?: an ``error``, ``drop`` the row, or ``mean``
-            (of the training split; for a category, one of its own).
+        missing: what to do where a cell of these columns is empty, NA, N/A, NaN, null, none or ?: an ``error``,
+            ``drop`` the row, or ``mean`` (of the training split; for a category, one of its own).
         fractions: the shares of train, validation and test.
         split_seed: decides which example goes where.
     """
@@ -79,18 +82,34 @@ class Csv(Dataset):
             raise DataError(f"{file}: cannot be read as csv: {error}") from error
         if len(rows) <= self.header:
             raise DataError(f"{file}: has no rows")
-        names = [cell.strip() for cell in rows.pop(0)[1]] if self.header else list(map(str, range(len(rows[0][1]))))
+        header = rows.pop(0)[1] if self.header else [str(i) for i in range(len(rows[0][1]))]
+        rows = [(line, ["" if _is_missing(cell) else cell.strip() for cell in row]) for line, row in rows]
+        names = [cell.strip() for cell in header]
         if len(set(names)) != len(names):
             raise DataError(f"{file}: two columns have the same name: {', '.join(names)}")
         for line, row in rows:
             if len(row) != len(names):
                 raise DataError(f"{file}:{line}: has {len(row)} cells, expected {len(names)}")
+        self._check(names)
         return names, self._without_missing(names, rows)
+
+    def _check(self, names: list[str]) -> None:
+        asked = [*(self.numeric or ()), *(self.categorical or ()), *filter(None, [self.condition])]
+        for name in asked:
+            if name not in names:
+                raise DataError(f"{self.path}: no column {name!r}{did_you_mean(name, names)}")
+            if asked.count(name) > 1:
+                raise DataError(f"{self.path}: column {name!r} is asked for twice")
+
+    def _is_used(self, name: str) -> bool:
+        """Whether the spec has a use for a column: it has, unless it lists both kinds without it."""
+        listed = None if self.numeric is None or self.categorical is None else (*self.numeric, *self.categorical)
+        return listed is None or name in listed or name == self.condition
 
     def _without_missing(self, names: list[str], rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
         kept = []
         for line, row in rows:
-            holes = [name for name, cell in zip(names, row, strict=True) if _is_missing(cell)]
+            holes = [name for name, cell in zip(names, row, strict=True) if not cell and self._is_used(name)]
             if self.condition in holes and self.missing != "drop":
                 raise DataError(f"{self.path}:{line}: column {self.condition!r} has no label; use missing: drop")
             if holes and self.missing == "error":
@@ -109,13 +128,10 @@ class Csv(Dataset):
     def _encoded(self) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
         """``x`` ``[n, D]``, labels ``[n]``, and the names of classes."""
         names, rows = self._table
-        for wanted in (*(self.numeric or ()), *(self.categorical or ()), *filter(None, [self.condition])):
-            if wanted not in names:
-                raise DataError(f"{self.path}: no column {wanted!r}{did_you_mean(wanted, names)}")
         blocks = []
         for column, name in enumerate(names):
-            cells = [row[column].strip() for _, row in rows]
-            if name == self.condition:
+            cells = [row[column] for _, row in rows]
+            if name == self.condition or not self._is_used(name):
                 continue
             if self._is_numeric(name, cells):
                 blocks.append(self._standardised(name, cells))
@@ -126,21 +142,22 @@ class Csv(Dataset):
         x = np.concatenate(blocks, 1).astype(np.float32)
         if self.condition is None:
             return x, None, ()
-        cells = [row[names.index(self.condition)].strip() for _, row in rows]
+        cells = [row[names.index(self.condition)] for _, row in rows]
         classes = sorted(set(cells))
         return x, np.array([classes.index(cell) for cell in cells], np.int64), tuple(classes)
 
     def _is_numeric(self, name: str, cells: Sequence[str]) -> bool:
         if self.numeric is not None:
             return name in self.numeric
-        return name not in (self.categorical or ()) and all(_is_missing(cell) or _is_number(cell) for cell in cells)
+        return name not in (self.categorical or ()) and all(not cell or _is_number(cell) for cell in cells)
 
     def _standardised(self, name: str, cells: Sequence[str]) -> np.ndarray:
-        values = np.empty(len(cells))
+        values = np.full(len(cells), math.nan)
         for i, cell in enumerate(cells):
-            if not _is_missing(cell) and not _is_number(cell):
+            if cell and not (_is_number(cell) and math.isfinite(float(cell))):
                 raise DataError(f"{self.path}:{self._table[1][i][0]}: column {name!r}: {cell!r} is not a finite number")
-            values[i] = math.nan if _is_missing(cell) else float(cell)
+            if cell:
+                values[i] = float(cell)
         train = values[self._parts["train"]]
         if np.isnan(train).all():
             raise DataError(f"{self.path}: column {name!r} has no number in the training split")
@@ -155,9 +172,10 @@ def _is_missing(cell: str) -> bool:
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        float(cell)
     except ValueError:
         return False
+    return True
 
 
 def _one_hot(cells: Sequence[str], values: Sequence[str]) -> np.ndarray:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from annotated_types import Gt
+from PIL import Image
 from torch import Tensor
 
-from vaezoo.data.images import Binarize, bernoulli_draw, image_spec, image_split
+from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
+from vaezoo.data.splits import NAMES, indices
 from vaezoo.errors import DataError, UnavailableError, did_you_mean
-from vaezoo.interfaces import Dataset, DataSpec, Split
+from vaezoo.interfaces import Dataset, DataSpec, Shape, Split
 
 _declared: list[torch.library.Library] = []
 
@@ -32,35 +33,45 @@ def torchvision() -> ModuleType:
         UnavailableError: torchvision is not installed or cannot be imported at all.
     """
     try:
-        import torchvision
-    except ImportError as error:
-        raise UnavailableError(f"needs torchvision: {error}; pip install torchvision") from error
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        if not _declared:
-            library = torch.library.Library("torchvision", "FRAGMENT")
-            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            library.define(
-                "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-            )
-            _declared.append(library)  # the schemas last only as long as the library object
-        import torchvision
+        try:
+            import torchvision
+        except RuntimeError:
+            _declare_operators()
+            import torchvision
+    except (ImportError, RuntimeError) as error:
+        raise UnavailableError(f"needs torchvision: {_line(error)}; pip install torchvision") from error
     return torchvision
+
+
+def _declare_operators() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    if not _declared:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(schema)
+        _declared.append(library)  # the schemas last only as long as the library object
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class TorchvisionDataset(Dataset):
     """An image data set of torchvision by its class name, such as ``FashionMNIST`` or ``CIFAR10``.
 
-    Validation is the last tenth of the training data. Sets that torchvision holds as one array stay in memory;
-    others are read image by image.
+    Sets that torchvision holds as one array stay in memory; others are read image by image. Validation is a tenth of
+    the training data: the last of an array, a seeded choice otherwise. Where a set has no test part of its own, a
+    seeded tenth is validation and another one test.
 
     Args:
         name: the class in ``torchvision.datasets``.
         root: the folder that holds the data, or receives it.
         download: fetch the data where it is not in ``root``.
-        binarize: ``none``, ``threshold``, ``static`` or ``dynamic``; for sets in memory.
-        size: height and width that images read one by one are resized to.
+        binarize: ``none``, ``threshold``, ``static`` or ``dynamic``.
+        size: height and width to resize to, one image at a time; by default images stay as they are.
+        arguments: further arguments of the class, such as ``split: letters`` for EMNIST.
     """
 
     def __init__(
@@ -71,86 +82,121 @@ class TorchvisionDataset(Dataset):
         download: bool = False,
         binarize: Binarize = "none",
         size: Annotated[int, Gt(0)] | None = None,
+        arguments: dict | None = None,
     ) -> None:
-        self.name, self.root, self.download, self.binarize, self.size = name, root, download, binarize, size
+        self.name, self.root, self.download, self.binarize, self.size = name, root, download, binarize, size or 0
+        self.arguments = arguments or {}
 
-    @cached_property
+    @property
     def spec(self) -> DataSpec:
         """From the first image."""
-        train = self._open("train")
-        array = _array(train)
-        shape = tuple(array.shape[1:]) if array is not None else tuple(_Lazy(train, range(1), self.size)[0][0].shape)
-        classes = tuple(map(str, getattr(train, "classes", ()))) or (
-            tuple(map(str, range(int(_labels(train).max()) + 1))) if array is not None else ()
-        )
+        shape, classes = self._form
         return image_spec(shape, self.binarize, classes)
+
+    @cached_property
+    def _form(self) -> tuple[Shape, tuple[str, ...]]:
+        """The shape of an image and the names of the classes."""
+        source = self._open("train")
+        array = self._array(source)
+        first = array[0] if array is not None else _read(0, source, self.name, 0, self.size, None, False)[0]
+        labels = _labels(source)
+        names = range(int(labels.max()) + 1) if labels is not None else ()
+        return first.shape, tuple(map(str, getattr(source, "classes", None) or names))
 
     def split(self, name: str) -> Split:
         """One of the three splits."""
-        source = self._open("test" if name == "test" else "train")
-        total = len(source)
-        held_out = total // 10
-        part = {"train": range(total - held_out), "validation": range(total - held_out, total), "test": range(total)}[name]
-        array = _array(source)
+        source, train = self._open(name), name == "train"
+        array, labels, (shape, classes) = self._array(source), _labels(source), self._form
+        part = self._part(name, len(source), array is not None)
         if array is not None:
-            x, y = array[part.start : part.stop], _labels(source)[part.start : part.stop]
-            return image_split(x, y, self.binarize, train=name == "train", seed=int(name == "test"), skip=part.start)
-        if self.binarize in ("static",):
-            raise DataError(f"{self.name}: binarize: static needs a data set in memory")
-        transform = bernoulli_draw if self.binarize == "dynamic" else _transform(self.binarize)
-        return Split(_Lazy(source, part, self.size), transform=transform)
+            seed = int(name == "test") if self._has_test else NAMES.index(name)
+            x, y = array[part], labels[part] if labels is not None and classes else None
+            return image_split(x, y, self.binarize, train=train, seed=seed, skip=int(part[0]))
+        read = partial(
+            _read,
+            source=source,
+            where=f"{self.name} {name}",
+            channels=shape[0],
+            size=self.size,
+            shape=shape,
+            labelled=bool(classes),
+        )
+        return lazy_split(part.tolist(), read, self.binarize, train=train, seed=NAMES.index(name))
 
-    def _open(self, part: str) -> Any:
+    def _part(self, name: str, total: int, in_memory: bool) -> np.ndarray:
+        """Which examples of the source a split consists of."""
+        if not self._has_test:
+            return indices(total, (0.8, 0.1, 0.1), 0, self.name)[name]
+        if name == "test":
+            return np.arange(total)
+        order = np.arange(total) if in_memory else np.random.default_rng(0).permutation(total)
+        cut = total - max(1, total // 10)
+        return np.sort(order[:cut] if name == "train" else order[cut:])
+
+    def _array(self, source: Any) -> np.ndarray | None:
+        """All images as uint8 ``[n, C, H, W]``, where torchvision keeps them as one array and the size is right."""
+        data = getattr(source, "data", None)
+        if self.size or not isinstance(data, np.ndarray | Tensor):
+            return None
+        array = np.asarray(data)
+        if array.dtype != np.uint8 or array.ndim not in (3, 4):
+            return None
+        if array.ndim == 3:
+            return array[:, None]
+        return array.transpose(0, 3, 1, 2) if array.shape[-1] in (1, 3) else array
+
+    @cached_property
+    def _class(self) -> Any:
         datasets = torchvision().datasets
         cls = getattr(datasets, self.name, None)
         if not (isinstance(cls, type) and issubclass(cls, datasets.VisionDataset)):
             raise DataError(f"torchvision has no data set {self.name!r}{did_you_mean(self.name, datasets.__all__)}")
-        accepted = inspect.signature(cls).parameters
+        return cls
+
+    @property
+    def _has_test(self) -> bool:
+        return bool((_accepted(self._class) & {"train", "split"}) - self.arguments.keys())
+
+    def _open(self, name: str) -> Any:
+        part = "test" if name == "test" else "train"
         options: dict[str, Any] = {"root": self.root, "download": self.download}
         options |= {"train": part == "train", "split": part}
+        accepted = _accepted(self._class)
         try:
-            return cls(**{key: value for key, value in options.items() if key in accepted})
-        except OSError as error:
-            raise UnavailableError(f"{self.name}: cannot be fetched into {self.root!r}: {error}") from error
-        except (RuntimeError, ValueError, TypeError) as error:
+            return self._class(**{key: options[key] for key in options if key in accepted} | self.arguments)
+        except (TypeError, ValueError) as error:
+            raise UnavailableError(f"{self.name}: {_line(error)}; set `arguments` to what the class needs") from error
+        except Exception as error:  # each data set fails in its own way
             hint = "" if self.download else "; set download: true, or root to a folder that has it"
-            raise UnavailableError(f"{self.name}: {' '.join(str(error).split())}{hint}") from error
+            raise UnavailableError(f"{self.name}: not in {self.root!r}: {_line(error)}{hint}") from error
 
 
-def _transform(binarize: Binarize) -> Callable[[Tensor], Tensor] | None:
-    return image_split(np.zeros((0, 1), np.uint8), None, binarize, train=True, seed=0).transform
+def _accepted(cls: type) -> set[str]:
+    """The parameters of a class, and those that it passes on to its base."""
+    names: set[str] = set()
+    for base in filter(lambda base: "__init__" in vars(base), cls.__mro__):
+        parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+        names |= parameters.keys()
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return names
 
 
-def _array(source: Any) -> np.ndarray | None:
-    """All images as uint8 ``[n, C, H, W]``, where torchvision keeps them as one array."""
-    data = getattr(source, "data", None)
-    if not isinstance(data, np.ndarray | Tensor) or not hasattr(source, "targets"):
-        return None
-    array = np.asarray(data)
-    if array.dtype != np.uint8:
-        return None
-    if array.ndim == 3:
-        return array[:, None]
-    return array.transpose(0, 3, 1, 2) if array.shape[-1] in (1, 3) else array
+def _labels(source: Any) -> np.ndarray | None:
+    """The label of every example, where torchvision keeps them."""
+    labels = np.asarray(getattr(source, "targets", getattr(source, "labels", None)))
+    return labels if labels.ndim == 1 and labels.dtype.kind in "iu" else None
 
 
-def _labels(source: Any) -> np.ndarray:
-    return np.asarray(source.targets)
-
-
-class _Lazy(torch.utils.data.Dataset[Any]):
-    """Images read one by one as uint8 ``[C, H, W]``."""
-
-    def __init__(self, source: Any, part: range, size: int | None) -> None:
-        self.source, self.part, self.size = source, part, size
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
-        image, label = self.source[self.part[index]][:2]
-        if self.size is not None:
-            image = image.resize((self.size, self.size))
-        pixels = np.array(image)
-        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(pixels)), label if isinstance(label, int) else None
+def _read(
+    index: int, source: Any, where: str, channels: int, size: int, shape: Shape | None, labelled: bool
+) -> tuple[np.ndarray, int | None]:
+    """One example; with ``channels`` 0 it is grey or in colour as the image is."""
+    try:
+        image, label = source[index][:2]
+    except Exception as error:  # each format raises its own kinds on damaged files
+        raise DataError(f"{where}: row {index} cannot be read: {_line(error)}") from error
+    if not isinstance(image, Image.Image):
+        raise DataError(f"{where}: row {index} is not an image")
+    channels = channels or (1 if image.mode in ("1", "L", "LA") else 3)
+    return to_pixels(image, channels, size, shape, f"{where}: row {index}"), int(label) if labelled else None

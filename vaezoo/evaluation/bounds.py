@@ -36,7 +36,6 @@ def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
     return torch.cat(distortion).cpu(), torch.cat(rate).cpu()
 
 
-@torch.inference_mode()
 def validate(task: Task, data: Loader) -> dict[str, float]:
     """ELBO, rate, distortion and the objective's own bound on a split, in nats per example.
 
@@ -45,10 +44,11 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
     task.eval()
     sums = torch.zeros(3, dtype=torch.float64)
     k = task.objective.num_samples
-    for batch in data.ordered(max(1, BATCH // k)):
-        trace = task.model(batch, k)
-        values = (trace.distortion.mean(0), trace.rate.mean(0), bound(trace, task.objective))
-        sums += torch.stack([value.sum() for value in values]).double().cpu()
+    with task.model.inference():
+        for batch in data.ordered(max(1, BATCH // k)):
+            trace = task.model(batch, k)
+            values = (trace.distortion.mean(0), trace.rate.mean(0), bound(trace, task.objective))
+            sums += torch.stack([value.sum() for value in values]).double().cpu()
     distortion, rate, tightest = (sums / len(data)).tolist()
     return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "bound": tightest}
 

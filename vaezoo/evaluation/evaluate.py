@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from vaezoo.data.loader import Loader
 from vaezoo.errors import SpecError
 from vaezoo.model import Model
@@ -26,7 +24,7 @@ def evaluate(model: Model, metrics: Sequence[Bound], data: Loader, split: str, s
     model.eval()
     found: dict[str, Any] = {}
     for bound in metrics:
-        with torch.inference_mode(), seeded(model.device, seed, "evaluation", bound.name):
+        with model.inference(), seeded(model.device, seed, "evaluation", bound.name):
             try:
                 results = bound.build()(model, data)
             except NotImplementedError as error:

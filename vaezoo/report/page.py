@@ -10,6 +10,7 @@ import torch
 
 from vaezoo.files import read_json, write_bytes, write_text
 from vaezoo.report import pictures
+from vaezoo.seeds import seeded
 from vaezoo.trace import Batch
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def write_report(run: Run) -> None:
     """Draws every picture that the data allows, then the page."""
     run.model.eval()
     batch = run.data("test").first(_MAP_POINTS)
-    drawn = {"curves": pictures.curves(run.records), **_data_pictures(run, batch)}
-    drawn["latents"] = _latents(run, batch)
+    with seeded(run.model.device, run.spec.seed, "pictures"):
+        drawn = {"curves": pictures.curves(run.records), **_data_pictures(run, batch)}
+        drawn["latents"] = _latents(run, batch)
     for name, png in drawn.items():
         write_bytes(run.directory.pictures / f"{name}.png", png)
     write_text(run.directory.report, page(run, drawn))
@@ -93,7 +95,11 @@ def _figure(row: dict[str, Any]) -> tuple[str, str, str]:
     error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
     known = ("value", "standard_error", "examples", "unit")
     details = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in row.items() if key not in known)
-    return f"{row['value']:.3f}{error}", row["unit"], f"{row['examples']:,} examples" + (f", {details}" if details else "")
+    return (
+        f"{row['value']:.3f}{error}",
+        row["unit"],
+        f"{row['examples']:,} examples" + (f", {details}" if details else ""),
+    )
 
 
 def _facts(run: Run, parameters: int) -> list[tuple[str, str]]:

@@ -17,12 +17,13 @@ from vaezoo import plugins
 from vaezoo.errors import PluginError, Problem, SpecError, did_you_mean
 from vaezoo.plugins import Catalogue
 from vaezoo.spec import messages
-from vaezoo.spec.options import Bound, Loading, options_model, references
+from vaezoo.spec.options import Bound, Loading, opened, references
 from vaezoo.spec.resolve import read, resolve
 from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TrainSpec
 from vaezoo.spec.tree import Mark, Node, parse, resolve_scalar
 
-_LOADING = tuple(Loading.model_fields)
+_ALSO = {"dataset": tuple(Loading.model_fields), "conditioner": ("into",)}
+"""Keys of a block that are not options of its component."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +107,31 @@ def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
 def _check_requirements(tree: Node) -> None:
     """``requires`` comes first: what it names may be why the rest does not make sense yet."""
     listed = tree.value.get("requires")
-    if listed is None or not isinstance(listed.value, list):
-        return
-    for index, node in enumerate(listed.value):
-        path = f"requires.{index}"
+    nodes = listed.value if listed is not None and isinstance(listed.value, list) else []
+    problems, wanted = [], []
+    for index, node in enumerate(nodes):
+        if not isinstance(node.value, str):
+            continue  # the schema says so
         try:
-            wanted = Requirement(str(node.value))
-        except InvalidRequirement as error:
-            reason = str(error).splitlines()[0]
-            raise SpecError([node.mark.problem(path, f"{node.value!r} is not a requirement: {reason}")]) from None
+            requirement = Requirement(node.value)
+            if requirement.url or requirement.marker:
+                raise InvalidRequirement("more than a name and versions")
+            wanted.append((node.mark, requirement))
+        except InvalidRequirement:
+            what = f"{messages.shown(node.value)} is not a package and its versions, such as 'vaezoo-mnist>=0.1'"
+            problems.append(node.mark.problem(f"requires.{index}", what))
+    if problems:
+        raise SpecError(problems)
+    for mark, requirement in wanted:
         try:
-            found = metadata.version(wanted.name)
+            found = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            raise PluginError(f"{node.mark.file}:{node.mark.line}: needs {wanted}; pip install {str(wanted)!r}") from None
-        if not wanted.specifier.contains(found, prereleases=True):
+            missing = f"{mark.file}:{mark.line}: needs {requirement}; pip install {str(requirement)!r}"
+            raise PluginError(missing) from None
+        if not requirement.specifier.contains(found, prereleases=True):
             raise PluginError(
-                f"{node.mark.file}:{node.mark.line}: needs {wanted}, but {found} is installed; "
-                f"pip install --upgrade {str(wanted)!r}"
+                f"{mark.file}:{mark.line}: needs {requirement}, but {found} is installed; "
+                f"pip install --upgrade {str(requirement)!r}"
             )
 
 
@@ -134,7 +143,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def spec(self, tree: Node) -> Spec:
-        into = self.pop_into(tree)
+        into = self.into(tree)
         checked = self.check(SpecModel, tree, "")
         if self.problems or checked is None:
             raise SpecError(self.problems)
@@ -160,33 +169,30 @@ class _Checker:
             raise SpecError(self.problems)
         return spec
 
-    def pop_into(self, tree: Node) -> frozenset[str]:
-        """Takes ``model.condition.into`` out of the tree: it belongs to the composer, not to the conditioner."""
+    def into(self, tree: Node) -> frozenset[str]:
+        """``model.condition.into``, which belongs to the composer and not to the conditioner."""
         model = tree.value.get("model")
         condition = model.value.get("condition") if model and isinstance(model.value, dict) else None
         if condition is None or not isinstance(condition.value, dict) or "into" not in condition.value:
             return frozenset(("encoder", "decoder"))
-        into = condition.value.pop("into")
-        known = get_args(Into)
+        into, path, known = condition.value["into"], "model.condition.into", get_args(Into)
         if not isinstance(into.value, list) or not into.value:
-            self.problems.append(into.mark.problem("model.condition.into", "must be a list such as [encoder, decoder]"))
+            what = f"must be a list such as [encoder, decoder], not {messages.shown(into.plain())}"
+            self.problems.append(into.mark.problem(path, what))
             return frozenset()
         for index, node in enumerate(into.value):
             if node.value not in known:
-                hint = did_you_mean(str(node.value), known)
-                self.problems.append(
-                    node.mark.problem(f"model.condition.into.{index}", f"no part named {node.value!r}{hint}")
-                )
+                hint = did_you_mean(node.value if isinstance(node.value, str) else "", known)
+                what = f"no part named {messages.shown(node.plain())}{hint}"
+                self.problems.append(node.mark.problem(f"{path}.{index}", what))
         return frozenset(str(node.value) for node in into.value)
 
-    def check(self, model: type[BaseModel], node: Node, path: str, data: dict[str, Any] | None = None) -> Any:
-        """Validates a mapping against a model, its components bound first."""
-        if data is None:
-            data = self.fields(model, node, path)
+    def check(self, model: type[BaseModel], node: Node, path: str, also: Sequence[str] = ()) -> Any:
+        """Validates a mapping against a model, its components bound first. ``also``: keys that others take."""
         try:
-            return model.model_validate(data)
+            return model.model_validate(self.fields(model, node, path))
         except ValidationError as error:
-            self.problems += messages.translate(error, node, path, tuple(model.model_fields))
+            self.problems += messages.translate(error, node, path, (*model.model_fields, *also))
             return None
 
     def fields(self, model: type[BaseModel], node: Node, path: str) -> dict[str, Any]:
@@ -213,29 +219,31 @@ class _Checker:
     def component(self, kind: str, annotation: Any, node: Node, path: str) -> Any:
         if isinstance(node.value, list) and _is_list(annotation):
             return [self.component(kind, Bound, child, f"{path}.{i}") for i, child in enumerate(node.value)]
-        return self.bind(kind, node, path) if isinstance(node.value, str | dict) else node.plain()
+        name = isinstance(node.value, str) and isinstance(resolve_scalar(node.value), str)  # a quoted number is none
+        fits = (name or isinstance(node.value, dict)) and not _is_list(annotation)
+        return self.bind(kind, node, path) if fits else node.plain()
 
     def bind(self, kind: str, node: Node, path: str) -> Bound | None:
         """Looks a component up and checks its options. Where that fails, a stand-in keeps the walk going."""
         block = node if isinstance(node.value, dict) else Node({"type": node}, node.mark, {"type": node.mark})
         name = block.value.get("type")
         if name is None or not isinstance(name.value, str):
-            where = node.mark if name is None else name.mark
-            self.problems.append(where.problem(path, f"needs `type`, the name of a {kind}"))
+            hint = did_you_mean("", self.catalogue.names(kind))
+            given = "" if name is None else f", not {messages.shown(name.plain())}"
+            where = (name or node).mark
+            self.problems.append(where.problem(path, f"needs a `type` that names the {kind}{given}{hint}"))
             return _stand_in(kind, node.mark, path)
         try:
             entry = self.catalogue.find(kind, name.value)
-            cls = entry.load()
-            model = options_model(cls)
+            cls, model = opened(entry)
         except PluginError as error:
             self.problems.append(name.mark.problem(path, str(error)))
             return _stand_in(kind, name.mark, path)
         values = {key: child for key, child in block.value.items() if key != "type"}
-        loader = None
-        if kind == "dataset":
-            own = {key: values.pop(key) for key in _LOADING if key in values}
-            loader = self.check(Loading, Node(own, block.mark, block.keys), path)
-        options = self.check(model, Node(values, block.mark, block.keys), path)
+        also = _ALSO.get(kind, ())
+        own = {key: values.pop(key) for key in also if key in values}
+        loader = self.check(Loading, Node(own, block.mark, block.keys), path) if kind == "dataset" else None
+        options = self.check(model, Node(values, block.mark, block.keys), path, also)
         if options is None:
             return _stand_in(kind, node.mark, path)
         chosen = {key: getattr(options, key) for key in model.model_fields}
@@ -256,7 +264,7 @@ class _Checker:
 def _annotation(model: type[BaseModel], key: str) -> Any:
     """A field's annotation with the ``Annotated`` part that pydantic stores elsewhere."""
     info = model.model_fields[key]
-    return typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation  # type: ignore[return-value]
+    return typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
 
 
 def _is_list(annotation: Any) -> bool:

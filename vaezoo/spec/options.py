@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from torch import nn
 
 from vaezoo.errors import PluginError
 from vaezoo.interfaces import KINDS
+from vaezoo.plugins import Entry
 from vaezoo.spec.tree import Mark
 
 CONFIG = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -43,16 +45,22 @@ class Bound:
 
     def build(self, *wiring: Any) -> Any:
         """Constructs the component, and first the ones it holds."""
-        options = {key: value.build() if isinstance(value, Bound) else value for key, value in self.options.items()}
-        return self.cls(*wiring, **options)
+        return self.cls(*wiring, **{key: _unbound(value, Bound.build) for key, value in self.options.items()})
 
     def resolved(self) -> dict[str, Any]:
         """The block of a spec that names exactly this."""
         name = self.name if self.plugin == "vaezoo" else f"{self.plugin}:{self.name}"
         block: dict[str, Any] = {"type": name}
         for key, value in self.options.items():
-            block[key] = value.resolved() if isinstance(value, Bound) else value
+            block[key] = _unbound(value, Bound.resolved)
         return block | (self.loader.model_dump() if self.loader else {})
+
+
+def _unbound(value: Any, act: Callable[[Bound], Any]) -> Any:
+    """A value whose components, alone or in a list, are replaced by what ``act`` makes of them."""
+    if isinstance(value, list | tuple):
+        return [_unbound(item, act) for item in value]
+    return act(value) if isinstance(value, Bound) else value
 
 
 class Loading(BaseModel):
@@ -64,6 +72,10 @@ class Loading(BaseModel):
     workers: int = Field(default=0, ge=0, description="processes that read lazy data; 0 reads in this one")
 
 
+COMPONENT = "x-component"
+"""In a JSON Schema, stands for the ``$ref`` to the schema of a kind."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """Marks an option that is itself a component of this kind."""
@@ -72,8 +84,8 @@ class Reference:
 
 
 def reference(kind: str) -> Any:
-    """The annotation of a component of a kind."""
-    return Annotated[Bound, Reference(kind), WithJsonSchema({"$ref": f"#/$defs/{kind}"})]
+    """The annotation of a component of a kind. Pydantic refuses a ``$ref`` not its own; ``json_schema`` puts it in."""
+    return Annotated[Bound, Reference(kind), WithJsonSchema({COMPONENT: kind})]
 
 
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
@@ -85,7 +97,7 @@ def _substitute(annotation: Any) -> Any:
         return reference(_KIND_OF[annotation])
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[(_substitute(args[0]), *args[1:])]  # type: ignore[return-value]
+        return Annotated[(_substitute(args[0]), *args[1:])]
     if origin in (Union, types.UnionType):
         return Union[tuple(_substitute(arg) for arg in args)]  # noqa: UP007 - built at run time
     if origin is list and args:
@@ -105,7 +117,20 @@ def references(annotation: Any) -> str | None:
     return None
 
 
-@lru_cache(maxsize=None)
+def opened(entry: Entry) -> tuple[type, type[BaseModel]]:
+    """The class of an entry and the model of its options.
+
+    Raises:
+        PluginError: one of them cannot be had; names the plugin.
+    """
+    cls = entry.load()
+    try:
+        return cls, options_model(cls)
+    except PluginError as error:
+        raise PluginError(f"{entry}: {error}") from error
+
+
+@cache
 def options_model(cls: type) -> type[BaseModel]:
     """The pydantic model of a component's keyword-only parameters.
 
@@ -113,14 +138,16 @@ def options_model(cls: type) -> type[BaseModel]:
         PluginError: a parameter has no annotation, or takes ``**kwargs``.
     """
     init: Any = cls.__init__  # type: ignore[misc]
+    if init in (object.__init__, nn.Module.__init__):  # a class without a constructor has no options
+        return create_model(f"{cls.__name__}Options", __config__=CONFIG)
     try:
         hints = typing.get_type_hints(init, include_extras=True)
-    except NameError as error:
+    except Exception as error:
         raise PluginError(f"{cls.__qualname__}: its constructor's annotations cannot be read: {error}") from error
     described = argument_docs(cls)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(init).parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD and init is not object.__init__:
+        if parameter.kind is parameter.VAR_KEYWORD:
             raise PluginError(f"{cls.__qualname__} takes **{parameter.name}; name its options instead")
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue

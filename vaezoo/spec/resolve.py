@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaezoo.errors import Problem, SpecError, UsageError, did_you_mean
-from vaezoo.spec.tree import Mark, Node, parse
+from vaezoo.spec.messages import shown
+from vaezoo.spec.tree import MAX_DEPTH, Mark, Node, parse, place
 
 MAX_EXTENDS = 8
 _VARIABLE = re.compile(r"\$\{vars\.([A-Za-z_][\w-]*)\}")
@@ -19,13 +20,15 @@ def read(path: Path) -> Node:
     Raises:
         SpecError: it cannot be read or is not valid.
     """
-    start = Mark(str(path), 1, 1)
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SpecError([start.problem("", f"not UTF-8 text: byte {error.start} is {error.reason}")]) from None
-    except OSError as error:
-        raise SpecError([start.problem("", f"cannot be read: {error.strerror or error}")]) from None
+        at = place(str(path), error.object[: error.start].decode("utf-8"))
+        found = f"byte 0x{error.object[error.start]:02x} is not UTF-8 text; save the file as UTF-8"
+        raise SpecError([at.problem("", found)]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError([Mark(str(path), 1, 1).problem("", f"cannot be read: {reason}")]) from None
     return _mapping(parse(text, str(path)))
 
 
@@ -46,7 +49,8 @@ def resolve(root: Node, base: Path | None, overrides: Sequence[str]) -> Node:
         tree = _override(tree, override)
     variables = tree.value.get("vars")
     if variables is not None and not isinstance(variables.value, dict):
-        raise SpecError([tree.keys["vars"].problem("vars", "must be a mapping of names to values")])
+        what = f"must be a mapping of names to values, not {shown(variables.plain())}"
+        raise SpecError([variables.mark.problem("vars", what)])
     kept = {key: node for key, node in tree.value.items() if key != "vars"}
     problems: list[Problem] = []
     known = variables.value if variables else {}
@@ -66,24 +70,27 @@ def _extend(tree: Node, file: Path | None, seen: tuple[Path, ...], folder: Path 
     """Merges a tree over the one it extends, all of it inside the folder of the first file."""
     if "extends" not in tree.value:
         return tree
-    mark, wanted = tree.keys["extends"], tree.value["extends"].value
+    mark, wanted = tree.value["extends"].mark, tree.value["extends"].value
     own = Node({key: node for key, node in tree.value.items() if key != "extends"}, tree.mark, tree.keys)
     if not isinstance(wanted, str):
-        raise SpecError([mark.problem("extends", "must be a path, such as ./base.yaml")])
+        what = f"must be a path, such as ./base.yaml, not {shown(tree.value['extends'].plain())}"
+        raise SpecError([mark.problem("extends", what)])
     if file is None or folder is None:
         raise SpecError([mark.problem("extends", "a spec that is not in a file cannot extend another")])
     try:
         target = (file.parent / wanted).resolve()
     except (OSError, ValueError, RuntimeError) as error:
         raise SpecError([mark.problem("extends", f"{wanted!r} is not a path: {error}")]) from None
-    if Path(wanted).is_absolute() or not target.is_relative_to(folder):
-        raise SpecError([mark.problem("extends", f"{wanted!r} leaves the folder of the spec")])
+    if Path(wanted).is_absolute():
+        raise SpecError([mark.problem("extends", f"{wanted!r} is absolute; write it relative to this file")])
+    if not target.is_relative_to(folder):
+        raise SpecError([mark.problem("extends", f"{wanted!r} leaves the folder of the spec; copy it there")])
     chain = (*seen, file.resolve())
     if target in chain:
         loop = " -> ".join(path.name for path in (*chain, target))
-        raise SpecError([mark.problem("extends", f"goes in a circle: {loop}")])
+        raise SpecError([mark.problem("extends", f"goes in a circle: {loop}; break it")])
     if len(chain) > MAX_EXTENDS:
-        raise SpecError([mark.problem("extends", f"more than {MAX_EXTENDS} files deep")])
+        raise SpecError([mark.problem("extends", f"more than {MAX_EXTENDS} files deep; merge some of them")])
     if not target.is_file():
         raise SpecError([mark.problem("extends", f"no file {wanted!r} beside {file.name}")])
     return merge(_extend(read(file.parent / wanted), target, chain, folder), own)
@@ -112,6 +119,8 @@ def _override(tree: Node, override: str) -> Node:
     steps = path.strip().split(".")
     if not equals or not all(steps):
         raise UsageError(f"-s {override}: write key.path=value, such as -s train.epochs=3")
+    if len(steps) > MAX_DEPTH:
+        raise UsageError(f"-s {override[:60]}...: deeper than {MAX_DEPTH} levels; no spec is")
     value = parse(text if text.strip() else "''", f"-s {override}")
     return _set(tree, steps, value, path)
 
@@ -121,14 +130,15 @@ def _set(node: Node, steps: Sequence[str], value: Node, path: str) -> Node:
     step, rest = steps[0], steps[1:]
     if isinstance(node.value, list):
         if not step.isdecimal() or int(step) >= len(node.value):
-            raise SpecError([value.mark.problem(path, f"no item {step!r}: the list has {len(node.value)}")])
+            count = f"the list has {len(node.value)}, counted from 0"
+            raise SpecError([value.mark.problem(path, f"no item {step!r}; {count}")])
         items = list(node.value)
         items[int(step)] = _set(items[int(step)], rest, value, path) if rest else value
         return Node(items, node.mark, {})
     if isinstance(node.value, str) and step != "type":
         node = Node({"type": node}, node.mark, {"type": node.mark})
     if not isinstance(node.value, dict):
-        node = Node({}, node.mark, {})
+        node = Node({}, value.mark, {})
     values, keys = dict(node.value), {**node.keys, step: value.mark}
     below = values.get(step, Node({}, value.mark, {}))
     new = _set(below, rest, value, path) if rest else value
@@ -151,12 +161,15 @@ def _interpolate(node: Node, variables: dict[str, Node], path: str, problems: li
         return node
     match = _VARIABLE.fullmatch(node.value)
     if match is None:
-        problems.append(node.mark.problem(path, f"{node.value!r}: only a whole value of the form ${{vars.name}} works"))
+        what = f"{shown(node.value)} is no variable; write ${{vars.name}} and nothing else"
+        problems.append(node.mark.problem(path, what))
     elif match[1] not in variables:
-        problems.append(node.mark.problem(path, f"no variable {match[1]!r}{did_you_mean(match[1], variables)}"))
+        hint = did_you_mean(match[1], variables) or f"; give it under vars, such as vars: {{{match[1]}: 1}}"
+        problems.append(node.mark.problem(path, f"no variable {match[1]!r}{hint}"))
     else:
         found = variables[match[1]]
         if "${" in str(found.plain()):
-            problems.append(found.mark.problem(f"vars.{match[1]}", "a variable cannot refer to another"))
+            what = "a variable cannot refer to another; write the value out"
+            problems.append(found.mark.problem(f"vars.{match[1]}", what))
         return Node(found.value, node.mark, found.keys)
     return node

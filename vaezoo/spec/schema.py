@@ -8,9 +8,15 @@ from pydantic import BaseModel, Field
 
 from vaezoo.interfaces import KINDS
 from vaezoo.plugins import Catalogue
-from vaezoo.spec.options import CONFIG, Loading, options_model, reference, summary
+from vaezoo.spec.options import COMPONENT, CONFIG, Loading, options_model, reference, summary
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
+PATTERNS = {
+    NAME: "at most 100 letters, digits, '.', '_' or '-', the first a letter or digit",
+    DEVICE: "auto, cpu, mps, cuda or cuda:N",
+}
+"""What the patterns ask for, in words."""
 Into = Literal["encoder", "prior", "decoder"]
 
 
@@ -50,7 +56,7 @@ class TrainSpec(BaseModel):
         description="a torch.optim.lr_scheduler class by name, stepped once per optimizer step; "
         "a total length (T_max, total_steps) defaults to the run's",
     )
-    warmup: Annotated[int, Field(ge=0)] = Field(default=0, description="steps over which the learning rate rises from 0")
+    warmup: Annotated[int, Field(ge=0)] = Field(default=0, description="steps in which the learning rate rises from 0")
     clip: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest gradient norm")
     accumulate: Annotated[int, Field(gt=0)] = Field(default=1, description="parts each batch is split into")
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
@@ -64,12 +70,12 @@ class TrainSpec(BaseModel):
     )
     validate_every: Annotated[int, Field(gt=0)] = Field(default=1, description="epochs between validations")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE)] = "auto"
     compile: bool | Literal["auto"] = Field(default="auto", description="torch.compile; auto compiles on cuda alone")
     log_every: Annotated[int, Field(gt=0)] = Field(default=50, description="steps between records of metrics.jsonl")
     checkpoint_every: Annotated[float, Field(ge=0)] = Field(default=60.0, description="seconds between checkpoints")
     keep: Annotated[int, Field(gt=0)] = Field(default=2, description="checkpoints kept")
-    callbacks: list[reference("callback")] = []  # type: ignore[misc]
+    callbacks: list[reference("callback")] = []  # type: ignore[valid-type]
 
 
 class SpecModel(BaseModel):
@@ -83,9 +89,9 @@ class SpecModel(BaseModel):
     data: reference("dataset")  # type: ignore[valid-type]
     model: ModelSpec
     objective: reference("objective") = "reconstruction"  # type: ignore[valid-type]
-    regularizers: list[reference("regularizer")] | None = None  # type: ignore[misc]
+    regularizers: list[reference("regularizer")] | None = None  # type: ignore[valid-type]
     train: TrainSpec = TrainSpec(epochs=20)
-    evaluate: list[reference("metric")] = ["elbo"]  # type: ignore[misc]
+    evaluate: list[reference("metric")] = ["elbo"]  # type: ignore[valid-type]
 
 
 def json_schema(catalogue: Catalogue) -> dict[str, Any]:
@@ -102,7 +108,21 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     required = schema.pop("required")
     definitions["ModelSpec"].pop("required")
     schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "vaezoo spec", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "vaezoo spec", **_linked(schema)}
+
+
+def _linked(schema: Any) -> Any:
+    """The schema with a ``$ref`` wherever a component is meant."""
+    if isinstance(schema, list):
+        return [_linked(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    linked = {key: _linked(value) for key, value in schema.items()}
+    kind = linked.get(COMPONENT)
+    if isinstance(kind, str):
+        del linked[COMPONENT]
+        linked["$ref"] = f"#/$defs/{kind}"
+    return linked
 
 
 def _kind_schema(catalogue: Catalogue, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -144,4 +164,3 @@ def _allow_variables(schema: dict[str, Any]) -> None:
     for key, value in schema["properties"].items():
         if key not in ("type", "extends", "vars"):
             schema["properties"][key] = {"anyOf": [value, variable]}
-

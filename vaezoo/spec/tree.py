@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,15 +18,17 @@ from vaezoo.errors import Problem, SpecError
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 24
+MAX_NODES = 4000
 
-Scalar: TypeAlias = None | bool | int | float | str
+Scalar: TypeAlias = bool | int | float | str | None
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]{1,18}")
+_INT = re.compile(r"[-+]?[0-9]{1,40}")
 _BASED = re.compile(r"0(o[0-7]{1,20}|x[0-9a-fA-F]{1,16})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF = re.compile(r"([-+]?)\.(inf|Inf|INF)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NAN = frozenset({".nan", ".NaN", ".NAN"})
 
 
@@ -64,6 +67,13 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
+    def find(self, path: tuple[str | int, ...]) -> Node:
+        """The node at ``path``, which must exist."""
+        node = self
+        for step in path:
+            node = node.value[step]
+        return node
+
     def locate(self, path: tuple[str | int, ...]) -> Mark:
         """Where ``path`` is, or the nearest node above it."""
         node, mark = self, self.mark
@@ -88,32 +98,67 @@ def parse(text: str, file: str) -> Node:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise SpecError([start.problem("", f"larger than {MAX_BYTES // 1024} KiB; a spec is a page or two")])
     try:
-        return _Builder(text, file).document()
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        found = f"character U+{ord(text[error.position]):04X} is not allowed; remove it"
+        raise SpecError([place(file, text[: error.position]).problem("", f"not valid YAML: {found}")]) from None
+    try:
+        return _Builder(loader, file).document()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Mark(file, mark.line + 1, mark.column + 1) if mark else start
-        raise SpecError([at.problem("", f"not valid YAML: {error.problem or error.context}")]) from None
-    except (yaml.YAMLError, UnicodeError, ValueError) as error:
-        raise SpecError([start.problem("", f"not valid YAML: {' '.join(str(error).split())}")]) from None
+        raise SpecError([_fault(error, start)]) from None
+    except (ValueError, OverflowError):  # PyYAML converts the numbers in escapes and directives unguarded
+        mark = loader.get_mark()
+        at = Mark(file, mark.line + 1, mark.column + 1)
+        raise SpecError([at.problem("", "not valid YAML: this number is out of range")]) from None
+
+
+def place(file: str, before: str) -> Mark:
+    """Where the text that follows ``before`` begins."""
+    return Mark(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+
+_HINTS = {
+    "found character '\\t'": "indent with spaces, not with tabs",
+    "found character": "put a value that begins with it in quotes",
+    "found unexpected end of stream": "close the quote",
+    "found unknown escape": "use single quotes, where a backslash is a backslash",
+    "mapping values are not allowed here": "put text that holds ': ' in quotes, and a nested key on a line of its own",
+    "could not find expected ':'": "each line is 'key: value'",
+    "expected <block end>": "line it up with its neighbours above",
+    "expected ',' or": "close the bracket",
+    "expected the node content": "close the bracket, or give a value",
+}
+
+
+def _fault(error: yaml.MarkedYAMLError, start: Mark) -> Problem:
+    """What PyYAML found wrong and how to mend it; what is not closed is shown where it was opened."""
+    what = str(error.problem or error.context)
+    mark = error.problem_mark or error.context_mark
+    if "end of stream" in what or "stream end" in what:
+        mark = error.context_mark or mark
+    at = Mark(start.file, mark.line + 1, mark.column + 1) if mark else start
+    hint = next((f"; {advice}" for known, advice in _HINTS.items() if what.startswith(known)), "")
+    return at.problem("", f"not valid YAML: {what}{hint}")
 
 
 class _Builder:
     """Builds nodes from parser events, which arrive one by one, so that caps stop hostile input early."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
         self.file = file
-        self.events = yaml.parse(text, Loader=yaml.SafeLoader)
+        self.next: Callable[[], Any] = loader.get_event
+        self.count = 0
 
     def document(self) -> Node:
-        next(self.events)  # stream start
-        event = next(self.events)
+        self.next()  # stream start
+        event = self.next()
         if isinstance(event, yaml.StreamEndEvent):
             raise SpecError([Mark(self.file, 1, 1).problem("", "empty; a spec begins with 'spec: vaezoo/v1'")])
-        node = self.node(next(self.events), 0)
-        next(self.events)  # document end
-        event = next(self.events)
+        node = self.node(self.next(), 0)
+        self.next()  # document end
+        event = self.next()
         if not isinstance(event, yaml.StreamEndEvent):
-            raise SpecError([self.mark(event).problem("", "more than one document; keep one spec per file")])
+            raise self.refuse(event, "more than one document; keep one spec per file")
         return node
 
     def mark(self, event: Any) -> Mark:
@@ -122,20 +167,30 @@ class _Builder:
     def refuse(self, event: Any, message: str) -> SpecError:
         return SpecError([self.mark(event).problem("", message)])
 
-    def node(self, event: Any, depth: int) -> Node:
+    def check(self, event: Any, depth: int) -> None:
+        """Refuses what YAML has beyond plain data, and too much of that."""
         if isinstance(event, yaml.AliasEvent):
             raise self.refuse(event, f"alias *{event.anchor} is not allowed; write the value out, or use vars")
         if event.anchor:
             raise self.refuse(event, f"anchor &{event.anchor} is not allowed; write the value out, or use vars")
         if event.tag:
-            raise self.refuse(event, f"tag {event.tag} is not allowed")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            raise self.refuse(event, f"tag {tag} is not allowed; remove it")
         if depth > MAX_DEPTH:
-            raise self.refuse(event, f"nested deeper than {MAX_DEPTH} levels")
+            raise self.refuse(event, f"nested deeper than {MAX_DEPTH} levels; a spec needs fewer")
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise self.refuse(event, f"more than {MAX_NODES} keys and values; a spec is a page or two")
+        if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+            raise self.refuse(event, "half of a surrogate pair is not text; write the character itself")
+
+    def node(self, event: Any, depth: int) -> Node:
+        self.check(event, depth)
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(event, depth)
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
-            while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
+            while not isinstance(item := self.next(), yaml.SequenceEndEvent):
                 items.append(self.node(item, depth + 1))
             return Node(items, self.mark(event), {})
         value = resolve_scalar(event.value) if event.style is None else event.value
@@ -144,14 +199,24 @@ class _Builder:
     def mapping(self, event: Any, depth: int) -> Node:
         values: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
-        while not isinstance(key := next(self.events), yaml.MappingEndEvent):
-            if not isinstance(key, yaml.ScalarEvent) or key.anchor or key.tag:
-                raise self.refuse(key, "a key must be a plain word")
-            if key.value in keys:
-                raise self.refuse(key, f"key {key.value!r} is given twice (first in line {keys[key.value].line})")
-            keys[key.value] = self.mark(key)
-            values[key.value] = self.node(next(self.events), depth + 1)
+        while not isinstance(event_ := self.next(), yaml.MappingEndEvent):
+            key = self.key(event_, depth)
+            if key in keys:
+                raise self.refuse(event_, f"key {key!r} is given twice (first in line {keys[key].line}); keep one")
+            keys[key] = self.mark(event_)
+            values[key] = self.node(self.next(), depth + 1)
         return Node(values, self.mark(event), keys)
+
+    def key(self, event: Any, depth: int) -> str:
+        self.check(event, depth + 1)
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self.refuse(event, "a key must be a plain word, not a list or a mapping")
+        key = str(event.value)
+        if event.style is None and not isinstance(resolve_scalar(key), str):
+            raise self.refuse(event, f"a key must be text, not {key or 'nothing'}; put it in quotes if it is meant")
+        if not key.strip() or not key.isprintable():
+            raise self.refuse(event, f"a key must be a plain word, not {key!r}")
+        return key
 
 
 def resolve_scalar(text: str) -> Scalar:

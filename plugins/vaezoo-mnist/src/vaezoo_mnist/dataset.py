@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib import resources
 
 import numpy as np
+
 import vaezoo
 
 SHA256 = {
@@ -57,9 +58,12 @@ def read(name: str) -> np.ndarray:
     """One IDX file as an array of uint8.
 
     Raises:
-        vaezoo.IntegrityError: its bytes are not those of MNIST.
+        vaezoo.IntegrityError: it is missing, or its bytes are not those of MNIST.
     """
-    packed = resources.files("vaezoo_mnist").joinpath("data", name).read_bytes()
+    try:
+        packed = resources.files("vaezoo_mnist").joinpath("data", name).read_bytes()
+    except OSError as error:
+        raise vaezoo.IntegrityError(f"{name}: {error}; reinstall vaezoo-mnist") from error
     found = hashlib.sha256(packed).hexdigest()
     if found != SHA256[name]:
         raise vaezoo.IntegrityError(f"{name}: sha256 is {found}, expected {SHA256[name]}; reinstall vaezoo-mnist")

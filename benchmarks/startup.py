@@ -1,0 +1,68 @@
+"""Times what a user waits for before anything happens; medians of whole processes, interleaved.
+
+python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import yaml
+
+SPEC = {
+    "spec": "vaezoo/v1",
+    "name": "startup",
+    "data": {"type": "mnist", "binarize": "dynamic"},
+    "model": {"latent_dim": 16, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"},
+    "train": {"steps": 1, "log_every": 1},
+}
+FIRST_STEP = """
+import os, sys
+import vaezoo.runs
+original = vaezoo.runs.Trainer._log
+def leave(self):
+    original(self)
+    os._exit(0)
+vaezoo.runs.Trainer._log = leave
+from vaezoo.cli.main import main
+main(["-q", "run", sys.argv[1], "--out", sys.argv[2]])
+"""
+
+
+def seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        spec = f"{folder}/spec.yaml"
+        with open(spec, "w", encoding="utf-8") as opened:
+            yaml.safe_dump(SPEC, opened)
+        commands = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "vaezoo --help": [sys.executable, "-m", "vaezoo", "--help"],
+            'python -c "import torch"': [sys.executable, "-c", "import torch"],
+            "vaezoo run, to the first step logged": [sys.executable, "-c", FIRST_STEP, spec, folder],
+        }
+        for command in commands.values():
+            seconds(command)  # what the disk holds is read once
+        times = {name: [seconds(command)] for name, command in commands.items()}
+        for _ in range(6):
+            for name, command in commands.items():
+                times[name].append(seconds(command))
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    for name, found in times.items():
+        print(f"{name:40} {medians[name]:6.2f} s   ({min(found):.2f}-{max(found):.2f})")
+    nothing, help_, torch_, run = medians.values()
+    print(f"help takes {help_ - nothing:.2f} s more than an idle interpreter (to reach: at most 0.25)")
+    print(f"the first step comes {run - torch_:.2f} s after what importing torch takes (to reach: at most 2)")
+
+
+if __name__ == "__main__":
+    main()
