@@ -66,11 +66,16 @@ def train_vaezoo(kind: str, precision: str, out: str) -> tuple[vaezoo.Run, float
     return run, watch.last - watch.first
 
 
-def timed(action: Callable[[], Any]) -> float:
-    action()
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def timed(*actions: Callable[[], Any]) -> list[float]:
+    """Median seconds of each action; they take turns, seven times after a warm-up."""
+    times: list[list[float]] = [[] for _ in actions]
+    for turn in range(8):
+        for action, found in zip(actions, times, strict=True):
+            started = time.perf_counter()
+            action()
+            if turn:
+                found.append(time.perf_counter() - started)
+    return [statistics.median(found) for found in times]
 
 
 def repetition(kind: str, data: dict[str, torch.Tensor], out: str) -> dict[str, dict[str, float]]:
@@ -107,7 +112,8 @@ def repetition(kind: str, data: dict[str, torch.Tensor], out: str) -> dict[str, 
             ),
         }
         for name, (count, ours, theirs) in jobs.items():
-            found[f"{name} {precision}"] = {"a": count / timed(ours), "c": count / timed(theirs)}
+            ours_, theirs_ = timed(ours, theirs)
+            found[f"{name} {precision}"] = {"a": count / ours_, "c": count / theirs_}
     return found
 
 

@@ -11,7 +11,8 @@ from vaezoo.environment import pick_device
 from vaezoo.errors import TrainingError
 from vaezoo.runs import prepare
 from vaezoo.seeds import seeded
-from vaezoo.spec.load import Spec, dump
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import Spec
 from vaezoo.task import Task
 from vaezoo.trace import Batch
 from vaezoo.trainer.player import Player
@@ -78,8 +79,8 @@ def dry_run(spec: Spec) -> Rehearsal:
         losses = {}
         for phase in task.phases():
             player = Player(phase, phase.loss, task, spec, 1, World())
-            terms = player.move(batch, len(batch), want_norm=True)
-            losses[phase.name] = {name: float(value) for name, value in terms.items()}
+            names, values = player.move(batch, len(batch), want_norm=True)
+            losses[phase.name] = dict(zip(names, values.tolist(), strict=True))
             _check(task, player, losses[phase.name])
     return Rehearsal(spec, parts, losses)
 

@@ -21,7 +21,8 @@ from vaezoo.files import read_json, read_tensors, write_json, write_tensors, wri
 from vaezoo.interfaces import Callback, Dataset, DataSpec
 from vaezoo.model import Model
 from vaezoo.rundir import Journal, RunDirectory, heeding_signals
-from vaezoo.spec.load import Spec, dump, load
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import Spec, load
 from vaezoo.task import Task
 from vaezoo.trainer.loop import Trainer
 from vaezoo.trainer.world import World

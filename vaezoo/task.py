@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vaezoo.interfaces import Objective, Regularizer
+from vaezoo.interfaces import Objective, Regularizer, Schedule
 from vaezoo.model import Model
 from vaezoo.trace import Batch, Phase, Trace
 
@@ -47,11 +47,13 @@ class Task(nn.Module):
             terms[name] = value
         return loss, {"distortion": trace.distortion.mean(0), "rate": trace.rate.mean(0), **terms}
 
-    def observe(self, terms: Mapping[str, Tensor]) -> None:
-        """Lets schedules that tune themselves hear the terms of a step."""
-        for _, penalty in self._penalties():
-            if isinstance(penalty.weight, nn.Module):
-                penalty.weight.observe(terms)
+    def observe(self, names: tuple[str, ...], values: Tensor) -> None:
+        """Lets schedules that tune themselves hear the terms of a step, ``[len(names)]``."""
+        listening = [penalty.weight for _, penalty in self._penalties() if isinstance(penalty.weight, Schedule)]
+        if listening:
+            terms = dict(zip(names, values.unbind(), strict=True))
+            for schedule in listening:
+                schedule.observe(terms)
 
     def phases(self) -> Sequence[Phase]:
         """The model's move, then those of the regularizers' players."""

@@ -15,7 +15,8 @@ from vaezoo.environment import pick_device
 from vaezoo.errors import PluginError, SpecError
 from vaezoo.files import read_tensors
 from vaezoo.runs import prepare
-from vaezoo.spec.load import dump, load
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import load
 from vaezoo.trainer.player import Player
 from vaezoo.trainer.world import World
 

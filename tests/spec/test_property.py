@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vaezoo.errors import PluginError, Problem, SpecError
-from vaezoo.spec.load import Spec, dump, load
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import Spec, load
 from vaezoo.spec.tree import MAX_BYTES, Node, parse
 
 VALID = """\

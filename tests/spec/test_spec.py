@@ -9,7 +9,8 @@ from jsonschema import Draft202012Validator
 
 from vaezoo import plugins
 from vaezoo.errors import PluginError, SpecError, UsageError
-from vaezoo.spec.load import dump, load
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import load
 from vaezoo.spec.schema import json_schema
 from vaezoo.spec.tree import parse, resolve_scalar
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, channels_last, nn
 
 from vaezoo.components.decoders import code_width
 from vaezoo.components.encoders import Width
@@ -98,7 +98,8 @@ class PatchDecoder(Decoder):
 
     def forward(self, code: Tensor) -> Tensor:
         """From ``[N, D]`` to ``[N, C, H, W]``."""
-        return self.pixels(self.grid(self.project(code).unflatten(-1, self.start)))
+        start = self.project(code).unflatten(-1, self.start).contiguous(memory_format=channels_last)
+        return self.pixels(self.grid(start))
 
 
 def _dense(in_features: int, out_features: int, name: Activation) -> nn.Module:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from vaezoo.data.loader import Loader
@@ -107,7 +107,7 @@ class NLL(Metric):
         limit: how many examples, from the first; 0 for all.
     """
 
-    def __init__(self, *, samples: Samples = 500, limit: Annotated[int, Gt(-1)] = 0) -> None:
+    def __init__(self, *, samples: Samples = 500, limit: Annotated[int, Ge(0)] = 0) -> None:
         self.samples, self.limit = samples, limit
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:

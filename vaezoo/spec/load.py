@@ -9,14 +9,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ValidationError
 
 from vaezoo import plugins
 from vaezoo.errors import PluginError, Problem, SpecError, did_you_mean
 from vaezoo.plugins import Catalogue
-from vaezoo.spec import messages
+from vaezoo.spec import messages, torchnames
+from vaezoo.spec.dump import dump
 from vaezoo.spec.options import Bound, Loading, opened, references
 from vaezoo.spec.resolve import read, resolve
 from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TrainSpec
@@ -255,6 +255,10 @@ class _Checker:
         if (train.epochs is None) == (train.steps is None):
             what = "give `epochs` or `steps`, not both" if train.epochs else "give `epochs` or `steps`"
             self.problems.append(spec.tree.locate(("train",)).problem("train", what))
+        for what, block in (("optimizer", train.optimizer), ("scheduler", train.scheduler)):
+            for key, message in torchnames.faults(what, block) if block else ():
+                steps = ("train", what, key) if key else ("train", what)
+                self.problems.append(spec.tree.locate(steps).problem(".".join(steps), message))
         for bound in spec.regularizers:
             if spec.objective.cls.counts_rate and bound.cls.adds_rate:  # type: ignore[attr-defined]
                 reason = f"objective {spec.objective.name!r} counts the rate already; remove this {bound.name!r}"
@@ -273,24 +277,3 @@ def _is_list(annotation: Any) -> bool:
 
 def _stand_in(kind: str, mark: Mark, path: str) -> Bound:
     return Bound(kind, "", "", object, {}, mark, path)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what ``tree.parse`` reads: no aliases, and quotes where a string could be taken for something else."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if isinstance(resolve_scalar(text), str) else "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_str)
-_Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(list(value)))
-
-
-def dump(data: Mapping[str, Any]) -> str:
-    """YAML that reads back as the same data."""
-    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)

@@ -18,7 +18,7 @@ from vaezoo.interfaces import KINDS
 from vaezoo.plugins import Entry
 from vaezoo.spec.tree import Mark
 
-CONFIG = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 @dataclass(frozen=True)

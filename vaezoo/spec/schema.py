@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
+from vaezoo.errors import PluginError
 from vaezoo.interfaces import KINDS
 from vaezoo.plugins import Catalogue
 from vaezoo.spec.options import COMPONENT, CONFIG, Loading, options_model, reference, summary
@@ -39,6 +40,11 @@ class TorchBlock(BaseModel):
 
     model_config = CONFIG | {"extra": "allow"}
     type: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
 
 
 class TrainSpec(BaseModel):
@@ -105,6 +111,7 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     properties["vars"] = {"type": "object", "description": "values for ${vars.name}"}
     for definition in (schema, definitions["ModelSpec"], definitions["TrainSpec"]):
         _allow_variables(definition)
+    definitions["TorchBlock"] = {"anyOf": [{"type": "string"}, definitions["TorchBlock"]]}
     required = schema.pop("required")
     definitions["ModelSpec"].pop("required")
     schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
@@ -132,7 +139,10 @@ def _kind_schema(catalogue: Catalogue, kind: str, definitions: dict[str, Any]) -
         references_ = [name] if len(entries) == 1 else [f"{entry.plugin}:{entry.name}" for entry in entries]
         for entry, word in zip(entries, references_, strict=True):
             words = sorted({word, f"{entry.plugin}:{entry.name}"})
-            block = _block_schema(entry.load(), kind, words, definitions)
+            try:
+                block = _block_schema(entry.load(), kind, words, definitions)
+            except PluginError:
+                continue  # `vaezoo plugins doctor` says what is wrong with it
             blocks.append(block)
             if block["required"] == ["type"]:
                 bare.extend(words)

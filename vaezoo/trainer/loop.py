@@ -91,6 +91,7 @@ class Trainer:
             Interrupted: the run was asked to stop; its checkpoint is written.
         """
         self.task.train()
+        self.meter.restart_clock()
         with seeded(self.device):
             while self.step < self.total and not self._exhausted():
                 self._epoch()
@@ -101,33 +102,39 @@ class Trainer:
         per_epoch = self.loader.steps_per_epoch
         epoch, start = divmod(self.step, per_epoch)
         self._seed()
-        self.meter.restart_clock()
         for index, batch in enumerate(self.loader.epoch(epoch, start), start):
             size = min(self.loader.batch_size, len(self.loader) - index * self.loader.batch_size)
-            self._advance(batch, size)
-            if self.step >= self.total:
-                break
+            due = self._advance(batch, size)
+            if self.step % per_epoch == 0 or self.step >= self.total:
+                break  # a checkpoint here comes after validation, or a resumed run would leave it out
+            if due or self.world.size == 1:
+                self._heed(due)
         if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total:
             self._log()
             self._validate(self.step / per_epoch)
+            self.meter.restart_clock()
+        self._heed(due=True)
 
-    def _advance(self, batch: Batch, size: int) -> None:
-        """One optimizer step of every player, and what is due after it."""
+    def _advance(self, batch: Batch, size: int) -> bool:
+        """One optimizer step of every player; whether a record was due after it."""
         due = (self.step + 1) % self.config.log_every == 0
-        terms: dict[str, Tensor] = {}
+        names: tuple[str, ...] = ()
+        rows: list[Tensor] = []
         self.task.set_step(self.step)
         for player in self.players:
-            moved = player.move(batch, size, due)
-            terms |= moved if player is self.players[0] else {f"{player.name}/{k}": v for k, v in moved.items()}
+            terms, row = player.move(batch, size, due)
+            names += terms if player is self.players[0] else tuple(f"{player.name}/{term}" for term in terms)
+            rows.append(row)
         if self.ema is not None:
             self.ema.update_parameters(self.task)
-        self.task.observe(self.meter.add(self.step, terms, size))
+        row = rows[0] if len(rows) == 1 else torch.cat(rows)
+        self.meter.add(self.step, names, row, size)
+        self.task.observe(names, row)
         self.step += 1
         self._seed()
         if due:
             self._log()
-        if due or self.world.size == 1:
-            self._heed(due)
+        return due
 
     def _seed(self) -> None:
         """Every step has a random stream of its own, whatever was drawn before it."""
@@ -198,6 +205,8 @@ class Trainer:
         if self.world.is_main:
             self.journal.checkpoint(self.step, self.state())
         self.saved_at = time.monotonic()
+        if not self.meter.rows:
+            self.meter.restart_clock()
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; random streams and the data order follow from the step."""

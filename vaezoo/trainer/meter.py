@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -37,14 +36,12 @@ class Meter:
         self.first_step = 0
         self.started = time.perf_counter()
 
-    def add(self, step: int, terms: Mapping[str, Tensor], examples: int) -> dict[str, Tensor]:
-        """Takes in one step; returns its terms as views of one tensor."""
+    def add(self, step: int, names: tuple[str, ...], row: Tensor, examples: int) -> None:
+        """Takes in the terms of one step, ``[len(names)]``."""
         if not self.rows:
-            self.names, self.first_step = tuple(terms), step
-        row = torch.stack(list(terms.values()))
+            self.names, self.first_step = names, step
         self.rows.append(row)
         self.examples += examples
-        return dict(zip(self.names, row.unbind(), strict=True))
 
     def peek(self) -> dict[str, float]:
         """The means of each term since the last reading, which stays open.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,15 +34,18 @@ class Player:
         self.name, self.loss, self.world = phase.name, loss, world
         self.parts, self.clip = spec.train.accumulate, spec.train.clip
         self.parameters = task.parameters_of(phase)
+        weights = sum(parameter.requires_grad for parameter in task.parameters())
+        self.inputs = None if weights == len(self.parameters) else self.parameters
         self.optimizer = build_optimizer(spec, self.parameters)
         schedulers = build_schedulers(spec, self.optimizer, total)
         self.plateau = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
         self.schedulers = [s for s in schedulers if not isinstance(s, ReduceLROnPlateau)]
         device = self.parameters[0].device.type
+        self.on_cpu = device == "cpu"
         self.scaler = torch.amp.GradScaler(device) if spec.train.precision == "fp16" else None
         self.norm: Tensor | None = None
 
-    def move(self, batch: Batch, total: int, want_norm: bool) -> dict[str, Tensor]:
+    def move(self, batch: Batch, total: int, want_norm: bool) -> tuple[tuple[str, ...], Tensor]:
         """One optimizer step.
 
         Args:
@@ -51,33 +54,36 @@ class Player:
             want_norm: whether to measure the gradient's norm even where it is not clipped.
 
         Returns:
-            The mean of the loss and of each term, on the device.
+            The names of the loss and of each term, and their means ``[terms]`` on the device.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        names: tuple[str, ...] = ()
+        means: list[Tensor] = []
         size = -(-len(batch) // self.parts)
         for start in range(0, len(batch), size):
             part = batch if self.parts == 1 else batch.part(start, min(start + size, len(batch)))
             loss, terms = self.loss(part)
             self._backward(loss.sum() / total if loss.dim() else loss * (len(part) / total))
-            for name, value in {"loss": loss, **terms}.items():
-                share = value.detach().float().mean() * (len(part) / len(batch))
-                sums[name] = sums[name] + share if name in sums else share
+            names = ("loss", *terms)
+            means.append(_means((loss, *terms.values()), len(part)))
+            if self.parts > 1:
+                means[-1] *= len(part) / len(batch)
         self.world.sum_gradients(self.parameters)
         self._step(want_norm)
-        return sums
+        return names, means[0] if self.parts == 1 else torch.stack(means).sum(0)
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        torch.autograd.backward(scaled, inputs=self.parameters)  # no gradient reaches another player's weights
+        torch.autograd.backward(scaled, inputs=self.inputs)  # no gradient reaches another player's weights
 
     def _step(self, want_norm: bool) -> None:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        if self.clip is not None:
-            self.norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        elif want_norm:
+        if self.clip is not None or want_norm:
             self.norm = gradient_norm(self.parameters)
+        if self.clip is not None and self.norm is not None and not (self.on_cpu and self.norm <= self.clip):
+            # on the CPU reading the norm is free, and most steps need no scaling; elsewhere it would be a wait
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.norm)
         if self.scaler is None:
             self.optimizer.step()
         else:
@@ -106,3 +112,9 @@ class Player:
             scheduler.load_state_dict(saved)
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _means(values: Sequence[Tensor], examples: int) -> Tensor:
+    """The mean of each value, which is one per example or a scalar, as one tensor."""
+    with torch.no_grad():
+        return torch.stack([value.expand(examples) for value in values]).mean(1)
