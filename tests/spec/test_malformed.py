@@ -192,7 +192,7 @@ LAST_LINE = {
     "a float at its bound": ("train: {epochs: 1, ema: 1.0}", "9:25: train.ema: must be < 1.0, not 1.0"),
     "not a number": (
         "train: {epochs: 1, checkpoint_every: .nan}",
-        "9:38: train.checkpoint_every: must be >= 0.0, not nan",
+        "9:38: train.checkpoint_every: must be a finite number, not nan",
     ),
     "an optimizer without type": (
         "train: {epochs: 1, optimizer: {lr: 1e-3}}",

@@ -301,7 +301,7 @@ SPECS = {
     "schedule": VALID + "regularizers: [{type: kl, weight: {type: cyclical, steps: 9, start: 1e-9}}]\n",
     "conv": VALID.replace("mlp, hidden: [32]", "conv"),
     "steps": VALID.replace("{epochs: 1}", "{steps: 5, warmup: 2, scheduler: {type: StepLR, step_size: 3}, ema: 0.9}"),
-    "callbacks": VALID.replace("{epochs: 1}", "{epochs: 1, callbacks: [csv, tensorboard], device: cpu, clip: .inf}"),
+    "callbacks": VALID.replace("{epochs: 1}", "{epochs: 1, callbacks: [csv, tensorboard], device: cpu, clip: 5}"),
     "words that look like values": VALID.replace("demo", "'08'").replace(
         "{type: digits, batch_size: 64}", "{type: npz, path: 'null', workers: 1}"
     ),

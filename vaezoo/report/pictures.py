@@ -53,7 +53,7 @@ def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
 
 def zoom_for(images: Tensor, columns: int, width: int = 900) -> int:
     """A zoom that brings a sheet near a width in pixels."""
-    return max(1, width // (columns * (images.shape[-1] + _GAP)))
+    return max(1, round(width / (columns * (images.shape[-1] + _GAP))))
 
 
 def pairs(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:
