@@ -199,7 +199,10 @@ class Latents(nn.Module, ABC):
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[Site, ...], Tensor]:
-        """Draws K samples of q(z|x): the sites, and the code for the decoder, ``[K, B, ...]``."""
+        """Draws K samples of q(z|x): the sites, and the code for the decoder, ``[K, B, ...]``.
+
+        Features may come in a lower precision; bring those that are used to fp32.
+        """
 
     @abstractmethod
     def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:

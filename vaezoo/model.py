@@ -97,10 +97,10 @@ class Model(nn.Module):
         return self.conditioner(condition)
 
     def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
-        """What the encoder makes of a batch, in fp32, fine to coarse."""
+        """What the encoder makes of a batch, fine to coarse, in the precision networks compute in."""
         with self.autocast():
             seen = fuse(batch.x, context) if "encoder" in self.into else batch.x
-            return tuple(feature.float() for feature in self.encoder(seen, batch.mask))
+            return self.encoder(seen, batch.mask)
 
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int

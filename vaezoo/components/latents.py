@@ -91,7 +91,7 @@ class Single(Latents):
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[Site, ...], Tensor]:
         """One site with ``z`` ``[K, B, D]``, which is also the code."""
-        q = self.posterior(features[-1].flatten(1))
+        q = self.posterior(features[-1].flatten(1).float())
         z = q.rsample(torch.Size((k,)))
         return (Site(z, q, self.prior(context)),), z
 
