@@ -73,8 +73,14 @@ class _Composer:
         facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size)
         regularizers: dict[str, Regularizer] = {}
         for bound in self.spec.regularizers:
-            regularizers[_unused(bound.name, regularizers)] = self.build(bound, facts)
-        return Task(model, self.build(self.spec.objective), regularizers)
+            regularizers[unused(bound.name, regularizers)] = self.build(bound, facts)
+        objective = self.build(self.spec.objective)
+        if objective.alone and regularizers:
+            reason = (
+                f"{self.spec.objective.name!r} rescales the gradients of latents, so no regularizer can stand beside it"
+            )
+            raise self.spec.problem(self.spec.objective.path, reason)
+        return Task(model, objective, regularizers)
 
     def model(self) -> tuple[Model, int]:
         parts, data = self.spec.model, self.data
@@ -143,7 +149,7 @@ class _Composer:
         return decoder
 
 
-def _unused(name: str, taken: dict[str, Any]) -> str:
+def unused(name: str, taken: dict[str, Any]) -> str:
     """``name``, or ``name-2`` and so on where it is taken."""
     count = 1
     while (candidate := name if count == 1 else f"{name}-{count}") in taken:

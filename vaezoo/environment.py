@@ -13,6 +13,7 @@ import numpy
 import torch
 
 from vaezoo import plugins
+from vaezoo.errors import UnavailableError, UsageError
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -50,11 +51,12 @@ def pick_device(wanted: str) -> torch.device:
     Raises:
         UnavailableError: the device that is asked for is not there.
     """
-    from vaezoo.errors import UnavailableError
-
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(wanted)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UsageError(f"no device {wanted!r}; say auto, cpu, cuda or mps") from None
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(device.type, True)
     if not there or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise UnavailableError(f"device {wanted!r} is not available; use train.device=cpu or auto")

@@ -175,15 +175,20 @@ class Likelihood(nn.Module, ABC):
         self.event_dims = len(data.shape) - data.mask_dims
 
     @property
+    def _steps(self) -> bool:
+        """Whether an example is a sequence of vectors, not an image with a mask."""
+        return self.data.mask_dims > 0 and len(self.data.shape) < 3
+
+    @property
     def parameter_shape(self) -> Shape:
         """The shape of the decoder's output for one example."""
-        if self.data.mask_dims:  # the scalars of a sequence step lie in the last dimension
+        if self._steps:  # the scalars of a sequence step lie in the last dimension
             return (*self.data.shape[:-1], self.multiplicity * self.data.shape[-1])
         return (self.multiplicity * self.data.shape[0], *self.data.shape[1:])
 
     def split_parameters(self, h: Tensor) -> Tensor:
         """From ``[*, *parameter_shape]`` to ``[multiplicity, *, *data.shape]``."""
-        dim = -1 if self.data.mask_dims else -len(self.data.shape)
+        dim = -1 if self._steps else -len(self.data.shape)
         return torch.stack(h.chunk(self.multiplicity, dim))
 
     @abstractmethod
@@ -234,6 +239,9 @@ class Objective(nn.Module, ABC):
 
     num_samples: int = 1
     """How many posterior samples K the trace must hold."""
+
+    alone: bool = False
+    """Whether it rescales the gradients of latents, and a regularizer's with them: then none may stand beside it."""
 
     counts_rate: ClassVar[bool] = False
     """Whether the rate is already in the loss; the composer then refuses a regularizer that ``adds_rate``."""

@@ -46,6 +46,16 @@ def test_every_gradient_of_iwae_goes_with_every_prior(gradient, prior):
     check_spec({**spec(prior=prior), "objective": {"type": "iwae", "samples": 4, "gradient": gradient}})
 
 
+def test_dreg_refuses_a_regularizer_whose_gradient_it_would_rescale(monkeypatch):
+    from vaezoo.components.regularizers import KL
+    from vaezoo.errors import SpecError
+
+    monkeypatch.setattr(KL, "adds_rate", False)
+    iwae = {"type": "iwae", "samples": 4, "gradient": "dreg"}
+    with pytest.raises(SpecError, match="objective: 'iwae' rescales the gradients of latents"):
+        check_spec({**spec(), "objective": iwae, "regularizers": ["kl"]})
+
+
 def test_a_loss_that_mixes_up_samples_and_batch_is_caught(monkeypatch):
     monkeypatch.setattr(IWAE, "forward", lambda self, trace: trace.log_weight.mean(1))
     with pytest.raises(AssertionError, match="expected one for each example"):

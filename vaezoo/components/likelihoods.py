@@ -56,6 +56,8 @@ class NormalLikelihood(Likelihood):
         minimum: float = -6.0,
     ) -> None:
         super().__init__(data)
+        if scale == "optimal" and data.mask_dims:
+            raise ValueError("scale: optimal would count what the mask hides; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
         start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":

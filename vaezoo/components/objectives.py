@@ -47,6 +47,7 @@ class IWAE(Objective):
     ) -> None:
         super().__init__()
         self.num_samples, self.gradient = samples, gradient
+        self.alone = gradient == "dreg"
 
     def forward(self, trace: Trace) -> Tensor:
         """The negative bound of each example, ``[B]``.

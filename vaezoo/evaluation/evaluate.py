@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from vaezoo.compose import unused
 from vaezoo.data.loader import Loader
 from vaezoo.errors import SpecError
 from vaezoo.model import Model
@@ -33,5 +34,5 @@ def evaluate(model: Model, metrics: Sequence[Bound], data: Loader, split: str, s
             row = dataclasses.asdict(result)
             details = row.pop("details") or {}
             row["standard_error"] = row.pop("error")
-            found[name] = row | dict(details)
+            found[unused(name, found)] = row | dict(details)
     return {"schema_version": SCHEMA_VERSION, "split": split, "seed": seed, "metrics": found}

@@ -48,6 +48,8 @@ class _Densities:
 
 
 def _densities(model: Model, data: Loader, limit: int) -> _Densities:
+    if "prior" in model.into:
+        raise NotImplementedError("not defined for a conditional prior")
     batch = data.first(min(limit, len(data)))
     context = model.context(batch.condition)
     sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)

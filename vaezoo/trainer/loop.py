@@ -129,7 +129,7 @@ class Trainer:
             self.ema.update_parameters(self.task)
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
         self.meter.add(self.step, names, row, size)
-        self.task.observe(names, row)
+        self.task.observe(names, self.world.mean(row))
         self.step += 1
         self._seed()
         if due:
@@ -180,6 +180,7 @@ class Trainer:
 
     def _validate(self, epoch: float) -> None:
         """Measures the validation split, remembers the best weights, and counts validations without progress."""
+        seed_device(self.device, self.spec.seed, "validation")  # the same noise in every process and every epoch
         measured = self.validate(self.evaluated)
         self.task.train()
         value = -measured["distortion"] if self.config.select == "distortion" else measured[self.config.select]

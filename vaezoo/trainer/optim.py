@@ -12,6 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from vaezoo.spec import torchnames
 from vaezoo.spec.load import Spec
 
+_ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
+"""Schedulers that set the learning rate anew at each step, where others multiply it."""
+
 
 def build_optimizer(spec: Spec, parameters: Sequence[nn.Parameter]) -> Optimizer:
     """The optimizer of ``train.optimizer``, fused where torch has a fused one."""
@@ -38,6 +41,8 @@ def build_schedulers(spec: Spec, optimizer: Optimizer, total: int) -> list[LRSch
     if block is not None:
         cls = torchnames.find("scheduler", block)
         assert cls is not None, "checked when the spec was loaded"
+        if warmup and cls.__name__ in _ABSOLUTE:
+            raise spec.problem("train.warmup", f"scheduler {block.type!r} sets the learning rate itself; remove warmup")
         found.append(cls(optimizer, **torchnames.options(block, cls, total)))
     if warmup:
         found.append(lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), 1.0, warmup))
