@@ -28,6 +28,11 @@ def activation_layer(name: Activation) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
+def dense(in_features: int, out_features: int, name: Activation) -> nn.Sequential:
+    """A linear layer and its activation."""
+    return nn.Sequential(nn.Linear(in_features, out_features), activation_layer(name))
+
+
 class GatedLinear(nn.Module):
     """A linear layer times the sigmoid of another (Dauphin et al. 2017), as one product of matrices."""
 

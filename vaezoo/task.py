@@ -47,13 +47,15 @@ class Task(nn.Module):
             terms[name] = value
         return loss, {"distortion": trace.distortion.mean(0), "rate": trace.rate.mean(0), **terms}
 
-    def observe(self, names: tuple[str, ...], values: Tensor) -> None:
-        """Lets schedules that tune themselves hear the terms of a step, ``[len(names)]``."""
-        listening = [penalty.weight for _, penalty in self._penalties() if isinstance(penalty.weight, Schedule)]
-        if listening:
-            terms = dict(zip(names, values.unbind(), strict=True))
-            for schedule in listening:
-                schedule.observe(terms)
+    @property
+    def listening(self) -> list[Schedule]:
+        """The schedules that may tune themselves by what a step measured."""
+        return [penalty.weight for _, penalty in self._penalties() if isinstance(penalty.weight, Schedule)]
+
+    def observe(self, terms: Mapping[str, Tensor]) -> None:
+        """Lets schedules hear the scalar terms of a step."""
+        for schedule in self.listening:
+            schedule.observe(terms)
 
     def phases(self) -> Sequence[Phase]:
         """The model's move, then those of the regularizers' players."""

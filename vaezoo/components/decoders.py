@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge
@@ -47,9 +48,7 @@ class MLPDecoder(Decoder):
         width = code_width(in_shape)
         self.net = mlp(width, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout)
         self.out_shape = out_shape
-        size = 1
-        for extent in out_shape:
-            size *= extent
+        size = math.prod(out_shape)
         self.out = nn.Linear(hidden[-1], size)
 
     def forward(self, code: Tensor) -> Tensor:

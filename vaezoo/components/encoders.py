@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from vaezoo.components.sizes import strided_sizes
 from vaezoo.interfaces import Encoder, Shape
-from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, masked, mlp, norm2d
+from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked, mlp, norm2d
 
 Width = Annotated[int, Gt(0)]
 Widths = Annotated[Sequence[Width], MinLen(1)]
@@ -40,9 +41,7 @@ class MLPEncoder(Encoder):
         dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
-        size = 1
-        for extent in in_shape:
-            size *= extent
+        size = math.prod(in_shape)
         self.net = mlp(size, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -82,7 +81,7 @@ class ConvEncoder(Encoder):
             self.stages.append(_stage(width, out, block, kernel, activation, norm))
             width = out
         flat = width * sizes[-1][0] * sizes[-1][1]
-        self.head = _head(flat, hidden, activation) if hidden else None
+        self.head = dense(flat, hidden, activation) if hidden else None
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, C, H, W]`` to the feature maps of each layer, and ``[B, hidden]`` where there is one."""
@@ -94,10 +93,6 @@ class ConvEncoder(Encoder):
         if self.head is not None:
             features.append(self.head(h.flatten(1)))
         return tuple(features)
-
-
-def _head(flat: int, hidden: int, name: Activation) -> nn.Module:
-    return nn.Sequential(nn.Linear(flat, hidden), activation_layer(name))
 
 
 def _stage(width: int, out: int, block: str, kernel: int, name: Activation, norm: Norm) -> nn.Module:

@@ -7,7 +7,7 @@ from torch import Tensor, channels_last, nn
 from vaezoo.components.decoders import code_width
 from vaezoo.components.encoders import Width
 from vaezoo.interfaces import Decoder, Encoder, Shape
-from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, masked
+from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked
 
 
 def _positions(shape: Shape, patch: int) -> tuple[int, int]:
@@ -56,7 +56,7 @@ class PatchEncoder(Encoder):
         self.grid = nn.Sequential(
             nn.Conv2d(in_shape[0], channels, patch, stride=patch), *_blocks(channels, blocks, activation, norm)
         )
-        self.head = _dense(channels * down * across, hidden, activation)
+        self.head = dense(channels * down * across, hidden, activation)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, C, H, W]`` to the grid ``[B, channels, H', W']`` and ``[B, hidden]``."""
@@ -92,7 +92,7 @@ class PatchDecoder(Decoder):
         super().__init__()
         self.start = (channels, *_positions(out_shape, patch))
         flat = channels * self.start[1] * self.start[2]
-        self.project = nn.Sequential(_dense(code_width(in_shape), hidden, activation), _dense(hidden, flat, activation))
+        self.project = nn.Sequential(dense(code_width(in_shape), hidden, activation), dense(hidden, flat, activation))
         self.grid = nn.Sequential(*_blocks(channels, blocks, activation, norm), activation_layer(activation))
         self.pixels = nn.Sequential(nn.Conv2d(channels, out_shape[0] * patch * patch, 1), nn.PixelShuffle(patch))
 
@@ -100,7 +100,3 @@ class PatchDecoder(Decoder):
         """From ``[N, D]`` to ``[N, C, H, W]``."""
         start = self.project(code).unflatten(-1, self.start).contiguous(memory_format=channels_last)
         return self.pixels(self.grid(start))
-
-
-def _dense(in_features: int, out_features: int, name: Activation) -> nn.Module:
-    return nn.Sequential(nn.Linear(in_features, out_features), activation_layer(name))

@@ -129,7 +129,8 @@ class Trainer:
             self.ema.update_parameters(self.task)
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
         self.meter.add(self.step, names, row, size)
-        self.task.observe(names, self.world.mean(row))
+        if self.task.listening:
+            self.task.observe(dict(zip(names, self.world.mean(row).unbind(), strict=True)))
         self.step += 1
         self._seed()
         if due:

@@ -45,10 +45,10 @@ class World:
             parameter.grad = part.view_as(parameter)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over processes."""
+        """The mean over processes; ``values`` itself stays this process's own."""
         if self.size > 1:
-            dist.all_reduce(values)
             values = values / self.size
+            dist.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
