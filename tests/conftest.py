@@ -12,7 +12,8 @@ from torch.distributions import MultivariateNormal
 from vaezoo.components.latents import Single, StandardNormal
 from vaezoo.components.likelihoods import NormalLikelihood
 from vaezoo.distributions import diagonal_normal
-from vaezoo.interfaces import DataSpec, Decoder, Encoder, Posterior
+from vaezoo.facts import DataSpec
+from vaezoo.interfaces import Decoder, Encoder, Posterior
 from vaezoo.model import Model
 
 torch.set_num_threads(1)

@@ -15,15 +15,14 @@ if TYPE_CHECKING:
     from vaezoo.data.images import Binarize, image_spec, image_split
     from vaezoo.data.loader import Loader
     from vaezoo.errors import DataError, IntegrityError, PluginError, SpecError, UnavailableError, VaezooError
+    from vaezoo.facts import DataSpec, Estimate, Facts, Split
+    from vaezoo.hookspecs import Register
     from vaezoo.interfaces import (
         Callback,
         Conditioner,
         Dataset,
-        DataSpec,
         Decoder,
         Encoder,
-        Estimate,
-        Facts,
         Latents,
         Likelihood,
         Metric,
@@ -32,13 +31,12 @@ if TYPE_CHECKING:
         Prior,
         Regularizer,
         Schedule,
-        Split,
     )
     from vaezoo.model import Model
     from vaezoo.runs import Run, open_run, resume, run
     from vaezoo.spec.load import Spec
     from vaezoo.spec.load import load as load_spec
-    from vaezoo.trace import Batch, Phase, Site, Trace
+    from vaezoo.trace import Batch, Phase, Site, Terms, Trace
 
 _HOMES = {
     "vaezoo.compose": ["compose"],
@@ -52,15 +50,14 @@ _HOMES = {
         "UnavailableError",
         "VaezooError",
     ],
+    "vaezoo.facts": ["DataSpec", "Estimate", "Facts", "Split"],
+    "vaezoo.hookspecs": ["Register"],
     "vaezoo.interfaces": [
         "Callback",
         "Conditioner",
-        "DataSpec",
         "Dataset",
         "Decoder",
         "Encoder",
-        "Estimate",
-        "Facts",
         "Latents",
         "Likelihood",
         "Metric",
@@ -69,12 +66,11 @@ _HOMES = {
         "Prior",
         "Regularizer",
         "Schedule",
-        "Split",
     ],
     "vaezoo.model": ["Model"],
     "vaezoo.runs": ["Run", "open_run", "resume", "run"],
     "vaezoo.spec.load": ["Spec"],
-    "vaezoo.trace": ["Batch", "Phase", "Site", "Trace"],
+    "vaezoo.trace": ["Batch", "Phase", "Site", "Terms", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

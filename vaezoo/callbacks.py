@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import UnavailableError
+from vaezoo.files import write_text
 from vaezoo.interfaces import Callback
 
 
@@ -19,7 +22,12 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UnavailableError("callback 'tensorboard' needs pip install 'vaezoo[tensorboard]'") from error
-        self.writer = SummaryWriter(str(directory / "tensorboard"))
+        self._open = partial(SummaryWriter, str(directory / "tensorboard"))
+        self.writer: Any = None
+
+    def start(self, step: int) -> None:
+        """Opens the events; those after ``step`` no longer count."""
+        self.writer = self._open(purge_step=step + 1)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Each number of a record as a scalar of its split."""
@@ -29,7 +37,8 @@ class TensorBoard(Callback):
 
     def close(self) -> None:
         """Flushes the events."""
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
 
 
 class CsvLog(Callback):
@@ -37,6 +46,16 @@ class CsvLog(Callback):
 
     def __init__(self, directory: Path, /) -> None:
         self.path = directory / "validation.csv"
+
+    def start(self, step: int) -> None:
+        """Keeps the rows up to ``step``."""
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as opened:
+                heading, *rows = list(csv.reader(opened)) or [[]]
+            kept = [row for row in rows if len(row) == len(heading) and int(row[heading.index("step")]) <= step]
+            text = io.StringIO()
+            csv.writer(text).writerows([heading, *kept])
+            write_text(self.path, text.getvalue())
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a row."""

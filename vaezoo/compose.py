@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import VaezooError
-from vaezoo.interfaces import Conditioner, DataSpec, Facts, Regularizer, Shape
+from vaezoo.facts import DataSpec, Facts, Shape
+from vaezoo.interfaces import Conditioner, Regularizer
 from vaezoo.model import Model
 from vaezoo.nn import fused_shape
 from vaezoo.seeds import seeded
@@ -88,7 +89,7 @@ class _Composer:
         width, into = (0, frozenset()) if context is None else (context.shape[-1], self.spec.into)
         seen = fused_shape(data.shape, width if "encoder" in into else 0)
         encoder = self.build(parts.encoder, seen)
-        mask = torch.ones(2, *data.shape[: data.mask_dims], dtype=torch.bool) if data.mask_dims else None
+        mask = torch.ones(2, *seen[: data.mask_dims], dtype=torch.bool) if data.mask_dims else None
         features = self.probe(parts.encoder, encoder, torch.zeros(2, *seen), mask)
         self.check_features(features)
         latents = self.latents(tuple(tuple(f.shape[1:]) for f in features), width if "prior" in into else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,18 +80,25 @@ def dry_run(spec: Spec) -> Rehearsal:
         losses = {}
         for phase in task.phases():
             player = Player(phase, phase.loss, task, spec, 1, World())
-            names, values = player.move(batch, len(batch), want_norm=True)
-            losses[phase.name] = dict(zip(names, values.tolist(), strict=True))
+            losses[phase.name] = _move(player, batch)
             _check(task, player, losses[phase.name])
     return Rehearsal(spec, parts, losses)
 
 
+def _move(player: Player, batch: Batch) -> dict[str, float]:
+    try:
+        names, values = player.move(batch, len(batch), want_norm=True)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"{player.name}: first batch: {' '.join(str(error).split())}") from error
+    return dict(zip(names, values.tolist(), strict=True))
+
+
 def _check(task: Task, player: Player, terms: dict[str, float]) -> None:
     for name, value in terms.items():
-        if not torch.isfinite(torch.tensor(value)):
+        if not math.isfinite(value):
             raise TrainingError(f"{player.name}: {name} is {value} on the first batch")
-    moved = {id(parameter) for parameter in player.parameters if parameter.grad is not None}
-    idle = [name for name, p in task.named_parameters() if id(p) in {id(q) for q in player.parameters} - moved]
+    unmoved = {id(parameter) for parameter in player.parameters if parameter.grad is None}
+    idle = [name for name, parameter in task.named_parameters() if id(parameter) in unmoved]
     if idle:
         raise TrainingError(f"{player.name}: no gradient reaches {', '.join(idle)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -57,6 +58,8 @@ def pick_device(wanted: str) -> torch.device:
         device = torch.device(wanted)
     except RuntimeError:
         raise UsageError(f"no device {wanted!r}; say auto, cpu, cuda or mps") from None
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # set where several processes train
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(device.type, True)
     if not there or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise UnavailableError(f"device {wanted!r} is not available; use train.device=cpu or auto")

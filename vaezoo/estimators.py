@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vaezoo.model import Model
 
 SCALARS_AT_ONCE = 2**21
-"""How many decoded scalars may be in memory together: 8 MiB for each intermediate result, which fits a cache."""
+"""How many decoded numbers are computed together: 8 MiB for each intermediate result, which fits a cache."""
 
 
 def importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor
 def _importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
     context = model.context(batch.condition)
     features = model.features(batch, context)
-    at_once = max(1, SCALARS_AT_ONCE // (len(batch) * model.data.dimensions))
+    at_once = max(1, SCALARS_AT_ONCE // (len(batch) * model.outputs))
     total = squares = torch.full((len(batch),), -math.inf, device=batch.x.device)
     for start in range(0, samples, at_once):
         k = min(at_once, samples - start)
@@ -46,8 +46,3 @@ def _importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tenso
         total = torch.logaddexp(total, torch.logsumexp(log_weight, 0))
         squares = torch.logaddexp(squares, torch.logsumexp(2 * log_weight, 0))
     return total - math.log(samples), (2 * total - squares).exp()
-
-
-def examples_at_once(model: Model) -> int:
-    """How many examples to encode together for ``importance``."""
-    return max(1, min(500, SCALARS_AT_ONCE // model.data.dimensions))

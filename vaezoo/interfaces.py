@@ -9,104 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaezoo.facts import DataSpec, Estimate, Shape, Split
 from vaezoo.hookspecs import KIND_NAMES
 from vaezoo.trace import Phase, Site, Terms, Trace
 
 if TYPE_CHECKING:
     from vaezoo.data.loader import Loader
     from vaezoo.model import Model
-
-Shape: TypeAlias = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What one example looks like.
-
-    Attributes:
-        shape: of one example: ``(D,)``, ``(C, H, W)`` or ``(T, D)``.
-        support: ``binary`` (0 or 1), ``unit`` (0 to 1) or ``real``.
-        levels: the number of equally spaced values that ``x`` takes in [0, 1]; 0 where it is continuous.
-        mask_dims: how many leading dimensions of ``shape`` the mask covers; 0 where there is no mask.
-        classes: the names of the classes where the condition is a label.
-        condition_shape: of one example's condition; ``()`` for a label; None where there is none.
-    """
-
-    shape: Shape
-    support: Literal["binary", "unit", "real"] = "real"
-    levels: int = 0
-    mask_dims: int = 0
-    classes: tuple[str, ...] = ()
-    condition_shape: Shape | None = None
-
-    @property
-    def dimensions(self) -> int:
-        """The number of scalars in one example."""
-        return int(torch.Size(self.shape).numel())
-
-
-@dataclass(frozen=True)
-class Split:
-    """One named part of a data set.
-
-    Attributes:
-        x: all examples as they are stored, ``[n, *shape]``, usually uint8; or a map-style data set that yields
-            ``(x, condition)`` one by one (condition None where there is none), for data that is read lazily.
-        condition: ``[n, ...]``, or None.
-        mask: bool, ``[n, *shape[:mask_dims]]``, or None.
-        transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
-    """
-
-    x: Tensor | torch.utils.data.Dataset[Any]
-    condition: Tensor | None = None
-    mask: Tensor | None = None
-    transform: Callable[[Tensor], Tensor] | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a regularizer may know about the model it is composed into.
-
-    Attributes:
-        data: one example.
-        latent_dim: the dimensions D of a latent vector.
-        context_dim: the dimensions of the conditioner's output; 0 where there is none.
-        train_size: the number of training examples.
-    """
-
-    data: DataSpec
-    latent_dim: int
-    context_dim: int
-    train_size: int
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number.
-
-    Attributes:
-        value: the mean over examples.
-        error: its standard error; None where none is defined.
-        examples: the count of examples it was measured on.
-        details: further facts, such as ``samples`` or ``effective_sample_size``.
-        unit: ``nats per example`` unless stated.
-    """
-
-    value: float
-    error: float | None
-    examples: int
-    details: Mapping[str, float] | None = None
-    unit: str = "nats per example"
 
 
 class Dataset(ABC):
@@ -213,7 +128,7 @@ class Latents(nn.Module, ABC):
     def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Draws n codes from the prior, ``[n, ...]``. ``feedback`` decodes a partial one where it is a loop."""
 
-    def code(self, sites: tuple[Site, ...], z: Tensor) -> Tensor:
+    def code(self, z: Tensor) -> Tensor:
         """The code for chosen latent vectors ``z`` ``[..., D]``; raises where a code is not one vector."""
         raise NotImplementedError(f"{type(self).__name__} has no code for a single latent vector")
 
@@ -249,6 +164,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
         """The loss of each example, ``[B]``, in nats."""
+
+    def bound(self, trace: Trace) -> Tensor:
+        """The bound on log p(x) that it optimises, ``[B]``: the ELBO, unless it knows a tighter one."""
+        return -(trace.distortion + trace.rate).mean(0)
 
 
 class Regularizer(nn.Module, ABC):
@@ -304,6 +223,10 @@ class Metric(ABC):
 
 class Callback(ABC):
     """Tells the world about a run. Wiring: ``directory``, the run's own. It runs on the main process only."""
+
+    def start(self, step: int) -> None:
+        """Training begins after this step: what was told of later ones will be told again."""
+        return
 
     @abstractmethod
     def log(self, record: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
@@ -12,17 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaezoo.estimators import examples_at_once, importance
-from vaezoo.interfaces import Conditioner, DataSpec, Decoder, Encoder, Latents, Likelihood
-from vaezoo.nn import frozen_buffers, fuse
+from vaezoo.estimators import SCALARS_AT_ONCE, importance
+from vaezoo.facts import DataSpec
+from vaezoo.interfaces import Conditioner, Decoder, Encoder, Latents, Likelihood
+from vaezoo.nn import frozen_buffers, fuse, fuse_mask
 from vaezoo.seeds import seeded
 from vaezoo.trace import Batch, Site, Trace
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BATCH = 1000
-"""Examples that pass through the networks together when the caller gives many."""
+_LARGEST_BATCH = 1000
+_OUTPUTS_AT_ONCE = 2**25  # 128 MiB for each intermediate result
 
 
 def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
@@ -78,11 +80,30 @@ class Model(nn.Module):
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers the decoder gives for one example."""
+        return math.prod(self.likelihood.parameter_shape)
+
+    def batch_size(self, samples: int = 1) -> int:
+        """How many examples pass through the networks together, each decoded from ``samples`` codes."""
+        if samples > 1:
+            return max(1, min(_LARGEST_BATCH // 2, SCALARS_AT_ONCE // self.outputs))
+        return max(1, min(_LARGEST_BATCH, _OUTPUTS_AT_ONCE // self.outputs))
+
     @contextmanager
-    def inference(self) -> Iterator[None]:
-        """No gradients; and within it, weights are brought to a lower precision once, not for every batch."""
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            yield
+    def inference(self, precision: str | None = None) -> Iterator[None]:
+        """No gradients; and within it, weights are brought to a lower precision once, not for every batch.
+
+        Args:
+            precision: what networks compute in meanwhile; None leaves it as it is.
+        """
+        usual, self.precision = self.precision, precision or self.precision
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+                yield
+        finally:
+            self.precision = usual
 
     def context(self, condition: Tensor | None) -> Tensor | None:
         """The context vectors ``[B, C]`` for raw conditions, or None for an unconditional model.
@@ -94,13 +115,14 @@ class Model(nn.Module):
             return None
         if condition is None:
             raise ValueError("this model is conditional: give a condition")
-        return self.conditioner(condition)
+        return self.conditioner(torch.as_tensor(condition, device=self.device))
 
     def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
         """What the encoder makes of a batch, fine to coarse, in the precision networks compute in."""
         with self.autocast():
-            seen = fuse(batch.x, context) if "encoder" in self.into else batch.x
-            return self.encoder(seen, batch.mask)
+            if context is None or "encoder" not in self.into:
+                return self.encoder(batch.x, batch.mask)
+            return self.encoder(fuse(batch.x, context), fuse_mask(batch.x, context, batch.mask))
 
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
@@ -149,14 +171,15 @@ class Model(nn.Module):
         x: Tensor | np.ndarray,
         condition: Tensor | None = None,
         mask: Tensor | None = None,
-        size: int = BATCH,
+        samples: int = 1,
     ) -> Iterator[Batch]:
-        """``x`` in batches of ``size`` examples, with their conditions and masks."""
+        """``x`` in batches that fit ``samples`` codes for each example, with their conditions and masks."""
         whole = Batch(
             self.prepare(x),
             None if condition is None else torch.as_tensor(condition, device=self.device),
             None if mask is None else torch.as_tensor(mask, device=self.device),
         )
+        size = self.batch_size(samples)
         for start in range(0, len(whole), size):
             yield whole.part(start, min(start + size, len(whole)))
 
@@ -190,11 +213,10 @@ class Model(nn.Module):
         """
         z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
         context = self.context(condition)
-        parts = [slice(start, start + BATCH) for start in range(0, len(z), BATCH)]
-        decoded = [
-            self._render(self.latents.code((), z[part]), None if context is None else context[part], mean)
-            for part in parts
-        ]
+        size, decoded = self.batch_size(), []
+        for start in range(0, len(z), size):
+            part = None if context is None else context[start : start + size]
+            decoded.append(self._render(self.latents.code(z[start : start + size]), part, mean))
         return torch.cat(decoded)
 
     def _render(self, code: Tensor, context: Tensor | None, mean: bool) -> Tensor:
@@ -214,12 +236,12 @@ class Model(nn.Module):
         Returns:
             ``[n, *shape]`` in the model's data range.
         """
-        context = self.context(None if condition is None else torch.as_tensor(condition, device=self.device))
+        context, size = self.context(condition), self.batch_size()
         with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
             parts = []
-            for start in range(0, n, BATCH):
-                part = None if context is None else context[start : start + BATCH]
-                code = self.latents.generate(min(BATCH, n - start), part if "prior" in self.into else None)
+            for start in range(0, n, size):
+                part = None if context is None else context[start : start + size]
+                code = self.latents.generate(min(size, n - start), part if "prior" in self.into else None)
                 parts.append(self._render(code, part, mean))
         return torch.cat(parts)
 
@@ -268,5 +290,5 @@ class Model(nn.Module):
             samples: how many importance samples; more are tighter.
             condition, mask: as in ``Batch``.
         """
-        size = examples_at_once(self)
-        return torch.cat([importance(self, batch, samples)[0] for batch in self.batches(x, condition, mask, size)])
+        batches = self.batches(x, condition, mask, max(2, samples))
+        return torch.cat([importance(self, batch, samples)[0] for batch in batches])

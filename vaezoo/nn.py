@@ -125,6 +125,16 @@ def fuse(x: Tensor, context: Tensor | None) -> Tensor:
     return torch.cat([x, context.expand(*x.shape[:-1], -1).to(x.dtype)], -1)
 
 
+def fuse_mask(x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
+    """The mask of ``fuse(x, context)``: where it reaches the dimension that grew, the context is observed."""
+    grown = 1 if x.dim() == 4 else x.dim() - 1
+    if mask is None or mask.dim() <= grown:
+        return mask
+    beside = list(mask.shape)
+    beside[grown] = context.shape[-1]
+    return torch.cat([mask, mask.new_ones(beside)], grown)
+
+
 @contextmanager
 def frozen_buffers(module: nn.Module) -> Iterator[None]:
     """Puts every buffer back as it was, so that a forward pass leaves no statistics behind."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import IntegrityError, UsageError, VaezooError
-from vaezoo.files import TEMPORARY, pack, read_tensors, unpack, write_tensors, write_text
+from vaezoo.files import TEMPORARY, pack, read_tensors, sync, unpack, write_tensors, write_text
 from vaezoo.interfaces import Callback
 
 
@@ -133,8 +133,9 @@ class RunDirectory:
 
     def sweep(self) -> None:
         """Removes temporary files that a kill left behind."""
-        for leftover in (*self.path.glob(f"{TEMPORARY}*"), *self.checkpoints.glob(f"{TEMPORARY}*")):
-            leftover.unlink(missing_ok=True)
+        for folder in (self.path, self.checkpoints, self.pictures):
+            for leftover in folder.glob(f"{TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
 
 
 class Journal:
@@ -150,6 +151,12 @@ class Journal:
     def __init__(self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: Stop) -> None:
         self.directory, self.keep, self.callbacks, self.stop = directory, keep, callbacks, stop
 
+    def start(self, step: int) -> None:
+        """Training begins after ``step``; records of later ones will be written again."""
+        self.directory.rewind(step)
+        for callback in self.callbacks:
+            callback.start(step)
+
     def record(self, record: Mapping[str, Any]) -> None:
         """Appends one line to ``metrics.jsonl``."""
         line = json.dumps({**record, "time": datetime.now(UTC).isoformat(timespec="milliseconds")})
@@ -162,7 +169,9 @@ class Journal:
             callback.log(record)
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint, once the records before it are on disk."""
+        if self.directory.metrics.exists():
+            sync(self.directory.metrics)
         self.directory.save_checkpoint(step, state, self.keep)
 
     def last_good(self) -> str:

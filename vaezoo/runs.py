@@ -17,8 +17,9 @@ from vaezoo.environment import describe, pick_device
 from vaezoo.errors import IntegrityError, UsageError
 from vaezoo.evaluation.bounds import validate
 from vaezoo.evaluation.evaluate import evaluate
+from vaezoo.facts import DataSpec
 from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
-from vaezoo.interfaces import Callback, Dataset, DataSpec
+from vaezoo.interfaces import Callback, Dataset
 from vaezoo.model import Model
 from vaezoo.rundir import Journal, RunDirectory, heeding_signals
 from vaezoo.spec.dump import dump
@@ -26,6 +27,7 @@ from vaezoo.spec.load import Spec, load
 from vaezoo.task import Task
 from vaezoo.trainer.loop import Trainer
 from vaezoo.trainer.world import World
+from vaezoo.weights import fill
 
 Say = Callable[[str], None]
 _MODEL_FORMAT = "model/v1"
@@ -106,7 +108,7 @@ def run(
     """Trains, evaluates and shows what a spec describes.
 
     Args:
-        spec: a path, a mapping, or a loaded Spec.
+        spec: a path, a mapping, or a loaded Spec, which takes no more overrides.
         overrides: ``key.path=value``, such as ``train.epochs=3``.
         out: the folder that receives ``<name>/<time>``.
         callbacks: told of every record, beside those of the spec.
@@ -115,13 +117,14 @@ def run(
     Raises:
         VaezooError: one of its kinds, for anything a user can mend.
     """
+    if isinstance(spec, Spec) and overrides:
+        raise UsageError("overrides change a spec before it is checked: give them to load_spec")
     loaded = spec if isinstance(spec, Spec) else load(spec, overrides)
     directory = None
-    world = World.current()
-    if world.is_main:
+    if World.current().is_main:
         directory = RunDirectory.create(Path(out), loaded.name)
         write_text(directory.spec, dump(loaded.resolved()))
-    return _train(loaded, directory, world, callbacks, say)
+    return _train(loaded, directory, callbacks, say)
 
 
 def resume(path: str | Path, *, callbacks: Sequence[Callback] = (), say: Say = lambda line: None) -> Run:
@@ -132,41 +135,49 @@ def resume(path: str | Path, *, callbacks: Sequence[Callback] = (), say: Say = l
         IntegrityError: every checkpoint is damaged.
     """
     directory = RunDirectory.open(path)
-    return _train(load(directory.spec), directory, World.current(), callbacks, say)
+    return _train(load(directory.spec), directory, callbacks, say)
 
 
-def _train(spec: Spec, directory: RunDirectory | None, world: World, callbacks: Sequence[Callback], say: Say) -> Run:
-    """Trains from where the directory stands, then finishes."""
-    device = pick_device(spec.train.device)
+def _train(spec: Spec, directory: RunDirectory | None, callbacks: Sequence[Callback], say: Say) -> Run:
+    """Trains from where the directory stands, then finishes. Only the main process of several writes."""
+    device, world = pick_device(spec.train.device), World.current()
     with ExitStack() as stack:
-        if directory is None:  # not the main process: train along, and write nothing
-            dataset, train, task = prepare(spec, device, world)
-            held_out = loader(spec, dataset, "validation", device)
-            trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), _Silent(), world)
-            trainer.fit()
-            return Run(RunDirectory(Path()), spec, trainer.evaluated.model.eval(), dataset)
-        stack.enter_context(directory.lock())
-        directory.sweep()
-        state = directory.load_checkpoint()
+        if directory is not None and world.is_main:
+            stack.enter_context(directory.lock())
+            directory.sweep()
+        state = None if directory is None else directory.load_checkpoint()
         dataset, train, task = prepare(spec, device, world)
         held_out = loader(spec, dataset, "validation", device)
-        stop = stack.enter_context(heeding_signals())
-        own = [bound.build(directory.path) for bound in spec.train.callbacks]
-        for callback in own:
-            stack.enter_context(closing(callback))
-        journal = Journal(directory, spec.train.keep, (*own, *callbacks), stop)
-        trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), journal, world)
-        write_json(directory.environment, describe(device))
-        if state is not None:
-            trainer.restore(state)
-        directory.rewind(trainer.step)
-        say(f"{directory.path}: step {trainer.step} of {trainer.total} on {device}")
-        trainer.fit()
-        return _finish(directory, spec, trainer, dataset, len(train), say)
+        with ExitStack() as training:
+            journal: Journal | _Silent = _Silent()
+            if directory is not None and world.is_main:
+                journal = _journal(directory, spec, callbacks, training)
+                write_json(directory.environment, describe(device))
+            trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), journal, world)
+            if state is not None:
+                trainer.restore(state)
+            journal.start(trainer.step)
+            say(f"{directory.path if directory else spec.name}: step {trainer.step} of {trainer.total} on {device}")
+            trainer.fit()
+        run_ = Run(directory or RunDirectory(Path()), spec, _best(trainer), dataset)
+        if directory is not None and world.is_main:
+            _finish(run_, trainer, len(train), say)
+        return run_
+
+
+def _journal(directory: RunDirectory, spec: Spec, callbacks: Sequence[Callback], stack: ExitStack) -> Journal:
+    """What writes the run down while training lasts."""
+    own = [bound.build(directory.path) for bound in spec.train.callbacks]
+    for callback in own:
+        stack.enter_context(closing(callback))
+    return Journal(directory, spec.train.keep, (*own, *callbacks), stack.enter_context(heeding_signals()))
 
 
 class _Silent:
     """The journal of a process that writes nothing."""
+
+    def start(self, step: int) -> None:
+        return
 
     def record(self, record: Mapping[str, Any]) -> None:
         return
@@ -181,23 +192,26 @@ class _Silent:
         return False
 
 
-def _finish(directory: RunDirectory, spec: Spec, trainer: Trainer, dataset: Dataset, train_size: int, say: Say) -> Run:
-    """Keeps the best weights, measures them and draws the report."""
+def _best(trainer: Trainer) -> Model:
+    """The model with the weights that did best on validation."""
+    model = trainer.evaluated.model
+    model.load_state_dict(trainer.best["tensors"])
+    model.precision = "fp32"
+    return model.eval()
+
+
+def _finish(run_: Run, trainer: Trainer, train_size: int, say: Say) -> None:
+    """Writes the best weights, measures them and draws the report."""
     from vaezoo.report.page import write_report
 
-    best = trainer.best
-    about = {"data": asdict(trainer.task.model.data), "train_size": train_size, "step": best["step"]}
+    step = trainer.best["step"]
+    about = {"data": asdict(run_.model.data), "train_size": train_size, "step": step}
     metadata = {"vaezoo": _MODEL_FORMAT, "about": json.dumps(about)}
-    write_tensors(directory.model, best["tensors"], metadata)
-    model = trainer.evaluated.model
-    model.load_state_dict(best["tensors"])
-    model.precision = "fp32"
-    run_ = Run(directory, spec, model.eval(), dataset)
-    say(f"evaluating step {best['step']}, the best on validation")
-    write_json(directory.evaluation, run_.evaluate())
+    write_tensors(run_.directory.model, trainer.best["tensors"], metadata)
+    say(f"evaluating step {step}, the best on validation")
+    write_json(run_.directory.evaluation, run_.evaluate())
     say("drawing the report")
     write_report(run_)
-    return run_
 
 
 def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32") -> Run:
@@ -232,21 +246,3 @@ def _described(data: dict[str, Any]) -> DataSpec:
     """The data specification that ``_finish`` wrote."""
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return DataSpec(**values)
-
-
-def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
-    """Puts weights into a model, all of them or none.
-
-    Raises:
-        IntegrityError: a tensor is missing, unexpected or of another shape; names each by its path.
-    """
-    expected = model.state_dict()
-    faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
-    faults += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
-    for name in sorted(expected.keys() & tensors.keys()):
-        wanted, given = tuple(expected[name].shape), tuple(tensors[name].shape)
-        if wanted != given:
-            faults.append(f"{name} is {given}, expected {wanted}")
-    if faults:
-        raise IntegrityError(f"{source}: weights do not fit the spec: {'; '.join(faults)}")
-    model.load_state_dict(dict(tensors))

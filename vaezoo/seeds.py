@@ -20,7 +20,8 @@ def seed_device(device: torch.device, *parts: int | str) -> None:
     value = mix(*parts)
     torch.default_generator.manual_seed(value)
     if device.type == "cuda":
-        torch.cuda.manual_seed(value)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(value)
     elif device.type == "mps":
         torch.mps.manual_seed(value)
 
@@ -28,8 +29,15 @@ def seed_device(device: torch.device, *parts: int | str) -> None:
 @contextmanager
 def seeded(device: torch.device, *parts: int | str) -> Iterator[None]:
     """Seeds a block, where parts are given, and puts the caller's generators back afterwards."""
-    cuda = [device.index or 0] if device.type == "cuda" else []
+    cuda = []
+    if device.type == "cuda":
+        cuda = [torch.cuda.current_device() if device.index is None else device.index]
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng(devices=cuda):
-        if parts:
-            seed_device(device, *parts)
-        yield
+        try:
+            if parts:
+                seed_device(device, *parts)
+            yield
+        finally:
+            if mps is not None:
+                torch.mps.set_rng_state(mps)

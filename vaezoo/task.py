@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.interfaces import Objective, Regularizer, Schedule
 from vaezoo.model import Model
-from vaezoo.trace import Batch, Phase, Trace
+from vaezoo.trace import Batch, Phase
 
 
 class Task(nn.Module):
@@ -69,10 +69,3 @@ class Task(nn.Module):
             taken = {id(p) for other in self.phases() if other.module is not self for p in other.module.parameters()}
             own = [parameter for parameter in own if id(parameter) not in taken]
         return [parameter for parameter in own if parameter.requires_grad]
-
-
-def bound(trace: Trace, objective: Objective) -> Tensor:
-    """The bound on log p(x) that an objective optimises, ``[B]``: the K-sample bound, or else the ELBO."""
-    if objective.counts_rate:
-        return torch.logsumexp(trace.log_weight, 0) - torch.log(torch.tensor(float(objective.num_samples)))
-    return -(trace.distortion + trace.rate).mean(0)

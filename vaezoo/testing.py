@@ -30,7 +30,8 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
     """Composes a spec on the CPU and checks the contracts that the trainer and the metrics rely on.
 
     Every weight belongs to exactly one player and gets a finite gradient from its move; no move changes another
-    player's weights or buffers; K samples give ``[K, B]``; observing changes nothing; a seed decides everything.
+    player's weights or buffers; K samples give ``[K, B]``; observing changes nothing; networks run in bf16; one seed
+    gives the same weights, losses and samples twice.
 
     Raises:
         AssertionError: names the promise that is broken, and the tensor.
@@ -44,6 +45,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
         task.set_step(_STEP)
         _check_shapes(task, batch)
         _check_observe(task, batch)
+        _check_bf16(task, batch)
         phases = task.phases()
         players = [Player(phase, phase.loss, task, loaded, 1, World()) for phase in phases]
         _check_ownership(task, players)
@@ -52,6 +54,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
     _, _, again = prepare(loaded, device)
     _, _, once_more = prepare(loaded, device)
     _assert_unchanged(_snapshot(again), once_more, "two compositions with one seed differ in")
+    _check_seed(again, once_more, batch)
 
 
 def _check_shapes(task: Task, batch: Batch) -> None:
@@ -69,6 +72,24 @@ def _check_observe(task: Task, batch: Batch) -> None:
     trace = task.model.observe(batch)
     assert not any(site.z.requires_grad for site in trace.sites), "observed latents carry the encoder's graph"
     _assert_unchanged(before, task, "observing changed")
+
+
+def _check_bf16(task: Task, batch: Batch) -> None:
+    task.model.precision = "bf16"
+    try:
+        loss, _ = task(batch)
+    finally:
+        task.model.precision = "fp32"
+    assert loss.dtype == torch.float32, f"in bf16 the loss is {loss.dtype}; bring features that are used to fp32"
+    assert bool(loss.isfinite().all()), "in bf16 the loss is not finite"
+
+
+def _check_seed(first: Task, second: Task, batch: Batch) -> None:
+    losses = []
+    for task in (first, second):
+        with seeded(task.model.device, "check", "loss"):
+            losses.append(task(batch)[0])
+    assert torch.equal(*losses), "two losses with one seed differ: something draws from another generator"
 
 
 def _check_ownership(task: Task, players: Sequence[Player]) -> None:

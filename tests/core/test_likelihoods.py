@@ -16,7 +16,7 @@ from vaezoo.components.likelihoods import (
     LaplaceLikelihood,
     NormalLikelihood,
 )
-from vaezoo.interfaces import DataSpec
+from vaezoo.facts import DataSpec
 
 REAL, UNIT = DataSpec((1,), "real"), DataSpec((1,), "unit", 256)
 BINARY = DataSpec((1,), "binary", 2)

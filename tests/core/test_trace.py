@@ -9,7 +9,7 @@ from torch.distributions import kl_divergence
 from vaezoo.components.encoders import MLPEncoder
 from vaezoo.components.likelihoods import BernoulliLikelihood, NormalLikelihood
 from vaezoo.distributions import NormalMixture, detach, diagonal_normal
-from vaezoo.interfaces import DataSpec
+from vaezoo.facts import DataSpec
 from vaezoo.trace import Batch, Site, Trace, reduce_events
 
 

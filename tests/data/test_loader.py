@@ -6,7 +6,7 @@ import torch
 from vaezoo.data.images import bernoulli_draw
 from vaezoo.data.loader import Loader
 from vaezoo.errors import DataError
-from vaezoo.interfaces import Split
+from vaezoo.facts import Split
 
 CPU = torch.device("cpu")
 N = 23

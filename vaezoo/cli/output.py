@@ -48,10 +48,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def metrics_table(evaluation: Mapping[str, Any]) -> None:
     """The metrics of an evaluation as a table."""
-    rows = []
-    for name, row in evaluation["metrics"].items():
-        error = "" if row["standard_error"] is None else f"± {row['standard_error']:.3f}"
-        details = {k: v for k, v in row.items() if k not in ("value", "standard_error", "examples", "unit")}
-        how = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in details.items())
-        rows.append((name.replace("_", " "), f"{row['value']:.3f}", error, row["unit"], f"{row['examples']:,}", how))
-    table((evaluation["split"], "value", "error", "unit", "examples", "measured with"), rows)
+    from vaezoo.evaluation.evaluate import in_words
+
+    table((evaluation["split"], "value", "unit", "measured with"), in_words(evaluation))

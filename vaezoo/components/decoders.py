@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vaezoo.components.encoders import Dropout, Widths
 from vaezoo.components.sizes import strided_sizes
-from vaezoo.interfaces import Decoder, Shape
+from vaezoo.facts import Shape
+from vaezoo.interfaces import Decoder
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, mlp, norm2d
 
 

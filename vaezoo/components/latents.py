@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaezoo.distributions import NormalMixture, diagonal_normal
-from vaezoo.interfaces import Latents, Posterior, Prior, Shape
+from vaezoo.facts import Shape
+from vaezoo.interfaces import Latents, Posterior, Prior
 from vaezoo.trace import Site
 
 
@@ -100,6 +101,6 @@ class Single(Latents):
         p = self.prior(context)
         return p.sample() if p.batch_shape else p.sample(torch.Size((n,)))
 
-    def code(self, sites: tuple[Site, ...], z: Tensor) -> Tensor:
+    def code(self, z: Tensor) -> Tensor:
         """The latent vector is the code."""
         return z

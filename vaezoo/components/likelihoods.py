@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import ContinuousBernoulli, Distribution, Laplace, Normal
 
 from vaezoo.distributions import BinaryLogits, DiscretizedLogistic, Levels, OptimalNormal, independent
-from vaezoo.interfaces import DataSpec, Likelihood
+from vaezoo.facts import DataSpec
+from vaezoo.interfaces import Likelihood
 
 PositiveFloat = Annotated[float, Gt(0)]
 

@@ -57,13 +57,16 @@ class IWAE(Objective):
         """
         if self.gradient == "standard":
             return _negative_bound(trace.log_weight)
-        detached = Trace(trace.batch, tuple(_stop(site) for site in trace.sites), trace.px)
-        log_weight = detached.log_weight
+        log_weight = trace.log_likelihood - sum(_stop(site).log_ratio for site in trace.sites)
         if self.gradient == "stl":
             return _negative_bound(log_weight)
         if len(trace.sites) > 1:
             raise ValueError("gradient: dreg is defined for one latent site only; use standard")
         return _doubly_reparameterised(log_weight, trace.sites[0].z)
+
+    def bound(self, trace: Trace) -> Tensor:
+        """The K-sample bound, ``[B]``, whichever gradient is chosen."""
+        return -_negative_bound(trace.log_weight)
 
 
 def _stop(site: Site) -> Site:

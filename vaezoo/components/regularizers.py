@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vaezoo.interfaces import Facts, Regularizer, Schedule
+from vaezoo.facts import Facts
+from vaezoo.interfaces import Regularizer, Schedule
 from vaezoo.trace import Trace
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaezoo.interfaces import Shape
+from vaezoo.facts import Shape
 
 
 def strided_sizes(shape: Shape, layers: int, kernel: int) -> list[tuple[int, int]]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from vaezoo.data.images import Binarize, image_spec, image_split
 from vaezoo.data.splits import Fractions, indices
-from vaezoo.interfaces import Dataset, DataSpec, Split
+from vaezoo.facts import DataSpec, Split
+from vaezoo.interfaces import Dataset
 
 
 class Digits(Dataset):

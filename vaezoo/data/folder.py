@@ -14,7 +14,8 @@ from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to
 from vaezoo.data.paths import find
 from vaezoo.data.splits import NAMES, Fractions, indices
 from vaezoo.errors import DataError
-from vaezoo.interfaces import Dataset, DataSpec, Shape, Split
+from vaezoo.facts import DataSpec, Shape, Split
+from vaezoo.interfaces import Dataset
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 

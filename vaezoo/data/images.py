@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaezoo.errors import DataError
-from vaezoo.interfaces import DataSpec, Shape, Split
+from vaezoo.facts import DataSpec, Shape, Split
 
 Binarize: TypeAlias = Literal["none", "threshold", "dynamic", "static"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vaezoo.errors import VaezooError
-from vaezoo.interfaces import Split
+from vaezoo.facts import Split
 from vaezoo.seeds import mix
 from vaezoo.trace import Batch
 

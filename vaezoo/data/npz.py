@@ -15,15 +15,16 @@ from vaezoo.data.images import to_float, to_unit
 from vaezoo.data.paths import find
 from vaezoo.data.splits import Fractions, indices
 from vaezoo.errors import DataError
-from vaezoo.interfaces import Dataset, DataSpec, Split
+from vaezoo.facts import DataSpec, Split
+from vaezoo.interfaces import Dataset
 
 
 class Npz(Dataset):
     """An npz file with the array ``x`` ``[n, ...]`` and, where wanted, ``condition`` ``[n, ...]`` and ``mask``.
 
     A ``mask`` covers leading dimensions of an example and is nonzero where ``x`` is observed; what it hides may be
-    NaN. An integer ``condition`` ``[n]`` is a label, counted from 0. Integer ``x`` is an image of 256 levels,
-    divided by 255, or binary where it holds nothing but 0 and 1.
+    NaN. An integer ``condition`` ``[n]`` is a label, counted from 0; any other is a vector of numbers. Integer ``x`` is
+    an image of 256 levels, divided by 255, or binary where it holds nothing but 0 and 1.
 
     Args:
         path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
@@ -66,8 +67,8 @@ class Npz(Dataset):
         classes: tuple[str, ...] = ()
         condition_shape = None
         if condition is not None:
-            condition_shape = tuple(condition.shape[1:])
-            if condition.dtype.kind in "iu" and condition.ndim == 1:
+            condition_shape = tuple(_condition(condition).shape[1:])
+            if condition_shape == ():
                 classes = tuple(str(label) for label in range(int(condition.max()) + 1))
         levels = 2 if support == "binary" else 256 if x.dtype.kind in "iu" else 0
         shape = tuple(x.shape[1:])
@@ -93,7 +94,10 @@ class Npz(Dataset):
 
 
 def _condition(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values.astype(np.int64 if values.dtype.kind in "iu" else np.float32))
+    """Labels ``[n]`` as int64; anything else as float32 vectors ``[n, ...]``."""
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        return torch.from_numpy(values.astype(np.int64))
+    return torch.from_numpy(values.astype(np.float32).reshape(len(values), *(values.shape[1:] or (1,))))
 
 
 def _support(x: np.ndarray) -> str:
@@ -139,6 +143,6 @@ def _check_values(arrays: Mapping[str, np.ndarray], file: Path) -> None:
                 bad = ~np.isfinite(values.astype(np.float32).reshape(len(values), -1)).all(1)
             if bad.any():
                 raise DataError(f"{file}: {name!r} row {int(bad.argmax())} holds NaN or infinity; mask or remove it")
-        elif name == "condition" and values.ndim == 1 and values.min() < 0:
+        elif name == "condition" and values.ndim == 1 and values.min(initial=0) < 0:
             row = int((values < 0).argmax())
             raise DataError(f"{file}: 'condition' row {row} is {values[row]}; labels count from 0")

@@ -15,7 +15,8 @@ from annotated_types import Len
 from vaezoo.data.paths import find
 from vaezoo.data.splits import Fractions, indices
 from vaezoo.errors import DataError, did_you_mean
-from vaezoo.interfaces import Dataset, DataSpec, Split
+from vaezoo.facts import DataSpec, Split
+from vaezoo.interfaces import Dataset
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
 from vaezoo.data.splits import NAMES, indices
 from vaezoo.errors import DataError, UnavailableError, did_you_mean
-from vaezoo.interfaces import Dataset, DataSpec, Shape, Split
+from vaezoo.facts import DataSpec, Shape, Split
+from vaezoo.interfaces import Dataset
 
 _declared: list[torch.library.Library] = []
 

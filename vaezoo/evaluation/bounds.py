@@ -11,10 +11,11 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from vaezoo.data.loader import Loader
-from vaezoo.estimators import examples_at_once, importance
-from vaezoo.interfaces import Estimate, Metric
-from vaezoo.model import BATCH, Model
-from vaezoo.task import Task, bound
+from vaezoo.estimators import importance
+from vaezoo.facts import Estimate
+from vaezoo.interfaces import Metric
+from vaezoo.model import Model
+from vaezoo.task import Task
 
 Samples = Annotated[int, Gt(0)]
 
@@ -29,7 +30,7 @@ def estimate(values: Tensor, **details: float) -> Estimate:
 def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
     """Distortion and rate of every example in nats, ``[n]`` each, averaged over posterior samples."""
     distortion, rate = [], []
-    for batch in data.ordered(max(1, BATCH // samples)):
+    for batch in data.ordered(model.batch_size(samples)):
         trace = model(batch, samples)
         distortion.append(trace.distortion.mean(0))
         rate.append(trace.rate.mean(0))
@@ -39,15 +40,15 @@ def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
 def validate(task: Task, data: Loader) -> dict[str, float]:
     """ELBO, rate, distortion and the objective's own bound on a split, in nats per example.
 
-    Nothing of a training weight enters: what is compared between epochs is the bound itself.
+    Nothing of a training weight enters, and networks compute in fp32: what is compared between epochs is the bound.
     """
     task.eval()
     sums = torch.zeros(3, dtype=torch.float64)
     k = task.objective.num_samples
-    with task.model.inference():
-        for batch in data.ordered(max(1, BATCH // k)):
+    with task.model.inference("fp32"):
+        for batch in data.ordered(task.model.batch_size(k)):
             trace = task.model(batch, k)
-            values = (trace.distortion.mean(0), trace.rate.mean(0), bound(trace, task.objective))
+            values = (trace.distortion.mean(0), trace.rate.mean(0), task.objective.bound(trace))
             sums += torch.stack([value.sum() for value in values]).double().cpu()
     distortion, rate, tightest = (sums / len(data)).tolist()
     return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "bound": tightest}
@@ -112,7 +113,7 @@ class NLL(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``nll``, with the mean effective sample size."""
-        batches = data.ordered(examples_at_once(model), self.limit or None)
+        batches = data.ordered(model.batch_size(self.samples), self.limit or None)
         results = [importance(model, batch, self.samples) for batch in batches]
         log_p = torch.cat([result[0] for result in results]).cpu()
         size = torch.cat([result[1] for result in results]).double().mean()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaezoo.compose import unused
 from vaezoo.data.loader import Loader
-from vaezoo.errors import SpecError
 from vaezoo.model import Model
 from vaezoo.seeds import seeded
 from vaezoo.spec.options import Bound
@@ -17,22 +16,32 @@ SCHEMA_VERSION = 1
 
 
 def evaluate(model: Model, metrics: Sequence[Bound], data: Loader, split: str, seed: int) -> dict[str, Any]:
-    """Every metric on one split, as ``evaluation.json`` holds it.
-
-    Raises:
-        SpecError: a metric is not defined for this model.
-    """
+    """Every metric on one split, as ``evaluation.json`` holds it; ``undefined`` says why a metric has no value."""
     model.eval()
     found: dict[str, Any] = {}
+    undefined: dict[str, str] = {}
     for bound in metrics:
         with model.inference(), seeded(model.device, seed, "evaluation", bound.name):
             try:
                 results = bound.build()(model, data)
             except NotImplementedError as error:
-                raise SpecError([bound.mark.problem(bound.path, f"metric {bound.name!r}: {error}")]) from error
+                undefined[bound.name] = str(error)
+                continue
         for name, result in results.items():
             row = dataclasses.asdict(result)
             details = row.pop("details") or {}
             row["standard_error"] = row.pop("error")
             found[unused(name, found)] = row | dict(details)
-    return {"schema_version": SCHEMA_VERSION, "split": split, "seed": seed, "metrics": found}
+    return {"schema_version": SCHEMA_VERSION, "split": split, "seed": seed, "metrics": found, "undefined": undefined}
+
+
+def in_words(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Each metric's name, value with its standard error, unit, and how it was measured."""
+    rows = []
+    for name, row in evaluation["metrics"].items():
+        error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
+        known = ("value", "standard_error", "examples", "unit")
+        details = [f"{key.replace('_', ' ')} {value:g}" for key, value in row.items() if key not in known]
+        how = ", ".join([f"{row['examples']:,} examples", *details])
+        rows.append((name.replace("_", " "), f"{row['value']:.3f}{error}", row["unit"], how))
+    return rows + [(name, "not defined", "", reason) for name, reason in evaluation["undefined"].items()]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.bounds import estimate
-from vaezoo.interfaces import Estimate, Metric
+from vaezoo.facts import Estimate
+from vaezoo.interfaces import Metric
 from vaezoo.model import Model
 from vaezoo.trace import Site
 

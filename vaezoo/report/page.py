@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vaezoo.evaluation.evaluate import in_words
 from vaezoo.files import read_json, write_bytes, write_text
 from vaezoo.report import pictures
 from vaezoo.seeds import seeded
@@ -32,7 +34,8 @@ def write_report(run: Run) -> None:
     batch = run.data("test").first(_MAP_POINTS)
     with seeded(run.model.device, run.spec.seed, "pictures"):
         drawn = {"curves": pictures.curves(run.records), **_data_pictures(run, batch)}
-        drawn["latents"] = _latents(run, batch)
+        with suppress(NotImplementedError):  # a posterior without a mean
+            drawn["latents"] = _latents(run, batch)
     for name, png in drawn.items():
         write_bytes(run.directory.pictures / f"{name}.png", png)
     write_text(run.directory.report, page(run, drawn))
@@ -55,8 +58,9 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
         "reconstructions": (pictures.pairs(few.x, rebuilt, 16), 16),
     }
     if model.conditioner is None and len(few) >= 16:
-        path = model.interpolate(few.x[:8], few.x[8:16], 12)
-        sheets["interpolations"] = (path.flatten(0, 1), 12)
+        with suppress(NotImplementedError):  # latents whose code is not one vector
+            path = model.interpolate(few.x[:8], few.x[8:16], 12)
+            sheets["interpolations"] = (path.flatten(0, 1), 12)
     return {
         name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
         for name, (images, columns) in sheets.items()
@@ -83,22 +87,10 @@ def page(run: Run, drawn: dict[str, bytes]) -> str:
         name=run.spec.name,
         run=run.path.name,
         evaluation=evaluation,
-        rows=[(name.replace("_", " "), *_figure(row)) for name, row in evaluation["metrics"].items()],
+        rows=in_words(evaluation),
         facts=_facts(run, parameters),
         pictures=[(name, _CAPTIONS[name], base64.b64encode(drawn[name]).decode()) for name in order],
         spec=run.directory.spec.read_text("utf-8"),
-    )
-
-
-def _figure(row: dict[str, Any]) -> tuple[str, str, str]:
-    """A metric's value with its error, its unit, and how it was measured."""
-    error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
-    known = ("value", "standard_error", "examples", "unit")
-    details = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in row.items() if key not in known)
-    return (
-        f"{row['value']:.3f}{error}",
-        row["unit"],
-        f"{row['examples']:,} examples" + (f", {details}" if details else ""),
     )
 
 

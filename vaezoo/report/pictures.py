@@ -128,12 +128,12 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
     figure = _figure(6.4, 5.2)
     axes = figure.subplots()
     centred = means - means.mean(0)
-    if means.shape[1] > 2:
+    if means.shape[1] > 2 and len(means) > 1:
         _, singular, axes_of = np.linalg.svd(centred, full_matrices=False)
         share = 100 * singular[:2] ** 2 / (singular**2).sum()
         points, names = centred @ axes_of[:2].T, [f"principal axis {i + 1} ({s:.0f} %)" for i, s in enumerate(share)]
     else:
-        points, names = np.pad(means, ((0, 0), (0, 2 - means.shape[1]))), ["z1", "z2"]
+        points, names = np.pad(means, ((0, 0), (0, max(0, 2 - means.shape[1])))), ["z1", "z2"]
     if labels is None or len(classes) > 20:
         axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, color=_ACCENT, linewidths=0)
     else:

@@ -20,12 +20,13 @@ from vaezoo.trace import Batch
 from vaezoo.trainer.meter import Meter, NonFiniteError
 from vaezoo.trainer.player import Player
 from vaezoo.trainer.world import World
+from vaezoo.weights import fill
 
 Validate = Callable[[Task], dict[str, float]]
 
 
 class Journal(Protocol):
-    """Where a run is written down; called by the main process only, but for ``stopping``."""
+    """Where a run is written down; called by the main process only, but for ``stopping`` and ``last_good``."""
 
     def record(self, record: Mapping[str, Any]) -> None:
         """One line of metrics."""
@@ -122,7 +123,7 @@ class Trainer:
         rows: list[Tensor] = []
         self.task.set_step(self.step)
         for player in self.players:
-            terms, row = player.move(batch, size, due)
+            terms, row = self._move(player, batch, size, due)
             names += terms if player is self.players[0] else tuple(f"{player.name}/{term}" for term in terms)
             rows.append(row)
         if self.ema is not None:
@@ -136,6 +137,14 @@ class Trainer:
         if due:
             self._log()
         return due
+
+    def _move(self, player: Player, batch: Batch, size: int, due: bool) -> tuple[tuple[str, ...], Tensor]:
+        try:
+            return player.move(batch, size, due)
+        except (RuntimeError, ValueError) as error:  # out of memory, a batch norm given one example, ...
+            reason = " ".join(str(error).split())
+            where = f"step {self.step + 1}, phase {player.name!r}"
+            raise TrainingError(f"{where}: {reason}; {self.journal.last_good()}") from error
 
     def _seed(self) -> None:
         """Every step has a random stream of its own, whatever was drawn before it."""
@@ -204,6 +213,9 @@ class Trainer:
     def _save(self) -> None:
         """Writes a checkpoint, once nothing unread could be wrong with it."""
         self._finite(self.meter.peek)
+        broken = [name for name, weight in self.task.named_parameters() if not bool(weight.isfinite().all())]
+        if broken:
+            raise TrainingError(f"{broken[0]} is not finite after step {self.step}; {self.journal.last_good()}")
         if self.world.is_main:
             self.journal.checkpoint(self.step, self.state())
         self.saved_at = time.monotonic()
@@ -222,10 +234,14 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes back to a state that ``state`` gave."""
+        """Goes back to a state that ``state`` gave.
+
+        Raises:
+            IntegrityError: its weights are not this task's.
+        """
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
-        self.task.load_state_dict(state["task"])
+        fill(self.task, state["task"], "checkpoint")
         for player, saved in zip(self.players, state["players"], strict=True):
             player.restore(saved)
         if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
+            fill(self.ema, state["ema"], "checkpoint, averaged weights")

@@ -55,6 +55,7 @@ class World:
         """Whether the flag is up in any process."""
         if self.size == 1:
             return flag
-        raised = torch.tensor(int(flag))
+        on_gpu = dist.get_backend() == dist.Backend.NCCL
+        raised = torch.tensor(int(flag), device="cuda" if on_gpu else "cpu")
         dist.all_reduce(raised, dist.ReduceOp.MAX)
         return bool(raised)

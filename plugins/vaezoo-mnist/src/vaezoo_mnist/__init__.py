@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import vaezoo
 
 if TYPE_CHECKING:
-    from vaezoo.hookspecs import Register
+    from vaezoo import Register
 
 
 @vaezoo.hookimpl

@@ -1,0 +1,95 @@
+"""What components are told, and what they tell: plain facts about data, models and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What one example looks like.
+
+    Attributes:
+        shape: of one example: ``(D,)``, ``(C, H, W)`` or ``(T, D)``.
+        support: ``binary`` (0 or 1), ``unit`` (0 to 1) or ``real``.
+        levels: the number of equally spaced values that ``x`` takes in [0, 1]; 0 where it is continuous.
+        mask_dims: how many leading dimensions of ``shape`` the mask covers; 0 where there is no mask.
+        classes: the names of the classes where the condition is a label.
+        condition_shape: of one example's condition; ``()`` for a label; None where there is none.
+    """
+
+    shape: Shape
+    support: Literal["binary", "unit", "real"] = "real"
+    levels: int = 0
+    mask_dims: int = 0
+    classes: tuple[str, ...] = ()
+    condition_shape: Shape | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """The number of scalars in one example."""
+        return int(torch.Size(self.shape).numel())
+
+
+@dataclass(frozen=True)
+class Split:
+    """One named part of a data set.
+
+    Attributes:
+        x: all examples as they are stored, ``[n, *shape]``, usually uint8; or a map-style data set that yields
+            ``(x, condition)`` one by one (condition None where there is none), for data that is read lazily.
+        condition: ``[n, ...]``, or None.
+        mask: bool, ``[n, *shape[:mask_dims]]``, or None.
+        transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
+    """
+
+    x: Tensor | torch.utils.data.Dataset[Any]
+    condition: Tensor | None = None
+    mask: Tensor | None = None
+    transform: Callable[[Tensor], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a regularizer may know about the model it is composed into.
+
+    Attributes:
+        data: one example.
+        latent_dim: the dimensions D of a latent vector.
+        context_dim: the dimensions of the conditioner's output; 0 where there is none.
+        train_size: the number of training examples.
+    """
+
+    data: DataSpec
+    latent_dim: int
+    context_dim: int
+    train_size: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number.
+
+    Attributes:
+        value: the mean over examples.
+        error: its standard error; None where none is defined.
+        examples: the count of examples it was measured on.
+        details: further facts, such as ``samples`` or ``effective_sample_size``.
+        unit: ``nats per example`` unless stated.
+    """
+
+    value: float
+    error: float | None
+    examples: int
+    details: Mapping[str, float] | None = None
+    unit: str = "nats per example"
