@@ -14,7 +14,6 @@ demo: $(BIN)/vaezoo
 	$(BIN)/vaezoo run examples/demo.yaml
 
 test: $(BIN)/vaezoo
-	$(BIN)/pip install --quiet 'hatchling>=1.27'
 	$(BIN)/pytest
 
 lint: $(BIN)/vaezoo
