@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 
 from vaezoo.components.latents import Single, StandardNormal
 from vaezoo.components.likelihoods import NormalLikelihood
-from vaezoo.distributions import diagonal_normal
+from vaezoo.distributions import DiagonalNormal
 from vaezoo.facts import DataSpec
 from vaezoo.interfaces import Decoder, Encoder, Posterior
 from vaezoo.model import Model
@@ -43,7 +43,7 @@ class LinearPosterior(Posterior):
 
     def forward(self, h):
         mean = h @ self.weight.T + self.offset
-        return diagonal_normal(mean, self.log_scale.exp().expand_as(mean))
+        return DiagonalNormal(mean, self.log_scale.expand_as(mean))
 
 
 class LinearGaussian:

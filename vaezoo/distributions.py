@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, kl_divergence, register_kl
 
 
 def independent(base: Distribution, event_dims: int) -> Distribution:
@@ -21,9 +21,75 @@ def independent(base: Distribution, event_dims: int) -> Distribution:
     return Independent(base, event_dims, validate_args=False) if event_dims else base
 
 
-def diagonal_normal(mean: Tensor, scale: Tensor) -> Independent:
-    """A normal with independent dimensions along the last axis."""
-    return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+class DiagonalNormal(Distribution):
+    """A normal over vectors with independent dimensions: torch's ``Independent(Normal)`` with less work per step.
+
+    Args:
+        mean, log_scale: ``[*, D]``, of one shape.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    has_rsample = True
+
+    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
+        self.loc, self.log_scale, self.scale = mean, log_scale, log_scale.exp()
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected vector, ``[*, D]``."""
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each dimension, ``[*, D]``."""
+        return self.scale.square()
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalNormal:
+        """The same with a larger batch shape."""
+        shape = (*batch_shape, *self.event_shape)
+        return DiagonalNormal(self.loc.expand(shape), self.log_scale.expand(shape))
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws vectors ``[*sample_shape, *, D]`` that carry gradients to mean and scale."""
+        noise = torch.randn(*sample_shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
+        return torch.addcmul(self.loc, noise, self.scale)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of vectors ``[*, D]``."""
+        return normal_log_prob(value, self.loc, self.log_scale).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """The entropy in nats, ``[*]``."""
+        return (self.log_scale + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+class UnitNormal(DiagonalNormal):
+    """N(0, I) over vectors like ``zero`` ``[D]``."""
+
+    def __init__(self, zero: Tensor) -> None:
+        super().__init__(zero, zero)
+
+
+@register_kl(DiagonalNormal, UnitNormal)  # type: ignore[untyped-decorator]
+def _kl_unit(q: DiagonalNormal, p: UnitNormal) -> Tensor:
+    return (0.5 * (q.loc.square() + q.scale.square() - 1) - q.log_scale).sum(-1)
+
+
+@register_kl(DiagonalNormal, DiagonalNormal)  # type: ignore[untyped-decorator]
+def _kl_diagonal(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
+    shift, ratio = (q.loc - p.loc) / p.scale, q.log_scale - p.log_scale
+    return (0.5 * (shift.square() + (2 * ratio).exp() - 1) - ratio).sum(-1)
+
+
+@register_kl(DiagonalNormal, Independent)  # type: ignore[untyped-decorator]
+def _kl_to_torch(q: DiagonalNormal, p: Independent) -> Tensor:
+    return kl_divergence(independent(Normal(q.loc, q.scale, validate_args=False), 1), p)
+
+
+@register_kl(Independent, DiagonalNormal)  # type: ignore[untyped-decorator]
+def _kl_from_torch(q: Independent, p: DiagonalNormal) -> Tensor:
+    return kl_divergence(q, independent(Normal(p.loc, p.scale, validate_args=False), 1))
 
 
 def detach(distribution: Distribution) -> Distribution:
@@ -86,11 +152,26 @@ class NormalMixture(Distribution):
         return torch.logsumexp(quadratic + constant, -1)
 
 
-class BinaryLogits(Bernoulli):
-    """Bernoulli by logits whose log-probability also takes targets between 0 and 1.
+class BinaryLogits(Distribution):
+    """Bernoulli by logits ``[*]`` whose log-probability also takes targets between 0 and 1.
 
     Then it is the usual cross-entropy, which is no density; ``continuous-bernoulli`` is one.
     """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        super().__init__(logits.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The probability of 1, ``[*]``."""
+        return self.logits.sigmoid()
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws 0 or 1, ``[*sample_shape, *]``."""
+        return torch.bernoulli(self.mean.expand(*sample_shape, *self.logits.shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """x·l - softplus(l), elementwise: half the memory traffic of the general cross-entropy."""

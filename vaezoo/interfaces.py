@@ -124,6 +124,11 @@ class Latents(nn.Module, ABC):
         Features may come in a lower precision; bring those that are used to fp32.
         """
 
+    def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """The means of q(z|x), ``[B, D]``; several sites stand side by side, each given a sample of those above."""
+        sites, _ = self.infer(features, context, mask, 1)
+        return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
+
     @abstractmethod
     def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Draws n codes from the prior, ``[n, ...]``. ``feedback`` decodes a partial one where it is a loop."""
@@ -167,7 +172,7 @@ class Objective(nn.Module, ABC):
 
     def bound(self, trace: Trace) -> Tensor:
         """The bound on log p(x) that it optimises, ``[B]``: the ELBO, unless it knows a tighter one."""
-        return -(trace.distortion + trace.rate).mean(0)
+        return -(trace.mean_distortion + trace.mean_rate)
 
 
 class Regularizer(nn.Module, ABC):

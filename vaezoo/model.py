@@ -77,8 +77,10 @@ class Model(nn.Module):
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which networks run."""
+        if self.precision == "fp32":
+            return nullcontext()
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+        return torch.autocast(self.device.type, dtype)
 
     @property
     def outputs(self) -> int:
@@ -196,8 +198,8 @@ class Model(nn.Module):
     def posterior_mean(self, batch: Batch) -> Tensor:
         """The means of q(z|x) for one batch, ``[B, D]``; several sites stand side by side."""
         context = self.context(batch.condition)
-        sites, _ = self.infer(self.features(batch, context), context, batch.mask, 1)
-        return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
+        seen = context if "prior" in self.into else None
+        return self.latents.posterior_mean(self.features(batch, context), seen, batch.mask)
 
     @_inference
     def decode(self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True) -> Tensor:

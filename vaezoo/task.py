@@ -45,7 +45,7 @@ class Task(nn.Module):
             weight = self.weights[name]
             loss = loss + weight * value if isinstance(weight, Tensor) else torch.add(loss, value, alpha=weight)
             terms[name] = value
-        return loss, {"distortion": trace.distortion.mean(0), "rate": trace.rate.mean(0), **terms}
+        return loss, {"distortion": trace.mean_distortion, "rate": trace.mean_rate, **terms}
 
     @property
     def listening(self) -> list[Schedule]:

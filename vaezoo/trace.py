@@ -55,6 +55,11 @@ def reduce_events(value: Tensor, mask: Tensor | None) -> Tensor:
     return value.flatten(2).sum(-1) if value.dim() > 2 else value
 
 
+def over_samples(value: Tensor) -> Tensor:
+    """The mean over samples, from ``[K, B]`` to ``[B]``."""
+    return value[0] if value.shape[0] == 1 else value.mean(0)
+
+
 @dataclass(frozen=True)
 class Site:
     """One latent variable as one pass saw it.
@@ -117,7 +122,7 @@ class Trace:
             raise ValueError("this trace has no likelihood: the decoder was skipped")
         return reduce_events(self.px.log_prob(self.batch.x), self.batch.mask)
 
-    @property
+    @cached_property
     def distortion(self) -> Tensor:
         """-log p(x|z), ``[K, B]``."""
         return -self.log_likelihood
@@ -126,6 +131,16 @@ class Trace:
     def rate(self) -> Tensor:
         """The sum over sites of KL(q || p), ``[K, B]``."""
         return torch.stack([site.kl for site in self.sites]).sum(0) if len(self.sites) > 1 else self.sites[0].kl
+
+    @cached_property
+    def mean_distortion(self) -> Tensor:
+        """The distortion averaged over samples, ``[B]``."""
+        return over_samples(self.distortion)
+
+    @cached_property
+    def mean_rate(self) -> Tensor:
+        """The rate averaged over samples, ``[B]``."""
+        return over_samples(self.rate)
 
     @cached_property
     def log_weight(self) -> Tensor:

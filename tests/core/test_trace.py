@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import kl_divergence
+from torch.distributions import Independent, Normal, kl_divergence
 
 from vaezoo.components.encoders import MLPEncoder
 from vaezoo.components.likelihoods import BernoulliLikelihood, NormalLikelihood
-from vaezoo.distributions import NormalMixture, detach, diagonal_normal
+from vaezoo.distributions import DiagonalNormal, NormalMixture, UnitNormal, detach
 from vaezoo.facts import DataSpec
 from vaezoo.trace import Batch, Site, Trace, reduce_events
+
+
+def torch_normal(mean, scale):
+    """The independent implementation."""
+    return Independent(Normal(mean, scale), 1)
+
+
+def diagonal_normal(mean, scale):
+    return DiagonalNormal(mean, scale.log())
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 5, 3)])
+def test_the_diagonal_normal_is_torchs(shape):
+    mean, scale = torch.randn(shape), torch.rand(shape) + 0.2
+    ours, reference = diagonal_normal(mean, scale), torch_normal(mean, scale)
+    z = reference.sample((4,))
+    torch.testing.assert_close(ours.log_prob(z), reference.log_prob(z))
+    torch.testing.assert_close(ours.entropy(), reference.entropy())
+    torch.testing.assert_close(ours.stddev, reference.stddev)
+    drawn = ours.expand((7, *shape[:-1])).rsample((5000,))
+    assert drawn.shape == (5000, 7, *shape)
+    torch.testing.assert_close(drawn.mean((0, 1)), mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(drawn.std((0, 1)), scale, atol=0.05, rtol=0)
+
+
+def test_kl_between_our_normals_and_torchs_is_one_figure():
+    q, p = (torch.randn(5, 3), torch.rand(5, 3) + 0.2), (torch.randn(5, 3), torch.rand(5, 3) + 0.2)
+    expected = kl_divergence(torch_normal(*q), torch_normal(*p))
+    for first in (diagonal_normal, torch_normal):
+        for second in (diagonal_normal, torch_normal):
+            torch.testing.assert_close(kl_divergence(first(*q), second(*p)), expected)
+    unit = kl_divergence(torch_normal(*q), torch_normal(torch.zeros(3), torch.ones(3)))
+    torch.testing.assert_close(kl_divergence(diagonal_normal(*q), UnitNormal(torch.zeros(3))), unit)
 
 
 def test_kl_of_normals_is_the_closed_form():
@@ -45,7 +78,7 @@ def test_mixture_agrees_with_torch_and_its_samples():
     logits, mean, log_scale = torch.randn(5), torch.randn(5, 2), 0.2 * torch.randn(5, 2)
     mixture = NormalMixture(logits, mean, log_scale)
     reference = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(logits=logits), diagonal_normal(mean, log_scale.exp())
+        torch.distributions.Categorical(logits=logits), torch_normal(mean, log_scale.exp())
     )
     z = mixture.sample((20_000,))
     torch.testing.assert_close(mixture.log_prob(z[:100]), reference.log_prob(z[:100]), atol=1e-4, rtol=1e-4)

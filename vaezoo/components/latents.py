@@ -10,7 +10,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaezoo.distributions import NormalMixture, diagonal_normal
+from vaezoo import distributions
 from vaezoo.facts import Shape
 from vaezoo.interfaces import Latents, Posterior, Prior
 from vaezoo.trace import Site
@@ -26,23 +26,21 @@ class DiagonalNormal(Posterior):
     def forward(self, h: Tensor) -> Distribution:
         """From ``[N, in_features]`` to a normal ``[N]`` over ``[latent_dim]``."""
         mean, log_variance = self.linear(h).chunk(2, -1)
-        return diagonal_normal(mean, (0.5 * log_variance).exp())
+        return distributions.DiagonalNormal(mean, 0.5 * log_variance)
 
 
 class StandardNormal(Prior):
     """N(0, I)."""
 
     zero: Tensor
-    one: Tensor
 
     def __init__(self, latent_dim: int, context_dim: int, /) -> None:
         super().__init__()
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("one", torch.ones(latent_dim), persistent=False)
 
     def forward(self, h: Tensor | None) -> Distribution:
         """The same N(0, I) for every context."""
-        return diagonal_normal(self.zero, self.one)
+        return distributions.UnitNormal(self.zero)
 
 
 class Mixture(Prior):
@@ -69,7 +67,7 @@ class Mixture(Prior):
 
     def forward(self, h: Tensor | None) -> Distribution:
         """The same mixture for every context."""
-        return NormalMixture(self.logits, self.mean, self.log_scale)
+        return distributions.NormalMixture(self.logits, self.mean, self.log_scale)
 
 
 class Single(Latents):
@@ -95,6 +93,10 @@ class Single(Latents):
         q = self.posterior(features[-1].flatten(1).float())
         z = q.rsample(torch.Size((k,)))
         return (Site(z, q, self.prior(context)),), z
+
+    def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """The mean of q(z|x), ``[B, D]``; nothing is drawn."""
+        return self.posterior(features[-1].flatten(1).float()).mean
 
     def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """``[n, D]`` from the prior; a conditional prior has one distribution per context already."""

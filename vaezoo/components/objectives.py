@@ -27,7 +27,7 @@ class Reconstruction(Objective):
 
     def forward(self, trace: Trace) -> Tensor:
         """The mean over samples, ``[B]``."""
-        return trace.distortion.mean(0)
+        return trace.mean_distortion
 
 
 class IWAE(Objective):

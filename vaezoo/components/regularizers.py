@@ -23,4 +23,4 @@ class KL(Regularizer):
 
     def forward(self, trace: Trace) -> Tensor:
         """The rate of each example, ``[B]``."""
-        return trace.rate.mean(0)
+        return trace.mean_rate

@@ -32,8 +32,8 @@ def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
     distortion, rate = [], []
     for batch in data.ordered(model.batch_size(samples)):
         trace = model(batch, samples)
-        distortion.append(trace.distortion.mean(0))
-        rate.append(trace.rate.mean(0))
+        distortion.append(trace.mean_distortion)
+        rate.append(trace.mean_rate)
     return torch.cat(distortion).cpu(), torch.cat(rate).cpu()
 
 
@@ -48,7 +48,7 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
     with task.model.inference("fp32"):
         for batch in data.ordered(task.model.batch_size(k)):
             trace = task.model(batch, k)
-            values = (trace.distortion.mean(0), trace.rate.mean(0), task.objective.bound(trace))
+            values = (trace.mean_distortion, trace.mean_rate, task.objective.bound(trace))
             sums += torch.stack([value.sum() for value in values]).double().cpu()
     distortion, rate, tightest = (sums / len(data)).tolist()
     return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "bound": tightest}

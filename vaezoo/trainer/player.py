@@ -56,7 +56,8 @@ class Player:
         Returns:
             The names of the loss and of each term, and their means ``[terms]`` on the device.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:  # what Optimizer.zero_grad does, without its bookkeeping
+            parameter.grad = None
         names: tuple[str, ...] = ()
         means: list[Tensor] = []
         size = -(-len(batch) // self.parts)
