@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vaezoo.data.images import Binarize, image_spec, image_split
     from vaezoo.data.loader import Loader
     from vaezoo.errors import DataError, IntegrityError, PluginError, SpecError, UnavailableError, VaezooError
-    from vaezoo.facts import DataSpec, Estimate, Facts, Split
+    from vaezoo.facts import Attribute, DataSpec, Estimate, Facts, Split
     from vaezoo.hookspecs import Register
     from vaezoo.interfaces import (
         Callback,
@@ -50,7 +50,7 @@ _HOMES = {
         "UnavailableError",
         "VaezooError",
     ],
-    "vaezoo.facts": ["DataSpec", "Estimate", "Facts", "Split"],
+    "vaezoo.facts": ["Attribute", "DataSpec", "Estimate", "Facts", "Split"],
     "vaezoo.hookspecs": ["Register"],
     "vaezoo.interfaces": [
         "Callback",

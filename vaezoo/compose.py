@@ -6,6 +6,7 @@ component has to predict its own output, and a mismatch is found before anything
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 
 from vaezoo.errors import VaezooError
 from vaezoo.facts import DataSpec, Facts, Shape
+from vaezoo.fusion import Fusion
 from vaezoo.interfaces import Conditioner, Regularizer
 from vaezoo.model import Model
-from vaezoo.nn import fused_shape
 from vaezoo.seeds import seeded
 from vaezoo.spec.load import Spec
 from vaezoo.spec.options import Bound
@@ -70,7 +71,8 @@ class _Composer:
         return self.guard(bound, call)
 
     def task(self, train_size: int) -> Task:
-        model, context_dim = self.model()
+        model, context_shape = self.model()
+        context_dim = 0 if context_shape is None else math.prod(context_shape)
         facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size)
         regularizers: dict[str, Regularizer] = {}
         for bound in self.spec.regularizers:
@@ -83,24 +85,50 @@ class _Composer:
             raise self.spec.problem(self.spec.objective.path, reason)
         return Task(model, objective, regularizers)
 
-    def model(self) -> tuple[Model, int]:
+    def model(self) -> tuple[Model, Shape | None]:
+        """The model, and the shape of one context."""
         parts, data = self.spec.model, self.data
         conditioner, context = self.conditioner()
-        width, into = (0, frozenset()) if context is None else (context.shape[-1], self.spec.into)
-        seen = fused_shape(data.shape, width if "encoder" in into else 0)
-        encoder = self.build(parts.encoder, seen)
-        mask = torch.ones(2, *seen[: data.mask_dims], dtype=torch.bool) if data.mask_dims else None
-        features = self.probe(parts.encoder, encoder, torch.zeros(2, *seen), mask)
-        self.check_features(features)
-        latents = self.latents(tuple(tuple(f.shape[1:]) for f in features), width if "prior" in into else 0)
-        code_shape = self.code_shape(latents, context if "prior" in into else None)
+        into_encoder = self.fusion("encoder", data.shape, context)
+        encoder, shapes = self.encoder(into_encoder)
+        seen = context.flatten(1) if context is not None and "prior" in self.spec.into else None
+        latents = self.latents(shapes, 0 if seen is None else seen.shape[1])
+        code_shape = self.code_shape(latents, seen)
+        into_decoder = self.fusion("decoder", code_shape, context)
         likelihood = self.build(parts.likelihood, data)
-        decoder = self.decoder(fused_shape(code_shape, width if "decoder" in into else 0), likelihood.parameter_shape)
-        precision = self.spec.train.precision
+        joined = code_shape if into_decoder is None else into_decoder.out_shape
         model = Model(
-            data, parts.latent_dim, encoder, latents, decoder, likelihood, code_shape, conditioner, into, precision
+            data,
+            parts.latent_dim,
+            encoder,
+            latents,
+            self.decoder(joined, likelihood.parameter_shape),
+            likelihood,
+            code_shape,
+            conditioner,
+            into_encoder,
+            into_decoder,
+            seen is not None,
+            self.spec.train.precision,
         )
-        return model, width
+        return model, None if context is None else tuple(context.shape[1:])
+
+    def fusion(self, part: str, shape: Shape, context: Tensor | None) -> Fusion | None:
+        """How the context joins the input of a part; None where it does not."""
+        if context is None or part not in self.spec.into:
+            return None
+        return Fusion(shape, tuple(context.shape[1:]), self.spec.fuse)
+
+    def encoder(self, fusion: Fusion | None) -> tuple[Any, tuple[Shape, ...]]:
+        """The encoder, and the shapes of its features for one example."""
+        bound, data = self.spec.model.encoder, self.data
+        seen = data.shape if fusion is None else fusion.out_shape
+        encoder = self.build(bound, seen)
+        mask = torch.ones(2, *data.shape[: data.mask_dims], dtype=torch.bool) if data.mask_dims else None
+        visible = mask if fusion is None else fusion.visible(mask)
+        features = self.probe(bound, encoder, torch.zeros(2, *seen), visible)
+        self.check_features(features)
+        return encoder, tuple(tuple(feature.shape[1:]) for feature in features)
 
     def conditioner(self) -> tuple[Conditioner | None, Tensor | None]:
         bound, shape = self.spec.model.condition, self.data.condition_shape

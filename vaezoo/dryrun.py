@@ -111,7 +111,7 @@ def _parts(spec: Spec, task: Task, batch: Batch) -> tuple[Part, ...]:
     """Shapes as one batch takes them through the model."""
     model, named = task.model, spec.model
     with torch.no_grad():
-        context = model.context(batch.condition)
+        context = model.context(batch.condition, len(batch))
         features = model.features(batch, context)
         sites, code = model.infer(features, context, batch.mask, task.objective.num_samples)
         px = model.likelihood_of(code, context)

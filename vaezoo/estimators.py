@@ -35,7 +35,7 @@ def importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor
 
 
 def _importance(model: Model, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
-    context = model.context(batch.condition)
+    context = model.context(batch.condition, len(batch))
     features = model.features(batch, context)
     at_once = max(1, SCALARS_AT_ONCE // (len(batch) * model.outputs))
     total = squares = torch.full((len(batch),), -math.inf, device=batch.x.device)

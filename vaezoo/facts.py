@@ -13,6 +13,19 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """One column of a condition that is a vector, or one factor that an example was made from.
+
+    Attributes:
+        name: as users say it.
+        values: the names of its values where it is categorical, the column holding an index; empty for a number.
+    """
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """What one example looks like.
 
@@ -23,6 +36,8 @@ class DataSpec:
         mask_dims: how many leading dimensions of ``shape`` the mask covers; 0 where there is no mask.
         classes: the names of the classes where the condition is a label.
         condition_shape: of one example's condition; ``()`` for a label; None where there is none.
+        attributes: what the columns of the condition are, where it is a vector and they have names.
+        factors: what the data were made from, where that is known; see ``Split.factors``.
     """
 
     shape: Shape
@@ -31,6 +46,8 @@ class DataSpec:
     mask_dims: int = 0
     classes: tuple[str, ...] = ()
     condition_shape: Shape | None = None
+    attributes: tuple[Attribute, ...] = ()
+    factors: tuple[Attribute, ...] = ()
 
     @property
     def dimensions(self) -> int:
@@ -43,17 +60,21 @@ class Split:
     """One named part of a data set.
 
     Attributes:
-        x: all examples as they are stored, ``[n, *shape]``, usually uint8; or a map-style data set that yields
+        x: all examples as they are stored, ``[n, ...]``, usually uint8 images; or a map-style data set that yields
             ``(x, condition)`` one by one (condition None where there is none), for data that is read lazily.
         condition: ``[n, ...]``, or None.
         mask: bool, ``[n, *shape[:mask_dims]]``, or None.
         transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
+        factors: the index of each ground-truth factor's value, int64 ``[n, factors]``; None where it is not known.
+        order: from an epoch's number and a seed to the examples it takes, ``[n]``; None takes each once, shuffled.
     """
 
     x: Tensor | torch.utils.data.Dataset[Any]
     condition: Tensor | None = None
     mask: Tensor | None = None
     transform: Callable[[Tensor], Tensor] | None = None
+    factors: Tensor | None = None
+    order: Callable[[int, int], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.x)  # type: ignore[arg-type]
@@ -66,7 +87,7 @@ class Facts:
     Attributes:
         data: one example.
         latent_dim: the dimensions D of a latent vector.
-        context_dim: the dimensions of the conditioner's output; 0 where there is none.
+        context_dim: how many numbers the conditioner gives for an example; 0 where there is none.
         train_size: the number of training examples.
     """
 

@@ -147,11 +147,19 @@ class Decoder(nn.Module, ABC):
 
 
 class Conditioner(nn.Module, ABC):
-    """A raw condition (label, attributes, ...) to a context vector. Wiring: ``data``, a DataSpec."""
+    """A raw condition (label, attributes, image) to a context. Wiring: ``data``, a DataSpec."""
 
     @abstractmethod
     def forward(self, condition: Tensor) -> Tensor:
-        """From conditions ``[B, ...]`` to contexts ``[B, C]``."""
+        """From conditions ``[B, ...]`` to contexts: vectors ``[B, E]`` or feature maps ``[B, E, H, W]``."""
+
+    def absent(self, n: int) -> Tensor:
+        """The contexts of n examples without a condition, for a model that was trained to do without.
+
+        Raises:
+            ValueError: it was not.
+        """
+        raise ValueError("this model is conditional: give a condition")
 
 
 class Objective(nn.Module, ABC):
@@ -163,6 +171,9 @@ class Objective(nn.Module, ABC):
     alone: bool = False
     """Whether it rescales the gradients of latents, and a regularizer's with them: then none may stand beside it."""
 
+    listens: ClassVar[bool] = False
+    """Whether ``observe`` does anything."""
+
     counts_rate: ClassVar[bool] = False
     """Whether the rate is already in the loss; the composer then refuses a regularizer that ``adds_rate``."""
 
@@ -173,6 +184,14 @@ class Objective(nn.Module, ABC):
     def bound(self, trace: Trace) -> Tensor:
         """The bound on log p(x) that it optimises, ``[B]``: the ELBO, unless it knows a tighter one."""
         return -(trace.mean_distortion + trace.mean_rate)
+
+    def observe(self, terms: Terms) -> None:
+        """Hears the scalar terms of each step, still on the device; for objectives that tune themselves."""
+        return
+
+    def weights(self) -> Mapping[str, float | Tensor]:
+        """The weights inside it that move, by name, for the log."""
+        return {}
 
 
 class Regularizer(nn.Module, ABC):
@@ -189,7 +208,7 @@ class Regularizer(nn.Module, ABC):
         self.weight = weight
 
     def weight_at(self, step: int) -> float | Tensor:
-        """The weight at an optimizer step, counted from 0."""
+        """The weight at an optimizer step, counted from 0; asked for once before each."""
         return self.weight(step) if isinstance(self.weight, Schedule) else self.weight
 
     @abstractmethod
@@ -207,6 +226,9 @@ class Regularizer(nn.Module, ABC):
 
 class Schedule(nn.Module, ABC):
     """A weight over time. Wiring: none. State that must survive a resume belongs in buffers."""
+
+    listens: ClassVar[bool] = False
+    """Whether ``observe`` does anything."""
 
     @abstractmethod
     def forward(self, step: int) -> float | Tensor:

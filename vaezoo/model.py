@@ -15,8 +15,9 @@ from torch.distributions import Distribution
 
 from vaezoo.estimators import SCALARS_AT_ONCE, importance
 from vaezoo.facts import DataSpec
+from vaezoo.fusion import Fusion
 from vaezoo.interfaces import Conditioner, Decoder, Encoder, Latents, Likelihood
-from vaezoo.nn import frozen_buffers, fuse, fuse_mask
+from vaezoo.nn import frozen_buffers, masked
 from vaezoo.seeds import seeded
 from vaezoo.trace import Batch, Site, Trace
 
@@ -47,7 +48,8 @@ class Model(nn.Module):
         encoder, latents, decoder, likelihood: the components.
         code_shape: of one code, as the latents give it.
         conditioner: turns a condition into the context; None for an unconditional model.
-        into: which of ``encoder``, ``prior``, ``decoder`` see the context.
+        into_encoder, into_decoder: how the context is joined to data and code; None where it is not.
+        into_prior: whether the prior sees the context.
         precision: ``fp32``, ``bf16`` or ``fp16``: what networks compute in. Distributions are always fp32.
     """
 
@@ -61,14 +63,17 @@ class Model(nn.Module):
         likelihood: Likelihood,
         code_shape: tuple[int, ...],
         conditioner: Conditioner | None = None,
-        into: frozenset[str] = frozenset(),
+        into_encoder: Fusion | None = None,
+        into_decoder: Fusion | None = None,
+        into_prior: bool = False,
         precision: str = "fp32",
     ) -> None:
         super().__init__()
-        self.data, self.latent_dim, self.into, self.precision = data, latent_dim, into, precision
+        self.data, self.latent_dim, self.precision = data, latent_dim, precision
         self.encoder, self.latents = encoder, latents
         self.decoder, self.likelihood = decoder, likelihood
         self.code_shape, self.conditioner = code_shape, conditioner
+        self.into_encoder, self.into_decoder, self.into_prior = into_encoder, into_decoder, into_prior
 
     @property
     def device(self) -> torch.device:
@@ -107,54 +112,60 @@ class Model(nn.Module):
         finally:
             self.precision = usual
 
-    def context(self, condition: Tensor | None) -> Tensor | None:
-        """The context vectors ``[B, C]`` for raw conditions, or None for an unconditional model.
+    def context(self, condition: Tensor | np.ndarray | None, n: int) -> Tensor | None:
+        """The contexts ``[n, ...]`` of n raw conditions, or of none; None for an unconditional model.
 
         Raises:
-            ValueError: the model is conditional and there is no condition.
+            ValueError: the model is conditional, cannot do without a condition, and there is none.
         """
         if self.conditioner is None:
             return None
         if condition is None:
-            raise ValueError("this model is conditional: give a condition")
+            return self.conditioner.absent(n)
         return self.conditioner(torch.as_tensor(condition, device=self.device))
 
     def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
         """What the encoder makes of a batch, fine to coarse, in the precision networks compute in."""
         with self.autocast():
-            if context is None or "encoder" not in self.into:
+            if context is None or self.into_encoder is None:
                 return self.encoder(batch.x, batch.mask)
-            return self.encoder(fuse(batch.x, context), fuse_mask(batch.x, context, batch.mask))
+            joined = self.into_encoder(masked(batch.x, batch.mask), context)
+            return self.encoder(joined, self.into_encoder.visible(batch.mask))
 
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[Site, ...], Tensor]:
         """K samples of q(z|x): the sites, and the code ``[K, B, ...]``."""
-        return self.latents.infer(features, context if "prior" in self.into else None, mask, k)
+        return self.latents.infer(features, self.prior_context(context), mask, k)
+
+    def prior_context(self, context: Tensor | None) -> Tensor | None:
+        """What the prior sees of a context: ``[B, E]``, flattened where it is a map; None where it sees nothing."""
+        return context.flatten(1) if context is not None and self.into_prior else None
 
     def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
-        """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``; a context ``[B, C]`` is repeated over K."""
+        """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``; a context ``[B, ...]`` is repeated over K."""
         lead = code.shape[: code.dim() - len(self.code_shape)]
         flat = code.reshape(-1, *self.code_shape)
-        if context is not None and "decoder" in self.into:
-            flat = fuse(flat, context.expand(*lead, -1).reshape(flat.shape[0], -1))
         with self.autocast():
+            if context is not None and self.into_decoder is not None:
+                repeated = context.expand(*lead, *context.shape[1:]).reshape(-1, *context.shape[1:])
+                flat = self.into_decoder(flat, repeated)
             output = self.decoder(flat)
         return self.likelihood(output.float().reshape(*lead, *output.shape[1:]))
 
     def forward(self, batch: Batch, k: int = 1) -> Trace:
         """One pass: infer K samples, decode them."""
-        context = self.context(batch.condition)
+        context = self.context(batch.condition, len(batch))
         sites, code = self.infer(self.features(batch, context), context, batch.mask, k)
-        return Trace(batch, sites, self.likelihood_of(code, context))
+        return Trace(batch, sites, self.likelihood_of(code, context), context)
 
     @torch.no_grad()
     def observe(self, batch: Batch, k: int = 1) -> Trace:
         """Infers for another player's phase: without gradients, decoder or change to any buffer."""
         with frozen_buffers(self):
-            context = self.context(batch.condition)
+            context = self.context(batch.condition, len(batch))
             sites, _ = self.infer(self.features(batch, context), context, batch.mask, k)
-        return Trace(batch, sites, None)
+        return Trace(batch, sites, None, context)
 
     def prepare(self, x: Tensor | np.ndarray) -> Tensor:
         """Input as the model takes it: float, on its device; uint8 images are divided by 255.
@@ -197,9 +208,8 @@ class Model(nn.Module):
 
     def posterior_mean(self, batch: Batch) -> Tensor:
         """The means of q(z|x) for one batch, ``[B, D]``; several sites stand side by side."""
-        context = self.context(batch.condition)
-        seen = context if "prior" in self.into else None
-        return self.latents.posterior_mean(self.features(batch, context), seen, batch.mask)
+        context = self.context(batch.condition, len(batch))
+        return self.latents.posterior_mean(self.features(batch, context), self.prior_context(context), batch.mask)
 
     @_inference
     def decode(self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True) -> Tensor:
@@ -214,7 +224,7 @@ class Model(nn.Module):
             ``[B, *shape]`` in the model's data range.
         """
         z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
-        context = self.context(condition)
+        context = self.context(condition, len(z))
         size, decoded = self.batch_size(), []
         for start in range(0, len(z), size):
             part = None if context is None else context[start : start + size]
@@ -238,12 +248,12 @@ class Model(nn.Module):
         Returns:
             ``[n, *shape]`` in the model's data range.
         """
-        context, size = self.context(condition), self.batch_size()
+        context, size = self.context(condition, n), self.batch_size()
         with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
             parts = []
             for start in range(0, n, size):
                 part = None if context is None else context[start : start + size]
-                code = self.latents.generate(min(size, n - start), part if "prior" in self.into else None)
+                code = self.latents.generate(min(size, n - start), self.prior_context(part))
                 parts.append(self._render(code, part, mean))
         return torch.cat(parts)
 
@@ -254,7 +264,7 @@ class Model(nn.Module):
         """The mean of p(x|z) at a sample z of q(z|x), ``[B, *shape]``."""
         parts = []
         for batch in self.batches(x, condition, mask):
-            context = self.context(batch.condition)
+            context = self.context(batch.condition, len(batch))
             _, code = self.infer(self.features(batch, context), context, batch.mask, 1)
             parts.append(self.likelihood_of(code[0], context).mean)
         return torch.cat(parts)

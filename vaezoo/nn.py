@@ -102,39 +102,6 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
-def fused_shape(shape: tuple[int, ...], context_dim: int) -> tuple[int, ...]:
-    """The shape that ``fuse`` gives: more channels for a feature map, more columns for anything else."""
-    if len(shape) == 3:
-        return (shape[0] + context_dim, *shape[1:])
-    return (*shape[:-1], shape[-1] + context_dim)
-
-
-def fuse(x: Tensor, context: Tensor | None) -> Tensor:
-    """Puts a context beside every vector, step or pixel.
-
-    Args:
-        x: ``[B, D]``, ``[B, T, D]`` or ``[B, C, H, W]``.
-        context: ``[B, E]``; None leaves ``x`` as it is.
-    """
-    if context is None:
-        return x
-    if x.dim() == 4:
-        planes = context[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        return torch.cat([x, planes.to(x.dtype)], 1)
-    context = context.reshape(x.shape[0], *(1,) * (x.dim() - 2), -1)
-    return torch.cat([x, context.expand(*x.shape[:-1], -1).to(x.dtype)], -1)
-
-
-def fuse_mask(x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
-    """The mask of ``fuse(x, context)``: where it reaches the dimension that grew, the context is observed."""
-    grown = 1 if x.dim() == 4 else x.dim() - 1
-    if mask is None or mask.dim() <= grown:
-        return mask
-    beside = list(mask.shape)
-    beside[grown] = context.shape[-1]
-    return torch.cat([mask, mask.new_ones(beside)], grown)
-
-
 @contextmanager
 def frozen_buffers(module: nn.Module) -> Iterator[None]:
     """Puts every buffer back as it was, so that a forward pass leaves no statistics behind."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from vaezoo.compose import compose
 from vaezoo.data.loader import Loader
@@ -233,16 +234,10 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
     tensors, metadata = read_tensors(directory.model)
     try:
         about = json.loads(metadata["about"])
-        described, train_size = _described(about["data"]), int(about["train_size"])
+        described, train_size = TypeAdapter(DataSpec).validate_python(about["data"]), int(about["train_size"])
     except (KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"{directory.model}: its header does not describe a vaezoo model: {error}") from error
     model = compose(spec, described, train_size).model
     fill(model, tensors, str(directory.model))
     model.precision = precision
     return Run(directory, spec, model.to(pick_device(device)).eval())
-
-
-def _described(data: dict[str, Any]) -> DataSpec:
-    """The data specification that ``_finish`` wrote."""
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-    return DataSpec(**values)

@@ -45,17 +45,18 @@ class Task(nn.Module):
             weight = self.weights[name]
             loss = loss + weight * value if isinstance(weight, Tensor) else torch.add(loss, value, alpha=weight)
             terms[name] = value
-        return loss, {"distortion": trace.mean_distortion, "rate": trace.mean_rate, **terms}
+        rate = {"rate": trace.mean_rate} if trace.has_rate else {}
+        return loss, {"distortion": trace.mean_distortion, **rate, **terms}
 
     @property
-    def listening(self) -> list[Schedule]:
-        """The schedules that may tune themselves by what a step measured."""
-        return [penalty.weight for _, penalty in self._penalties() if isinstance(penalty.weight, Schedule)]
+    def listening(self) -> list[Schedule | Objective]:
+        """The parts that tune themselves by what a step measured."""
+        return [part for part in self.modules() if isinstance(part, Schedule | Objective) and part.listens]
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
-        """Lets schedules hear the scalar terms of a step."""
-        for schedule in self.listening:
-            schedule.observe(terms)
+        """Lets them hear the scalar terms of a step."""
+        for part in self.listening:
+            part.observe(terms)
 
     def phases(self) -> Sequence[Phase]:
         """The model's move, then those of the regularizers' players."""

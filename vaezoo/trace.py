@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
+from vaezoo.distributions import Implicit
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -76,6 +78,11 @@ class Site:
     p: Distribution
     mask: Tensor | None = None
 
+    @property
+    def has_density(self) -> bool:
+        """Whether q has a density, without which neither KL nor ``log_ratio`` is defined."""
+        return not isinstance(self.q, Implicit)
+
     def prior_sample(self) -> Tensor:
         """A fresh draw from the prior with the shape of ``z``, whatever batch shape the prior has."""
         missing = self.z.dim() - len(self.p.batch_shape) - len(self.p.event_shape)
@@ -83,7 +90,11 @@ class Site:
 
     @cached_property
     def log_ratio(self) -> Tensor:
-        """log q(z|x) - log p(z) at the samples, ``[K, B]``: an unbiased estimate of the KL."""
+        """log q(z|x) - log p(z) at the samples, ``[K, B]``: an unbiased estimate of the KL.
+
+        Raises:
+            NotImplementedError: q has no density.
+        """
         return reduce_events(self.q.log_prob(self.z) - self.p.log_prob(self.z), self.mask)
 
     @cached_property
@@ -105,11 +116,18 @@ class Trace:
         batch: the examples.
         sites: the latent variables, in the order of generation.
         px: likelihood p(x|z), which broadcasts to ``[K, B]``; None where the decoder was skipped.
+        context: what the conditioner made of the condition, ``[B, ...]``; None in an unconditional model.
     """
 
     batch: Batch
     sites: tuple[Site, ...]
     px: Distribution | None
+    context: Tensor | None = None
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether the rate is defined: every posterior has a density."""
+        return all(site.has_density for site in self.sites)
 
     @cached_property
     def log_likelihood(self) -> Tensor:
@@ -129,7 +147,11 @@ class Trace:
 
     @cached_property
     def rate(self) -> Tensor:
-        """The sum over sites of KL(q || p), ``[K, B]``."""
+        """The sum over sites of KL(q || p), ``[K, B]``.
+
+        Raises:
+            NotImplementedError: a posterior has no density.
+        """
         return torch.stack([site.kl for site in self.sites]).sum(0) if len(self.sites) > 1 else self.sites[0].kl
 
     @cached_property

@@ -51,10 +51,10 @@ class BarProgress(Callback):
             self.bar.start()
             self.task = self.bar.add_task("", total=record["steps"])
         if record["split"] == "validation":
-            self.best = f"  validation elbo {record['elbo']:.2f}" + (" (best)" if record["best"] else "")
+            self.best = f"  validation {figures(record, 2)}" + (" (best)" if record["best"] else "")
             return
         speed = f"{record['examples_per_second']:,.0f} examples/s"
-        text = f"epoch {record['epoch']:.1f}  elbo {record['elbo']:.2f}  rate {record['rate']:.2f}  {speed}{self.best}"
+        text = f"epoch {record['epoch']:.1f}  {figures(record, 2)}  {speed}{self.best}"
         self.bar.update(self.task, completed=record["step"], description=text)
 
     def close(self) -> None:
@@ -65,10 +65,14 @@ class BarProgress(Callback):
 def line(record: Mapping[str, Any]) -> str:
     """One record in words."""
     start = f"step {record['step']}  epoch {record['epoch']:.2f}  {record['split']}"
-    figures = f"elbo {record['elbo']:.3f}  rate {record['rate']:.3f}  distortion {record['distortion']:.3f}"
     if record["split"] == "validation":
-        return f"{start}  {figures}{'  best' if record['best'] else ''}"
-    return f"{start}  {figures}  {record['examples_per_second']:,.0f} examples/s"
+        return f"{start}  {figures(record, 3)}{'  best' if record['best'] else ''}"
+    return f"{start}  {figures(record, 3)}  {record['examples_per_second']:,.0f} examples/s"
+
+
+def figures(record: Mapping[str, Any], digits: int) -> str:
+    """The figures of a record that are defined for its model."""
+    return "  ".join(f"{k} {record[k]:.{digits}f}" for k in ("elbo", "rate", "distortion") if k in record)
 
 
 def progress() -> PlainProgress | BarProgress:

@@ -28,30 +28,35 @@ def estimate(values: Tensor, **details: float) -> Estimate:
 
 
 def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
-    """Distortion and rate of every example in nats, ``[n]`` each, averaged over posterior samples."""
-    distortion, rate = [], []
-    for batch in data.ordered(model.batch_size(samples)):
-        trace = model(batch, samples)
-        distortion.append(trace.mean_distortion)
-        rate.append(trace.mean_rate)
-    return torch.cat(distortion).cpu(), torch.cat(rate).cpu()
+    """Distortion and rate of every example in nats, ``[n]`` each, averaged over posterior samples.
+
+    Raises:
+        NotImplementedError: the posterior has no density.
+    """
+    traces = (model(batch, samples) for batch in data.ordered(model.batch_size(samples)))
+    found = [torch.stack([trace.mean_distortion, trace.mean_rate]) for trace in traces]
+    distortion, rate = torch.cat(found, 1).cpu()
+    return distortion, rate
 
 
 def validate(task: Task, data: Loader) -> dict[str, float]:
-    """ELBO, rate, distortion and the objective's own bound on a split, in nats per example.
+    """ELBO, rate, distortion and the objective's own bound on a split, in nats per example, as far as defined.
 
     Nothing of a training weight enters, and networks compute in fp32: what is compared between epochs is the bound.
     """
     task.eval()
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums: dict[str, float] = {}
     k = task.objective.num_samples
     with task.model.inference("fp32"):
         for batch in data.ordered(task.model.batch_size(k)):
             trace = task.model(batch, k)
-            values = (trace.mean_distortion, trace.mean_rate, task.objective.bound(trace))
-            sums += torch.stack([value.sum() for value in values]).double().cpu()
-    distortion, rate, tightest = (sums / len(data)).tolist()
-    return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "bound": tightest}
+            values = {"distortion": trace.mean_distortion}
+            if trace.has_rate:
+                elbo = -(trace.mean_distortion + trace.mean_rate)
+                values |= {"rate": trace.mean_rate, "elbo": elbo, "bound": task.objective.bound(trace)}
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + float(value.double().sum())
+    return {name: total / len(data) for name, total in sums.items()}
 
 
 class ELBO(Metric):
@@ -97,7 +102,8 @@ class Distortion(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``distortion``."""
-        return {"distortion": estimate(parts(model, data, self.samples)[0], samples=self.samples)}
+        traces = (model(batch, self.samples) for batch in data.ordered(model.batch_size(self.samples)))
+        return {"distortion": estimate(torch.cat([t.mean_distortion for t in traces]).cpu(), samples=self.samples)}
 
 
 class NLL(Metric):

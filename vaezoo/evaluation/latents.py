@@ -49,10 +49,10 @@ class _Densities:
 
 
 def _densities(model: Model, data: Loader, limit: int) -> _Densities:
-    if "prior" in model.into:
+    if model.into_prior:
         raise NotImplementedError("not defined for a conditional prior")
     batch = data.first(min(limit, len(data)))
-    context = model.context(batch.condition)
+    context = model.context(batch.condition, len(batch))
     sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)
     if len(sites) != 1 or sites[0].z.dim() != 3:
         raise NotImplementedError("defined for one latent vector only")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from vaezoo import plugins
 from vaezoo.errors import PluginError, Problem, SpecError, did_you_mean
+from vaezoo.fusion import How
 from vaezoo.plugins import Catalogue
 from vaezoo.spec import messages, torchnames
 from vaezoo.spec.dump import dump
@@ -22,7 +23,7 @@ from vaezoo.spec.resolve import read, resolve
 from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TrainSpec
 from vaezoo.spec.tree import Mark, Node, parse, resolve_scalar
 
-_ALSO = {"dataset": tuple(Loading.model_fields), "conditioner": ("into",)}
+_ALSO = {"dataset": tuple(Loading.model_fields), "conditioner": ("into", "fuse")}
 """Keys of a block that are not options of its component."""
 
 
@@ -35,6 +36,7 @@ class Spec:
         data, model, objective, train, evaluate: the parts; components are ``Bound``.
         regularizers: as written, or the default: ``kl``, unless the objective counts the rate itself.
         into: which parts of the model see the condition.
+        fuse: how it joins the inputs of encoder and decoder.
         tree: the resolved YAML with its positions.
     """
 
@@ -48,6 +50,7 @@ class Spec:
     train: TrainSpec
     evaluate: tuple[Bound, ...]
     into: frozenset[str]
+    fuse: How
     tree: Node
 
     def problem(self, path: str, message: str) -> SpecError:
@@ -63,7 +66,7 @@ class Spec:
             if value is not None
         }
         if self.model.condition is not None:
-            model["condition"] |= {"into": sorted(self.into)}
+            model["condition"] |= {"into": sorted(self.into), "fuse": self.fuse}
         train = self.train.model_dump(exclude_none=True)
         train["callbacks"] = [callback.resolved() for callback in self.train.callbacks]
         return {
@@ -143,7 +146,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def spec(self, tree: Node) -> Spec:
-        into = self.into(tree)
+        into, fuse = self.into(tree), self.fuse(tree)
         checked = self.check(SpecModel, tree, "")
         if self.problems or checked is None:
             raise SpecError(self.problems)
@@ -162,6 +165,7 @@ class _Checker:
             checked.train,
             tuple(checked.evaluate),
             into,
+            fuse,
             tree,
         )
         self.check_together(spec)
@@ -169,13 +173,21 @@ class _Checker:
             raise SpecError(self.problems)
         return spec
 
+    def fuse(self, tree: Node) -> How:
+        """``model.condition.fuse``, which belongs to the composer and not to the conditioner."""
+        node = _of_condition(tree, "fuse")
+        if node is None:
+            return "concat"
+        if node.value not in get_args(How):
+            what = f"must be concat or film, not {messages.shown(node.plain())}"
+            self.problems.append(node.mark.problem("model.condition.fuse", what))
+        return node.value
+
     def into(self, tree: Node) -> frozenset[str]:
-        """``model.condition.into``, which belongs to the composer and not to the conditioner."""
-        model = tree.value.get("model")
-        condition = model.value.get("condition") if model and isinstance(model.value, dict) else None
-        if condition is None or not isinstance(condition.value, dict) or "into" not in condition.value:
+        """``model.condition.into``, likewise."""
+        into, path, known = _of_condition(tree, "into"), "model.condition.into", get_args(Into)
+        if into is None:
             return frozenset(("encoder", "decoder"))
-        into, path, known = condition.value["into"], "model.condition.into", get_args(Into)
         if not isinstance(into.value, list) or not into.value:
             what = f"must be a list such as [encoder, decoder], not {messages.shown(into.plain())}"
             self.problems.append(into.mark.problem(path, what))
@@ -263,6 +275,13 @@ class _Checker:
             if spec.objective.cls.counts_rate and bound.cls.adds_rate:  # type: ignore[attr-defined]
                 reason = f"objective {spec.objective.name!r} counts the rate already; remove this {bound.name!r}"
                 self.problems.append(bound.mark.problem(bound.path, reason))
+
+
+def _of_condition(tree: Node, key: str) -> Node | None:
+    """The value of a key of ``model.condition``, where it is written."""
+    model = tree.value.get("model")
+    condition = model.value.get("condition") if model and isinstance(model.value, dict) else None
+    return condition.value.get(key) if condition and isinstance(condition.value, dict) else None
 
 
 def _annotation(model: type[BaseModel], key: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
 from vaezoo.errors import PluginError
+from vaezoo.fusion import How
 from vaezoo.interfaces import KINDS
 from vaezoo.plugins import Catalogue
 from vaezoo.spec.options import COMPONENT, CONFIG, Loading, options_model, reference, summary
@@ -71,8 +72,10 @@ class TrainSpec(BaseModel):
     early_stopping: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="validations without improvement after which training ends"
     )
-    select: Literal["bound", "elbo", "distortion"] = Field(
-        default="bound", description="what the best model is best at, on validation: the objective's own bound"
+    select: Literal["bound", "elbo", "distortion", "last"] = Field(
+        default="bound",
+        description="what the model that is kept is best at, on validation: the objective's own bound, or another "
+        "figure; last keeps the last",
     )
     validate_every: Annotated[int, Field(gt=0)] = Field(default=1, description="epochs between validations")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -157,6 +160,7 @@ def _block_schema(cls: type, kind: str, words: list[str], definitions: dict[str,
         properties |= Loading.model_json_schema()["properties"]
     if kind == "conditioner":
         properties["into"] = {"type": "array", "items": {"enum": ["encoder", "prior", "decoder"]}}
+        properties["fuse"] = {"enum": list(get_args(How))}
     block = {
         "type": "object",
         "description": summary(cls),

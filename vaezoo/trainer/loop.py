@@ -70,6 +70,7 @@ class Trainer:
             Player(phase, loss, task, spec, self.total, world) for phase, loss in zip(phases, losses, strict=True)
         ]
         self.ema = AveragedModel(task, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema)) if self.config.ema else None
+        self.listened = bool(task.listening)
         self.meter = Meter(world)
         self.step = 0
         self.best: dict[str, Any] = {"value": -math.inf, "step": 0, "tensors": {}}
@@ -130,7 +131,7 @@ class Trainer:
             self.ema.update_parameters(self.task)
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
         self.meter.add(self.step, names, row, size)
-        if self.task.listening:
+        if self.listened:
             self.task.observe(dict(zip(names, self.world.mean(row).unbind(), strict=True)))
         self.step += 1
         self._seed()
@@ -164,7 +165,8 @@ class Trainer:
         self.meter.restart_clock()
         if not means or not self.world.is_main:
             return
-        weights = {f"{name}_weight": float(weight) for name, weight in self.task.weights.items()}
+        moving = {**self.task.weights, **self.task.objective.weights()}
+        weights = {f"{name}_weight": float(weight) for name, weight in moving.items()}
         player = self.players[0]
         norm = {} if player.norm is None else {"gradient_norm": float(player.norm)}
         self.journal.record(
@@ -174,7 +176,7 @@ class Trainer:
                 "epoch": round(self.step / self.loader.steps_per_epoch, 4),
                 "split": "train",
                 **{key: value for key, value in means.items() if key != "examples_per_second"},
-                "elbo": -(means["distortion"] + means["rate"]),
+                **({"elbo": -(means["distortion"] + means["rate"])} if "rate" in means else {}),
                 **weights,
                 **norm,
                 "lr": float(player.optimizer.param_groups[0]["lr"]),
@@ -193,11 +195,11 @@ class Trainer:
         seed_device(self.device, self.spec.seed, "validation")  # the same noise in every process and every epoch
         measured = self.validate(self.evaluated)
         self.task.train()
-        value = -measured["distortion"] if self.config.select == "distortion" else measured[self.config.select]
+        value = self._figure_of_merit(measured)
         if not math.isfinite(value):
             raise TrainingError(f"validation {self.config.select} is {value}; {self.journal.last_good()}")
         for player in self.players:
-            player.validated(-value)
+            player.validated(measured["distortion"] if self.config.select == "last" else -value)
         better = value > self.best["value"]
         self.stale = 0 if better else self.stale + 1
         if better:
@@ -206,6 +208,16 @@ class Trainer:
         if self.world.is_main:
             where = {"step": self.step, "steps": self.total, "epoch": round(epoch, 4), "split": "validation"}
             self.journal.record({**where, **measured, "best": better})
+
+    def _figure_of_merit(self, measured: Mapping[str, float]) -> float:
+        """What the best weights are best at; larger is better."""
+        chosen = self.config.select
+        if chosen == "last":
+            return float(self.step)
+        if chosen not in measured:
+            reason = f"{chosen!r} is not defined for a posterior without density; say distortion or last"
+            raise self.spec.problem("train.select", reason)
+        return -measured["distortion"] if chosen == "distortion" else measured[chosen]
 
     def _exhausted(self) -> bool:
         return self.config.early_stopping is not None and self.stale >= self.config.early_stopping
