@@ -1,0 +1,35 @@
+"""Conditioning: labels, attributes and images as contexts, conditional priors, data to colour and to complete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import vaezoo
+
+if TYPE_CHECKING:
+    from vaezoo import Register
+
+_COMPONENTS = {
+    "conditioner": {
+        "label": "vaezoo_cvae.conditioners:Label",
+        "attributes": "vaezoo_cvae.conditioners:Attributes",
+        "image": "vaezoo_cvae.conditioners:Image",
+    },
+    "prior": {"conditional-normal": "vaezoo_cvae.priors:ConditionalNormal"},
+    "dataset": {
+        "colored-mnist": "vaezoo_cvae.colored:ColoredMNIST",
+        "quadrants": "vaezoo_cvae.quadrants:Quadrants",
+    },
+    "metric": {
+        "conditional-accuracy": "vaezoo_cvae.accuracy:ConditionalAccuracy",
+        "conditional-log-likelihood": "vaezoo_cvae.accuracy:ConditionalLogLikelihood",
+    },
+}
+
+
+@vaezoo.hookimpl
+def vaezoo_components(register: Register) -> None:
+    """Registers everything that this plugin brings."""
+    for kind, targets in _COMPONENTS.items():
+        for name, target in targets.items():
+            register(kind, name, target)
