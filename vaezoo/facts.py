@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from vaezoo.trace import Batch
+
 Shape: TypeAlias = tuple[int, ...]
 
 
@@ -66,6 +68,7 @@ class Split:
         mask: bool, ``[n, *shape[:mask_dims]]``, or None.
         transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
         factors: the index of each ground-truth factor's value, int64 ``[n, factors]``; None where it is not known.
+        derive: from a batch to the batch that the model is given, where condition or mask follow from ``x``; runs last.
         order: from an epoch's number and a seed to the examples it takes, ``[n]``; None takes each once, shuffled.
     """
 
@@ -74,6 +77,7 @@ class Split:
     mask: Tensor | None = None
     transform: Callable[[Tensor], Tensor] | None = None
     factors: Tensor | None = None
+    derive: Callable[[Batch], Batch] | None = None
     order: Callable[[int, int], Tensor] | None = None
 
     def __len__(self) -> int:

@@ -1,31 +1,23 @@
-"""The generative model that the composer assembles, and everything a user does with it."""
+"""A generative model in the hands of its users."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 
-from vaezoo.estimators import SCALARS_AT_ONCE, importance
-from vaezoo.facts import DataSpec
-from vaezoo.fusion import Fusion
-from vaezoo.interfaces import Conditioner, Decoder, Encoder, Latents, Likelihood
-from vaezoo.nn import frozen_buffers, masked
+from vaezoo.composition import Composition
+from vaezoo.estimators import importance
 from vaezoo.seeds import seeded
-from vaezoo.trace import Batch, Site, Trace
+from vaezoo.trace import Batch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_LARGEST_BATCH = 1000
-_OUTPUTS_AT_ONCE = 2**25  # 128 MiB for each intermediate result
 
 
 def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
@@ -39,133 +31,8 @@ def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
     return wrapped
 
 
-class Model(nn.Module):
-    """p(x|z) p(z) and q(z|x), from components that know nothing of one another.
-
-    Args:
-        data: one example.
-        latent_dim: the dimensions of a latent vector.
-        encoder, latents, decoder, likelihood: the components.
-        code_shape: of one code, as the latents give it.
-        conditioner: turns a condition into the context; None for an unconditional model.
-        into_encoder, into_decoder: how the context is joined to data and code; None where it is not.
-        into_prior: whether the prior sees the context.
-        precision: ``fp32``, ``bf16`` or ``fp16``: what networks compute in. Distributions are always fp32.
-    """
-
-    def __init__(
-        self,
-        data: DataSpec,
-        latent_dim: int,
-        encoder: Encoder,
-        latents: Latents,
-        decoder: Decoder,
-        likelihood: Likelihood,
-        code_shape: tuple[int, ...],
-        conditioner: Conditioner | None = None,
-        into_encoder: Fusion | None = None,
-        into_decoder: Fusion | None = None,
-        into_prior: bool = False,
-        precision: str = "fp32",
-    ) -> None:
-        super().__init__()
-        self.data, self.latent_dim, self.precision = data, latent_dim, precision
-        self.encoder, self.latents = encoder, latents
-        self.decoder, self.likelihood = decoder, likelihood
-        self.code_shape, self.conditioner = code_shape, conditioner
-        self.into_encoder, self.into_decoder, self.into_prior = into_encoder, into_decoder, into_prior
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which networks run."""
-        if self.precision == "fp32":
-            return nullcontext()
-        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype)
-
-    @property
-    def outputs(self) -> int:
-        """How many numbers the decoder gives for one example."""
-        return math.prod(self.likelihood.parameter_shape)
-
-    def batch_size(self, samples: int = 1) -> int:
-        """How many examples pass through the networks together, each decoded from ``samples`` codes."""
-        if samples > 1:
-            return max(1, min(_LARGEST_BATCH // 2, SCALARS_AT_ONCE // self.outputs))
-        return max(1, min(_LARGEST_BATCH, _OUTPUTS_AT_ONCE // self.outputs))
-
-    @contextmanager
-    def inference(self, precision: str | None = None) -> Iterator[None]:
-        """No gradients; and within it, weights are brought to a lower precision once, not for every batch.
-
-        Args:
-            precision: what networks compute in meanwhile; None leaves it as it is.
-        """
-        usual, self.precision = self.precision, precision or self.precision
-        try:
-            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-                yield
-        finally:
-            self.precision = usual
-
-    def context(self, condition: Tensor | np.ndarray | None, n: int) -> Tensor | None:
-        """The contexts ``[n, ...]`` of n raw conditions, or of none; None for an unconditional model.
-
-        Raises:
-            ValueError: the model is conditional, cannot do without a condition, and there is none.
-        """
-        if self.conditioner is None:
-            return None
-        if condition is None:
-            return self.conditioner.absent(n)
-        return self.conditioner(torch.as_tensor(condition, device=self.device))
-
-    def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
-        """What the encoder makes of a batch, fine to coarse, in the precision networks compute in."""
-        with self.autocast():
-            if context is None or self.into_encoder is None:
-                return self.encoder(batch.x, batch.mask)
-            joined = self.into_encoder(masked(batch.x, batch.mask), context)
-            return self.encoder(joined, self.into_encoder.visible(batch.mask))
-
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[Site, ...], Tensor]:
-        """K samples of q(z|x): the sites, and the code ``[K, B, ...]``."""
-        return self.latents.infer(features, self.prior_context(context), mask, k)
-
-    def prior_context(self, context: Tensor | None) -> Tensor | None:
-        """What the prior sees of a context: ``[B, E]``, flattened where it is a map; None where it sees nothing."""
-        return context.flatten(1) if context is not None and self.into_prior else None
-
-    def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
-        """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``; a context ``[B, ...]`` is repeated over K."""
-        lead = code.shape[: code.dim() - len(self.code_shape)]
-        flat = code.reshape(-1, *self.code_shape)
-        with self.autocast():
-            if context is not None and self.into_decoder is not None:
-                repeated = context.expand(*lead, *context.shape[1:]).reshape(-1, *context.shape[1:])
-                flat = self.into_decoder(flat, repeated)
-            output = self.decoder(flat)
-        return self.likelihood(output.float().reshape(*lead, *output.shape[1:]))
-
-    def forward(self, batch: Batch, k: int = 1) -> Trace:
-        """One pass: infer K samples, decode them."""
-        context = self.context(batch.condition, len(batch))
-        sites, code = self.infer(self.features(batch, context), context, batch.mask, k)
-        return Trace(batch, sites, self.likelihood_of(code, context), context)
-
-    @torch.no_grad()
-    def observe(self, batch: Batch, k: int = 1) -> Trace:
-        """Infers for another player's phase: without gradients, decoder or change to any buffer."""
-        with frozen_buffers(self):
-            context = self.context(batch.condition, len(batch))
-            sites, _ = self.infer(self.features(batch, context), context, batch.mask, k)
-        return Trace(batch, sites, None, context)
+class Model(Composition):
+    """A composition with everything that its users do: sample, encode, decode, reconstruct, compare."""
 
     def prepare(self, x: Tensor | np.ndarray) -> Tensor:
         """Input as the model takes it: float, on its device; uint8 images are divided by 255.
@@ -268,6 +135,23 @@ class Model(nn.Module):
             _, code = self.infer(self.features(batch, context), context, batch.mask, 1)
             parts.append(self.likelihood_of(code[0], context).mean)
         return torch.cat(parts)
+
+    @_inference
+    def translate(self, batch: Batch, conditions: Tensor) -> Tensor:
+        """Each example, and what the mean of its posterior decodes to under each condition (style transfer).
+
+        Args:
+            batch: the examples with their own conditions.
+            conditions: ``[C, ...]``.
+
+        Returns:
+            ``[B, 1 + C, *shape]``, the original first.
+        """
+        z = self.encode(batch.x, batch.condition, batch.mask)
+        count = len(conditions)
+        asked = conditions.repeat(len(z), *(1,) * (conditions.dim() - 1))
+        decoded = self.decode(z.repeat_interleave(count, 0), asked).unflatten(0, (len(z), count))
+        return torch.cat([batch.x[:, None], decoded], 1)
 
     @_inference
     def interpolate(self, first: Tensor, second: Tensor, steps: int = 8, condition: Tensor | None = None) -> Tensor:

@@ -9,16 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 
 from vaezoo.compose import compose
 from vaezoo.data.loader import Loader
 from vaezoo.environment import describe, pick_device
-from vaezoo.errors import IntegrityError, UsageError
+from vaezoo.errors import DataError, IntegrityError, UsageError
 from vaezoo.evaluation.bounds import validate
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.facts import DataSpec
+from vaezoo.facts import DataSpec, Split
 from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
 from vaezoo.interfaces import Callback, Dataset
 from vaezoo.model import Model
@@ -69,6 +70,20 @@ class Run:
             self._dataset = self.spec.data.build()
         return loader(self.spec, self._dataset, split, self.model.device)
 
+    def from_file(self, path: Path) -> Loader:
+        """Examples from the array ``x`` of an npz file, and ``condition`` where the model needs one.
+
+        Raises:
+            DataError: they are not what the model was trained on.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as opened:
+                x, condition = self.model.prepare(opened["x"]), opened.get("condition")
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path}: {' '.join(str(error).split())}") from error
+        given = None if condition is None else torch.as_tensor(condition)
+        return Loader(Split(x, given), self.model.device, self.model.batch_size())
+
     def evaluate(self, split: str = "test", metrics: Sequence[str | Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """Measures the model; with ``metrics`` other ones than the spec names.
 
@@ -95,7 +110,9 @@ def prepare(spec: Spec, device: torch.device, world: World | None = None) -> tup
     """The data set, its training split and the composed task on a device."""
     dataset = spec.data.build()
     train = loader(spec, dataset, "train", device, world)
-    return dataset, train, compose(spec, dataset.spec, len(train)).to(device)
+    task = compose(spec, dataset.spec, len(train)).to(device)
+    task.model.count_classes(train.condition)
+    return dataset, train, task
 
 
 def run(

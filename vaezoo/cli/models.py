@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli.conditioning import condition_option, wanted
 from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
 from vaezoo.errors import UsageError
 
@@ -17,22 +18,25 @@ if TYPE_CHECKING:
 
     from vaezoo.runs import Run
 
-_run = click.argument("run", type=click.Path(path_type=Path))
-_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-_split = click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+split_option = click.option(
+    "--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True
+)
 
 
 def _out(default: str, forms: str) -> Callable[[Any], Any]:
     return click.option("--out", type=click.Path(path_type=Path), default=default, show_default=True, help=forms)
 
 
-def _open(path: Path, device: str) -> Run:
+def open_run(path: Path, device: str) -> Run:
+    """The run at a path, in a process of its own."""
     from vaezoo.process import tune_allocator
 
     tune_allocator()
-    from vaezoo.runs import open_run
+    from vaezoo import runs
 
-    return open_run(path, device=device)
+    return runs.open_run(path, device=device)
 
 
 def _write_examples(path: Path, examples: torch.Tensor, columns: int) -> None:
@@ -58,12 +62,12 @@ def _write_examples(path: Path, examples: torch.Tensor, columns: int) -> None:
 
 
 @click.command("evaluate")
-@_run
-@_split
+@run_argument
+@split_option
 @click.option(
     "--metric", "metrics", multiple=True, metavar="METRIC", help="Instead of the spec's; {type: nll, ...} works."
 )
-@_device
+@device_option
 @json_option
 @click.pass_context
 def evaluate_command(
@@ -76,7 +80,7 @@ def evaluate_command(
     from vaezoo.files import write_json
     from vaezoo.spec.tree import parse
 
-    opened = _open(run, device)
+    opened = open_run(run, device)
     chosen = [parse(metric, "--metric").plain() for metric in metrics]
     found = opened.evaluate(split, chosen or None)
     if split == "test" and not chosen:
@@ -85,50 +89,74 @@ def evaluate_command(
 
 
 @click.command("sample")
-@_run
-@click.option("-n", "count", default=64, show_default=True, type=click.IntRange(1, 1_000_000), help="How many.")
+@run_argument
+@click.option(
+    "-n", "count", type=click.IntRange(1, 1_000_000), help="How many, for each condition.  [default: 64 or 10]"
+)
+@condition_option
 @_out("samples.png", "A .png sheet or a .npz with the array x.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw.")
 @click.option("--draw", is_flag=True, help="Draw from p(x|z) too, instead of showing its mean.")
-@_device
+@device_option
 @click.pass_context
-def sample_command(ctx: click.Context, run: Path, count: int, out: Path, seed: int, draw: bool, device: str) -> None:
-    """Draw new examples from RUN's model: z from the prior, then p(x|z)."""
-    model = _open(run, device).model
-    if model.conditioner is not None:
-        raise UsageError("this model is conditional; give conditions through Model.sample in Python")
-    _write_examples(out, model.sample(count, mean=not draw, seed=seed), _square(count))
+def sample_command(
+    ctx: click.Context,
+    run: Path,
+    count: int | None,
+    condition: str | None,
+    out: Path,
+    seed: int,
+    draw: bool,
+    device: str,
+) -> None:
+    """Draw new examples from RUN's model: z from the prior, then p(x|z).
+
+    With --condition all the sheet has a row for each class.
+    """
+    opened = open_run(run, device)
+    asked = wanted(opened, condition, count)
+    samples = opened.model.sample(asked.count, asked.condition, mean=not draw, seed=seed)
+    _write_examples(out, samples, asked.columns)
     sayer(ctx)(f"wrote {out}")
 
 
-def _square(count: int) -> int:
-    return max(1, min(32, round(count**0.5)))
-
-
 @click.command("reconstruct")
-@_run
-@click.option("-n", "count", default=32, show_default=True, type=click.IntRange(1, 100_000), help="How many.")
-@_split
+@run_argument
+@click.option("-n", "count", type=click.IntRange(1, 100_000), help="How many.  [default: 32, or 8 with --condition]")
+@split_option
+@condition_option
 @_out("reconstructions.png", "A .png sheet (originals above) or a .npz with the array x.")
-@_device
+@device_option
 @click.pass_context
-def reconstruct_command(ctx: click.Context, run: Path, count: int, split: str, out: Path, device: str) -> None:
-    """Show examples of a split, each above its reconstruction."""
+def reconstruct_command(
+    ctx: click.Context, run: Path, count: int | None, split: str, condition: str | None, out: Path, device: str
+) -> None:
+    """Show examples of a split, each above its reconstruction.
+
+    With --condition the z of each example is decoded under every condition asked for: an example to a row, the
+    original first.
+    """
     from vaezoo.report.pictures import pairs
 
-    opened = _open(run, device)
-    batch = opened.data(split).first(count)
-    rebuilt = opened.model.reconstruct(batch.x, batch.condition, batch.mask)
-    _write_examples(out, pairs(batch.x, rebuilt, 16) if out.suffix == ".png" else rebuilt, 16)
+    opened = open_run(run, device)
+    batch = opened.data(split).first(count or (32 if condition is None else 8))
+    if condition is not None:
+        asked = wanted(opened, condition, 1).condition
+        assert asked is not None, "a condition was given"
+        sheet = opened.model.translate(batch, asked)
+        _write_examples(out, sheet.flatten(0, 1), sheet.shape[1])
+    else:
+        rebuilt = opened.model.reconstruct(batch.x, batch.condition, batch.mask)
+        _write_examples(out, pairs(batch.x, rebuilt, 16) if out.suffix == ".png" else rebuilt, 16)
     sayer(ctx)(f"wrote {out}")
 
 
 @click.command("encode")
-@_run
-@_split
+@run_argument
+@split_option
 @click.option("-n", "count", default=0, type=click.IntRange(0), help="How many; 0 for all.")
 @_out("latents.npz", "A .npz with the arrays mean and label, or a .csv.")
-@_device
+@device_option
 @click.pass_context
 def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: Path, device: str) -> None:
     """Write the posterior means of a split."""
@@ -139,7 +167,7 @@ def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: P
 
     if out.suffix not in (".npz", ".csv"):
         raise UsageError(f"{out}: write a .npz or a .csv")
-    opened = _open(run, device)
+    opened = open_run(run, device)
     means, labels = [], []
     with torch.inference_mode():
         for batch in opened.data(split).ordered(limit=count or None):
@@ -166,19 +194,19 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
 
 
 @click.command("interpolate")
-@_run
+@run_argument
 @click.option("--from", "first", default=0, show_default=True, type=click.IntRange(0), help="An index in the split.")
 @click.option("--to", "second", default=1, show_default=True, type=click.IntRange(0), help="Another.")
 @click.option("--steps", default=12, show_default=True, type=click.IntRange(2, 1000), help="Points on the way.")
-@_split
+@split_option
 @_out("interpolation.png", "A .png strip or a .npz with the array x.")
-@_device
+@device_option
 @click.pass_context
 def interpolate_command(
     ctx: click.Context, run: Path, first: int, second: int, steps: int, split: str, out: Path, device: str
 ) -> None:
     """Show the way between two examples of a split, straight through the latent space."""
-    opened = _open(run, device)
+    opened = open_run(run, device)
     data = opened.data(split)
     if max(first, second) >= len(data):
         raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")

@@ -54,6 +54,8 @@ _BUILT_IN = {
         "active-units": "vaezoo.evaluation.latents:ActiveUnits",
         "mutual-information": "vaezoo.evaluation.latents:MutualInformation",
         "aggregate-posterior-gap": "vaezoo.evaluation.latents:AggregatePosteriorGap",
+        "classification": "vaezoo.evaluation.classification:Classification",
+        "anomaly": "vaezoo.evaluation.anomaly:Anomaly",
     },
     "callback": {"tensorboard": "vaezoo.callbacks:TensorBoard", "csv": "vaezoo.callbacks:CsvLog"},
 }

@@ -96,7 +96,8 @@ class Loader:
         return next(iter(self.ordered(count, count)))
 
     def _batch(self, x: Tensor, condition: Tensor | None, mask: Tensor | None) -> Batch:
-        return Batch(self.split.transform(x) if self.split.transform else x, condition, mask)
+        batch = Batch(self.split.transform(x) if self.split.transform else x, condition, mask)
+        return self.split.derive(batch) if self.split.derive else batch
 
     def _stream(self, batches: list[list[int]]) -> Iterator[Batch]:
         pinned = self.device.type == "cuda"

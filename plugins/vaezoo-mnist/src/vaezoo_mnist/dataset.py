@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
+from typing import Annotated
 
 import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
 
 import vaezoo
 
@@ -27,10 +32,22 @@ class MNIST(vaezoo.Dataset):
     Args:
         binarize: ``none``: grey values from 0 to 1; ``threshold``: 1 from 128 of 255 on; ``static``: one fixed draw;
             ``dynamic``: a fresh draw each time a training image is seen, the fixed draw for validation and test.
+        labels: how many training images keep their label, as many of each digit; the others have -1. 0 keeps all.
+        labelled_share: the share of each epoch that is drawn from those with a label, where ``labels`` is given.
+        omit: digits that training and validation do without; the test split holds them.
     """
 
-    def __init__(self, *, binarize: vaezoo.Binarize = "none") -> None:
-        self.binarize = binarize
+    def __init__(
+        self,
+        *,
+        binarize: vaezoo.Binarize = "none",
+        labels: Annotated[int, Ge(0), Le(40_000)] = 0,
+        labelled_share: Annotated[float, Gt(0), Lt(1)] = 0.5,
+        omit: Sequence[Annotated[int, Ge(0), Le(9)]] = (),
+    ) -> None:
+        if labels % 10:
+            raise vaezoo.DataError(f"labels: {labels} is not a multiple of 10, so digits cannot have as many each")
+        self.binarize, self.labels, self.labelled_share, self.omit = binarize, labels, labelled_share, omit
 
     @property
     def spec(self) -> vaezoo.DataSpec:
@@ -43,7 +60,7 @@ class MNIST(vaezoo.Dataset):
         images, labels = read(f"{prefix}-images-idx3-ubyte.gz"), read(f"{prefix}-labels-idx1-ubyte.gz")
         cut = len(images) - VALIDATION
         part = {"train": slice(0, cut), "validation": slice(cut, None), "test": slice(None)}[name]
-        return vaezoo.image_split(
+        found = vaezoo.image_split(
             images[part, None],
             labels[part],
             self.binarize,
@@ -51,6 +68,37 @@ class MNIST(vaezoo.Dataset):
             seed=int(name == "test"),
             skip=part.start or 0,
         )
+        if name == "test":
+            return found
+        found = without(found, self.omit)
+        return few_labels(found, self.labels, self.labelled_share) if self.labels and name == "train" else found
+
+
+def without(split: vaezoo.Split, digits: Sequence[int]) -> vaezoo.Split:
+    """The split without the images of some digits."""
+    if not digits or split.condition is None:
+        return split
+    kept = ~torch.isin(split.condition, torch.tensor(list(digits)))
+    return dataclasses.replace(split, x=split.x[kept], condition=split.condition[kept])  # type: ignore[index]
+
+
+def few_labels(split: vaezoo.Split, count: int, share: float) -> vaezoo.Split:
+    """The split with the labels of ``count`` images, the first of each digit; the others are -1."""
+    labels = split.condition
+    assert labels is not None
+    digits = labels.unique()
+    known = torch.cat([(labels == digit).nonzero()[: count // len(digits), 0] for digit in digits])
+    hidden = torch.full_like(labels, -1)
+    hidden[known] = labels[known]
+
+    def order(epoch: int, seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        mixed = torch.randperm(len(labels), generator=generator)
+        drawn = torch.rand(len(labels), generator=generator) < share
+        again = known[torch.randint(len(known), (len(labels),), generator=generator)]
+        return torch.where(drawn, again, mixed)
+
+    return dataclasses.replace(split, condition=hidden, order=order)
 
 
 @lru_cache(maxsize=4)

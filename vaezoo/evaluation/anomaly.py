@@ -1,0 +1,112 @@
+"""How unlike the training data an example is, and how well that tells anomalies apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+import torch
+from annotated_types import Gt, MinLen
+from torch import Tensor
+
+from vaezoo.data.loader import Loader
+from vaezoo.estimators import importance
+from vaezoo.facts import Estimate
+from vaezoo.interfaces import Metric
+from vaezoo.model import Model
+from vaezoo.trace import Batch
+
+Method: TypeAlias = Literal["reconstruction", "elbo", "nll", "mahalanobis"]
+
+
+def scores(model: Model, data: Loader, method: Method, samples: int = 50, reference: Loader | None = None) -> Tensor:
+    """One number for each example, ``[n]``, larger for what is less like the training data.
+
+    Args:
+        model: in evaluation mode.
+        data: the examples.
+        method: ``reconstruction``: -log p(x|z), averaged over samples; ``elbo``: its negative; ``nll``: -log p(x) by
+            importance sampling, all in nats; ``mahalanobis``: the distance of the posterior mean from those of the
+            reference, squared.
+        samples: of the posterior, for each example.
+        reference: the training split, for ``mahalanobis``.
+
+    Raises:
+        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need.
+    """
+    with model.inference():
+        if method == "mahalanobis":
+            if reference is None:
+                raise NotImplementedError("mahalanobis needs the training split")
+            return _mahalanobis(_means(model, reference), _means(model, data))
+        parts = [_score(model, batch, method, samples) for batch in data.ordered(model.batch_size(samples))]
+        return torch.cat(parts).double().cpu()
+
+
+def _score(model: Model, batch: Batch, method: Method, samples: int) -> Tensor:
+    if method == "nll":
+        return -importance(model, batch, samples)[0]
+    total = torch.zeros(len(batch), device=batch.x.device)
+    for _ in range(samples):
+        trace = model(batch)
+        total += trace.mean_distortion if method == "reconstruction" else trace.mean_distortion + trace.mean_rate
+    return total / samples
+
+
+def _means(model: Model, data: Loader) -> Tensor:
+    return torch.cat([model.posterior_mean(batch) for batch in data.ordered(model.batch_size())]).double().cpu()
+
+
+def _mahalanobis(reference: Tensor, means: Tensor) -> Tensor:
+    centre = reference.mean(0)
+    precision = torch.linalg.pinv(torch.atleast_2d(torch.cov(reference.T)))
+    shift = means - centre
+    return ((shift @ precision) * shift).sum(1)
+
+
+def area_under_curve(score: np.ndarray, anomalous: np.ndarray) -> Mapping[str, Estimate]:
+    """AUROC with its standard error (Hanley & McNeil 1982), and average precision beside the share of anomalies."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    area = float(roc_auc_score(anomalous, score))
+    many, few = int(anomalous.sum()), int((~anomalous).sum())
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (area * (1 - area) + (many - 1) * (q1 - area**2) + (few - 1) * (q2 - area**2)) / (many * few)
+    precision = float(average_precision_score(anomalous, score))
+    details = {"anomalies": float(many)}
+    return {
+        "anomaly_auroc": Estimate(area, max(variance, 0.0) ** 0.5, len(score), details, "area"),
+        "anomaly_average_precision": Estimate(
+            precision, None, len(score), details | {"floor": many / len(score)}, "share"
+        ),
+    }
+
+
+class Anomaly(Metric):
+    """How well a score tells the examples of some classes, which training did without, from the others.
+
+    Args:
+        anomalous: the names of these classes.
+        method: ``reconstruction``, ``elbo`` or ``nll``.
+        samples: of the posterior, for each example.
+    """
+
+    def __init__(
+        self,
+        *,
+        anomalous: Annotated[Sequence[str], MinLen(1)],
+        method: Literal["reconstruction", "elbo", "nll"] = "reconstruction",
+        samples: Annotated[int, Gt(0)] = 10,
+    ) -> None:
+        self.anomalous, self.method, self.samples = anomalous, method, samples
+
+    def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
+        """``anomaly_auroc`` and ``anomaly_average_precision``."""
+        unknown = sorted(set(self.anomalous) - set(model.data.classes))
+        if unknown:
+            raise NotImplementedError(f"the data has no class {unknown[0]!r}")
+        labels = torch.cat([b.condition for b in data.ordered() if b.condition is not None]).cpu()
+        indices = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
+        anomalous = torch.isin(labels, indices).numpy()
+        return area_under_curve(scores(model, data, self.method, self.samples).numpy(), anomalous)
