@@ -109,7 +109,6 @@ class _Composer:
             into_encoder,
             into_decoder,
             seen is not None,
-            self.spec.train.precision,
         )
         return model, None if context is None else tuple(context.shape[1:])
 

@@ -17,7 +17,7 @@ from vaezoo import plugins
 from vaezoo.errors import UnavailableError, UsageError
 
 
-def describe(device: torch.device) -> dict[str, Any]:
+def describe(device: torch.device, precision: str) -> dict[str, Any]:
     """The environment as ``environment.json`` holds it."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -28,10 +28,21 @@ def describe(device: torch.device) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": precision,
         "threads": torch.get_num_threads(),
         "plugins": {info.name: f"{info.version} ({info.status})" for info in plugins.catalogue().plugins},
         "git": _git(),
     }
+
+
+def pick_precision(wanted: str, device: torch.device) -> str:
+    """``auto`` is bf16 where the device computes in it, and fp32 elsewhere, where bf16 would be slower."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    has_units = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if has_units else "fp32"
 
 
 def _git() -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from vaezoo.compose import compose
 from vaezoo.data.loader import Loader
-from vaezoo.environment import describe, pick_device
+from vaezoo.environment import describe, pick_device, pick_precision
 from vaezoo.errors import DataError, IntegrityError, UsageError
 from vaezoo.evaluation.bounds import validate
 from vaezoo.evaluation.evaluate import evaluate
@@ -112,6 +112,7 @@ def prepare(spec: Spec, device: torch.device, world: World | None = None) -> tup
     train = loader(spec, dataset, "train", device, world)
     task = compose(spec, dataset.spec, len(train)).to(device)
     task.model.count_classes(train.condition)
+    task.model.precision = pick_precision(spec.train.precision, device)
     return dataset, train, task
 
 
@@ -170,7 +171,7 @@ def _train(spec: Spec, directory: RunDirectory | None, callbacks: Sequence[Callb
             journal: Journal | _Silent = _Silent()
             if directory is not None and world.is_main:
                 journal = _journal(directory, spec, callbacks, training)
-                write_json(directory.environment, describe(device))
+                write_json(directory.environment, describe(device, task.model.precision))
             trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), journal, world)
             if state is not None:
                 trainer.restore(state)

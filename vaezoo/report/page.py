@@ -8,7 +8,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from vaezoo.conditions import ALL, parse
 from vaezoo.evaluation.evaluate import in_words
 from vaezoo.files import read_json, write_bytes, write_text
 from vaezoo.report import pictures
@@ -50,11 +52,10 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
     rebuilt = model.reconstruct(few.x, few.condition, few.mask)
     if not pictures.is_image(model):
         return {"reconstructions": pictures.vectors(few.x.cpu().numpy(), rebuilt.cpu().numpy())}
-    side = _part(batch, 100)
-    condition = side.condition if model.conditioner is not None else None
-    samples = model.sample(len(side), condition, seed=run.spec.seed)
+    condition, columns = _conditions(run, batch)
+    count = 100 if condition is None else len(condition)
     sheets = {
-        "samples": (samples, 10),
+        "samples": (model.sample(count, condition, seed=run.spec.seed), columns),
         "reconstructions": (pictures.pairs(few.x, rebuilt, 16), 16),
     }
     if model.conditioner is None and len(few) >= 16:
@@ -65,6 +66,17 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
         name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
         for name, (images, columns) in sheets.items()
     }
+
+
+def _conditions(run: Run, batch: Batch) -> tuple[Tensor | None, int]:
+    """What the samples are conditioned on, and how many stand in a row: one class to a row where classes have names."""
+    data = run.model.data
+    if run.model.conditioner is None:
+        return None, 10
+    if data.classes and len(data.classes) <= 20:
+        conditions, _ = parse(data, ALL, run.model.seen_classes)
+        return conditions.repeat_interleave(10), 10
+    return _part(batch, 100).condition, 10
 
 
 def _latents(run: Run, batch: Batch) -> bytes:
@@ -104,7 +116,7 @@ def _facts(run: Run, parameters: int) -> list[tuple[str, str]]:
         ("parameters", f"{parameters:,}"),
         ("trained", f"{validations[-1]['step']:,} steps, {validations[-1]['epoch']:g} epochs" if validations else "-"),
         ("best on validation", f"step {best['step']:,}" if best else "-"),
-        ("device", f"{environment['device']}, {run.spec.train.precision}"),
+        ("device", f"{environment['device']}, {environment['precision']}"),
         ("versions", f"vaezoo {environment['vaezoo']}, torch {environment['torch']}, Python {environment['python']}"),
     ]
     return facts

@@ -78,7 +78,9 @@ class TrainSpec(BaseModel):
         "figure; last keeps the last",
     )
     validate_every: Annotated[int, Field(gt=0)] = Field(default=1, description="epochs between validations")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="what networks compute in while training; auto: bf16 where the device has its units"
+    )
     device: Annotated[str, Field(pattern=DEVICE)] = "auto"
     compile: bool | Literal["auto"] = Field(default="auto", description="torch.compile; auto compiles on cuda alone")
     log_every: Annotated[int, Field(gt=0)] = Field(default=50, description="steps between records of metrics.jsonl")

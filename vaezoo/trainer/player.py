@@ -25,7 +25,7 @@ class Player:
         phase: the loss and whose weights it moves.
         loss: the phase's loss, compiled or not.
         task: decides which weights are the phase's.
-        spec: optimizer, schedule, clipping, accumulation and precision.
+        spec: optimizer, schedule, clipping and accumulation.
         total: the steps of the whole run.
         world: the processes that train together.
     """
@@ -42,7 +42,7 @@ class Player:
         self.schedulers = [s for s in schedulers if not isinstance(s, ReduceLROnPlateau)]
         device = self.parameters[0].device.type
         self.on_cpu = device == "cpu"
-        self.scaler = torch.amp.GradScaler(device) if spec.train.precision == "fp16" else None
+        self.scaler = torch.amp.GradScaler(device) if task.model.precision == "fp16" else None
         self.norm: Tensor | None = None
 
     def move(self, batch: Batch, total: int, want_norm: bool) -> tuple[tuple[str, ...], Tensor]:

@@ -22,7 +22,7 @@ _COMPONENTS = {
     },
     "metric": {
         "conditional-accuracy": "vaezoo_cvae.accuracy:ConditionalAccuracy",
-        "conditional-log-likelihood": "vaezoo_cvae.accuracy:ConditionalLogLikelihood",
+        "sample-recall": "vaezoo_cvae.accuracy:SampleRecall",
     },
 }
 
