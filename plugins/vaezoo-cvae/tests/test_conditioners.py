@@ -1,0 +1,144 @@
+"""Conditioners and fusion: what reaches the model, and what does when nothing is given."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from vaezoo_cvae.conditioners import Attributes, Image, Label
+from vaezoo_cvae.priors import ConditionalNormal
+
+import vaezoo
+from vaezoo.errors import SpecError
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
+from vaezoo.testing import check_spec
+
+LABELLED = vaezoo.DataSpec((1, 8, 8), "unit", classes=tuple("abc"), condition_shape=())
+NAMED = vaezoo.DataSpec(
+    (4,),
+    condition_shape=(2,),
+    attributes=(vaezoo.Attribute("color", ("red", "blue")), vaezoo.Attribute("size")),
+)
+PICTURED = vaezoo.DataSpec((1, 8, 8), "unit", condition_shape=(2, 8, 8))
+
+
+def spec(condition, **changes):
+    model = {"latent_dim": 3, "encoder": "mlp", "decoder": "mlp", "likelihood": "continuous-bernoulli"}
+    return {
+        "spec": "vaezoo/v1",
+        "name": "conditional",
+        "data": {"type": "digits", "batch_size": 32},
+        "model": {**model, "condition": condition, **changes},
+        "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 1e-4}},
+    }
+
+
+def test_a_label_is_one_hot_or_embedded():
+    label = torch.tensor([2, 0])
+    assert Label(LABELLED)(label).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert Label(LABELLED, embedding=5)(label).shape == (2, 5)
+
+
+def test_attributes_are_one_hot_or_numbers():
+    found = Attributes(NAMED)(torch.tensor([[1.0, 0.5], [0.0, -2.0]]))
+    assert found.tolist() == [[0, 1, 0.5], [1, 0, -2]]
+    multi_hot = vaezoo.DataSpec((4,), condition_shape=(3,))
+    assert Attributes(multi_hot)(torch.tensor([[1.0, 0.0, 1.0]])).tolist() == [[1, 0, 1]]
+
+
+def test_an_image_gives_a_map_or_a_vector():
+    image = torch.rand(4, 2, 8, 8)
+    assert Image(PICTURED, channels=(3, 5))(image).shape == (4, 5, 2, 2)
+    assert Image(PICTURED, channels=(3,), hidden=(7,))(image).shape == (4, 7)
+    assert Image(PICTURED, channels=(), hidden=(7,))(image).shape == (4, 7)
+    with pytest.raises(ValueError, match="too small for 4 layers"):
+        Image(PICTURED, channels=(2, 2, 2, 2))
+
+
+@pytest.mark.parametrize(("cls", "data"), [(Label, NAMED), (Attributes, LABELLED), (Image, LABELLED)])
+def test_a_condition_of_another_kind_is_refused(cls, data):
+    with pytest.raises(ValueError, match="needs data whose condition is"):
+        cls(data)
+
+
+def test_dropout_leaves_the_stated_share_out_and_none_in_evaluation():
+    conditioner = Label(LABELLED, dropout=0.25)
+    torch.nn.init.constant_(conditioner.null, 7.0)
+    labels = torch.zeros(40_000, dtype=torch.int64)
+    dropped = (conditioner(labels)[:, 0] == 7).double().mean()
+    assert abs(dropped - 0.25) < 0.01
+    assert not (conditioner.eval()(labels) == 7).any()
+    assert (conditioner.absent(3) == 7).all() and conditioner.absent(3).shape == (3, 3)
+
+
+def test_an_unknown_label_counts_as_absent():
+    conditioner = Label(LABELLED, dropout=0.1).eval()
+    torch.nn.init.constant_(conditioner.null, 7.0)
+    assert conditioner(torch.tensor([-1, 1])).tolist() == [[7, 7, 7], [0, 1, 0]]
+
+
+def test_without_dropout_a_model_cannot_do_without_its_condition():
+    with pytest.raises(ValueError, match="give a condition"):
+        Label(LABELLED).absent(2)
+
+
+def test_a_conditional_prior_starts_at_the_unit_normal_and_has_one_normal_for_each_context():
+    prior = ConditionalNormal(3, 2)
+    p = prior(torch.randn(5, 2))
+    assert p.batch_shape == (5,) and p.event_shape == (3,)
+    torch.testing.assert_close(p.log_prob(torch.zeros(3)), torch.full((5,), -1.5 * 1.8378771))
+    with pytest.raises(ValueError, match="prior in its `into`"):
+        ConditionalNormal(3, 0)
+
+
+PLACES = [["encoder"], ["decoder"], ["encoder", "prior", "decoder"]]
+
+
+@pytest.mark.parametrize(("into", "fuse"), list(itertools.product(PLACES, ["concat", "film"])), ids=str)
+def test_a_label_goes_into_every_part_of_vectors_and_maps(into, fuse):
+    prior = "conditional-normal" if "prior" in into else "standard-normal"
+    check_spec(spec({"type": "label", "into": into, "fuse": fuse, "embedding": 4}, prior=prior))
+    conv = {"encoder": {"type": "conv", "channels": [4, 8]}, "decoder": {"type": "conv", "channels": [8, 4]}}
+    check_spec(spec({"type": "label", "into": into, "fuse": fuse, "dropout": 0.5}, prior=prior, **conv))
+
+
+@pytest.mark.parametrize("into", PLACES, ids=str)
+def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
+    prior = "conditional-normal" if "prior" in into else "standard-normal"
+    loaded = load(spec({"type": "label", "into": into}, prior=prior))
+    _, train, task = prepare(loaded, torch.device("cpu"))
+    model, batch = task.model.eval(), train.first(8)
+    if "prior" in into:
+        torch.nn.init.normal_(model.latents.prior.out.weight)
+    one, other = (model.context(torch.full((8,), label), 8) for label in (1, 2))
+    means = [model.latents.posterior_mean(model.features(batch, c), model.prior_context(c), None) for c in (one, other)]
+    assert torch.equal(*means) == ("encoder" not in into)
+    z = torch.randn(8, 3)
+    assert torch.equal(*(model.likelihood_of(z, c).mean for c in (one, other))) == ("decoder" not in into)
+    contexts = [model.prior_context(c) for c in (one, other)]
+    assert (contexts[0] is None) == ("prior" not in into)
+    if "prior" in into:
+        assert not torch.equal(*(model.latents.prior(c).mean for c in contexts))
+
+
+def test_a_prior_without_use_for_a_condition_is_refused_at_composition():
+    with pytest.raises(SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"):
+        prepare(load(spec({"type": "label", "into": ["prior"]})), torch.device("cpu"))
+
+
+def test_a_conditional_prior_without_condition_is_refused_at_composition():
+    plain = spec({"type": "label", "into": ["encoder"]}, prior="conditional-normal")
+    with pytest.raises(SpecError, match="needs a condition"):
+        prepare(load(plain), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("objective", ["reconstruction", {"type": "iwae", "samples": 3}])
+@pytest.mark.parametrize("fuse", ["concat", "film"])
+def test_images_condition_images_as_maps(objective, fuse):
+    condition = {"type": "image", "channels": [4], "into": ["encoder", "prior", "decoder"], "fuse": fuse}
+    conv = {"encoder": {"type": "conv", "channels": [4, 8]}, "decoder": {"type": "conv", "channels": [8, 4]}}
+    halves = spec(condition, prior="conditional-normal", **conv) | {"objective": objective}
+    halves["data"] = {"type": "quadrants", "of": "digits", "given": 2, "batch_size": 16}
+    check_spec(halves)

@@ -1,0 +1,88 @@
+"""Quadrants and colours: the condition follows from the image, and the mask counts the unseen pixels alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import vaezoo
+from vaezoo.errors import DataError, SpecError
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
+
+CPU = torch.device("cpu")
+
+
+def spec(data, condition, **model):
+    return {
+        "spec": "vaezoo/v1",
+        "name": "t",
+        "data": {"batch_size": 32, **data},
+        "model": {
+            "latent_dim": 3,
+            "encoder": "mlp",
+            "decoder": "mlp",
+            "likelihood": "bernoulli",
+            "condition": condition,
+            **model,
+        },
+        "train": {"epochs": 1},
+    }
+
+
+def quadrants(given, binarize="dynamic"):
+    data = {"type": "quadrants", "of": {"type": "digits", "binarize": binarize}, "given": given}
+    return spec(data, {"type": "image", "channels": [], "hidden": [16]})
+
+
+@pytest.mark.parametrize("given", [1, 2, 3])
+def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(given):
+    _, train, _ = prepare(load(quadrants(given)), CPU)
+    batch = next(train.epoch(0))
+    seen = batch.condition[:, 1:].bool()
+    assert torch.equal(batch.condition[:, :1], batch.x * seen), "of one and the same binarization"
+    assert torch.equal(batch.mask, ~seen)
+    corners = {name: bool(seen[0, 0, y, x]) for name, (y, x) in {"bl": (7, 0), "tl": (0, 0), "tr": (0, 7)}.items()}
+    assert corners == {"bl": True, "tl": given > 1, "tr": given > 2} and not seen[0, 0, 7, 7]
+    assert seen[0].float().mean() == given / 4
+
+
+def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_sees_twice():
+    _, train, task = prepare(load(quadrants(2)), CPU)
+    batch = train.first(16)
+    other = vaezoo.Batch(torch.where(batch.mask, batch.x, 1 - batch.x), batch.condition, batch.mask)
+    torch.manual_seed(0)
+    first = task.model(batch)
+    torch.manual_seed(0)
+    second = task.model(other)
+    assert torch.equal(first.distortion, second.distortion) and torch.equal(first.rate, second.rate)
+    half = vaezoo.Batch(batch.x, batch.condition, None)
+    assert (task.model(half).distortion > first.distortion).all()
+
+
+def test_each_image_has_one_colour_for_ever():
+    loaded = load(spec({"type": "colored-mnist", "of": "digits"}, {"type": "image", "channels": [4], "hidden": [16]}))
+    dataset, train, _ = prepare(loaded, CPU)
+    batch = train.first(50)
+    grey, planes = batch.condition[:, :1], batch.condition[:, 1:]
+    torch.testing.assert_close(batch.x, grey * planes)
+    assert (planes.amax((2, 3)) == planes.amin((2, 3))).all() and len(planes[:, :, 0, 0].unique(dim=0)) > 5
+    again = prepare(loaded, CPU)[1].first(50)
+    assert torch.equal(again.x, batch.x) and dataset.spec.condition_shape == (4, 8, 8)
+
+
+def test_colours_by_name_are_attributes():
+    data = {"type": "colored-mnist", "of": "digits", "condition": "attributes"}
+    dataset, train, _ = prepare(load(spec(data, "attributes")), CPU)
+    assert [a.name for a in dataset.spec.attributes] == ["digit", "color"]
+    batch = train.first(20)
+    red = batch.condition[:, 1] == 0
+    assert red.any() and torch.equal(batch.x[red, 1], batch.x[red, 2]), "red has as much green as blue"
+
+
+def test_data_that_is_no_image_is_refused(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(30)))
+    data = {"type": "quadrants", "of": {"type": "csv", "path": str(table)}}
+    with pytest.raises((DataError, SpecError), match="quadrants needs images"):
+        prepare(load(spec(data, "image")), CPU)
