@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*)
 
 .PHONY: demo test lint bench examples docs clean
 
-$(BIN)/vaezoo: pyproject.toml constraints.txt plugins/vaezoo-mnist/pyproject.toml
+$(BIN)/vaezoo: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]' --editable plugins/vaezoo-mnist
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]' $(addprefix --editable ,$(PLUGINS))
 	touch $@
 
 demo: $(BIN)/vaezoo
@@ -23,7 +24,7 @@ lint: $(BIN)/vaezoo
 	$(BIN)/lint-imports
 
 examples: $(BIN)/vaezoo
-	for spec in examples/*.yaml; do $(BIN)/vaezoo run $$spec --dry-run > /dev/null || exit 1; done
+	for spec in examples/*.yaml plugins/*/examples/*.yaml; do $(BIN)/vaezoo run $$spec --dry-run > /dev/null || exit 1; done
 
 docs: $(BIN)/vaezoo
 	$(BIN)/python docs/generate.py

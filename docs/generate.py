@@ -14,7 +14,7 @@ from vaezoo.hookspecs import KIND_NAMES
 from vaezoo.reference import describe
 
 PAGE = Path(__file__).with_name("components.md")
-SHIPPED = ("vaezoo", "vaezoo-mnist")
+SHIPPED = ("vaezoo", *sorted(path.name for path in (Path(__file__).parents[1] / "plugins").iterdir()))
 
 
 def page() -> str:

@@ -14,6 +14,7 @@ from vaezoo.errors import EXIT_INTERRUPTED, EXIT_OK, VaezooError
 _COMMANDS = {
     "run": "training",
     "resume": "training",
+    "sweep": "sweeping",
     "evaluate": "models",
     "sample": "models",
     "reconstruct": "models",
@@ -31,6 +32,7 @@ _COMMANDS = {
 _SUMMARIES = {
     "run": "Train, evaluate and show what a spec describes.",
     "resume": "Take a run up from its last checkpoint.",
+    "sweep": "Run a spec under different options and compare.",
     "evaluate": "Measure a run on a split of its data.",
     "sample": "Draw new examples from a run's model.",
     "reconstruct": "Show examples beside their reconstructions.",

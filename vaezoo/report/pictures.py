@@ -160,3 +160,25 @@ def vectors(originals: np.ndarray, reconstructions: np.ndarray) -> bytes:
             axes.spines[side].set_visible(False)
     figure.axes[0].legend(fontsize=8, frameon=False, ncols=2)
     return _png(figure)
+
+
+def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
+    """Runs by their rate and distortion on validation; lines of equal ELBO behind them.
+
+    Args:
+        points: rate, distortion, and what the run is called.
+    """
+    figure = _figure(6.4, 5.0)
+    axes = figure.subplots()
+    rates, distortions = np.array([p[0] for p in points]), np.array([p[1] for p in points])
+    margin = 0.08 * max(float(np.ptp(rates)), float(np.ptp(distortions)), 1.0)
+    low, high = max(0.0, rates.min() - margin), rates.max() + margin
+    for total in np.linspace((rates + distortions).min(), (rates + distortions).max(), 5):
+        axes.plot([low, high], [total - low, total - high], color=_INK, alpha=0.15, linewidth=0.8)
+    axes.scatter(rates, distortions, color=_ACCENT, s=28, zorder=2)
+    for rate, distortion, name in points:
+        axes.annotate(name, (rate, distortion), xytext=(5, 4), textcoords="offset points", fontsize=6)
+    axes.set_xlim(low, high)
+    axes.set_ylim(distortions.min() - margin, distortions.max() + margin)
+    _style(axes, "validation; grey lines have equal ELBO", "rate, nats per example", "distortion, nats per example")
+    return _png(figure)
