@@ -1,0 +1,157 @@
+"""Specs on the digits, a conditioner and a data set with few labels, both known to this process alone."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vaezoo
+from vaezoo import plugins, testing
+from vaezoo.environment import pick_device
+from vaezoo.plugins import Catalogue, Entry, PluginInfo
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
+from vaezoo.trainer.player import Player
+from vaezoo.trainer.world import World
+
+torch.set_num_threads(1)
+
+
+class OneHot(vaezoo.Conditioner):
+    """A one-hot label; zeros where it is not known."""
+
+    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+        super().__init__()
+        self.classes = len(data.classes)
+
+    def forward(self, condition):
+        return F.one_hot(condition.clamp(min=0), self.classes).float() * (condition >= 0)[:, None]
+
+    def absent(self, n):
+        return torch.zeros(n, self.classes)
+
+
+class Embedding(vaezoo.Conditioner):
+    """A learned vector for each label."""
+
+    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(len(data.classes), 3)
+
+    def forward(self, condition):
+        return self.table(condition)
+
+
+class FewLabels(vaezoo.Dataset):
+    """The digits, every ``keep``-th training example with its label, the others with -1.
+
+    Args:
+        keep: 1 keeps all.
+    """
+
+    def __init__(self, *, keep: int = 5) -> None:
+        self.keep = keep
+        self.digits = load(spec()).data.build()
+
+    @property
+    def spec(self):
+        return self.digits.spec
+
+    def split(self, name):
+        found = copy.copy(self.digits.split(name))
+        if name != "train":
+            return found
+        known = torch.arange(len(found)) % self.keep == 0
+        return vaezoo.Split(found.x, torch.where(known, found.condition, -1), transform=found.transform)
+
+
+@pytest.fixture(autouse=True)
+def _parts(monkeypatch):
+    module = types.ModuleType("vaezoo_aae_parts")
+    targets = {"conditioner": {"one-hot-label": OneHot, "embedding": Embedding}, "dataset": {"few-labels": FewLabels}}
+    entries = []
+    for kind, found in targets.items():
+        for name, cls in found.items():
+            setattr(module, cls.__name__, cls)
+            entries.append(Entry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    known = plugins.catalogue()
+    extended = Catalogue(list(known.plugins), {key: list(value) for key, value in known.entries.items()})
+    extended.add(PluginInfo("parts", "0", "ok", "", tuple(entries)))
+    monkeypatch.setattr(plugins, "catalogue", lambda: extended)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def spec(*, regularizers=({"type": "adversarial", "hidden": [16, 16]},), data=None, train=None, **model):
+    """A spec on the digits: deterministic and adversarial unless told otherwise."""
+    block = {
+        "latent_dim": 2,
+        "encoder": {"type": "mlp", "hidden": [32]},
+        "posterior": "deterministic",
+        "decoder": {"type": "mlp", "hidden": [32]},
+        "likelihood": "bernoulli",
+        **model,
+    }
+    return {
+        "spec": "vaezoo/v1",
+        "name": "aae",
+        "data": data or {"type": "digits", "batch_size": 64},
+        "model": block,
+        "regularizers": [*regularizers],
+        "train": {"epochs": 1, "select": "last", "device": "cpu", **(train or {})},
+        "evaluate": ["distortion"],
+    }
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """``check_spec``, which measures rate and log weight only where they are defined."""
+    strict = testing._check_shapes
+
+    def shapes(task, batch):
+        if task.model(batch, 1).has_rate:
+            strict(task, batch)
+        else:
+            for k in (1, 3):
+                assert task.model(batch, k).distortion.shape == (k, len(batch))
+            assert task(batch)[0].shape == (len(batch),)
+
+    monkeypatch.setattr(testing, "_check_shapes", shapes)
+    return testing.check_spec
+
+
+def players(given, batch_size=64):
+    """The task of a spec, its players by name, and a batch."""
+    loaded = load(given)
+    _, train, task = prepare(loaded, pick_device("cpu"))
+    found = {phase.name: Player(phase, phase.loss, task, loaded, 100, World()) for phase in task.phases()}
+    return task, found, train.first(batch_size)
+
+
+def snapshot(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed(before, module):
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+def facts(latent_dim=2, context_dim=0, classes=10):
+    names = tuple(map(str, range(classes)))
+    data = vaezoo.DataSpec((1, 8, 8), "unit", 256, classes=names, condition_shape=() if classes else None)
+    return vaezoo.Facts(data, latent_dim, context_dim, 1000)
+
+
+def trace(*sites, context=None, condition=None):
+    """A trace without a likelihood."""
+    n = sites[0].z.shape[1]
+    return vaezoo.Trace(vaezoo.Batch(torch.zeros(n, 1, 8, 8), condition), sites, None, context)

@@ -1,0 +1,167 @@
+"""The density ratio against normals whose total correlation is known, and two players that leave each other alone."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from vaezoo_beta.factor import Factor, shuffled
+
+import vaezoo
+from vaezoo.distributions import DiagonalNormal, UnitNormal
+from vaezoo.testing import check_spec
+
+RHO = 0.8
+TC = -0.5 * math.log(1 - RHO**2)  # 0.511 nats
+FACTS = vaezoo.Facts(vaezoo.DataSpec((1, 8, 8)), latent_dim=2, context_dim=0, train_size=100)
+ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
+
+
+@pytest.fixture(autouse=True)
+def one_seed():
+    torch.manual_seed(0)
+
+
+def spec(encoder="mlp", **factor):
+    return {
+        "spec": "vaezoo/v1",
+        "name": "factor",
+        "data": {"type": "digits", "batch_size": 32},
+        "model": {"latent_dim": 3, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli"},
+        "regularizers": ["kl", {"type": "factor", "width": 16, "layers": 2, **factor}],
+        "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 1e-3}},
+    }
+
+
+def codes(count, rho=RHO):
+    """Samples of two standard normals with correlation rho, ``[count, 2]``."""
+    first, second = torch.randn(2, count)
+    return torch.stack([first, rho * first + (1 - rho**2) ** 0.5 * second], 1)
+
+
+def trace_of(z):
+    """A trace whose codes are ``[K, B, 2]`` by decree."""
+    q = DiagonalNormal(z[0], torch.zeros_like(z[0]))
+    site = vaezoo.Site(z, q, UnitNormal(torch.zeros(2)))
+    return vaezoo.Trace(vaezoo.Batch(torch.zeros(z.shape[1], 1)), (site,), None)
+
+
+class Optimal(nn.Module):
+    """log N(z; 0, Σ) - log N(z; 0, I) for the codes above, ``[*, 1]``."""
+
+    def __init__(self, scale=1.0, shift=0.0):
+        super().__init__()
+        self.scale, self.shift = scale, shift
+        self.difference = torch.tensor([[1.0, RHO], [RHO, 1.0]]).inverse() - torch.eye(2)
+
+    def forward(self, z):
+        logit = TC - 0.5 * ((z @ self.difference) * z).sum(-1, keepdim=True)
+        return self.scale * logit + self.shift
+
+
+def with_discriminator(discriminator):
+    penalty = Factor(FACTS, width=4, layers=1)
+    penalty.discriminator = discriminator
+    return penalty
+
+
+def only_phase(penalty, z):
+    """The discriminator's move on codes ``[B, 2]`` that a model is said to have inferred."""
+    (phase,) = penalty.phases(SimpleNamespace(observe=lambda batch: trace_of(z()[None])))
+    assert phase.name == "discriminator" and phase.module is penalty.discriminator
+    return phase
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=["mlp", "conv"])
+def test_neither_player_moves_the_other(encoder):
+    check_spec(spec(encoder))
+
+
+def test_the_best_discriminator_gives_the_analytic_total_correlation():
+    z = torch.stack([codes(100_000), codes(100_000)])  # [K, B, 2]
+    value = with_discriminator(Optimal())(trace_of(z))
+    assert value.shape == (100_000,)
+    assert abs(float(value.mean()) - TC) < 0.01
+    torch.testing.assert_close(value, Optimal()(z)[..., 0].mean(0))
+
+
+def test_its_gradient_presses_the_dimensions_apart():
+    """With the discriminator held, d E[logit] / d rho = rho / (1 - rho²)."""
+    rho = torch.tensor(RHO, requires_grad=True)
+    value = with_discriminator(Optimal())(trace_of(codes(200_000, rho)[None])).mean()
+    (gradient,) = torch.autograd.grad(value, rho)
+    assert float(gradient) == pytest.approx(RHO / (1 - RHO**2), rel=0.02)
+
+
+def test_the_loss_is_least_for_the_best_discriminator():
+    def loss(**change):
+        torch.manual_seed(1)
+        return float(with_discriminator(Optimal(**change)).discriminate(codes(100_000))[0].mean())
+
+    best = loss()
+    for change in ({"scale": 0.6}, {"scale": 1.5}, {"shift": 0.3}, {"shift": -0.3}, {"scale": -1.0}):
+        assert loss(**change) > best + 1e-3, change
+
+
+def test_a_trained_discriminator_finds_the_total_correlation():
+    penalty = Factor(FACTS, width=32, layers=2)
+    phase = only_phase(penalty, lambda: codes(512))
+    optimizer = torch.optim.Adam(phase.module.parameters(), 3e-3)
+    for _ in range(600):
+        optimizer.zero_grad()
+        loss, terms = phase.loss(vaezoo.Batch(torch.zeros(512, 1)))
+        loss.mean().backward()
+        optimizer.step()
+    assert loss.shape == (512,) and 0.5 < float(terms["accuracy"].mean()) < 1
+    with torch.no_grad():
+        assert float(penalty(trace_of(codes(50_000)[None])).mean()) == pytest.approx(TC, rel=0.1)
+
+
+def test_independent_codes_cost_nothing_to_a_trained_discriminator():
+    penalty = Factor(FACTS, width=32, layers=2)
+    phase = only_phase(penalty, lambda: codes(512, rho=0.0))
+    optimizer = torch.optim.Adam(phase.module.parameters(), 1e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        phase.loss(vaezoo.Batch(torch.zeros(512, 1)))[0].mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert abs(float(penalty(trace_of(codes(50_000, rho=0.0)[None])).mean())) < 0.03
+
+
+def test_an_untrained_discriminator_is_at_a_loss():
+    penalty = with_discriminator(nn.Sequential(nn.Linear(2, 1)))
+    nn.init.zeros_(penalty.discriminator[0].weight)
+    nn.init.zeros_(penalty.discriminator[0].bias)
+    loss, _ = penalty.discriminate(codes(8))
+    torch.testing.assert_close(loss, torch.full((8,), math.log(2)))
+
+
+def test_shuffling_keeps_each_dimension_and_breaks_what_they_share():
+    z = torch.randn(5000, 1).expand(5000, 3).contiguous()
+    mixed = shuffled(z)
+    torch.testing.assert_close(mixed.sort(0).values, z.sort(0).values, rtol=0, atol=0)
+    assert (torch.corrcoef(mixed.T) - torch.eye(3)).abs().max() < 0.06
+    assert not torch.equal(shuffled(z), mixed), "each call draws anew"
+
+
+def test_the_discriminator_is_as_wide_and_deep_as_asked():
+    shapes = [tuple(m.weight.shape) for m in Factor(FACTS, width=7, layers=3).discriminator if isinstance(m, nn.Linear)]
+    assert shapes == [(7, 2), (7, 7), (7, 7), (1, 7)]
+    assert sum(isinstance(m, nn.LeakyReLU) for m in Factor(FACTS).discriminator) == 6
+
+
+def test_the_discriminator_is_shown_observed_codes_and_none_that_carry_a_graph(tmp_path, monkeypatch):
+    shown = []
+    original = Factor.discriminate
+    monkeypatch.setattr(Factor, "discriminate", lambda self, z: (shown.append(z), original(self, z))[1])
+    monkeypatch.setattr("vaezoo.report.page.write_report", lambda run: None)
+    run = vaezoo.run({**spec(), "evaluate": ["elbo"]}, ["data.batch_size=128"], out=tmp_path)
+    assert len(shown) == 10 and not any(z.requires_grad for z in shown)
+    record = run.records[0]
+    assert {"factor", "discriminator/loss", "discriminator/accuracy", "factor_weight"} <= record.keys()
+    assert record["loss"] == pytest.approx(record["distortion"] + record["kl"] + 10 * record["factor"], rel=1e-4)
+    assert record["discriminator/loss"] == pytest.approx(math.log(2), abs=0.1)

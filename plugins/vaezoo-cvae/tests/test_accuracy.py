@@ -1,0 +1,111 @@
+"""The judge of samples: right about real images, and not to be fooled by copies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from vaezoo_cvae import classifier
+from vaezoo_cvae.accuracy import ConditionalAccuracy, SampleRecall, coverage
+
+from vaezoo.errors import IntegrityError
+from vaezoo.runs import loader, prepare
+from vaezoo.spec.load import load
+
+CPU = torch.device("cpu")
+SPEC = {
+    "spec": "vaezoo/v1",
+    "name": "judge",
+    "data": {"type": "mnist", "batch_size": 64},
+    "model": {
+        "latent_dim": 2,
+        "encoder": {"type": "mlp", "hidden": [8]},
+        "decoder": {"type": "mlp", "hidden": [8]},
+        "likelihood": "bernoulli",
+        "condition": "label",
+    },
+    "train": {"epochs": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    loaded = load(SPEC)
+    dataset, _, task = prepare(loaded, CPU)
+    return loader(loaded, dataset, "test", CPU), task.model.eval()
+
+
+class Replay:
+    """Stands for a model: its samples are real images of the label asked for, the first ``variety`` in turn."""
+
+    def __init__(self, model, batch, variety, lie=0):
+        self.model, self.batch, self.variety, self.lie = model, batch, variety, lie
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def sample(self, n, condition=None):
+        label = (int(condition[0]) + self.lie) % 10
+        of_label = self.batch.x[self.batch.condition == label][: self.variety]
+        return of_label[torch.arange(n) % len(of_label)]
+
+
+def judged(mnist, **options):
+    data, model = mnist
+    with torch.inference_mode():
+        return ConditionalAccuracy(per_class=200)(Replay(model, data.first(4000), **options), data)
+
+
+def test_the_shipped_classifier_has_the_accuracy_it_states(mnist):
+    data, _ = mnist
+    split = data.split
+    net = classifier.load()
+    measured = classifier.accuracy(net, split.x, split.condition)
+    assert measured == pytest.approx(net.test_accuracy, abs=2e-4) and measured >= 0.99
+
+
+def test_real_images_pass_and_cover(mnist):
+    found = judged(mnist, variety=200)
+    assert found["conditional_accuracy"].value > 0.98
+    assert found["recall_by_class"].value > 0.5 and found["precision_by_class"].value > 0.95
+    details = found["conditional_accuracy"].details
+    assert details["accuracy_of_3"] > 0.95 and details["classifier_test_accuracy"] >= 0.99
+
+
+def test_images_of_another_class_fail(mnist):
+    assert judged(mnist, variety=200, lie=1)["conditional_accuracy"].value < 0.05
+
+
+def test_recall_collapses_where_samples_of_a_class_are_alike(mnist):
+    found = judged(mnist, variety=1)
+    assert found["conditional_accuracy"].value > 0.9, "each copy is right"
+    assert found["recall_by_class"].value < 0.02, "but says nothing of the others"
+
+
+def test_coverage_is_that_of_the_definition():
+    points, manifold = torch.randn(30, 2), torch.randn(40, 2)
+    distances = torch.linalg.norm(manifold[:, None] - manifold[None], dim=-1)
+    reach = distances.sort(1).values[:, 3]
+    expected = (torch.linalg.norm(points[:, None] - manifold[None], dim=-1) <= reach).any(1)
+    assert torch.equal(coverage(points, manifold), expected)
+
+
+def test_samples_without_labels_are_judged_too(mnist):
+    data, _ = mnist
+    plain = {**SPEC, "model": {key: value for key, value in SPEC["model"].items() if key != "condition"}}
+    model = prepare(load(plain), CPU)[2].model.eval()
+    with model.inference():
+        found = SampleRecall(samples=100)(model, data)
+        assert found["sample_recall"].examples == 10_000 and found["sample_recall"].value < 0.1
+        with pytest.raises(NotImplementedError, match="conditional on ten digits"):
+            ConditionalAccuracy()(model, data)
+
+
+def test_other_images_and_other_files_are_refused(mnist, tmp_path):
+    digits = {**SPEC, "data": {"type": "digits"}}
+    _, train, task = prepare(load(digits), CPU)
+    with pytest.raises(NotImplementedError, match="28x28"):
+        SampleRecall()(task.model, train)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(IntegrityError, match="not the weights of a classifier"):
+        classifier.load(broken)

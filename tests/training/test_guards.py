@@ -1,0 +1,124 @@
+"""What the trainer refuses to go on with, and what it says then."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from vaezoo.components.regularizers import KL
+from vaezoo.errors import TrainingError
+from vaezoo.rundir import RunDirectory
+from vaezoo.task import Task
+
+
+class Spoiled(torch.autograd.Function):
+    """Leaves a value as it is and makes its gradient NaN."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * math.nan
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Changes the penalty ``kl`` at one step, counted from 1: ``spoil(7, lambda value: value * math.inf)``."""
+
+    def at(step, change):
+        original, now = KL.forward, []
+        set_step = Task.set_step
+        monkeypatch.setattr(Task, "set_step", lambda task, step: (now.append(step), set_step(task, step))[1])
+        monkeypatch.setattr(
+            KL, "forward", lambda self, t: change(original(self, t)) if now[-1] == step - 1 else original(self, t)
+        )
+
+    return at
+
+
+def failure(call, *args, **kwargs):
+    """The one line of the TrainingError that a call ends with."""
+    with pytest.raises(TrainingError) as caught:
+        call(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "word"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
+def test_a_term_that_is_not_finite_is_named_with_its_step_and_the_last_checkpoint(value, word, train, spoil, tmp_path):
+    spoil(7, lambda kl: kl + value)
+    message = failure(train, train={"checkpoint_every": 0})
+    (path,) = tmp_path.glob("runs/tiny/*")
+    (checkpoint,) = RunDirectory(path).saved_checkpoints()
+    assert checkpoint.name == "step-000000004.safetensors"
+    assert message == f"kl is {word} at step 7; last good checkpoint: {checkpoint}"
+
+
+def test_a_term_that_is_not_finite_before_any_checkpoint_says_so(train, spoil):
+    spoil(2, lambda kl: kl * math.nan)
+    assert failure(train) == "kl is nan at step 2; there is no checkpoint yet"
+
+
+def test_a_term_that_is_not_finite_in_one_example_of_many_is_seen(train, spoil):
+    spoil(3, lambda kl: torch.cat([kl[:-1], kl[-1:] * math.nan]))
+    assert failure(train).startswith("kl is nan at step 3;")
+
+
+def test_a_term_that_is_not_finite_is_found_when_a_signal_asks_for_a_checkpoint(train, spoil, stop_after, tmp_path):
+    spoil(6, lambda kl: kl * math.nan)
+    stop_after(6)
+    assert failure(train).startswith("kl is nan at step 6;")
+    assert not list(tmp_path.rglob("step-*"))
+
+
+def test_a_learning_rate_that_bursts_names_the_step(train):
+    assert "is nan at step 2;" in failure(train, train={"optimizer": {"type": "sgd", "lr": 1e38}})
+
+
+def test_weights_that_the_last_step_breaks_are_not_kept(train, spoil, tmp_path):
+    spoil(30, Spoiled.apply)
+    assert "validation bound is nan" in failure(train)
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_weights_that_break_without_a_validation_to_see_it_are_not_saved(trainer, spoil):
+    spoil(30, Spoiled.apply)
+    broken = trainer(train={"epochs": 3})
+    assert failure(broken.fit).startswith("model.encoder.net.0.weight is not finite after step 30;")
+    assert broken.journal.checkpoints == []
+
+
+def test_averaged_weights_that_break_are_not_kept(train, spoil):
+    spoil(30, Spoiled.apply)
+    assert "validation bound is nan" in failure(train, train={"ema": 0.99})
+
+
+def test_a_last_batch_of_one_example_for_batch_norm_is_one_line(train):
+    block = {"data": {"batch_size": 419}, "model": {"encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}}}
+    message = failure(train, **block)  # 1,258 examples are three batches of 419, and one more
+    assert message.startswith("step 4, phase 'model': Expected more than 1 value per channel")
+
+
+def test_a_schedule_shorter_than_the_run_is_one_line(train):
+    message = failure(train, train={"scheduler": {"type": "one-cycle", "max_lr": 0.01, "total_steps": 5}})
+    assert message.startswith("step 6, phase 'model':") and "5" in message
+
+
+def test_running_out_of_memory_in_a_step_is_one_line(train, monkeypatch):
+    def exhausted(self, trace):
+        raise torch.OutOfMemoryError("out of memory.\nTried to allocate 3 GiB")
+
+    monkeypatch.setattr(KL, "forward", exhausted)
+    assert failure(train).startswith("step 1, phase 'model': out of memory. Tried to allocate 3 GiB;")
+
+
+def test_the_lock_is_free_and_the_run_goes_on_after_a_failure(train, again, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(KL, "forward", lambda self, trace: trace.rate.mean(0) * math.nan)
+        failure(train)
+    (path,) = tmp_path.glob("runs/tiny/*")
+    assert again(path).evaluation["metrics"]["elbo"]["value"] < 0

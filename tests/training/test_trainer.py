@@ -1,0 +1,170 @@
+"""The training loop: what a step does to the weights, and what is told of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vaezoo.data.loader import Loader
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
+from vaezoo.trainer.player import Player
+from vaezoo.trainer.world import World
+
+CPU = torch.device("cpu")
+SGD = {"type": "sgd", "lr": 0.01}
+OPTIMIZERS = ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "radam", "nadam", "adamax", "adafactor"]
+SCHEDULERS = [
+    "CosineAnnealingLR",
+    {"type": "step", "step_size": 3},
+    {"type": "multi-step", "milestones": [3, 6]},
+    {"type": "exponential", "gamma": 0.9},
+    {"type": "polynomial", "total_iters": 10},
+    {"type": "one-cycle", "max_lr": 0.1},
+    {"type": "cyclic", "base_lr": 1e-3, "max_lr": 0.1, "step_size_up": 3},
+    {"type": "cosine-annealing-warm-restarts", "T_0": 4},
+    {"type": "reduce-lr-on-plateau", "patience": 0, "threshold": 1e6, "threshold_mode": "abs"},
+]
+
+
+def player(spec, batch_size=40):
+    """The model's player, and a batch of digits."""
+    loaded = load(spec)
+    _, loader, task = prepare(loaded, CPU)
+    (phase,) = task.phases()
+    return Player(phase, phase.loss, task, loaded, 100, World()), loader.first(batch_size)
+
+
+def moved(spec, batch_size=40, steps=3):
+    """The weights after a few steps on one batch, and what the last one measured."""
+    model, batch = player(spec, batch_size)
+    for _ in range(steps):
+        torch.manual_seed(1)
+        names, values = model.move(batch, len(batch), want_norm=True)
+    return [weight.detach().clone() for weight in model.parameters], dict(zip(names, values.tolist())), model
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7, 40, 64])
+def test_accumulating_over_parts_takes_the_step_of_one_batch(parts, spec, without_noise):
+    whole, told, _ = moved(spec(train={"optimizer": SGD}))
+    parted, told_in_parts, _ = moved(spec(train={"optimizer": SGD, "accumulate": parts}))
+    for one, other in zip(whole, parted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+    assert told_in_parts == pytest.approx(told, rel=1e-5)
+
+
+def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):
+    bound = 0.5
+    free, _, unclipped = moved(spec(train={"optimizer": SGD}), steps=1)
+    assert unclipped.norm > 2 * bound, "nothing would be clipped"
+    clipped = moved(spec(train={"optimizer": SGD, "clip": bound}), steps=1)[2]
+    gradients = [torch.cat([p.grad.flatten() for p in each.parameters]) for each in (unclipped, clipped)]
+    assert gradients[1].norm() == pytest.approx(bound, rel=1e-4)
+    torch.testing.assert_close(gradients[1], gradients[0] * bound / gradients[0].norm(), rtol=1e-3, atol=1e-6)
+    assert clipped.norm == unclipped.norm, "what is told is the norm before clipping"
+    generous = moved(spec(train={"optimizer": SGD, "clip": 1e6}), steps=1)[0]
+    assert all(torch.equal(one, other) for one, other in zip(free, generous, strict=True))
+
+
+def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(trainer, monkeypatch):
+    decay, told = 0.8, trainer(train={"ema": 0.8, "epochs": 1})
+    averages, seen = [], []
+    original = told.players[0].move
+
+    def move(*args):
+        found = original(*args)
+        now = {name: weight.clone() for name, weight in told.task.model.state_dict().items()}
+        before = averages[-1] if averages else now
+        averages.append({name: decay * before[name] + (1 - decay) * now[name] for name in now})
+        return found
+
+    monkeypatch.setattr(told.players[0], "move", move)
+    told.validate = lambda task: (seen.append(task), {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0})[1]
+    told.fit()
+    assert len(averages) == 10 and seen[0] is told.ema.module
+    for name, kept in told.best["tensors"].items():
+        torch.testing.assert_close(kept, averages[-1][name], rtol=1e-5, atol=1e-7)
+    last = told.task.model.state_dict()
+    assert not any(torch.allclose(last[name], kept) for name, kept in told.best["tensors"].items())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_of_torch_trains(optimizer, train):
+    records = train(train={"optimizer": optimizer, "epochs": 2}, data={"batch_size": 256}).records
+    losses = [record["elbo"] for record in records if record["split"] == "validation"]
+    assert losses[1] > losses[0]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=str)
+def test_every_scheduler_of_torch_moves_the_learning_rate_and_survives_a_resume(
+    scheduler, train, interrupted, again, stop_after
+):
+    block = {"optimizer": {**SGD, "momentum": 0.9}, "scheduler": scheduler, "log_every": 1, "epochs": 3}
+    data = {"batch_size": 256}  # five steps an epoch
+    rates = [record["lr"] for record in train(train=block, data=data).records if record["split"] == "train"]
+    assert len(rates) == 15 and len(set(rates)) > 1
+    stop_after(11)
+    resumed = again(interrupted(train=block, data=data))
+    assert [record["lr"] for record in resumed.records if record["split"] == "train"] == rates
+
+
+def test_warm_up_raises_the_learning_rate_and_multiplies_the_schedule(train):
+    def rates(**block):
+        told = train(train={"optimizer": SGD, "log_every": 1, "epochs": 1, **block}).records
+        return [record["lr"] for record in told if record["split"] == "train"]
+
+    decay = {"type": "exponential", "gamma": 0.9}
+    raised, decayed, both = rates(warmup=4), rates(scheduler=decay), rates(warmup=4, scheduler=decay)
+    assert raised == pytest.approx([0.01 * min(1, (step + 1) / 5) for step in range(1, 11)])
+    assert both == pytest.approx([0.01 * (one / 0.01) * (other / 0.01) for one, other in zip(raised, decayed)])
+
+
+def test_one_seed_gives_the_same_bits_and_another_does_not(train, left_by, same):
+    block = {"data": {"binarize": "dynamic"}, "train": {"epochs": 1}}
+    first, second, other = train(**block), train(**block), train(**block, seed=1)
+    same(left_by(first.path)[1], left_by(second.path)[1])
+    assert first.evaluation == second.evaluation
+    weights = left_by(other.path)[1]
+    assert not any(torch.equal(weights[n], t) for n, t in left_by(first.path)[1].items() if n.endswith("weight"))
+
+
+def test_a_run_neither_heeds_nor_moves_the_generator_of_its_caller(train):
+    found = []
+    for seed in (0, 1000):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        found.append(train(train={"epochs": 1}).evaluation)
+        assert torch.equal(torch.get_rng_state(), state)
+    assert found[0] == found[1]
+
+
+def test_no_step_waits_for_the_device(trainer, monkeypatch):
+    """Reading a number is a wait on an accelerator; between two records there is none."""
+    block = {"ema": 0.9, "scheduler": "cosine-annealing", "warmup": 3, "log_every": 1000, "epochs": 3}
+    quiet = trainer(train=block, regularizers=[{"type": "kl", "weight": {"type": "linear", "steps": 5}}])
+    reads, steps = [], []
+    for name in ("item", "__float__", "tolist", "cpu", "numpy"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, _name=name, _call=original: (reads.append(_name), _call(self, *a))[1]
+        )
+    advance = quiet._advance
+
+    def counted(*args):
+        before = len(reads)
+        found = advance(*args)
+        steps.append(len(reads) - before)
+        return found
+
+    monkeypatch.setattr(quiet, "_advance", counted)
+    quiet.fit()
+    assert steps == [0] * 30
+    assert reads, "records are read, or nothing was counted"
+
+
+def test_training_leaves_the_order_of_examples_to_the_seed_and_the_epoch(trainer, monkeypatch):
+    asked = []
+    original = Loader.order
+    monkeypatch.setattr(Loader, "order", lambda self, epoch: (asked.append(epoch), original(self, epoch))[1])
+    trainer(train={"epochs": 3}).fit()
+    assert asked == [0, 1, 2]
