@@ -8,38 +8,54 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vaezoo.hookspecs import hookimpl
+from vaezoo.hookspecs import hookimpl as hookimpl
 
-if TYPE_CHECKING:
-    from vaezoo.compose import compose
-    from vaezoo.data.images import Binarize, image_spec, image_split
-    from vaezoo.data.loader import Loader
-    from vaezoo.errors import DataError, IntegrityError, PluginError, SpecError, UnavailableError, VaezooError
-    from vaezoo.facts import Attribute, DataSpec, Estimate, Facts, Split
-    from vaezoo.hookspecs import Register
-    from vaezoo.interfaces import (
-        Callback,
-        Conditioner,
-        Dataset,
-        Decoder,
-        Encoder,
-        Latents,
-        Likelihood,
-        Metric,
-        Objective,
-        Posterior,
-        Prior,
-        Regularizer,
-        Schedule,
-    )
-    from vaezoo.model import Model
-    from vaezoo.runs import Run, open_run, resume, run
-    from vaezoo.spec.load import Spec
+if TYPE_CHECKING:  # "as" makes a name public for type checkers
+    from vaezoo.composer import compose as compose
+    from vaezoo.data.images import Binarize as Binarize
+    from vaezoo.data.images import image_spec as image_spec
+    from vaezoo.data.images import image_split as image_split
+    from vaezoo.data.loader import Loader as Loader
+    from vaezoo.errors import DataError as DataError
+    from vaezoo.errors import IntegrityError as IntegrityError
+    from vaezoo.errors import PluginError as PluginError
+    from vaezoo.errors import SpecError as SpecError
+    from vaezoo.errors import UnavailableError as UnavailableError
+    from vaezoo.errors import VaezooError as VaezooError
+    from vaezoo.facts import Attribute as Attribute
+    from vaezoo.facts import DataSpec as DataSpec
+    from vaezoo.facts import Estimate as Estimate
+    from vaezoo.facts import Facts as Facts
+    from vaezoo.facts import Split as Split
+    from vaezoo.hookspecs import Register as Register
+    from vaezoo.interfaces import Callback as Callback
+    from vaezoo.interfaces import Conditioner as Conditioner
+    from vaezoo.interfaces import Dataset as Dataset
+    from vaezoo.interfaces import Decoder as Decoder
+    from vaezoo.interfaces import Encoder as Encoder
+    from vaezoo.interfaces import Latents as Latents
+    from vaezoo.interfaces import Likelihood as Likelihood
+    from vaezoo.interfaces import Metric as Metric
+    from vaezoo.interfaces import Objective as Objective
+    from vaezoo.interfaces import Posterior as Posterior
+    from vaezoo.interfaces import Prior as Prior
+    from vaezoo.interfaces import Regularizer as Regularizer
+    from vaezoo.interfaces import Schedule as Schedule
+    from vaezoo.model import Model as Model
+    from vaezoo.runs import Run as Run
+    from vaezoo.runs import open_run as open_run
+    from vaezoo.runs import resume as resume
+    from vaezoo.runs import run as run
+    from vaezoo.spec.load import Spec as Spec
     from vaezoo.spec.load import load as load_spec
-    from vaezoo.trace import Batch, Phase, Site, Terms, Trace
+    from vaezoo.trace import Batch as Batch
+    from vaezoo.trace import Phase as Phase
+    from vaezoo.trace import Site as Site
+    from vaezoo.trace import Terms as Terms
+    from vaezoo.trace import Trace as Trace
 
 _HOMES = {
-    "vaezoo.compose": ["compose"],
+    "vaezoo.composer": ["compose"],
     "vaezoo.data.images": ["Binarize", "image_spec", "image_split"],
     "vaezoo.data.loader": ["Loader"],
     "vaezoo.errors": [

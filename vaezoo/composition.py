@@ -19,7 +19,7 @@ from vaezoo.nn import frozen_buffers, masked
 from vaezoo.trace import Batch, Site, Trace
 
 _LARGEST_BATCH = 1000
-_OUTPUTS_AT_ONCE = 2**25  # 128 MiB for each intermediate result
+_OUTPUTS_AT_ONCE = {"cpu": 2**20}  # 4 MiB for each intermediate result, which fits a cache; elsewhere 128 MiB
 
 
 class Composition(nn.Module):
@@ -103,7 +103,7 @@ class Composition(nn.Module):
         """How many examples pass through the networks together, each decoded from ``samples`` codes."""
         if samples > 1:
             return max(1, min(_LARGEST_BATCH // 2, SCALARS_AT_ONCE // self.outputs))
-        return max(1, min(_LARGEST_BATCH, _OUTPUTS_AT_ONCE // self.outputs))
+        return max(1, min(_LARGEST_BATCH, _OUTPUTS_AT_ONCE.get(self.device.type, 2**25) // self.outputs))
 
     @contextmanager
     def inference(self, precision: str | None = None) -> Iterator[None]:

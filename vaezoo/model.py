@@ -154,6 +154,25 @@ class Model(Composition):
         return torch.cat([batch.x[:, None], decoded], 1)
 
     @_inference
+    def traverse(self, batch: Batch, dimensions: Tensor, steps: int = 11, span: float = 3.0) -> Tensor:
+        """What an example becomes as one latent dimension after another moves, the others at the posterior mean.
+
+        Args:
+            batch: one example.
+            dimensions: which, ``[R]``.
+            steps: values of each, from ``-span`` to ``span``.
+            span: standard deviations of N(0, 1).
+
+        Returns:
+            ``[R, steps, *shape]``.
+        """
+        z = self.encode(batch.x, batch.condition, batch.mask)
+        moved = z.repeat(len(dimensions), steps, 1)  # [R, steps, D]
+        moved[torch.arange(len(dimensions)), :, dimensions] = torch.linspace(-span, span, steps, device=z.device)
+        condition = None if batch.condition is None else batch.condition.repeat_interleave(moved[..., 0].numel(), 0)
+        return self.decode(moved.flatten(0, 1), condition).unflatten(0, (len(dimensions), steps))
+
+    @_inference
     def interpolate(self, first: Tensor, second: Tensor, steps: int = 8, condition: Tensor | None = None) -> Tensor:
         """Data between two examples, along a straight line between their posterior means.
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from vaezoo.compose import compose
+from vaezoo.composer import compose
 from vaezoo.data.loader import Loader
 from vaezoo.environment import describe, pick_device, pick_precision
 from vaezoo.errors import DataError, IntegrityError, UsageError

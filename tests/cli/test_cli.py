@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -54,13 +56,14 @@ def test_a_run_leaves_everything_it_promises(run):
     names = {str(p.relative_to(run)) for p in Path(run).rglob("*") if p.is_file()}
     promised = {"spec.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "evaluation.json", "report.html"}
     promised |= {
-        f"pictures/{name}.png" for name in ("samples", "reconstructions", "curves", "latents", "interpolations")
+        f"pictures/{name}.png"
+        for name in ("samples", "reconstructions", "curves", "latents", "interpolations", "traversals")
     }
     assert promised <= names
     assert [n for n in names if n.startswith("checkpoint/step-")]
     assert not [n for n in names if ".tmp-" in n]
     report = (Path(run) / "report.html").read_text()
-    assert report.count("data:image/png;base64,") == 5 and "vae-digits" in report
+    assert report.count("data:image/png;base64,") == 6 and "vae-digits" in report
     assert not re.search(r'(src|href)="(?!data:)', report), "the page must need nothing beside itself"
     environment = json.loads((Path(run) / "environment.json").read_text())
     assert {"vaezoo", "torch", "python", "device", "plugins", "git", "threads"} <= environment.keys()
@@ -87,8 +90,9 @@ def test_importing_vaezoo_does_not_import_torch():
 def test_every_public_name_is_there():
     import vaezoo as package
 
+    importlib.import_module("vaezoo.testing")  # after which every module is an attribute of the package
     for name in package.__all__:
-        assert getattr(package, name) is not None
+        assert not isinstance(getattr(package, name), ModuleType), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = package.nonsense
 

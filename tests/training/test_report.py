@@ -64,7 +64,7 @@ def noise(*shape):
 def test_a_report_needs_nothing_beside_itself_and_holds_every_picture(report):
     done, pictures = report()
     page, inside = shown(done)
-    assert set(pictures) == {"samples", "reconstructions", "interpolations", "curves", "latents"}
+    assert set(pictures) == {"samples", "reconstructions", "interpolations", "traversals", "curves", "latents"}
     assert not re.search(r'(?:src|href)\s*=\s*"(?!data:)|url\(|@import|<script|<link', page)
     files = {path.read_bytes() for path in done.directory.pictures.iterdir()}
     assert {base64.b64decode(data) for _, data in inside} == files
@@ -93,7 +93,7 @@ def test_a_test_split_of_one_image_is_evaluated_and_drawn(report, data):
     done, pictures = report(
         data=data(x=noise(10, 1, 6, 5)), evaluate=[name for name in EVERY if name != "active-units"]
     )
-    assert set(pictures) == {"samples", "reconstructions", "curves", "latents"}
+    assert set(pictures) == {"samples", "reconstructions", "traversals", "curves", "latents"}
     metrics = done.evaluation["metrics"]
     assert all(row["examples"] == 1 and row["standard_error"] is None for row in metrics.values())
     assert len(metrics) == 6 and metrics["mutual_information"]["value"] == pytest.approx(0, abs=1e-6)

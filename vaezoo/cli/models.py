@@ -193,6 +193,37 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
             writer.writerow([*row, *([int(arrays["label"][i])] if "label" in arrays else [])])
 
 
+@click.command("traverse")
+@run_argument
+@click.option("--index", default=0, show_default=True, type=click.IntRange(0), help="Which example of the split.")
+@click.option("--dimensions", "count", default=10, show_default=True, type=click.IntRange(1), help="How many rows.")
+@click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 1000), help="Values in a row.")
+@click.option("--span", default=3.0, show_default=True, help="A row goes from -SPAN to SPAN.")
+@split_option
+@_out("traversals.png", "A .png sheet or a .npz with the array x.")
+@device_option
+@click.pass_context
+def traverse_command(
+    ctx: click.Context, run: Path, index: int, count: int, steps: int, span: float, split: str, out: Path, device: str
+) -> None:
+    """Move one latent dimension of an example after another, a row for each, those with the largest KL first."""
+    from vaezoo.evaluation.latents import dimension_rates
+
+    opened = open_run(run, device)
+    data = opened.data(split)
+    if index >= len(data):
+        raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
+    with opened.model.inference():
+        try:
+            rates = dimension_rates(opened.model, data.first(min(1000, len(data))))
+        except NotImplementedError as error:
+            raise UsageError(f"traversals are not {error}") from error
+    order = rates.argsort(descending=True)[:count]
+    sheet = opened.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
+    _write_examples(out, sheet.flatten(0, 1), steps)
+    sayer(ctx)(f"wrote {out}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")
+
+
 @click.command("interpolate")
 @run_argument
 @click.option("--from", "first", default=0, show_default=True, type=click.IntRange(0), help="An index in the split.")

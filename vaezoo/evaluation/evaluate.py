@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vaezoo.compose import unused
+from vaezoo.composer import unused
 from vaezoo.data.loader import Loader
 from vaezoo.model import Model
 from vaezoo.seeds import seeded
@@ -25,7 +25,7 @@ def evaluate(model: Model, metrics: Sequence[Bound], data: Loader, split: str, s
             try:
                 results = bound.build()(model, data)
             except NotImplementedError as error:
-                undefined[bound.name] = str(error)
+                undefined[unused(bound.name, undefined)] = str(error)
                 continue
         for name, result in results.items():
             row = dataclasses.asdict(result)

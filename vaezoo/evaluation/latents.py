@@ -16,7 +16,7 @@ from vaezoo.evaluation.bounds import estimate
 from vaezoo.facts import Estimate
 from vaezoo.interfaces import Metric
 from vaezoo.model import Model
-from vaezoo.trace import Site
+from vaezoo.trace import Batch, Site
 
 _PAIRS_AT_ONCE = 2**20
 
@@ -37,6 +37,20 @@ class ActiveUnits(Metric):
         active = (means.double().var(0) > self.threshold).sum()
         details = {"dimensions": float(means.shape[1]), "threshold": self.threshold}
         return {"active_units": Estimate(float(active), None, len(means), details, "dimensions")}
+
+
+def dimension_rates(model: Model, batch: Batch) -> Tensor:
+    """How much each latent dimension says, ``[D]``: its mean KL from N(0, 1) in nats, by posterior mean and variance.
+
+    Raises:
+        NotImplementedError: the posterior has no density, or there is more than one latent vector.
+    """
+    context = model.context(batch.condition, len(batch))
+    sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)
+    if len(sites) != 1 or sites[0].z.dim() != 3 or not sites[0].has_density:
+        raise NotImplementedError("defined for one latent vector with a density only")
+    mean, variance = sites[0].q.mean, sites[0].q.variance
+    return 0.5 * (mean.square() + variance - 1 - variance.log()).mean(0)
 
 
 @dataclass(frozen=True)

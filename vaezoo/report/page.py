@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaezoo.conditions import ALL, parse
 from vaezoo.evaluation.evaluate import in_words
+from vaezoo.evaluation.latents import dimension_rates
 from vaezoo.files import read_json, write_bytes, write_text
 from vaezoo.report import pictures
 from vaezoo.seeds import seeded
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 _MAP_POINTS = 5000
+_TRAVERSED = 10
 _CAPTIONS = {
     "samples": "Samples: z from the prior, then the mean of p(x|z)",
     "reconstructions": "Test examples, each above its reconstruction",
     "interpolations": "From one test example to another, along a straight line between their posterior means",
+    "traversals": "One test example as each latent dimension goes from -3 to 3, those that say most at the top",
     "curves": "Training (thin) and validation, in nats per example",
     "latents": "The latent space",
 }
@@ -62,6 +65,9 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
         with suppress(NotImplementedError):  # latents whose code is not one vector
             path = model.interpolate(few.x[:8], few.x[8:16], 12)
             sheets["interpolations"] = (path.flatten(0, 1), 12)
+    with suppress(NotImplementedError):  # latents without a density, or several
+        most = dimension_rates(model, few).argsort(descending=True)[:_TRAVERSED]
+        sheets["traversals"] = (model.traverse(_part(batch, 1), most).flatten(0, 1), 11)
     return {
         name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
         for name, (images, columns) in sheets.items()

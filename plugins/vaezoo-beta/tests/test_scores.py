@@ -110,6 +110,15 @@ def test_two_perfect_bits():
     assert dci(z, factors, 1_000, 5, 0) == pytest.approx((1, 1, 1), abs=0.01)
 
 
+def test_only_examples_that_were_not_trained_on_are_tested():
+    factors = two_bits()
+    z = np.concatenate([factors[:1_000], 1 - factors[1_000:]]).astype(float)  # after training, all is reversed
+    assert dci(z, factors, 1_000, 5, 0)[2] == 0
+    assert sap(z, factors, 1_000) == pytest.approx(0.5, abs=0.05)  # the dimension that guesses is now the best
+    z[:, 1] = factors[:, 0]
+    assert sap(z, factors[:, :1], 1_000) == 1  # one dimension always right, the other always wrong
+
+
 def test_a_dimension_that_says_two_things_is_not_modular():
     bits = np.array(list(itertools.product((0, 1), repeat=3)))  # each combination once
     both = (2 * bits[:, :1] + bits[:, 1:2]).astype(float)
@@ -191,7 +200,7 @@ def test_one_factor_cannot_be_compared_with_others():
 
 # What components do with a model and a split.
 
-READER = SimpleNamespace(posterior_mean=lambda batch: batch.x, batch_size=lambda: 64)
+READER = SimpleNamespace(posterior_mean=lambda batch: batch.x)
 """A model whose posterior means are its input."""
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from vaezoo.testing import check_spec
 
 VARIANCES = torch.tensor([4.0, 1.5])
 SIGMA = 0.5
+EXAMPLES = Path(__file__).parents[1] / "examples"
 FACTS = vaezoo.Facts(vaezoo.DataSpec((2,)), latent_dim=2, context_dim=0, train_size=1000)
 
 
@@ -359,6 +361,11 @@ def test_each_keeps_the_contract(blocks, encoder):
     given = spec(**blocks)
     given["model"] = {**given["model"], "encoder": encoder}
     check_spec(given)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*-digits.yaml")), ids=lambda path: path.stem)
+def test_every_example_keeps_the_contract(path):
+    check_spec(path)
 
 
 @pytest.mark.parametrize("blocks", TUNED, ids=NAMES)

@@ -138,7 +138,7 @@ def test_too_few_examples_are_said_to_be_so(factors):
 
 @pytest.mark.parametrize("metric", [FactorVAEScore(**FEW), BetaVAEScore(**FEW)])
 def test_components_say_what_they_measured(metric, factors):
-    model = SimpleNamespace(posterior_mean=lambda batch: batch.x, batch_size=lambda: 1000)
+    model = SimpleNamespace(posterior_mean=lambda batch: batch.x)
     z = np.concatenate([standard(factors), np.zeros((10_000, 1))], 1)
     split = vaezoo.Split(torch.as_tensor(z), factors=torch.as_tensor(factors))
     data = vaezoo.Loader(split, torch.device("cpu"), 64)

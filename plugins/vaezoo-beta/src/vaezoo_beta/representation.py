@@ -33,7 +33,7 @@ def represent(model: vaezoo.Model, data: vaezoo.Loader, limit: int, seed: int) -
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     part = _part(data.split, order[: limit or None])
     loader = vaezoo.Loader(part, data.device, data.batch_size, workers=data.workers)
-    means = torch.cat([model.posterior_mean(batch) for batch in loader.ordered(model.batch_size())])
+    means = torch.cat([model.posterior_mean(batch) for batch in loader.ordered()])
     assert part.factors is not None
     factors = part.factors.cpu().numpy()
     varies = factors.min(0) < factors.max(0)

@@ -94,7 +94,7 @@ def decompose(site: vaezoo.Site, train_size: int, estimator: Estimator = "strati
         raise ValueError(f"total correlation needs a diagonal posterior (diagonal-normal); {kind} is none")
     z = site.z
     table = q.log_prob(z.unsqueeze(2))  # [K, i, j, D]: log q(z_i,d | x_j)
-    weights = log_weights(z.shape[1], train_size, estimator).to(table)  # [i, j]
+    weights = log_weights(table[0, ..., 0], train_size, estimator)  # [i, j]
     own = site.q.log_prob(z)  # [K, M]: log q(z_i | x_i)
     joint = (table.sum(-1) + weights).logsumexp(2)  # [K, M]: log q(z_i)
     product = (table + weights[..., None]).logsumexp(2).sum(-1)  # [K, M]: Σ_d log q(z_i,d)
@@ -102,7 +102,7 @@ def decompose(site: vaezoo.Site, train_size: int, estimator: Estimator = "strati
     return Decomposition(*(part.mean(0) for part in parts))
 
 
-def log_weights(batch_size: int, train_size: int, estimator: Estimator) -> Tensor:
+def log_weights(like: Tensor, train_size: int, estimator: Estimator) -> Tensor:
     """log w_ij, ``[M, M]``, such that Σ_j w_ij q(z_i | x_j) estimates q(z_i) = 1/N Σ_n q(z_i | x_n).
 
     ``stratified``: w_ii = 1/N and w_ij = (N - 1) / (N (M - 1)). Example i is in its batch for certain, and each other
@@ -118,10 +118,16 @@ def log_weights(batch_size: int, train_size: int, estimator: Estimator) -> Tenso
     biased; with M = N it is q(z_i) / N: its gradients are right there, its parts are off by multiples of log N.
 
     A batch of one example knows nothing of the others; it is taken for the whole data set.
+
+    Args:
+        like: ``[M, M]``; its device and type are those of the result.
+        train_size: N.
+        estimator: which.
     """
+    batch_size = len(like)
     if batch_size == 1:
-        return torch.zeros(1, 1)
+        return torch.zeros_like(like)
     if estimator == "weighted":
-        return torch.full((batch_size, batch_size), -math.log(train_size * batch_size))
+        return torch.full_like(like, -math.log(train_size * batch_size))
     others = math.log(train_size - 1) - math.log(train_size) - math.log(batch_size - 1)
-    return torch.full((batch_size, batch_size), others).fill_diagonal_(-math.log(train_size))
+    return torch.full_like(like, others).fill_diagonal_(-math.log(train_size))
