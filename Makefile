@@ -15,7 +15,7 @@ demo: $(BIN)/vaezoo
 	$(BIN)/vaezoo run examples/demo.yaml
 
 test: $(BIN)/vaezoo
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lint: $(BIN)/vaezoo
 	$(BIN)/ruff check .
@@ -24,7 +24,7 @@ lint: $(BIN)/vaezoo
 	$(BIN)/lint-imports
 
 examples: $(BIN)/vaezoo
-	for spec in examples/*.yaml plugins/*/examples/*.yaml; do $(BIN)/vaezoo run $$spec --dry-run > /dev/null || exit 1; done
+	ls examples/*.yaml plugins/*/examples/*.yaml | xargs -P 2 -I SPEC $(BIN)/vaezoo -q run SPEC --dry-run > /dev/null
 
 docs: $(BIN)/vaezoo
 	$(BIN)/python docs/generate.py

@@ -93,11 +93,11 @@ def test_geco_drives_the_distortion_to_its_target_at_the_least_rate(beta):
 
 
 def test_geco_follows_the_papers_recursion():
-    objective = Geco(target=10.0, rate=0.05, decay=0.5, start=2.0, minimum=1.5, maximum=2.5)
+    objective = Geco(target=10.0, rate=0.05, decay=0.4, start=2.0, minimum=1.5, maximum=2.5)
     average, multiplier, seen = None, 2.0, []
     for distortion in (12.0, 11.0, 10.5, 15.0, 9.0, 0.0, 0.0, 0.0, 3.0, 30.0, 30.0, 40.0):
         constraint = distortion - 10
-        average = constraint if average is None else 0.5 * average + 0.5 * constraint
+        average = constraint if average is None else 0.4 * average + 0.6 * constraint
         multiplier = min(max(multiplier * math.exp(0.05 * average), 1.5), 2.5)
         objective.observe({"distortion": torch.tensor(distortion)})
         weights = objective.weights()
@@ -171,6 +171,12 @@ def test_validation_leaves_no_trace_in_geco():
     objective = Geco(constraint="squared-error", target=0.1).eval()
     objective(Channel()(torch.randn(8, 2)))
     assert not objective.seen.any()
+
+
+def test_geco_counts_the_rate_and_takes_no_kl_beside_it():
+    for regularizer in ("kl", "beta-kl", "beta-tc", "free-bits"):
+        with pytest.raises(vaezoo.SpecError, match="objective 'geco' counts the rate already"):
+            vaezoo.load_spec({**spec(**constrained(target=1.0)), "regularizers": [regularizer]})
 
 
 def test_geco_refuses_a_start_beyond_its_limits():

@@ -53,7 +53,7 @@ class HeadError(vaezoo.Metric):
 
 
 class ClusteringError(vaezoo.Metric):
-    """The share of examples whose cluster has another label than theirs (Makhzani et al. 2016, section 5).
+    """The share of examples whose cluster has another label than theirs (Makhzani et al. 2016, section 6).
 
     An example belongs to its likeliest category. As in the paper a category takes the label of the one example x of
     which it is surest, that with the highest q(y|x); here from the split that is measured. ``majority_vote`` is
