@@ -52,6 +52,9 @@ class CsvLog(Callback):
         if self.path.exists():
             with open(self.path, newline="", encoding="utf-8") as opened:
                 heading, *rows = list(csv.reader(opened)) or [[]]
+            if "step" not in heading:  # a kill left it without its first line
+                self.path.unlink()
+                return
             kept = [row for row in rows if len(row) == len(heading) and int(row[heading.index("step")]) <= step]
             text = io.StringIO()
             csv.writer(text).writerows([heading, *kept])

@@ -129,7 +129,8 @@ class Composition(nn.Module):
             return None
         if condition is None:
             return self.conditioner.absent(n)
-        return self.conditioner(torch.as_tensor(condition, device=self.device))
+        given = torch.as_tensor(condition, device=self.device)
+        return self.conditioner(given if self.data.condition_shape == () else given.float())
 
     def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
         """What the encoder makes of a batch, fine to coarse, in the precision networks compute in."""

@@ -76,7 +76,10 @@ class RunDirectory:
         return found
 
     def rewind(self, step: int) -> None:
-        """Forgets records after ``step``: they will be written again."""
+        """Forgets records and checkpoints after ``step``: they will be written again."""
+        for path in self.saved_checkpoints():
+            if int(path.stem.removeprefix("step-")) > step:
+                path.unlink()
         kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
         write_text(self.metrics, "".join(line + "\n" for line in kept))
 

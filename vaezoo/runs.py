@@ -23,7 +23,7 @@ from vaezoo.facts import DataSpec, Split
 from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
 from vaezoo.interfaces import Callback, Dataset
 from vaezoo.model import Model
-from vaezoo.rundir import Journal, RunDirectory, heeding_signals
+from vaezoo.rundir import Journal, RunDirectory, Stop, heeding_signals
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import Spec, load
 from vaezoo.task import Task
@@ -168,9 +168,10 @@ def _train(spec: Spec, directory: RunDirectory | None, callbacks: Sequence[Callb
         dataset, train, task = prepare(spec, device, world)
         held_out = loader(spec, dataset, "validation", device)
         with ExitStack() as training:
-            journal: Journal | _Silent = _Silent()
+            stop = training.enter_context(heeding_signals())
+            journal: Journal | _Silent = _Silent(stop)
             if directory is not None and world.is_main:
-                journal = _journal(directory, spec, callbacks, training)
+                journal = _journal(directory, spec, callbacks, training, stop)
                 write_json(directory.environment, describe(device, task.model.precision))
             trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), journal, world)
             if state is not None:
@@ -184,16 +185,21 @@ def _train(spec: Spec, directory: RunDirectory | None, callbacks: Sequence[Callb
         return run_
 
 
-def _journal(directory: RunDirectory, spec: Spec, callbacks: Sequence[Callback], stack: ExitStack) -> Journal:
+def _journal(
+    directory: RunDirectory, spec: Spec, callbacks: Sequence[Callback], stack: ExitStack, stop: Stop
+) -> Journal:
     """What writes the run down while training lasts."""
     own = [bound.build(directory.path) for bound in spec.train.callbacks]
     for callback in own:
         stack.enter_context(closing(callback))
-    return Journal(directory, spec.train.keep, (*own, *callbacks), stack.enter_context(heeding_signals()))
+    return Journal(directory, spec.train.keep, (*own, *callbacks), stop)
 
 
 class _Silent:
     """The journal of a process that writes nothing."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
 
     def start(self, step: int) -> None:
         return
@@ -208,7 +214,7 @@ class _Silent:
         return "see the main process"
 
     def stopping(self) -> bool:
-        return False
+        return self.stop.requested
 
 
 def _best(trainer: Trainer) -> Model:

@@ -175,7 +175,7 @@ LAST_LINE = {
     "an unknown key of train": ("train: {epoch: 1}", "9:9: train.epoch: unknown key; did you mean 'epochs'?"),
     "an unknown precision": (
         "train: {epochs: 1, precision: fp64}",
-        "9:31: train.precision: must be 'fp32', 'bf16' or 'fp16', not 'fp64'; did you mean 'fp16'?",
+        "9:31: train.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', not 'fp64'; did you mean 'fp16'?",
     ),
     "an unknown device": (
         "train: {epochs: 1, device: gpu}",

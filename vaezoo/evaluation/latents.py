@@ -34,7 +34,7 @@ class ActiveUnits(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``active_units``."""
         means = torch.cat([model.posterior_mean(batch) for batch in data.ordered()])
-        active = (means.double().var(0) > self.threshold).sum()
+        active = (means.double().var(0, correction=0) > self.threshold).sum()
         details = {"dimensions": float(means.shape[1]), "threshold": self.threshold}
         return {"active_units": Estimate(float(active), None, len(means), details, "dimensions")}
 

@@ -103,7 +103,7 @@ def curves(records: Sequence[dict[str, Any]]) -> bytes:
                 axes.plot(xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3)
         _settle(axes, [r[key] for r in records if key in r])
         _style(axes, key, "epoch", "nats per example")
-    figure.axes[0].legend(fontsize=8, frameon=False, loc="lower right")
+    figure.axes[1].legend(fontsize=8, frameon=False, loc="upper right")  # the distortion is always defined
     return _png(figure)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vaezoo.data.loader import Loader
-from vaezoo.errors import Interrupted, TrainingError
+from vaezoo.errors import IntegrityError, Interrupted, TrainingError
 from vaezoo.seeds import seed_device, seeded
 from vaezoo.spec.load import Spec
 from vaezoo.task import Task
@@ -107,7 +107,7 @@ class Trainer:
         for index, batch in enumerate(self.loader.epoch(epoch, start), start):
             size = min(self.loader.batch_size, len(self.loader) - index * self.loader.batch_size)
             due = self._advance(batch, size)
-            if self.step % per_epoch == 0 or self.step >= self.total:
+            if self._epoch_ends(self.step):
                 break  # a checkpoint here comes after validation, or a resumed run would leave it out
             if due or self.world.size == 1:
                 self._heed(due)
@@ -117,6 +117,10 @@ class Trainer:
             self.meter.restart_clock()
         self._heed(due=True)
 
+    def _epoch_ends(self, step: int) -> bool:
+        """Whether an epoch, or the run, ends after a step; what was measured is then logged."""
+        return step % self.loader.steps_per_epoch == 0 or step >= self.total
+
     def _advance(self, batch: Batch, size: int) -> bool:
         """One optimizer step of every player; whether a record was due after it."""
         due = (self.step + 1) % self.config.log_every == 0
@@ -124,7 +128,7 @@ class Trainer:
         rows: list[Tensor] = []
         self.task.set_step(self.step)
         for player in self.players:
-            terms, row = self._move(player, batch, size, due)
+            terms, row = self._move(player, batch, size, due or self._epoch_ends(self.step + 1))
             names += terms if player is self.players[0] else tuple(f"{player.name}/{term}" for term in terms)
             rows.append(row)
         if self.ema is not None:
@@ -193,6 +197,7 @@ class Trainer:
     def _validate(self, epoch: float) -> None:
         """Measures the validation split, remembers the best weights, and counts validations without progress."""
         seed_device(self.device, self.spec.seed, "validation")  # the same noise in every process and every epoch
+        self.world.share_buffers(self.evaluated, self.task)
         measured = self.validate(self.evaluated)
         self.task.train()
         value = self._figure_of_merit(measured)
@@ -228,8 +233,10 @@ class Trainer:
         broken = [name for name, weight in self.task.named_parameters() if not bool(weight.isfinite().all())]
         if broken:
             raise TrainingError(f"{broken[0]} is not finite after step {self.step}; {self.journal.last_good()}")
+        self.world.share_buffers(self.evaluated, self.task)
         if self.world.is_main:
             self.journal.checkpoint(self.step, self.state())
+        self.world.wait()  # a process that ends before the file is written may take this one with it
         self.saved_at = time.monotonic()
         if not self.meter.rows:
             self.meter.restart_clock()
@@ -243,15 +250,19 @@ class Trainer:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "best": self.best,
             "stale": self.stale,
+            "meter": self.meter.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes back to a state that ``state`` gave.
 
         Raises:
-            IntegrityError: its weights are not this task's.
+            IntegrityError: it is not that of this task and its training.
         """
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
+        if len(state["players"]) != len(self.players) or (state["ema"] is None) != (self.ema is None):
+            raise IntegrityError("checkpoint: it has other players or averaged weights than the spec says")
+        self.meter.restore(state["meter"], self.device)
         fill(self.task, state["task"], "checkpoint")
         for player, saved in zip(self.players, state["players"], strict=True):
             player.restore(saved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,16 @@ class Meter:
             means["examples_per_second"] = round(self.examples / max(elapsed, 1e-9), 1)
         self.rows, self.examples = [], 0
         return means
+
+    def state(self) -> dict[str, Any]:
+        """What has not been read yet, for a checkpoint."""
+        rows = torch.stack(self.rows) if self.rows else None
+        return {"names": list(self.names), "rows": rows, "examples": self.examples, "first_step": self.first_step}
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Takes up a state that ``state`` gave."""
+        self.names, self.examples, self.first_step = tuple(state["names"]), state["examples"], state["first_step"]
+        self.rows = [] if state["rows"] is None else list(state["rows"].to(device).unbind())
 
     def restart_clock(self) -> None:
         """Begins a new interval, so that validation and checkpoints are not counted as training."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from vaezoo.errors import IntegrityError
 from vaezoo.spec.load import Spec
 from vaezoo.task import Task
 from vaezoo.trace import Batch, Phase, Terms
@@ -54,7 +55,8 @@ class Player:
             want_norm: whether to measure the gradient's norm even where it is not clipped.
 
         Returns:
-            The names of the loss and of each term, and their means ``[terms]`` on the device.
+            The names of the loss and of each term, and their means ``[terms]`` on the device, scaled by this process's
+            share so that the mean over processes is that over all examples.
         """
         for parameter in self.parameters:  # what Optimizer.zero_grad does, without its bookkeeping
             parameter.grad = None
@@ -71,7 +73,8 @@ class Player:
                 means[-1] *= len(part) / len(batch)
         self.world.sum_gradients(self.parameters)
         self._step(want_norm)
-        return names, means[0] if self.parts == 1 else torch.stack(means).sum(0)
+        row = means[0] if self.parts == 1 else torch.stack(means).sum(0)
+        return names, row if self.world.size == 1 else row * (len(batch) * self.world.size / total)
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
@@ -101,13 +104,29 @@ class Player:
     def state(self) -> dict[str, Any]:
         """Everything but the weights that the next step depends on."""
         return {
+            "classes": self._classes(),
             "optimizer": self.optimizer.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in (*self.schedulers, *self.plateau)],
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
         }
 
+    def _classes(self) -> list[str]:
+        """What the state belongs to."""
+        parts = (self.optimizer, *self.schedulers, *self.plateau, *([self.scaler] if self.scaler else []))
+        return [type(part).__name__ for part in parts]
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes up a state that ``state`` gave."""
+        """Takes up a state that ``state`` gave.
+
+        Raises:
+            IntegrityError: it is that of other optimizers or schedulers.
+        """
+        if state["classes"] != self._classes():
+            found, wanted = " and ".join(state["classes"]), " and ".join(self._classes())
+            raise IntegrityError(f"checkpoint: player {self.name!r} was trained by {found}, the spec says {wanted}")
+        options = [group.keys() for group in self.optimizer.param_groups]
+        if [group.keys() for group in state["optimizer"]["param_groups"]] != options:
+            raise IntegrityError(f"checkpoint: player {self.name!r} had other options of its optimizer")
         self.optimizer.load_state_dict(state["optimizer"])
         for scheduler, saved in zip((*self.schedulers, *self.plateau), state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)

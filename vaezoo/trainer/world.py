@@ -51,6 +51,17 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def share_buffers(self, *modules: torch.nn.Module) -> None:
+        """Gives every process the buffers of the first, such as the statistics of a batch norm."""
+        if self.size > 1:
+            for module in modules:
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, 0)
+
+    def wait(self) -> None:
+        """Returns when every process has come here."""
+        self.any(False)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
         if self.size == 1:

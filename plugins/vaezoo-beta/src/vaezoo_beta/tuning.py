@@ -152,8 +152,10 @@ class PIControl(vaezoo.Schedule):
 
     Args:
         target: of the rate in nats per example.
-        target_start, target_end, target_step, target_every: instead of ``target``: it grows from ``target_start`` by
-            ``target_step`` in every ``target_every`` optimizer steps, up to ``target_end``.
+        target_start: the first of targets that climb a stair, given instead of ``target``.
+        target_end: the last of them.
+        target_step: the height of one stair, in nats.
+        target_every: its length, in optimizer steps.
         proportional: Kp.
         integral: Ki; the paper's code gives it the opposite sign.
         minimum, maximum: the limits of beta, which begins at ``minimum``.
