@@ -165,16 +165,16 @@ def argument_docs(cls: type) -> dict[str, str]:
     found: dict[str, str] = {}
     if "Args:" not in lines:
         return found
-    name = ""
+    names: list[str] = []
     for line in lines[lines.index("Args:") + 1 :]:
         if line and not line.startswith(" "):
             break
         if line.startswith("    ") and not line.startswith("     "):
-            names, _, text = line.strip().partition(":")
-            for name in names.split(", "):
-                found[name] = text.strip()
+            listed, _, text = line.strip().partition(":")
+            names = listed.split(", ")
+            found |= dict.fromkeys(names, text.strip())
         elif line.strip():
-            found[name] = f"{found[name]} {line.strip()}"
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
     return found
 
 
