@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,8 +33,13 @@ class DiagonalNormal(Distribution):
     has_rsample = True
 
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.loc, self.log_scale, self.scale = mean, log_scale, log_scale.exp()
+        self.loc, self.log_scale = mean, log_scale
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """The standard deviation of each dimension, ``[*, D]``."""
+        return self.log_scale.exp()
 
     @property
     def mean(self) -> Tensor:
@@ -52,6 +58,8 @@ class DiagonalNormal(Distribution):
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
         """Draws vectors ``[*sample_shape, *, D]`` that carry gradients to mean and scale."""
+        if tuple(sample_shape) == (1,):  # a broadcast would have to be summed up again going backward
+            return torch.addcmul(self.loc, torch.randn_like(self.loc), self.scale).unsqueeze(0)
         noise = torch.randn(*sample_shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
         return torch.addcmul(self.loc, noise, self.scale)
 
@@ -183,29 +191,38 @@ class NormalMixture(Distribution):
 
 
 class BinaryLogits(Distribution):
-    """Bernoulli by logits ``[*]`` whose log-probability also takes targets between 0 and 1.
+    """Bernoulli by logits whose log-probability also takes targets between 0 and 1.
 
     Then it is the usual cross-entropy, which is no density; ``continuous-bernoulli`` is one.
+
+    Args:
+        logits: ``[*, *event]``.
+        event_dims: how many of their last dimensions are one event; torch's ``Independent`` would take longer.
     """
 
     arg_constraints: dict[str, Any] = {}
 
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-        super().__init__(logits.shape, validate_args=False)
+    def __init__(self, logits: Tensor, event_dims: int = 0) -> None:
+        self.logits, self.event_dims = logits, event_dims
+        batch_dims = logits.dim() - event_dims
+        super().__init__(logits.shape[:batch_dims], logits.shape[batch_dims:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:
-        """The probability of 1, ``[*]``."""
+        """The probability of 1, ``[*, *event]``."""
         return self.logits.sigmoid()
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws 0 or 1, ``[*sample_shape, *]``."""
+        """Draws 0 or 1, ``[*sample_shape, *, *event]``."""
         return torch.bernoulli(self.mean.expand(*sample_shape, *self.logits.shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """x·l - softplus(l), elementwise: half the memory traffic of the general cross-entropy."""
-        return value * self.logits - F.softplus(self.logits)
+        """log p of values ``[*, *event]``, summed over the event, ``[*]``."""
+        logits = self.logits
+        if value.dim() > logits.dim() or value.shape != logits.shape[-value.dim() :]:
+            logits, value = torch.broadcast_tensors(logits, value)
+        entropy = F.binary_cross_entropy_with_logits(logits, value.expand_as(logits), reduction="none")
+        return -entropy.sum(tuple(range(-self.event_dims, 0))) if self.event_dims else -entropy
 
 
 class Levels(Distribution):

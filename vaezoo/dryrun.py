@@ -87,10 +87,10 @@ def dry_run(spec: Spec) -> Rehearsal:
 
 def _move(player: Player, batch: Batch) -> dict[str, float]:
     try:
-        names, values = player.move(batch, len(batch), want_norm=True)
+        told = player.move(batch, len(batch), want_norm=True)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"{player.name}: first batch: {' '.join(str(error).split())}") from error
-    return dict(zip(names, values.tolist(), strict=True))
+    return {name: float(values.mean()) for name, values in told.items()}
 
 
 def _check(task: Task, player: Player, terms: dict[str, float]) -> None:

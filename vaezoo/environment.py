@@ -36,13 +36,16 @@ def describe(device: torch.device, precision: str) -> dict[str, Any]:
 
 
 def pick_precision(wanted: str, device: torch.device) -> str:
-    """``auto`` is bf16 where the device computes in it, and fp32 elsewhere, where bf16 would be slower."""
+    """``auto`` is bf16 where the device is sure to be faster in it: CUDA from Ampere on, CPUs with AMX.
+
+    AVX-512's bf16 alone speeds up some CPUs and slows down others; ``auto`` does not time it, so that it stays the same.
+    """
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    has_units = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if has_units else "fp32"
+    has_tiles = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    return "bf16" if has_tiles else "fp32"
 
 
 def _git() -> dict[str, Any] | None:

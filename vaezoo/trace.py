@@ -59,7 +59,7 @@ def reduce_events(value: Tensor, mask: Tensor | None) -> Tensor:
 
 def over_samples(value: Tensor) -> Tensor:
     """The mean over samples, from ``[K, B]`` to ``[B]``."""
-    return value[0] if value.shape[0] == 1 else value.mean(0)
+    return value.squeeze(0) if value.shape[0] == 1 else value.mean(0)
 
 
 @dataclass(frozen=True)

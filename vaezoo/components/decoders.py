@@ -54,7 +54,7 @@ class MLPDecoder(Decoder):
 
     def forward(self, code: Tensor) -> Tensor:
         """From ``[N, D]`` to ``[N, *out_shape]``."""
-        return self.out(self.net(code)).unflatten(-1, self.out_shape)
+        return self.out(self.net(code)).view(-1, *self.out_shape)
 
 
 class ConvDecoder(Decoder):

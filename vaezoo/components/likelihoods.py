@@ -24,7 +24,7 @@ class BernoulliLikelihood(Likelihood):
 
     def forward(self, h: Tensor) -> Distribution:
         """From logits ``[*, *shape]``."""
-        return independent(BinaryLogits(h), self.event_dims)
+        return BinaryLogits(h, self.event_dims)
 
 
 class ContinuousBernoulliLikelihood(Likelihood):

@@ -124,26 +124,23 @@ class Trainer:
     def _advance(self, batch: Batch, size: int) -> bool:
         """One optimizer step of every player; whether a record was due after it."""
         due = (self.step + 1) % self.config.log_every == 0
-        names: tuple[str, ...] = ()
-        rows: list[Tensor] = []
+        told: dict[str, Tensor] = {}
         self.task.set_step(self.step)
         for player in self.players:
-            terms, row = self._move(player, batch, size, due or self._epoch_ends(self.step + 1))
-            names += terms if player is self.players[0] else tuple(f"{player.name}/{term}" for term in terms)
-            rows.append(row)
+            terms = self._move(player, batch, size, due or self._epoch_ends(self.step + 1))
+            told |= terms if not told else {f"{player.name}/{name}": value for name, value in terms.items()}
         if self.ema is not None:
             self.ema.update_parameters(self.task)
-        row = rows[0] if len(rows) == 1 else torch.cat(rows)
-        self.meter.add(self.step, names, row, size)
+        self.meter.add(self.step, told, size)
         if self.listened:
-            self.task.observe(dict(zip(names, self.world.mean(row).unbind(), strict=True)))
+            self.task.observe(self.meter.latest())
         self.step += 1
         self._seed()
         if due:
             self._log()
         return due
 
-    def _move(self, player: Player, batch: Batch, size: int, due: bool) -> tuple[tuple[str, ...], Tensor]:
+    def _move(self, player: Player, batch: Batch, size: int, due: bool) -> dict[str, Tensor]:
         try:
             return player.move(batch, size, due)
         except (RuntimeError, ValueError) as error:  # out of memory, a batch norm given one example, ...
@@ -238,7 +235,7 @@ class Trainer:
             self.journal.checkpoint(self.step, self.state())
         self.world.wait()  # a process that ends before the file is written may take this one with it
         self.saved_at = time.monotonic()
-        if not self.meter.rows:
+        if self.meter.is_read:
             self.meter.restart_clock()
 
     def state(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ class Player:
         self.scaler = torch.amp.GradScaler(device) if task.model.precision == "fp16" else None
         self.norm: Tensor | None = None
 
-    def move(self, batch: Batch, total: int, want_norm: bool) -> tuple[tuple[str, ...], Tensor]:
+    def move(self, batch: Batch, total: int, want_norm: bool) -> dict[str, Tensor]:
         """One optimizer step.
 
         Args:
@@ -55,26 +55,24 @@ class Player:
             want_norm: whether to measure the gradient's norm even where it is not clipped.
 
         Returns:
-            The names of the loss and of each term, and their means ``[terms]`` on the device, scaled by this process's
-            share so that the mean over processes is that over all examples.
+            ``loss`` and each term by name, for each of this process's examples, ``[B]``, without gradients.
         """
         for parameter in self.parameters:  # what Optimizer.zero_grad does, without its bookkeeping
             parameter.grad = None
-        names: tuple[str, ...] = ()
-        means: list[Tensor] = []
+        measured: list[dict[str, Tensor]] = []
         size = -(-len(batch) // self.parts)
         for start in range(0, len(batch), size):
             part = batch if self.parts == 1 else batch.part(start, min(start + size, len(batch)))
             loss, terms = self.loss(part)
-            self._backward(loss.sum() / total if loss.dim() else loss * (len(part) / total))
-            names = ("loss", *terms)
-            means.append(_means((loss, *terms.values()), len(part)))
-            if self.parts > 1:
-                means[-1] *= len(part) / len(batch)
+            mean = loss.mean()
+            self._backward(mean if len(part) == total else mean * (len(part) / total))
+            told = {"loss": loss, **terms}
+            measured.append({name: _of_each(value, len(part)) for name, value in told.items()})
         self.world.sum_gradients(self.parameters)
         self._step(want_norm)
-        row = means[0] if self.parts == 1 else torch.stack(means).sum(0)
-        return names, row if self.world.size == 1 else row * (len(batch) * self.world.size / total)
+        if self.parts == 1:
+            return measured[0]
+        return {name: torch.cat([told[name] for told in measured]) for name in measured[0]}
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
@@ -134,7 +132,6 @@ class Player:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def _means(values: Sequence[Tensor], examples: int) -> Tensor:
-    """The mean of each value, which is one per example or a scalar, as one tensor."""
-    with torch.no_grad():
-        return torch.stack([value.expand(examples) for value in values]).mean(1)
+def _of_each(value: Tensor, examples: int) -> Tensor:
+    """A term for each example, ``[examples]``, whether it came so or as a scalar of the whole batch."""
+    return value.detach() if value.dim() else value.detach().expand(examples)
