@@ -60,9 +60,10 @@ class Stopwatch(vaezoo.Callback):
             self.first = self.last
 
 
-def train_vaezoo(kind: str, precision: str, out: str) -> tuple[vaezoo.Run, float]:
+def train(given: dict[str, Any], out: str) -> tuple[vaezoo.Run, float]:
+    """A run of a spec, and its seconds from step 50 on."""
     watch = Stopwatch()
-    run = vaezoo.run(spec(kind, precision), out=out, callbacks=[PlainProgress(), watch])
+    run = vaezoo.run(given, out=out, callbacks=[PlainProgress(), watch])
     return run, watch.last - watch.first
 
 
@@ -87,7 +88,7 @@ def repetition(
     examples = 50_000 * EPOCHS[kind] - 128 * AFTER
     x, grey = data["train"], data["test"].float() / 255
     for precision in precisions:
-        run, seconds = train_vaezoo(kind, precision, out)
+        run, seconds = train(spec(kind, precision), out)
         model = run.model
         model.precision = precision
         best, best_seconds = handwritten.train_best(kind, x, data["validation"], EPOCHS[kind], AFTER, precision)
@@ -140,7 +141,7 @@ def peak(kind: str, contender: str) -> float:
 def train_only(kind: str, contender: str) -> None:
     with tempfile.TemporaryDirectory() as out:
         if contender == "a":
-            train_vaezoo(kind, "fp32", out)
+            train(spec(kind, "fp32"), out)
         else:
             data = load()
             handwritten.train_best(kind, data["train"], data["validation"], EPOCHS[kind], AFTER, "fp32")

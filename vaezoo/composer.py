@@ -71,9 +71,9 @@ class _Composer:
         return self.guard(bound, call)
 
     def task(self, train_size: int) -> Task:
-        model, context_shape = self.model()
+        model, context_shape, site_dims = self.model()
         context_dim = 0 if context_shape is None else math.prod(context_shape)
-        facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size)
+        facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size, site_dims)
         regularizers: dict[str, Regularizer] = {}
         for bound in self.spec.regularizers:
             regularizers[unused(bound.name, regularizers)] = self.build(bound, facts)
@@ -85,11 +85,12 @@ class _Composer:
             raise self.spec.problem(self.spec.objective.path, reason)
         return Task(model, objective, regularizers)
 
-    def model(self) -> tuple[Model, Shape | None]:
-        """The model, and the shape of one context."""
+    def model(self) -> tuple[Model, Shape | None, tuple[int, ...]]:
+        """The model, the shape of one context, and how many numbers each latent variable has."""
         parts, data = self.spec.model, self.data
         conditioner, context = self.conditioner()
-        into_encoder = self.fusion("encoder", data.shape, context)
+        flat = parts.encoder.cls.flat
+        into_encoder = self.fusion("encoder", (math.prod(data.shape),) if flat else data.shape, context)
         encoder, shapes = self.encoder(into_encoder)
         seen = context.flatten(1) if context is not None and "prior" in self.spec.into else None
         latents = self.latents(shapes, 0 if seen is None else seen.shape[1])
@@ -110,7 +111,7 @@ class _Composer:
             into_decoder,
             seen is not None,
         )
-        return model, None if context is None else tuple(context.shape[1:])
+        return model, None if context is None else tuple(context.shape[1:]), self.site_dims(latents, shapes, seen)
 
     def fusion(self, part: str, shape: Shape, context: Tensor | None) -> Fusion | None:
         """How the context joins the input of a part; None where it does not."""
@@ -166,6 +167,16 @@ class _Composer:
         with torch.no_grad():
             code = self.guard(self.spec.model.latents, lambda: latents.generate(2, context))
         return tuple(code.shape[1:])
+
+    def site_dims(self, latents: Any, shapes: tuple[Shape, ...], context: Tensor | None) -> tuple[int, ...]:
+        features = tuple(torch.zeros(2, *shape) for shape in shapes)
+        dims = self.data.mask_dims
+        mask = torch.ones(2, *self.data.shape[:dims], dtype=torch.bool) if dims else None
+        latents.eval()
+        with torch.no_grad():
+            sites, _ = self.guard(self.spec.model.latents, lambda: latents.infer(features, context, mask, 1))
+        latents.train()
+        return tuple(site.z[0, 0].numel() for site in sites)
 
     def decoder(self, in_shape: Shape, out_shape: Shape) -> Any:
         bound = self.spec.model.decoder

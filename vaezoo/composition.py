@@ -100,10 +100,14 @@ class Composition(nn.Module):
         return math.prod(self.likelihood.parameter_shape)
 
     def batch_size(self, samples: int = 1) -> int:
-        """How many examples pass through the networks together, each decoded from ``samples`` codes."""
-        if samples > 1:
-            return max(1, min(_LARGEST_BATCH // 2, SCALARS_AT_ONCE // self.outputs))
-        return max(1, min(_LARGEST_BATCH, _OUTPUTS_AT_ONCE.get(self.device.type, 2**25) // self.outputs))
+        """How many examples pass through the networks together, each decoded from ``samples`` codes at once."""
+        at_once = _OUTPUTS_AT_ONCE.get(self.device.type, 2**25)
+        return max(1, min(_LARGEST_BATCH, at_once // (self.outputs * samples)))
+
+    @property
+    def importance_batch_size(self) -> int:
+        """How many examples importance sampling takes together: it decodes their samples a few at a time."""
+        return max(1, min(_LARGEST_BATCH // 2, SCALARS_AT_ONCE // self.outputs))
 
     @contextmanager
     def inference(self, precision: str | None = None) -> Iterator[None]:

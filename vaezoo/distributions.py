@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,13 +32,8 @@ class DiagonalNormal(Distribution):
     has_rsample = True
 
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
-        self.loc, self.log_scale = mean, log_scale
+        self.loc, self.log_scale, self.scale = mean, log_scale, log_scale.exp()
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
-
-    @cached_property
-    def scale(self) -> Tensor:
-        """The standard deviation of each dimension, ``[*, D]``."""
-        return self.log_scale.exp()
 
     @property
     def mean(self) -> Tensor:

@@ -38,7 +38,7 @@ def describe(device: torch.device, precision: str) -> dict[str, Any]:
 def pick_precision(wanted: str, device: torch.device) -> str:
     """``auto`` is bf16 where the device is sure to be faster in it: CUDA from Ampere on, CPUs with AMX.
 
-    AVX-512's bf16 alone speeds up some CPUs and slows down others; ``auto`` does not time it, so that it stays the same.
+    AVX-512's bf16 alone speeds up some CPUs and slows down others. ``auto`` does not time it, so its choice is steady.
     """
     if wanted != "auto":
         return wanted

@@ -30,7 +30,7 @@ class Fusion(nn.Module):
 
     def __init__(self, shape: Shape, context_shape: Shape, how: How) -> None:
         super().__init__()
-        self.is_map = len(shape) == 3
+        self.shape, self.is_map = shape, len(shape) == 3
         self.pixelwise = self.is_map and len(context_shape) == 3
         self.size = shape[1:] if self.is_map else ()
         self.dim = 1 if self.is_map else len(shape)  # the dimension that grows, counted with the batch
@@ -46,7 +46,8 @@ class Fusion(nn.Module):
         self.out_shape: Shape = (*shape[: self.dim - 1], width, *shape[self.dim :])
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """From ``[B, *shape]`` and ``[B, *context_shape]`` to ``[B, *out_shape]``."""
+        """From ``[B, ...]``, which is made ``[B, *shape]``, and ``[B, *context_shape]`` to ``[B, *out_shape]``."""
+        x = x.reshape(-1, *self.shape)
         beside = self._fitted(context).to(x.dtype)
         if self.lift is None or self.modulate is None:
             return torch.cat([x, beside.expand(*x.shape[: self.dim], -1, *x.shape[self.dim + 1 :])], self.dim)

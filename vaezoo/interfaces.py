@@ -45,6 +45,9 @@ class Dataset(ABC):
 class Encoder(nn.Module, ABC):
     """Data to features. Wiring: ``in_shape``, the shape of one input."""
 
+    flat: ClassVar[bool] = False
+    """Whether it takes its input as one vector; a context is then put beside the vector, once, not in every pixel."""
+
     @abstractmethod
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, *in_shape]`` to features ``[B, ...]``, fine to coarse. Masked inputs must not matter."""
@@ -203,6 +206,9 @@ class Regularizer(nn.Module, ABC):
     adds_rate: ClassVar[bool] = False
     """Whether the penalty contains the rate."""
 
+    judges: ClassVar[bool] = False
+    """Whether it can ``score`` latents."""
+
     def __init__(self, weight: float | Schedule) -> None:
         super().__init__()
         self.weight = weight
@@ -214,6 +220,10 @@ class Regularizer(nn.Module, ABC):
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
         """The unweighted penalty of each example, ``[B]``, in nats."""
+
+    def score(self, trace: Trace) -> Tensor:
+        """How unlike draws of the prior the latents of each example look to its player, ``[B]``, if it judges."""
+        raise NotImplementedError(f"{type(self).__name__} judges no latents")
 
     def phases(self, model: Model) -> Sequence[Phase]:
         """Moves beside the model's own, such as a critic's.

@@ -35,13 +35,18 @@ class Model(Composition):
     """A composition with everything that its users do: sample, encode, decode, reconstruct, compare."""
 
     def prepare(self, x: Tensor | np.ndarray) -> Tensor:
-        """Input as the model takes it: float, on its device; uint8 images are divided by 255.
+        """Input as the model takes it: float, on its device.
+
+        Integers are grey values and divided by 255, unless they are 0 and 1 of binary data, or the data is real.
 
         Raises:
             ValueError: one example has another shape than the model's.
         """
         tensor = torch.as_tensor(x, device=self.device)
-        tensor = tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
+        levels = not tensor.is_floating_point() and self.data.support != "real"
+        if levels and not (self.data.support == "binary" and bool((tensor <= 1).all())):
+            tensor = tensor / 255
+        tensor = tensor.float()
         if tuple(tensor.shape[1:]) != self.data.shape:
             raise ValueError(f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}")
         return tensor
@@ -51,15 +56,15 @@ class Model(Composition):
         x: Tensor | np.ndarray,
         condition: Tensor | None = None,
         mask: Tensor | None = None,
-        samples: int = 1,
+        size: int | None = None,
     ) -> Iterator[Batch]:
-        """``x`` in batches that fit ``samples`` codes for each example, with their conditions and masks."""
+        """``x`` in batches of ``size``, or as large as memory should hold, with their conditions and masks."""
         whole = Batch(
             self.prepare(x),
             None if condition is None else torch.as_tensor(condition, device=self.device),
             None if mask is None else torch.as_tensor(mask, device=self.device),
         )
-        size = self.batch_size(samples)
+        size = size or self.batch_size()
         for start in range(0, len(whole), size):
             yield whole.part(start, min(start + size, len(whole)))
 
@@ -205,5 +210,5 @@ class Model(Composition):
             samples: how many importance samples; more are tighter.
             condition, mask: as in ``Batch``.
         """
-        batches = self.batches(x, condition, mask, max(2, samples))
+        batches = self.batches(x, condition, mask, self.importance_batch_size)
         return torch.cat([importance(self, batch, samples)[0] for batch in batches])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
@@ -61,7 +62,7 @@ def type_name(annotation: Any) -> str:
         return " or ".join(str(arg) for arg in args)
     if origin is not None and type(None) in args:
         return " or ".join([*(type_name(arg) for arg in args if arg is not type(None)), "none"])
-    if origin is not None and args and str(origin).rpartition(".")[2].strip("'>") in ("Sequence", "list", "tuple"):
+    if origin in (list, tuple, Sequence):
         return f"list of {type_name(args[0])}"
     if args:
         return " or ".join(type_name(arg) for arg in args)

@@ -5,6 +5,7 @@ environment.json     versions, plugins, device, git state
 metrics.jsonl        one record per log interval and validation
 checkpoint/          step-000001200.safetensors: tensors, with the rest of the state as JSON in the header
 model.safetensors    the best weights by the validation bound
+players.safetensors  what regularizers had learned by then: critics, say; only where they learn
 evaluation.json      metrics on the test split
 pictures/            samples, reconstructions, curves, latent map
 report.html          all of it on one page
@@ -24,6 +25,8 @@ from vaezoo.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.files import TEMPORARY, pack, read_tensors, sync, unpack, write_tensors, write_text
 from vaezoo.interfaces import Callback
 
+_FORMAT = "checkpoint/v2"
+
 
 class RunDirectory:
     """Paths and records of one run."""
@@ -35,6 +38,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoint"
         self.model = path / "model.safetensors"
+        self.players = path / "players.safetensors"
         self.evaluation = path / "evaluation.json"
         self.pictures = path / "pictures"
         self.report = path / "report.html"
@@ -91,7 +95,7 @@ class RunDirectory:
         """Writes a checkpoint, then removes all but the last ``keep``."""
         packed, tensors = pack(state)
         path = self.checkpoints / f"step-{step:09d}.safetensors"
-        write_tensors(path, tensors, {"vaezoo": "checkpoint/v1", "state": json.dumps(packed)})
+        write_tensors(path, tensors, {"vaezoo": _FORMAT, "state": json.dumps(packed)})
         for old in self.saved_checkpoints()[:-keep]:
             old.unlink(missing_ok=True)
 
@@ -105,6 +109,8 @@ class RunDirectory:
         for path in reversed(self.saved_checkpoints()):
             try:
                 tensors, metadata = read_tensors(path)
+                if metadata.get("vaezoo") != _FORMAT:
+                    raise IntegrityError(f"{path}: {metadata.get('vaezoo')}, but this vaezoo goes on from {_FORMAT}")
                 state: dict[str, Any] = unpack(json.loads(metadata["state"]), tensors)
                 return state
             except (IntegrityError, KeyError, ValueError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -21,7 +23,7 @@ from vaezoo.evaluation.bounds import validate
 from vaezoo.evaluation.evaluate import evaluate
 from vaezoo.facts import DataSpec, Split
 from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
-from vaezoo.interfaces import Callback, Dataset
+from vaezoo.interfaces import Callback, Dataset, Regularizer
 from vaezoo.model import Model
 from vaezoo.rundir import Journal, RunDirectory, Stop, heeding_signals
 from vaezoo.spec.dump import dump
@@ -32,7 +34,7 @@ from vaezoo.trainer.world import World
 from vaezoo.weights import fill
 
 Say = Callable[[str], None]
-_MODEL_FORMAT = "model/v1"
+_MODEL_FORMAT, _PLAYERS_FORMAT = "model/v1", "players/v1"
 
 
 class Run:
@@ -41,12 +43,29 @@ class Run:
     Attributes:
         directory: where it is.
         spec: what it was made from.
-        model: the best model by the validation bound, in evaluation mode.
+        task: the best model by the validation bound and what its regularizers had learned by then, in evaluation mode.
     """
 
-    def __init__(self, directory: RunDirectory, spec: Spec, model: Model, dataset: Dataset | None = None) -> None:
-        self.directory, self.spec, self.model = directory, spec, model
+    def __init__(self, directory: RunDirectory, spec: Spec, task: Task, dataset: Dataset | None = None) -> None:
+        self.directory, self.spec, self.task = directory, spec, task
         self._dataset = dataset
+
+    @property
+    def model(self) -> Model:
+        """The best model, in evaluation mode."""
+        return self.task.model
+
+    @property
+    def regularizers(self) -> list[Regularizer]:
+        """The regularizers with what they had learned when the model was best.
+
+        Raises:
+            UsageError: they learn, and what they learned is not in the run's directory.
+        """
+        path = self.directory.players
+        if any(True for _ in self.task.regularizers.parameters()) and not path.is_file():
+            raise UsageError(f"{path} is missing: it holds what the regularizers learned")
+        return [penalty for _, penalty in self.task.penalties()]
 
     @property
     def path(self) -> Path:
@@ -76,10 +95,12 @@ class Run:
         Raises:
             DataError: they are not what the model was trained on.
         """
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: not an npz file")
         try:
             with np.load(path, allow_pickle=False) as opened:
                 x, condition = self.model.prepare(opened["x"]), opened.get("condition")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: {' '.join(str(error).split())}") from error
         given = None if condition is None else torch.as_tensor(condition)
         return Loader(Split(x, given), self.model.device, self.model.batch_size())
@@ -100,6 +121,8 @@ def loader(spec: Spec, dataset: Dataset, split: str, device: torch.device, world
     """Batches of one split as the spec asks for them."""
     asked, world = spec.data.loader, world or World()
     assert asked is not None
+    if asked.batch_size < world.size:
+        raise spec.problem("data.batch_size", f"{asked.batch_size} examples are too few for {world.size} processes")
     part = dataset.split(split)
     return Loader(
         part, device, asked.batch_size, workers=asked.workers, seed=spec.seed, rank=world.rank, world=world.size
@@ -139,11 +162,12 @@ def run(
     if isinstance(spec, Spec) and overrides:
         raise UsageError("overrides change a spec before it is checked: give them to load_spec")
     loaded = spec if isinstance(spec, Spec) else load(spec, overrides)
+    prepared = _prepare(loaded)  # what is wrong with data or composition shows before anything is written
     directory = None
     if World.current().is_main:
         directory = RunDirectory.create(Path(out), loaded.name)
         write_text(directory.spec, dump(loaded.resolved()))
-    return _train(loaded, directory, callbacks, say)
+    return _train(loaded, prepared, directory, callbacks, say)
 
 
 def resume(path: str | Path, *, callbacks: Sequence[Callback] = (), say: Say = lambda line: None) -> Run:
@@ -154,25 +178,42 @@ def resume(path: str | Path, *, callbacks: Sequence[Callback] = (), say: Say = l
         IntegrityError: every checkpoint is damaged.
     """
     directory = RunDirectory.open(path)
-    return _train(load(directory.spec), directory, callbacks, say)
+    spec = load(directory.spec)
+    return _train(spec, _prepare(spec), directory, callbacks, say)
 
 
-def _train(spec: Spec, directory: RunDirectory | None, callbacks: Sequence[Callback], say: Say) -> Run:
-    """Trains from where the directory stands, then finishes. Only the main process of several writes."""
+def _prepare(spec: Spec) -> tuple[Dataset, Loader, Task]:
+    """What this process trains, on its device."""
     device, world = pick_device(spec.train.device), World.current()
+    if device.type == "cuda" and world.size > 1:
+        torch.cuda.set_device(device)  # messages between processes go through the current one
+    return prepare(spec, device, world)
+
+
+def _train(
+    spec: Spec,
+    prepared: tuple[Dataset, Loader, Task],
+    directory: RunDirectory | None,
+    callbacks: Sequence[Callback],
+    say: Say,
+) -> Run:
+    """Trains from where the directory stands, then finishes. Only the main process of several writes."""
+    dataset, train, task = prepared
+    device, world = train.device, World.current()
     with ExitStack() as stack:
         if directory is not None and world.is_main:
             stack.enter_context(directory.lock())
             directory.sweep()
         state = None if directory is None else directory.load_checkpoint()
-        dataset, train, task = prepare(spec, device, world)
+        if state is not None:
+            task.model.precision = state["precision"]  # auto may choose otherwise now
         held_out = loader(spec, dataset, "validation", device)
         with ExitStack() as training:
             stop = training.enter_context(heeding_signals())
             journal: Journal | _Silent = _Silent(stop)
             if directory is not None and world.is_main:
                 journal = _journal(directory, spec, callbacks, training, stop)
-                write_json(directory.environment, describe(device, task.model.precision))
+                _note_environment(directory, describe(device, task.model.precision))
             trainer = Trainer(task, train, spec, lambda t: validate(t, held_out), journal, world)
             if state is not None:
                 trainer.restore(state)
@@ -183,6 +224,14 @@ def _train(spec: Spec, directory: RunDirectory | None, callbacks: Sequence[Callb
         if directory is not None and world.is_main:
             _finish(run_, trainer, len(train), say)
         return run_
+
+
+def _note_environment(directory: RunDirectory, found: dict[str, Any]) -> None:
+    """Writes down what the run is made with; where it is taken up again, beside what it was begun with."""
+    if directory.environment.is_file():
+        begun = read_json(directory.environment)
+        found = {**begun, "resumed": [*begun.get("resumed", []), found]}
+    write_json(directory.environment, found)
 
 
 def _journal(
@@ -217,12 +266,13 @@ class _Silent:
         return self.stop.requested
 
 
-def _best(trainer: Trainer) -> Model:
-    """The model with the weights that did best on validation."""
-    model = trainer.evaluated.model
-    model.load_state_dict(trainer.best["tensors"])
-    model.precision = "fp32"
-    return model.eval()
+def _best(trainer: Trainer) -> Task:
+    """The task with the weights that did best on validation."""
+    task = trainer.evaluated
+    task.model.load_state_dict(trainer.best["tensors"])
+    task.regularizers.load_state_dict(trainer.best["players"])
+    task.model.precision = "fp32"
+    return task.eval()
 
 
 def _finish(run_: Run, trainer: Trainer, train_size: int, say: Say) -> None:
@@ -233,6 +283,8 @@ def _finish(run_: Run, trainer: Trainer, train_size: int, say: Say) -> None:
     about = {"data": asdict(run_.model.data), "train_size": train_size, "step": step}
     metadata = {"vaezoo": _MODEL_FORMAT, "about": json.dumps(about)}
     write_tensors(run_.directory.model, trainer.best["tensors"], metadata)
+    if any(True for _ in run_.task.regularizers.parameters()):
+        write_tensors(run_.directory.players, trainer.best["players"], {"vaezoo": _PLAYERS_FORMAT})
     say(f"evaluating step {step}, the best on validation")
     write_json(run_.directory.evaluation, run_.evaluate())
     say("drawing the report")
@@ -261,7 +313,9 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
         described, train_size = TypeAdapter(DataSpec).validate_python(about["data"]), int(about["train_size"])
     except (KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"{directory.model}: its header does not describe a vaezoo model: {error}") from error
-    model = compose(spec, described, train_size).model
-    fill(model, tensors, str(directory.model))
-    model.precision = precision
-    return Run(directory, spec, model.to(pick_device(device)).eval())
+    task = compose(spec, described, train_size)
+    fill(task.model, tensors, str(directory.model))
+    if directory.players.is_file():
+        fill(task.regularizers, read_tensors(directory.players)[0], str(directory.players))
+    task.model.precision = precision
+    return Run(directory, spec, task.to(pick_device(device)).eval())

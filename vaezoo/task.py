@@ -30,9 +30,10 @@ class Task(nn.Module):
 
     def set_step(self, step: int) -> None:
         """Takes the weights of regularizers that hold at an optimizer step."""
-        self.weights = {name: penalty.weight_at(step) for name, penalty in self._penalties()}
+        self.weights = {name: penalty.weight_at(step) for name, penalty in self.penalties()}
 
-    def _penalties(self) -> list[tuple[str, Regularizer]]:
+    def penalties(self) -> list[tuple[str, Regularizer]]:
+        """The regularizers, each with the name it is logged under."""
         return [(name, module) for name, module in self.regularizers.items() if isinstance(module, Regularizer)]
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -40,7 +41,7 @@ class Task(nn.Module):
         trace = self.model(batch, self.objective.num_samples)
         loss = self.objective(trace)
         terms = {}
-        for name, penalty in self._penalties():
+        for name, penalty in self.penalties():
             value = penalty(trace)
             weight = self.weights[name]
             loss = loss + weight * value if isinstance(weight, Tensor) else torch.add(loss, value, alpha=weight)
@@ -60,7 +61,7 @@ class Task(nn.Module):
 
     def phases(self) -> Sequence[Phase]:
         """The model's move, then those of the regularizers' players."""
-        others = [phase for _, penalty in self._penalties() for phase in penalty.phases(self.model)]
+        others = [phase for _, penalty in self.penalties() for phase in penalty.phases(self.model)]
         return (Phase("model", self, self), *others)
 
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:

@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vaezoo.shared import ROOT
+ROOT = Path(__file__).parents[2]
 
 COMBINED = ROOT / "plugins/vaezoo-cvae/examples/combined.yaml"
 FAST = ["-s", "train.epochs=4", "-s", "evaluate=[elbo]"]
@@ -78,7 +79,7 @@ def test_a_split_is_classified(run):
     assert {"label_nll", "calibration_error"} <= figures.keys()
 
 
-@pytest.mark.parametrize("method", ["reconstruction", "elbo", "nll", "mahalanobis"])
+@pytest.mark.parametrize("method", ["reconstruction", "elbo", "nll", "critic", "mahalanobis"])
 def test_every_example_gets_a_score(run, tmp_path, method):
     vaezoo("score", run, "--method", method, "--samples", 2, "--out", tmp_path / "s.csv")
     with open(tmp_path / "s.csv", newline="") as opened:
@@ -103,6 +104,7 @@ def test_what_a_plain_model_cannot_do_is_one_line(tmp_path):
     plain = json.loads(vaezoo("run", spec, *options).stdout)["run"]
     assert "not conditional" in vaezoo("sample", plain, "--condition", "1", check=2).stderr
     assert "conditional on a label" in vaezoo("classify", plain, check=2).stderr
+    assert "no regularizer of this model has a critic" in vaezoo("score", plain, "--method", "critic", check=2).stderr
 
 
 def test_a_sweep_goes_on_and_leaves_a_table_and_a_picture(tmp_path):

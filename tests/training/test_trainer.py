@@ -41,7 +41,8 @@ def moved(spec, batch_size=40, steps=3):
     for _ in range(steps):
         torch.manual_seed(1)
         told = model.move(batch, len(batch), want_norm=True)
-    return [weight.detach().clone() for weight in model.parameters], {name: float(values.mean()) for name, values in told.items()}, model
+    means = {name: float(values.mean()) for name, values in told.items()}
+    return [weight.detach().clone() for weight in model.parameters], means, model
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7, 40, 64])

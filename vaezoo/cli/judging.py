@@ -33,7 +33,7 @@ def classify_command(run: Path, split: str, samples: int, limit: int, device: st
 @click.argument("data", default="test", metavar="[SPLIT|FILE.npz]")
 @click.option(
     "--method",
-    type=click.Choice(["reconstruction", "elbo", "nll", "mahalanobis"]),
+    type=click.Choice(["reconstruction", "elbo", "nll", "critic", "mahalanobis"]),
     default="reconstruction",
     show_default=True,
 )
@@ -53,7 +53,8 @@ def score_command(ctx: click.Context, run: Path, data: str, method: str, samples
     loader = opened.data(data) if data in ("train", "validation", "test") else opened.from_file(Path(data))
     reference = opened.data("train") if method == "mahalanobis" else None
     try:
-        found = scores(opened.model, loader, method, samples, reference)  # type: ignore[arg-type]
+        critics = opened.regularizers if method == "critic" else ()
+        found = scores(opened.model, loader, method, samples, reference=reference, critics=critics)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     labels = loader.condition if loader.condition is not None and loader.condition.dim() == 1 else None

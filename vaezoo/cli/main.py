@@ -123,9 +123,6 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("interrupted")
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_OK
     except OSError as error:
         _fail(f"{error.filename or ''}: {error.strerror or error}")
         code = 1

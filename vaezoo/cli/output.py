@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,13 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 def sayer(ctx: click.Context) -> Callable[[str], None]:
     """Says a line on stderr, unless the user asked for quiet."""
-    return (lambda line: None) if ctx.obj["quiet"] else (lambda line: click.echo(line, err=True))
+    return (lambda line: None) if ctx.obj["quiet"] else remark
+
+
+def remark(line: str) -> None:
+    """A line on stderr. Training goes on where nobody reads it any more."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

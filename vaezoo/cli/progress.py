@@ -7,8 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
+from vaezoo.cli.output import remark
 from vaezoo.interfaces import Callback
 
 _SECONDS = 10.0
@@ -25,7 +24,7 @@ class PlainProgress(Callback):
         if record["split"] == "train" and time.monotonic() - self.spoken < _SECONDS:
             return
         self.spoken = time.monotonic()
-        click.echo(line(record), err=True)
+        remark(line(record))
 
 
 class BarProgress(Callback):

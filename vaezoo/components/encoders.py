@@ -30,6 +30,8 @@ class MLPEncoder(Encoder):
         dropout: the share of units dropped while training.
     """
 
+    flat = True
+
     def __init__(
         self,
         in_shape: Shape,

@@ -49,8 +49,12 @@ def fixed_draw(x: np.ndarray, seed: int, skip: int = 0) -> np.ndarray:
     bits.advance(draws)
     generator = np.random.Generator(bits)
     generator.random(half, dtype=np.float32)
-    uniform = generator.random(x.shape, dtype=np.float32)
-    return (uniform < x.astype(np.float32) / 255).astype(np.uint8)
+    drawn = np.empty(x.shape, np.uint8)
+    for start in range(0, len(x), 1000):  # all at once would take twelve times the memory of the images
+        part = x[start : start + 1000]
+        uniform = generator.random(part.shape, dtype=np.float32)
+        drawn[start : start + 1000] = uniform < part.astype(np.float32) / 255
+    return drawn
 
 
 def image_spec(shape: Shape, binarize: Binarize, classes: tuple[str, ...]) -> DataSpec:

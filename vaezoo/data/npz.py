@@ -69,10 +69,19 @@ class Npz(Dataset):
         if condition is not None:
             condition_shape = tuple(_condition(condition).shape[1:])
             if condition_shape == ():
-                classes = tuple(str(label) for label in range(int(condition.max()) + 1))
+                classes = self._classes(condition)
         levels = 2 if support == "binary" else 256 if x.dtype.kind in "iu" else 0
         shape = tuple(x.shape[1:])
         return DataSpec(shape, support, levels, 0 if mask is None else mask.ndim - 1, classes, condition_shape)  # type: ignore[arg-type]
+
+    def _classes(self, labels: np.ndarray) -> tuple[str, ...]:
+        found = np.unique(labels)
+        if found[-1] != len(found) - 1:
+            missing = int((found != np.arange(len(found))).argmax())
+            raise DataError(
+                f"{self.path}: no row of 'condition' is {missing}, but one is {found[-1]}; count without gaps"
+            )
+        return tuple(map(str, found))
 
     def split(self, name: str) -> Split:
         """One of the three splits."""

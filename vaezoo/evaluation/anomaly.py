@@ -13,34 +13,46 @@ from torch import Tensor
 from vaezoo.data.loader import Loader
 from vaezoo.estimators import importance
 from vaezoo.facts import Estimate
-from vaezoo.interfaces import Metric
+from vaezoo.interfaces import Metric, Regularizer
 from vaezoo.model import Model
 from vaezoo.trace import Batch
 
-Method: TypeAlias = Literal["reconstruction", "elbo", "nll", "mahalanobis"]
+Method: TypeAlias = Literal["reconstruction", "elbo", "nll", "critic", "mahalanobis"]
 
 
-def scores(model: Model, data: Loader, method: Method, samples: int = 50, reference: Loader | None = None) -> Tensor:
+def scores(
+    model: Model,
+    data: Loader,
+    method: Method,
+    samples: int = 50,
+    *,
+    reference: Loader | None = None,
+    critics: Sequence[Regularizer] = (),
+) -> Tensor:
     """One number for each example, ``[n]``, larger for what is less like the training data.
 
     Args:
         model: in evaluation mode.
         data: the examples.
         method: ``reconstruction``: -log p(x|z), averaged over samples; ``elbo``: its negative; ``nll``: -log p(x) by
-            importance sampling, all in nats; ``mahalanobis``: the distance of the posterior mean from those of the
-            reference, squared.
+            importance sampling, all in nats; ``critic``: what regularizers with a player say of the latents;
+            ``mahalanobis``: the distance of the posterior mean from those of the reference, squared.
         samples: of the posterior, for each example.
         reference: the training split, for ``mahalanobis``.
+        critics: the trained regularizers, for ``critic``.
 
     Raises:
-        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need.
+        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need, or there is no critic.
     """
     with model.inference():
         if method == "mahalanobis":
             if reference is None:
                 raise NotImplementedError("mahalanobis needs the training split")
             return _mahalanobis(_means(model, reference), _means(model, data))
-        parts = [_score(model, batch, method, samples) for batch in data.ordered(model.batch_size(samples))]
+        if method == "critic":
+            return _judged(model, data, samples, critics)
+        size = model.importance_batch_size if method == "nll" else model.batch_size()
+        parts = [_score(model, batch, method, samples) for batch in data.ordered(size)]
         return torch.cat(parts).double().cpu()
 
 
@@ -52,6 +64,14 @@ def _score(model: Model, batch: Batch, method: Method, samples: int) -> Tensor:
         trace = model(batch)
         total += trace.mean_distortion if method == "reconstruction" else trace.mean_distortion + trace.mean_rate
     return total / samples
+
+
+def _judged(model: Model, data: Loader, samples: int, critics: Sequence[Regularizer]) -> Tensor:
+    able = [critic for critic in critics if critic.judges]
+    if not able:
+        raise NotImplementedError("no regularizer of this model has a critic")
+    traces = (model.observe(batch, samples) for batch in data.ordered(model.batch_size(samples)))
+    return torch.cat([torch.stack([critic.score(trace) for critic in able]).sum(0) for trace in traces]).double().cpu()
 
 
 def _means(model: Model, data: Loader) -> Tensor:

@@ -119,7 +119,7 @@ class NLL(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``nll``, with the mean effective sample size."""
-        batches = data.ordered(model.batch_size(self.samples), self.limit or None)
+        batches = data.ordered(model.importance_batch_size, self.limit or None)
         results = [importance(model, batch, self.samples) for batch in batches]
         log_p = torch.cat([result[0] for result in results]).cpu()
         size = torch.cat([result[1] for result in results]).double().mean()

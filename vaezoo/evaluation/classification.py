@@ -66,7 +66,7 @@ class Classification(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``accuracy``, ``label_nll`` (-log p(y|x), nats) and ``calibration_error``."""
         found, labels = [], []
-        for batch in data.ordered(model.batch_size(self.samples), self.limit or None):
+        for batch in data.ordered(model.importance_batch_size, self.limit or None):
             found.append(class_posterior(model, batch, self.samples).double().cpu())
             assert batch.condition is not None
             labels.append(batch.condition.cpu())

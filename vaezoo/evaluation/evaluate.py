@@ -24,8 +24,8 @@ def evaluate(model: Model, metrics: Sequence[Bound], data: Loader, split: str, s
         with model.inference(), seeded(model.device, seed, "evaluation", bound.name):
             try:
                 results = bound.build()(model, data)
-            except NotImplementedError as error:
-                undefined[unused(bound.name, undefined)] = str(error)
+            except (RuntimeError, ValueError) as error:  # not defined here, out of memory, ...: the others still count
+                undefined[unused(bound.name, undefined)] = " ".join(str(error).split())
                 continue
         for name, result in results.items():
             row = dataclasses.asdict(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 _MAP_POINTS = 5000
+_NUMBERS = 2**26  # of them in memory at once: 256 MiB
 _TRAVERSED = 10
 _CAPTIONS = {
     "samples": "Samples: z from the prior, then the mean of p(x|z)",
@@ -36,7 +38,7 @@ _CAPTIONS = {
 def write_report(run: Run) -> None:
     """Draws every picture that the data allows, then the page."""
     run.model.eval()
-    batch = run.data("test").first(_MAP_POINTS)
+    batch = run.data("test").first(max(1, min(_MAP_POINTS, _NUMBERS // math.prod(run.model.data.shape))))
     with seeded(run.model.device, run.spec.seed, "pictures"):
         drawn = {"curves": pictures.curves(run.records), **_data_pictures(run, batch)}
         with suppress(NotImplementedError):  # a posterior without a mean

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vaezoo.data.loader import Loader
@@ -73,7 +73,7 @@ class Trainer:
         self.listened = bool(task.listening)
         self.meter = Meter(world)
         self.step = 0
-        self.best: dict[str, Any] = {"value": -math.inf, "step": 0, "tensors": {}}
+        self.best: dict[str, Any] = {"value": -math.inf, "step": 0, "tensors": {}, "players": {}}
         self.stale = 0
         self.saved_at = time.monotonic()
 
@@ -205,8 +205,8 @@ class Trainer:
         better = value > self.best["value"]
         self.stale = 0 if better else self.stale + 1
         if better:
-            weights = {name: tensor.detach().clone() for name, tensor in self.evaluated.model.state_dict().items()}
-            self.best = {"value": value, "step": self.step, "tensors": weights}
+            kept = {"tensors": _copy(self.evaluated.model), "players": _copy(self.evaluated.regularizers)}
+            self.best = {"value": value, "step": self.step, **kept}
         if self.world.is_main:
             where = {"step": self.step, "steps": self.total, "epoch": round(epoch, 4), "split": "validation"}
             self.journal.record({**where, **measured, "best": better})
@@ -242,6 +242,7 @@ class Trainer:
         """Everything that the rest of the run depends on; random streams and the data order follow from the step."""
         return {
             "step": self.step,
+            "precision": self.task.model.precision,
             "task": self.task.state_dict(),
             "players": [player.state() for player in self.players],
             "ema": None if self.ema is None else self.ema.state_dict(),
@@ -265,3 +266,8 @@ class Trainer:
             player.restore(saved)
         if self.ema is not None:
             fill(self.ema, state["ema"], "checkpoint, averaged weights")
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    """A module's weights as they are now."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -111,12 +111,12 @@ class Meter:
         """What has not been read yet, for a checkpoint."""
         self._average()
         rows = torch.stack(self.rows) if self.rows else None
-        return {"names": list(self.names), "rows": rows, "examples": self.examples, "first_step": self.first_step}
+        return {"names": list(self.names), "rows": rows, "first_step": self.first_step}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
         """Takes up a state that ``state`` gave."""
         self.fresh, self.names = [], tuple(state["names"])
-        self.examples, self.first_step = state["examples"], state["first_step"]
+        self.examples, self.first_step = 0, state["first_step"]  # the clock begins anew, so must what it counts
         self.rows = [] if state["rows"] is None else list(state["rows"].to(device).unbind())
 
     def restart_clock(self) -> None:

@@ -67,7 +67,7 @@ class Player:
             mean = loss.mean()
             self._backward(mean if len(part) == total else mean * (len(part) / total))
             told = {"loss": loss, **terms}
-            measured.append({name: _of_each(value, len(part)) for name, value in told.items()})
+            measured.append({name: _of_each(name, value, len(part)) for name, value in told.items()})
         self.world.sum_gradients(self.parameters)
         self._step(want_norm)
         if self.parts == 1:
@@ -132,6 +132,14 @@ class Player:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def _of_each(value: Tensor, examples: int) -> Tensor:
-    """A term for each example, ``[examples]``, whether it came so or as a scalar of the whole batch."""
-    return value.detach() if value.dim() else value.detach().expand(examples)
+def _of_each(name: str, value: Tensor, examples: int) -> Tensor:
+    """A term for each example, ``[examples]``, whether it came so or as a scalar of the whole batch.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    if value.shape == (examples,):
+        return value.detach()
+    if value.dim():
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({examples},), one for each example, or ()")
+    return value.detach().clone().expand(examples)  # a buffer that is logged may move before it is read

@@ -145,10 +145,10 @@ def changed(before, module):
     return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
 
 
-def facts(latent_dim=2, context_dim=0, classes=10):
+def facts(*site_dims, latent_dim=2, context_dim=0, classes=10):
     names = tuple(map(str, range(classes)))
     data = vaezoo.DataSpec((1, 8, 8), "unit", 256, classes=names, condition_shape=() if classes else None)
-    return vaezoo.Facts(data, latent_dim, context_dim, 1000)
+    return vaezoo.Facts(data, latent_dim, context_dim, 1000, site_dims or (latent_dim,))
 
 
 def trace(*sites, context=None, condition=None):

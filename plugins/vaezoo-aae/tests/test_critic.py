@@ -12,7 +12,8 @@ from vaezoo_aae.critic import Adversarial, Critic, critic_loss, generator_loss, 
 
 import vaezoo
 from vaezoo.distributions import Implicit
-from vaezoo.errors import SpecError
+from vaezoo.errors import SpecError, UsageError
+from vaezoo.evaluation.anomaly import scores
 from vaezoo.runs import prepare
 from vaezoo.spec.load import load
 
@@ -121,8 +122,8 @@ def test_contracts_hold(check, loss, posterior, encoder):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"regularizers": [critic(sizes=[10, 3])], **HEADED},
-        {"regularizers": [critic(site=0, sizes=[10]), critic(site=1, loss="wasserstein-gp")], **HEADED},
+        {"regularizers": [critic()], **HEADED},
+        {"regularizers": [critic(site=0), critic(site=1, loss="wasserstein-gp")], **HEADED},
         {"regularizers": ["kl", critic()], "posterior": "diagonal-normal"},
         {"condition": CONDITION},
         {"condition": CONDITION | {"into": ["prior"]}, "prior": "ring"},
@@ -253,7 +254,7 @@ def test_the_gradient_penalty_is_weighed_and_trains_the_critic():
 
 
 def test_several_samples_are_averaged_and_several_sites_summed():
-    penalty = Adversarial(facts(latent_dim=2), hidden=(8,), sizes=[2, 3])
+    penalty = Adversarial(facts(2, 3), hidden=(8,))
     first, second = torch.randn(4, 6, 2), torch.randn(4, 6, 3)
     found = penalty(trace(site(first), site(second)))
     logits = [critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)]
@@ -265,7 +266,7 @@ def test_several_samples_are_averaged_and_several_sites_summed():
 
 def test_one_critic_for_one_site_of_two():
     first, second = site(torch.randn(1, 6, 5)), site(torch.randn(1, 6, 2))
-    penalty = Adversarial(facts(), site=1, hidden=(4,))
+    penalty = Adversarial(facts(5, 2), site=1, hidden=(4,))
     assert torch.equal(penalty(trace(first, second)), penalty(trace(site(torch.zeros(1, 6, 7)), second)))
     assert penalty.phases(Observed(trace(first, second)))[0].name == "critic-1"
 
@@ -302,7 +303,7 @@ def test_real_samples_are_the_priors_for_each_context():
     [
         ({"weight": -1.0}, "would make the encoder help the critic"),
         ({"loss": "wasserstein-gp", "smoothing": 0.1}, "wasserstein-gp has none"),
-        ({"site": 1, "sizes": [2, 3]}, "site: 1 is one latent variable, but sizes names 2"),
+        ({"site": 1}, "site: there is no latent variable 1"),
     ],
 )
 def test_nonsense_is_refused_at_its_place(options, reason):
@@ -318,23 +319,34 @@ def test_options_have_bounds(options):
         load(spec(regularizers=[critic(**options)]))
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({}, r"the latent variables have dimensions \[10, 3\], but the critic was made for \[3\]; give sizes"),
-        ({"sizes": [3, 10]}, r"dimensions \[10, 3\], but the critic was made for \[3, 10\]"),
-        ({"site": 0}, r"latent variable 0 has dimensions \[10\], but the critic was made for \[3\]"),
-        ({"site": 2}, r"latent variable 2 has dimensions \[\], but"),
-    ],
-)
-def test_other_latent_variables_than_the_options_say_are_refused(options, reason):
-    task, _, batch = players(spec(regularizers=[critic(**options)], **HEADED))
-    with pytest.raises(ValueError, match=reason):
-        task(batch)
+def test_every_latent_variable_has_a_critic_of_its_size():
+    task, _, _ = players(spec(regularizers=[critic(), critic(site=1)], **HEADED))
+    every, one = ([c.net[0].in_features for c in penalty.critics] for _, penalty in task.penalties())
+    assert (every, one) == ([10, 3], [3])
+
+
+def test_what_looks_unlike_the_prior_scores_higher():
+    penalty = Adversarial(facts(2, 3), hidden=(8,))
+    first, second = torch.randn(4, 6, 2), torch.randn(4, 6, 3)
+    logits = [critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)]
+    found = penalty.score(trace(site(first), site(second)))
+    assert torch.allclose(found, -(logits[0].mean(0) + logits[1].mean(0)))
+
+
+def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
+    done = vaezoo.run({**spec(regularizers=[critic()]), "evaluate": []}, out=tmp_path)
+    opened = vaezoo.open_run(done.path)
+    found = [scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, opened)]
+    assert torch.equal(*found)
+    (untrained,) = prepare(load(done.directory.spec), torch.device("cpu"))[2].penalties()
+    assert not torch.equal(found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]]))
+    done.directory.players.unlink()
+    with pytest.raises(UsageError, match=r"players\.safetensors is missing"):
+        _ = vaezoo.open_run(done.path).regularizers
 
 
 def test_steps_that_do_not_exist_are_refused():
     z = torch.randn(1, 4, 3, 2)
     masked = vaezoo.Site(z, Implicit(z[0]), MultivariateNormal(torch.zeros(2), torch.eye(2)), torch.ones(4, 3).bool())
     with pytest.raises(ValueError, match="a critic needs all of them"):
-        Adversarial(facts(), sizes=[6])(trace(masked))
+        Adversarial(facts(6))(trace(masked))

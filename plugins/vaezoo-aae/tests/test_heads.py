@@ -17,7 +17,7 @@ from vaezoo.spec.load import load
 
 from .conftest import facts, players, snapshot, spec, trace
 
-CRITIC = {"type": "adversarial", "hidden": [16], "sizes": [10, 3]}
+CRITIC = {"type": "adversarial", "hidden": [16]}
 FEW = {"type": "few-labels", "keep": 5, "batch_size": 64}
 both = pytest.mark.parametrize("head", ["concat", "add"])
 

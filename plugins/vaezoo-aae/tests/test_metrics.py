@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_said_to_be_undefined():
 def test_a_model_is_measured_without_a_change_to_it():
     """The encoder's batch norm is in evaluation mode: one by one or all together, the answer is the same."""
     model = {"latents": {"type": "category-and-style"}, "encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}}
-    given = spec(regularizers=[{"type": "adversarial", "hidden": [8], "sizes": [10, 2]}], **model)
+    given = spec(regularizers=[{"type": "adversarial", "hidden": [8]}], **model)
     given["evaluate"] = ["head-error", "clustering-error"]
     loaded = load(given)
     task, _, _ = players(given)

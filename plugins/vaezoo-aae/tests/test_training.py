@@ -105,7 +105,7 @@ def test_a_critic_that_sees_the_label_gives_each_class_its_own_part_of_the_prior
 def test_few_labels_teach_the_head():
     found = {}
     for weight in (0.0, 20.0):
-        critic = {"type": "adversarial", "hidden": [64], "weight": 3.0, "sizes": [10, 4]}
+        critic = {"type": "adversarial", "hidden": [64], "weight": 3.0}
         given = spec(
             data={"type": "few-labels", "keep": 10, "batch_size": 64},
             latents="category-and-style",
@@ -123,7 +123,7 @@ def test_few_labels_teach_the_head():
     "ignore:No artists with labels found:UserWarning"
 )  # a report without an ELBO has an empty plot
 def test_a_run_is_measured_drawn_and_opened_again(tmp_path):
-    critic = {"type": "adversarial", "hidden": [16], "sizes": [12, 2]}
+    critic = {"type": "adversarial", "hidden": [16]}
     latents = {"type": "category-and-style", "classes": 12, "head": "add"}
     given = spec(latents=latents, prior="swiss-roll", posterior="universal", regularizers=[critic])
     given["evaluate"] = ["elbo", "distortion", "clustering-error", "head-error"]

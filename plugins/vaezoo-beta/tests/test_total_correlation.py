@@ -35,7 +35,7 @@ def spec(regularizer, encoder="mlp", **model):
 
 
 def facts(train_size, latent_dim=2):
-    return vaezoo.Facts(vaezoo.DataSpec((1, 8, 8)), latent_dim, 0, train_size)
+    return vaezoo.Facts(vaezoo.DataSpec((1, 8, 8)), latent_dim, 0, train_size, (latent_dim,))
 
 
 class Whole:

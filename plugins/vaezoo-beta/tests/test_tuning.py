@@ -24,7 +24,7 @@ from vaezoo.testing import check_spec
 VARIANCES = torch.tensor([4.0, 1.5])
 SIGMA = 0.5
 EXAMPLES = Path(__file__).parents[1] / "examples"
-FACTS = vaezoo.Facts(vaezoo.DataSpec((2,)), latent_dim=2, context_dim=0, train_size=1000)
+FACTS = vaezoo.Facts(vaezoo.DataSpec((2,)), latent_dim=2, context_dim=0, train_size=1000, site_dims=(2,))
 
 
 @pytest.fixture(autouse=True)

@@ -104,8 +104,9 @@ class Adversarial(vaezoo.Regularizer):
         smoothing: how far the target of real samples lies below 1 (Salimans et al. 2016); not for ``wasserstein-gp``.
         gradient_penalty: the weight of (‖gradient‖ - 1)², for ``wasserstein-gp`` alone.
         site: which latent variable, counted from 0 in the order of generation; -1 for all, each with its own critic.
-        sizes: the dimensions of each latent variable that is watched; none given: one of ``latent_dim``.
     """
+
+    judges = True
 
     def __init__(
         self,
@@ -121,19 +122,18 @@ class Adversarial(vaezoo.Regularizer):
         smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0,
         gradient_penalty: Annotated[float, Gt(0)] = 10.0,
         site: Annotated[int, Ge(-1)] = -1,
-        sizes: Sequence[Width] = (),
     ) -> None:
         super().__init__(weight)
         if not isinstance(weight, vaezoo.Schedule) and weight < 0:
             raise ValueError(f"weight {weight:g} would make the encoder help the critic; it must be at least 0")
         if loss == "wasserstein-gp" and smoothing:
             raise ValueError("smoothing is for losses with targets; wasserstein-gp has none")
-        if site >= 0 and len(sizes) > 1:
-            raise ValueError(f"site: {site} is one latent variable, but sizes names {len(sizes)}")
+        if site >= len(facts.site_dims):
+            raise ValueError(f"site: there is no latent variable {site}; they are counted from 0")
         self.loss, self.smoothing, self.gradient_weight, self.site = loss, smoothing, gradient_penalty, site
-        self.sizes = tuple(sizes) or (facts.latent_dim,)
         self.critics = nn.ModuleList(
-            Critic(size + facts.context_dim, hidden, slope, dropout, spectral_norm) for size in self.sizes
+            Critic(dims + facts.context_dim, hidden, slope, dropout, spectral_norm)
+            for dims in (facts.site_dims if site < 0 else facts.site_dims[site : site + 1])
         )
         self.critics.eval()
 
@@ -151,6 +151,12 @@ class Adversarial(vaezoo.Regularizer):
             for critic, site in self._watched(trace)
         ]
         return torch.stack(parts).sum(0)
+
+    def score(self, trace: vaezoo.Trace) -> Tensor:
+        """The critics' logits with the sign turned, ``[B]``, averaged over samples and summed over latent variables."""
+        context = _context(trace)
+        logits = [critic(site.z.flatten(2), context).mean(0) for critic, site in self._watched(trace)]
+        return -torch.stack(logits).sum(0)
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
         """The critics' move."""
@@ -171,7 +177,7 @@ class Adversarial(vaezoo.Regularizer):
                 if self.loss == "wasserstein-gp":
                     loss = loss + self.gradient_weight * gradient_penalty(critic, real, fake, context)
                 losses.append(loss.mean(0))
-                which = f"-{index}" if len(self.sizes) > 1 else ""
+                which = f"-{index}" if len(self.critics) > 1 else ""
                 terms |= {f"real{which}": of_real.mean(0), f"fake{which}": of_fake.mean(0)}
         finally:
             self.critics.eval()
@@ -181,13 +187,9 @@ class Adversarial(vaezoo.Regularizer):
         """Each critic with its latent variable.
 
         Raises:
-            ValueError: the model has other latent variables than the options say.
+            ValueError: a latent variable has steps, and the mask hides some of them.
         """
         sites = trace.sites if self.site < 0 else trace.sites[self.site : self.site + 1]
-        found = [site.z[0, 0].numel() for site in sites]
-        if found != list(self.sizes):
-            where = f"latent variable {self.site} has" if self.site >= 0 else "the latent variables have"
-            raise ValueError(f"{where} dimensions {found}, but the critic was made for {list(self.sizes)}; give sizes")
         if any(site.mask is not None for site in sites):
             raise ValueError("some steps of a latent variable do not exist; a critic needs all of them")
         return list(zip(self.critics, sites, strict=True))  # type: ignore[arg-type]
