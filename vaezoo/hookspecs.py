@@ -1,4 +1,4 @@
-"""The two hooks a plugin may implement, and the marker it implements them with.
+"""The hook a plugin implements, and the marker it implements it with.
 
 This module imports nothing heavy, so a plugin module stays instant to load:
 

@@ -79,7 +79,7 @@ class TrainSpec(BaseModel):
     )
     validate_every: Annotated[int, Field(gt=0)] = Field(default=1, description="epochs between validations")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="what networks compute in while training; auto: bf16 where the device has its units"
+        default="fp32", description="what networks compute in while training; auto: bf16 on CUDA and CPUs with AMX"
     )
     device: Annotated[str, Field(pattern=DEVICE)] = "auto"
     compile: bool | Literal["auto"] = Field(default="auto", description="torch.compile; auto compiles on cuda alone")
