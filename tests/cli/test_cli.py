@@ -282,3 +282,54 @@ def test_help_is_quick():
         return sorted(times)[2]
 
     assert median("-m", "vaezoo", "--help") - median("-c", "pass") < 0.25
+
+
+def test_training_goes_on_where_nobody_reads_its_progress(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "vaezoo",
+        "run",
+        ROOT / "examples/vae-digits.yaml",
+        *FAST,
+        "--out",
+        tmp_path,
+        "--json",
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    ) as process:
+        process.stderr.close()
+        told = json.loads(process.stdout.read())
+    assert process.returncode == 0 and Path(told["run"], "report.html").is_file()
+
+
+MODEL = "model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}"
+
+
+def test_a_plugin_that_is_left_out_is_as_if_it_were_not_there(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"spec: vaezoo/v1\nname: x\ndata: mnist\n{MODEL}\ntrain: {{steps: 1}}\n")
+    vaezoo("validate", spec, check=0)
+    done = vaezoo("--no-plugin", "mnist", "validate", spec, check=3)
+    assert "no dataset named 'mnist'" in done.stderr
+
+
+def test_a_folder_of_images_goes_all_the_way(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(20):
+            grey = np.random.default_rng(index).integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(grey).save(tmp_path / "images" / name / f"{index}.png")
+    spec = tmp_path / "spec.yaml"
+    data = "{type: image-folder, path: images, batch_size: 8}"
+    spec.write_text(f"spec: vaezoo/v1\nname: f\ndata: {data}\n{MODEL}\ntrain: {{epochs: 1}}\nevaluate: [elbo]\n")
+    found = json.loads(vaezoo("run", spec, "--out", tmp_path / "runs", "--json", cwd=tmp_path, check=0).stdout)
+    assert Path(found["run"], "report.html").is_file()
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "not an npz file"), (b"PK\x05\x06" + bytes(18), "x")])
+def test_a_file_that_is_no_npz_is_one_line(run, tmp_path, content, word):
+    (tmp_path / "x.npz").write_bytes(content)
+    done = vaezoo("score", run, tmp_path / "x.npz", check=1)
+    assert len(done.stderr.splitlines()) == 1 and word in done.stderr

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vaezoo.composer import compose
+from vaezoo.facts import DataSpec
 from vaezoo.fusion import Fusion
+from vaezoo.spec.load import load
 
 TARGETS = [(5,), (7, 5), (2, 8, 6)]
 CONTEXTS = [(3,), (4, 4, 3)]
@@ -51,3 +54,14 @@ def test_a_mask_is_kept_where_the_grown_dimension_lies_beyond_it(shape, mask, ke
     given = torch.ones(mask, dtype=torch.bool)
     assert (Fusion(shape, (3,), "concat").visible(given) is given) == kept
     assert Fusion(shape, (3,), "concat").visible(None) is None
+
+
+def test_a_flat_encoder_gets_a_context_once_and_others_in_every_pixel():
+    def width(encoder):
+        labelled = DataSpec((1, 8, 8), "unit", classes=("a", "b", "c"), condition_shape=())
+        model = {"latent_dim": 2, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli"}
+        given = {"spec": "vaezoo/v1", "name": "x", "data": "digits", "model": {**model, "condition": "label"}}
+        return compose(load({**given, "train": {"steps": 1}}), labelled, 10).model.into_encoder.out_shape
+
+    assert width("mlp") == (64 + 3,)
+    assert width({"type": "conv", "channels": [4]}) == (1 + 3, 8, 8)

@@ -153,3 +153,22 @@ def test_detach_refuses_flows():
     )
     with pytest.raises(TypeError, match="standard gradient"):
         detach(flow)
+
+
+def test_a_draw_without_gradients_leaves_those_of_the_kl():
+    log_scale = torch.zeros(4, 2, requires_grad=True)
+    p = DiagonalNormal(torch.zeros(4, 2), log_scale)
+    p.sample(torch.Size((3,)))  # what a critic does first
+    kl_divergence(DiagonalNormal(torch.ones(4, 2), torch.zeros(4, 2)), p).sum().backward()
+    assert torch.allclose(log_scale.grad, torch.full((4, 2), -1.0)), "d/ds of s + (1 + 1) / 2 exp(-2s) at s = 0"
+
+
+def test_one_sample_is_drawn_as_the_first_of_several_would_be():
+    mean, log_scale = torch.randn(5, 2, requires_grad=True), torch.randn(5, 2, requires_grad=True)
+    drawn = []
+    for shape in (torch.Size((1,)), torch.Size((1, 1))):
+        torch.manual_seed(3)
+        drawn.append(DiagonalNormal(mean, log_scale).rsample(shape).reshape(5, 2))
+    gradients = [torch.autograd.grad(z.square().sum(), (mean, log_scale)) for z in drawn]
+    assert torch.equal(*drawn)
+    assert all(torch.allclose(one, other) for one, other in zip(*gradients, strict=True))

@@ -7,6 +7,8 @@ import torch
 from vaezoo.data.npz import Npz
 from vaezoo.data.splits import NAMES
 from vaezoo.errors import DataError
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
 
 RNG = np.random.default_rng(0)
 
@@ -142,3 +144,21 @@ def test_a_relative_path_is_found_in_vaezoo_data(npz, tmp_path, monkeypatch, ref
     monkeypatch.setenv("VAEZOO_DATA", str(tmp_path))
     assert Npz(path="some.npz").spec.shape == (3,)
     refuses(DataError, lambda: Npz(path="none.npz").spec, "no none.npz and no", str(tmp_path))
+
+
+def test_labels_without_an_example_are_refused(npz):
+    with pytest.raises(DataError, match=r"no row of 'condition' is 1, but one is 2; count without gaps"):
+        _ = npz(x=RNG.normal(size=(30, 3)), condition=np.arange(30) % 2 * 2).spec
+
+
+@pytest.mark.parametrize(
+    "x", [RNG.integers(0, 2, (40, 3)), RNG.integers(0, 256, (40, 3)), RNG.integers(0, 256, (40, 3), np.uint8)]
+)
+def test_a_model_reads_a_file_as_training_read_it(npz, x, tmp_path):
+    npz(x=x)
+    model = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
+    data = {"type": "npz", "path": str(tmp_path / "some.npz")}
+    given = {"spec": "vaezoo/v1", "name": "x", "data": data, "model": model, "train": {"steps": 1}}
+    dataset, loader, task = prepare(load(given), torch.device("cpu"))
+    part = dataset.split("train")
+    torch.testing.assert_close(task.model.prepare(part.x.long()), loader.first(len(loader)).x)

@@ -177,3 +177,19 @@ def test_figures_in_words_have_their_error_and_how_they_were_measured(inexact):
     assert nll[:3] == ("nll", f"{row['value']:.3f} ± {row['standard_error']:.3f}", "nats per example")
     assert nll[3].startswith("20 examples, samples 5, effective sample size ")
     assert units == ("active units", "2.000", "dimensions", "1,200 examples, dimensions 2, threshold 0.01")
+
+
+def test_a_metric_that_fails_leaves_the_others_and_says_why(train, monkeypatch):
+    def fail(self, model, data):
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr("vaezoo.evaluation.bounds.NLL.__call__", fail)
+    found = train(train={"epochs": 1}, evaluate=["nll", "elbo"]).evaluation
+    assert found["undefined"] == {"nll": "out of memory"} and "elbo" in found["metrics"]
+
+
+def test_many_samples_take_few_examples_at_a_time(exact):
+    model, whole = exact.model, exact.model.batch_size()
+    for samples in (10, 1000, 10**9):
+        assert model.batch_size(samples) == max(1, min(1000, 2**20 // (model.outputs * samples)))
+    assert model.batch_size(10**9) == 1 <= model.importance_batch_size <= whole

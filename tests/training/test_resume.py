@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from vaezoo.errors import Interrupted
+from vaezoo.errors import IntegrityError, Interrupted
+from vaezoo.files import read_json
 from vaezoo.rundir import RunDirectory
+from vaezoo.trainer.meter import Meter
 
 SGD = {"type": "sgd", "lr": 1e-3, "momentum": 0.9}
 ADAM = {"type": "adam", "lr": 1e-3}
@@ -30,6 +32,7 @@ VARIANTS = {
     "early stopping": {"train": {"epochs": 5, "optimizer": STILL, "early_stopping": 2}},
     "plateau": {"train": {"optimizer": SGD, "scheduler": PLATEAU}},
     "bf16": {"train": {"precision": "bf16"}},
+    "fp16": {"train": {"precision": "fp16"}},
     "rare validation": {"train": {"validate_every": 2, "optimizer": ADAM}},
     "steps": {"train": {"epochs": None, "steps": 27, "ema": 0.5}},
     "everything": {
@@ -96,3 +99,33 @@ def test_a_run_without_a_checkpoint_begins_anew(train, again, left_by, same):
         path.unlink()
     assert len(again(done.path).records) == len(done.records)
     same(before, left_by(done.path)[1])
+
+
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(interrupted, again, stop_after, monkeypatch):
+    monkeypatch.setattr("vaezoo.runs.pick_precision", lambda wanted, device: "bf16")
+    stop_after(3)
+    path = interrupted(train={"precision": "auto"})
+    monkeypatch.setattr("vaezoo.runs.pick_precision", lambda wanted, device: "fp32")
+    again(path)
+    told = read_json(path / "environment.json")
+    assert told["precision"] == "bf16" and [later["precision"] for later in told["resumed"]] == ["bf16"]
+
+
+def test_speed_is_that_since_the_run_was_taken_up(interrupted, again, stop_after):
+    stop_after(3)
+    path = interrupted(train={"log_every": 4}, data={"batch_size": 128})
+    counted = []
+    original = Meter.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Meter, "read", lambda self: (counted.append(self.examples), original(self))[1])
+        again(path)
+    assert counted[0] == 128, "of the four steps of the record three were taken before"
+
+
+def test_a_checkpoint_of_another_format_is_refused(interrupted, again, stop_after, monkeypatch):
+    stop_after(3)
+    with monkeypatch.context() as patch:
+        patch.setattr("vaezoo.rundir._FORMAT", "checkpoint/v1")
+        path = interrupted()
+    with pytest.raises(IntegrityError, match="checkpoint/v1, but this vaezoo goes on from checkpoint/v2"):
+        again(path)

@@ -14,9 +14,11 @@ import torch
 
 import vaezoo
 from vaezoo import files, rundir
+from vaezoo.environment import pick_precision
 from vaezoo.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.files import read_tensors, write_tensors
 from vaezoo.rundir import RunDirectory
+from vaezoo.runs import run
 
 
 @pytest.fixture
@@ -202,3 +204,18 @@ def test_weights_that_do_not_fit_are_refused_by_name(finished):
         write_tensors(finished.directory.model, tensors, header)
         with pytest.raises(IntegrityError, match="does not describe a vaezoo model"):
             vaezoo.open_run(finished.path)
+
+
+def test_what_is_wrong_before_training_leaves_no_run(tmp_path, spec):
+    data = {"type": "npz", "path": str(tmp_path / "missing.npz")}
+    with pytest.raises(VaezooError, match="missing"):
+        run({**spec(), "data": data}, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "wanted", "found"), [(True, "auto", "bf16"), (False, "auto", "fp32"), (False, "bf16", "bf16")]
+)
+def test_auto_precision_is_bf16_where_it_is_sure_to_pay(tiles, wanted, found, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert pick_precision(wanted, torch.device("cpu")) == found

@@ -169,3 +169,27 @@ def test_training_leaves_the_order_of_examples_to_the_seed_and_the_epoch(trainer
     monkeypatch.setattr(Loader, "order", lambda self, epoch: (asked.append(epoch), original(self, epoch))[1])
     trainer(train={"epochs": 3}).fit()
     assert asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("shape", [(), (39,), (40, 1)])
+def test_a_term_is_one_number_or_one_for_each_example(shape, spec, monkeypatch):
+    model, batch = player(spec())
+    counter = torch.zeros(shape)
+    original = model.loss
+    monkeypatch.setattr(model, "loss", lambda batch: (original(batch)[0], {"counter": counter}))
+    if shape:
+        with pytest.raises(ValueError, match=r"counter has shape .*, expected \(40,\)"):
+            model.move(batch, len(batch), want_norm=False)
+        return
+    told = model.move(batch, len(batch), want_norm=False)
+    counter += 1  # a buffer that moves on before the record is written
+    assert told["counter"].tolist() == [0.0] * 40
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch itself looks at it
+def test_a_compiled_step_measures_and_moves_what_a_plain_one_does(train):
+    def told(compiled):
+        records = train(train={"epochs": 1, "log_every": 1, "compile": compiled}).records
+        return [record["loss"] for record in records if record["split"] == "train"]
+
+    assert told(True) == pytest.approx(told(False), rel=0.02), "noise is drawn otherwise"
