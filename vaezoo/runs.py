@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from vaezoo.composer import compose
 from vaezoo.data.loader import Loader
+from vaezoo.data.splits import NAMES
 from vaezoo.environment import describe, pick_device, pick_precision
 from vaezoo.errors import DataError, IntegrityError, UsageError
 from vaezoo.evaluation.bounds import validate
@@ -84,7 +85,13 @@ class Run:
         return self.directory.records()
 
     def data(self, split: str = "test") -> Loader:
-        """A split of the data set that the run was trained on."""
+        """A split of the data set that the run was trained on: ``train``, ``validation`` or ``test``.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in NAMES:
+            raise UsageError(f"no split {split!r}; say {', '.join(NAMES)}")
         if self._dataset is None:
             self._dataset = self.spec.data.build()
         return loader(self.spec, self._dataset, split, self.model.device)
@@ -95,13 +102,18 @@ class Run:
         Raises:
             DataError: they are not what the model was trained on.
         """
-        if path.is_file() and not zipfile.is_zipfile(path):
-            raise DataError(f"{path}: not an npz file")
+        x, condition = _arrays(path)
         try:
-            with np.load(path, allow_pickle=False) as opened:
-                x, condition = self.model.prepare(opened["x"]), opened.get("condition")
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path}: {' '.join(str(error).split())}") from error
+            x = self.model.prepare(x)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+        bad = ~x.isfinite() if self.model.data.support == "real" else ~((x >= 0) & (x <= 1))
+        if bool(bad.any()):
+            row = int(bad.flatten(1).any(1).nonzero()[0])
+            what = (
+                "holds NaN or infinity" if self.model.data.support == "real" else "leaves the model's range of 0 to 1"
+            )
+            raise DataError(f"{path}: 'x' row {row} {what}")
         given = None if condition is None else torch.as_tensor(condition)
         return Loader(Split(x, given), self.model.device, self.model.batch_size())
 
@@ -115,6 +127,21 @@ class Run:
         if metrics is not None:
             chosen = load({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
         return evaluate(self.model, chosen, self.data(split), split, self.spec.seed)
+
+
+def _arrays(path: Path) -> tuple[Any, Any]:
+    """``x`` and, where there is one, ``condition`` of an npz file."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not an npz file")
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            if "x" not in opened:
+                raise DataError(f"{path}: has no array 'x'")
+            return opened["x"], opened.get("condition")
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def loader(spec: Spec, dataset: Dataset, split: str, device: torch.device, world: World | None = None) -> Loader:

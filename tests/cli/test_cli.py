@@ -328,8 +328,33 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path):
     assert Path(found["run"], "report.html").is_file()
 
 
-@pytest.mark.parametrize(("content", "word"), [(b"", "not an npz file"), (b"PK\x05\x06" + bytes(18), "x")])
-def test_a_file_that_is_no_npz_is_one_line(run, tmp_path, content, word):
-    (tmp_path / "x.npz").write_bytes(content)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not an npz file"),
+        (b"PK\x05\x06" + bytes(18), "has no array 'x'"),
+        ({"y": np.zeros(3)}, "has no array 'x'"),
+        ({"x": np.full((4, 1, 8, 8), 7.0)}, "'x' row 0 leaves the model's range of 0 to 1"),
+        ({"x": np.where(np.arange(4)[:, None, None, None] == 2, np.nan, np.zeros((4, 1, 8, 8)))}, "'x' row 2 leaves"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_is_one_line(run, tmp_path, content, words):
+    if isinstance(content, dict):
+        np.savez(tmp_path / "x.npz", **content)
+    else:
+        (tmp_path / "x.npz").write_bytes(content)
     done = vaezoo("score", run, tmp_path / "x.npz", check=1)
-    assert len(done.stderr.splitlines()) == 1 and word in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and words in done.stderr
+
+
+def test_problems_of_components_and_of_torch_come_together(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    train = "{epochz: 3, optimizer: {type: adamm}, scheduler: cosin-annealing}"
+    spec.write_text(f"spec: vaezoo/v1\nname: x\ndata: digitz\n{MODEL}\ntrain: {train}\n")
+    lines = vaezoo("validate", spec, check=3).stderr.splitlines()
+    assert [line.split(": ")[2] for line in lines] == [
+        "data",
+        "train.epochz",
+        "train.optimizer.type",
+        "train.scheduler.type",
+    ]

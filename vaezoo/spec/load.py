@@ -20,7 +20,7 @@ from vaezoo.spec import messages, torchnames
 from vaezoo.spec.dump import dump
 from vaezoo.spec.options import Bound, Loading, opened, references
 from vaezoo.spec.resolve import read, resolve
-from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TrainSpec
+from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TorchBlock, TrainSpec
 from vaezoo.spec.tree import Mark, Node, parse, resolve_scalar
 
 _ALSO = {"dataset": tuple(Loading.model_fields), "conditioner": ("into", "fuse")}
@@ -147,6 +147,7 @@ class _Checker:
 
     def spec(self, tree: Node) -> Spec:
         into, fuse = self.into(tree), self.fuse(tree)
+        self.torch_blocks(tree)
         checked = self.check(SpecModel, tree, "")
         if self.problems or checked is None:
             raise SpecError(self.problems)
@@ -172,6 +173,19 @@ class _Checker:
         if self.problems:
             raise SpecError(self.problems)
         return spec
+
+    def torch_blocks(self, tree: Node) -> None:
+        """The optimizer and the scheduler, whose names and options are torch's; their form is checked with the rest."""
+        train = tree.value.get("train")
+        for what in ("optimizer", "scheduler"):
+            node = train.value.get(what) if train and isinstance(train.value, dict) else None
+            try:
+                block = TorchBlock.model_validate(node.plain()) if node else None
+            except ValidationError:
+                continue
+            for key, message in torchnames.faults(what, block) if block else ():
+                steps = ("train", what, key) if key else ("train", what)
+                self.problems.append(tree.locate(steps).problem(".".join(steps), message))
 
     def fuse(self, tree: Node) -> How:
         """``model.condition.fuse``, which belongs to the composer and not to the conditioner."""
@@ -267,10 +281,6 @@ class _Checker:
         if (train.epochs is None) == (train.steps is None):
             what = "give `epochs` or `steps`, not both" if train.epochs else "give `epochs` or `steps`"
             self.problems.append(spec.tree.locate(("train",)).problem("train", what))
-        for what, block in (("optimizer", train.optimizer), ("scheduler", train.scheduler)):
-            for key, message in torchnames.faults(what, block) if block else ():
-                steps = ("train", what, key) if key else ("train", what)
-                self.problems.append(spec.tree.locate(steps).problem(".".join(steps), message))
         for bound in spec.regularizers:
             if spec.objective.cls.counts_rate and bound.cls.adds_rate:  # type: ignore[attr-defined]
                 reason = f"objective {spec.objective.name!r} counts the rate already; remove this {bound.name!r}"
