@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import TypeAdapter
 
@@ -19,11 +16,12 @@ from vaezoo.composer import compose
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import NAMES
 from vaezoo.environment import describe, pick_device, pick_precision
-from vaezoo.errors import DataError, IntegrityError, UsageError
+from vaezoo.errors import IntegrityError, UsageError
 from vaezoo.evaluation.bounds import validate
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.facts import DataSpec, Split
+from vaezoo.facts import DataSpec
 from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
+from vaezoo.given import examples
 from vaezoo.interfaces import Callback, Dataset, Regularizer
 from vaezoo.model import Model
 from vaezoo.rundir import Journal, RunDirectory, Stop, heeding_signals
@@ -102,20 +100,7 @@ class Run:
         Raises:
             DataError: they are not what the model was trained on.
         """
-        x, condition = _arrays(path)
-        try:
-            x = self.model.prepare(x)
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
-        bad = ~x.isfinite() if self.model.data.support == "real" else ~((x >= 0) & (x <= 1))
-        if bool(bad.any()):
-            row = int(bad.flatten(1).any(1).nonzero()[0])
-            what = (
-                "holds NaN or infinity" if self.model.data.support == "real" else "leaves the model's range of 0 to 1"
-            )
-            raise DataError(f"{path}: 'x' row {row} {what}")
-        given = None if condition is None else torch.as_tensor(condition)
-        return Loader(Split(x, given), self.model.device, self.model.batch_size())
+        return examples(self.model, path)
 
     def evaluate(self, split: str = "test", metrics: Sequence[str | Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """Measures the model; with ``metrics`` other ones than the spec names.
@@ -127,21 +112,6 @@ class Run:
         if metrics is not None:
             chosen = load({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
         return evaluate(self.model, chosen, self.data(split), split, self.spec.seed)
-
-
-def _arrays(path: Path) -> tuple[Any, Any]:
-    """``x`` and, where there is one, ``condition`` of an npz file."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: not an npz file")
-    try:
-        with np.load(path, allow_pickle=False) as opened:
-            if "x" not in opened:
-                raise DataError(f"{path}: has no array 'x'")
-            return opened["x"], opened.get("condition")
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def loader(spec: Spec, dataset: Dataset, split: str, device: torch.device, world: World | None = None) -> Loader:
