@@ -124,11 +124,16 @@ class _Composer:
         bound, data = self.spec.model.encoder, self.data
         seen = data.shape if fusion is None else fusion.out_shape
         encoder = self.build(bound, seen)
-        mask = torch.ones(2, *data.shape[: data.mask_dims], dtype=torch.bool) if data.mask_dims else None
+        mask = self.mask()
         visible = mask if fusion is None else fusion.visible(mask)
         features = self.probe(bound, encoder, torch.zeros(2, *seen), visible)
         self.check_features(features)
         return encoder, tuple(tuple(feature.shape[1:]) for feature in features)
+
+    def mask(self) -> Tensor | None:
+        """The mask of two examples that are seen whole; None where the data has no masks."""
+        dims = self.data.mask_dims
+        return torch.ones(2, *self.data.shape[:dims], dtype=torch.bool) if dims else None
 
     def conditioner(self) -> tuple[Conditioner | None, Tensor | None]:
         bound, shape = self.spec.model.condition, self.data.condition_shape
@@ -170,8 +175,7 @@ class _Composer:
 
     def site_dims(self, latents: Any, shapes: tuple[Shape, ...], context: Tensor | None) -> tuple[int, ...]:
         features = tuple(torch.zeros(2, *shape) for shape in shapes)
-        dims = self.data.mask_dims
-        mask = torch.ones(2, *self.data.shape[:dims], dtype=torch.bool) if dims else None
+        mask = self.mask()
         latents.eval()
         with torch.no_grad():
             sites, _ = self.guard(self.spec.model.latents, lambda: latents.infer(features, context, mask, 1))

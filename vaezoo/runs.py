@@ -62,7 +62,7 @@ class Run:
             UsageError: they learn, and what they learned is not in the run's directory.
         """
         path = self.directory.players
-        if any(True for _ in self.task.regularizers.parameters()) and not path.is_file():
+        if self.task.has_players and not path.is_file():
             raise UsageError(f"{path} is missing: it holds what the regularizers learned")
         return [penalty for _, penalty in self.task.penalties()]
 
@@ -280,7 +280,7 @@ def _finish(run_: Run, trainer: Trainer, train_size: int, say: Say) -> None:
     about = {"data": asdict(run_.model.data), "train_size": train_size, "step": step}
     metadata = {"vaezoo": _MODEL_FORMAT, "about": json.dumps(about)}
     write_tensors(run_.directory.model, trainer.best["tensors"], metadata)
-    if any(True for _ in run_.task.regularizers.parameters()):
+    if run_.task.has_players:
         write_tensors(run_.directory.players, trainer.best["players"], {"vaezoo": _PLAYERS_FORMAT})
     say(f"evaluating step {step}, the best on validation")
     write_json(run_.directory.evaluation, run_.evaluate())

@@ -36,6 +36,11 @@ class Task(nn.Module):
         """The regularizers, each with the name it is logged under."""
         return [(name, module) for name, module in self.regularizers.items() if isinstance(module, Regularizer)]
 
+    @property
+    def has_players(self) -> bool:
+        """Whether a regularizer learns weights of its own."""
+        return any(True for _ in self.regularizers.parameters())
+
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each example ``[B]`` in nats, and what it is made of."""
         trace = self.model(batch, self.objective.num_samples)

@@ -46,14 +46,7 @@ class Npz(Dataset):
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
         file = find(self.path)
-        if not zipfile.is_zipfile(file):
-            raise DataError(f"{file}: not an npz file")
-        try:
-            with np.load(file, allow_pickle=False) as opened:
-                arrays = {name: opened[name] for name in ("x", "condition", "mask") if name in opened.files}
-        except Exception as error:  # zipfile, zlib and numpy raise their own kinds on damaged files
-            raise DataError(f"{file}: not a readable npz file: {' '.join(str(error).split())}") from error
-        return _checked(arrays, file)
+        return _checked(read(file), file)
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -102,6 +95,24 @@ class Npz(Dataset):
         return to_float if self.spec.support == "binary" else to_unit
 
 
+def read(file: Path) -> dict[str, np.ndarray]:
+    """The arrays ``x``, ``condition`` and ``mask`` of an npz file, as far as they are there.
+
+    Raises:
+        DataError: it is no npz file, is damaged, or has no ``x``.
+    """
+    if not zipfile.is_zipfile(file):
+        raise DataError(f"{file}: not an npz file")
+    try:
+        with np.load(file, allow_pickle=False) as opened:
+            arrays = {name: opened[name] for name in ("x", "condition", "mask") if name in opened.files}
+    except Exception as error:  # zipfile, zlib and numpy raise their own kinds on damaged files
+        raise DataError(f"{file}: not a readable npz file: {' '.join(str(error).split())}") from error
+    if "x" not in arrays:
+        raise DataError(f"{file}: has no array 'x'")
+    return arrays
+
+
 def _condition(values: np.ndarray) -> torch.Tensor:
     """Labels ``[n]`` as int64; anything else as float32 vectors ``[n, ...]``."""
     if values.ndim == 1 and values.dtype.kind in "iu":
@@ -123,8 +134,6 @@ def _checked(arrays: dict[str, np.ndarray], file: Path) -> dict[str, np.ndarray]
     Raises:
         DataError: one of them is missing, of the wrong shape or type, or has an observed NaN; names the row.
     """
-    if "x" not in arrays:
-        raise DataError(f"{file}: has no array 'x'")
     x = arrays["x"]
     if x.ndim < 2 or not x.size or x.dtype.kind not in "fiu":
         raise DataError(f"{file}: 'x' must be numbers of shape [n, ...], not {x.dtype} {x.shape}")

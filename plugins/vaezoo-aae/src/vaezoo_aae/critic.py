@@ -145,18 +145,16 @@ class Adversarial(vaezoo.Regularizer):
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """The encoder's loss at its samples, ``[B]``, averaged over them and summed over latent variables."""
-        context = _context(trace)
-        parts = [
-            generator_loss(self.loss, critic(site.z.flatten(2), context)).mean(0)
-            for critic, site in self._watched(trace)
-        ]
-        return torch.stack(parts).sum(0)
+        return torch.stack([generator_loss(self.loss, logits).mean(0) for logits in self._logits(trace)]).sum(0)
 
     def score(self, trace: vaezoo.Trace) -> Tensor:
         """The critics' logits with the sign turned, ``[B]``, averaged over samples and summed over latent variables."""
+        return -torch.stack([logits.mean(0) for logits in self._logits(trace)]).sum(0)
+
+    def _logits(self, trace: vaezoo.Trace) -> list[Tensor]:
+        """What each critic says of the samples of its latent variable, ``[K, B]``."""
         context = _context(trace)
-        logits = [critic(site.z.flatten(2), context).mean(0) for critic, site in self._watched(trace)]
-        return -torch.stack(logits).sum(0)
+        return [critic(site.z.flatten(2), context) for critic, site in self._watched(trace)]
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
         """The critics' move."""
