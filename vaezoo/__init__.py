@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.data.images import image_spec as image_spec
     from vaezoo.data.images import image_split as image_split
     from vaezoo.data.loader import Loader as Loader
+    from vaezoo.data.paths import find as find
+    from vaezoo.data.splits import Fractions as Fractions
+    from vaezoo.data.splits import indices as indices
     from vaezoo.errors import DataError as DataError
     from vaezoo.errors import IntegrityError as IntegrityError
     from vaezoo.errors import PluginError as PluginError
@@ -49,6 +52,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.spec.load import Spec as Spec
     from vaezoo.spec.load import load as load_spec
     from vaezoo.trace import Batch as Batch
+    from vaezoo.trace import Loop as Loop
     from vaezoo.trace import Phase as Phase
     from vaezoo.trace import Site as Site
     from vaezoo.trace import Terms as Terms
@@ -58,6 +62,8 @@ _HOMES = {
     "vaezoo.composer": ["compose"],
     "vaezoo.data.images": ["Binarize", "image_spec", "image_split"],
     "vaezoo.data.loader": ["Loader"],
+    "vaezoo.data.paths": ["find"],
+    "vaezoo.data.splits": ["Fractions", "indices"],
     "vaezoo.errors": [
         "DataError",
         "IntegrityError",
@@ -86,7 +92,7 @@ _HOMES = {
     "vaezoo.model": ["Model"],
     "vaezoo.runs": ["Run", "open_run", "resume", "run"],
     "vaezoo.spec.load": ["Spec"],
-    "vaezoo.trace": ["Batch", "Phase", "Site", "Terms", "Trace"],
+    "vaezoo.trace": ["Batch", "Loop", "Phase", "Site", "Terms", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

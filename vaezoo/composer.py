@@ -22,6 +22,7 @@ from vaezoo.seeds import seeded
 from vaezoo.spec.load import Spec
 from vaezoo.spec.options import Bound
 from vaezoo.task import Task
+from vaezoo.trace import Loop
 
 T = TypeVar("T")
 
@@ -94,7 +95,8 @@ class _Composer:
         encoder, shapes = self.encoder(into_encoder)
         seen = context.flatten(1) if context is not None and "prior" in self.spec.into else None
         latents = self.latents(shapes, 0 if seen is None else seen.shape[1])
-        code_shape = self.code_shape(latents, seen)
+        features = self.features(encoder, into_encoder)
+        code_shape = self.code_shape(latents, features, seen)
         into_decoder = self.fusion("decoder", code_shape, context)
         likelihood = self.build(parts.likelihood, data)
         joined = code_shape if into_decoder is None else into_decoder.out_shape
@@ -111,7 +113,7 @@ class _Composer:
             into_decoder,
             seen is not None,
         )
-        return model, None if context is None else tuple(context.shape[1:]), self.site_dims(latents, shapes, seen)
+        return model, None if context is None else tuple(context.shape[1:]), self.site_dims(latents, features, seen)
 
     def fusion(self, part: str, shape: Shape, context: Tensor | None) -> Fusion | None:
         """How the context joins the input of a part; None where it does not."""
@@ -121,19 +123,32 @@ class _Composer:
 
     def encoder(self, fusion: Fusion | None) -> tuple[Any, tuple[Shape, ...]]:
         """The encoder, and the shapes of its features for one example."""
-        bound, data = self.spec.model.encoder, self.data
-        seen = data.shape if fusion is None else fusion.out_shape
+        bound = self.spec.model.encoder
+        seen = self.data.shape if fusion is None else fusion.out_shape
         encoder = self.build(bound, seen)
-        mask = self.mask()
-        visible = mask if fusion is None else fusion.visible(mask)
-        features = self.probe(bound, encoder, torch.zeros(2, *seen), visible)
+        features = self.probe(bound, encoder, *self.empty(fusion))
         self.check_features(features)
         return encoder, tuple(tuple(feature.shape[1:]) for feature in features)
 
-    def mask(self) -> Tensor | None:
-        """The mask of two examples that are seen whole; None where the data has no masks."""
-        dims = self.data.mask_dims
-        return torch.ones(2, *self.data.shape[:dims], dtype=torch.bool) if dims else None
+    def features(self, encoder: Any, fusion: Fusion | None) -> tuple[Tensor, ...]:
+        """What the encoder makes of two empty examples, which have one step where they are sequences of any length."""
+        bound, data = self.spec.model.encoder, self.data
+        if data.steps == "fixed" and not self.spec.model.latents.cls.stepwise:
+            return self.probe(bound, encoder, *self.empty(fusion))
+        try:
+            return self.probe(bound, encoder, *self.empty(fusion, 1))
+        except VaezooError as error:
+            reason = f"encoder {bound.name!r} wants {data.shape[0]} steps, but there may be fewer"
+            raise self.spec.problem(bound.path, reason) from error
+
+    def empty(self, fusion: Fusion | None, steps: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """What the encoder is given of two examples of zeros, and their mask where the data has masks: all is seen."""
+        shape, dims = self.data.shape if fusion is None else fusion.out_shape, self.data.mask_dims
+        covered = self.data.shape[:dims]
+        if steps is not None:
+            shape, covered = (steps, *shape[1:]), (steps,)
+        mask = torch.ones(2, *covered, dtype=torch.bool) if dims else None
+        return torch.zeros(2, *shape), mask if fusion is None else fusion.visible(mask)
 
     def conditioner(self) -> tuple[Conditioner | None, Tensor | None]:
         bound, shape = self.spec.model.condition, self.data.condition_shape
@@ -156,31 +171,46 @@ class _Composer:
 
     def latents(self, shapes: tuple[Shape, ...], context_dim: int) -> Any:
         parts = self.spec.model
-        if context_dim and not parts.prior.cls.conditional:
+        if context_dim and not (parts.prior.cls.conditional or parts.latents.cls.conditional):
             reason = f"prior {parts.prior.name!r} cannot use a condition; remove prior from into"
             raise self.spec.problem(parts.prior.path, reason)
 
         def posterior(*wiring: Any) -> Any:
             return self.build(parts.posterior, *wiring)
 
+        built: list[Any] = []
+
         def prior(*wiring: Any) -> Any:
-            return self.build(parts.prior, *wiring)
+            built.append(self.build(parts.prior, *wiring))
+            return built[-1]
 
-        return self.build(parts.latents, shapes, parts.latent_dim, posterior, prior, context_dim)
+        latents = self.build(parts.latents, shapes, parts.latent_dim, posterior, prior, context_dim)
+        if not built and parts.prior.name != "standard-normal":
+            reason = f"latents {parts.latents.name!r} ask for no prior here; remove it"
+            raise self.spec.problem(parts.prior.path, reason)
+        return latents
 
-    def code_shape(self, latents: Any, context: Tensor | None) -> Shape:
+    def code_shape(self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None) -> Shape:
+        """The shape of one code, with as many steps as the data may have where it is made step by step."""
+        bound = self.spec.model.latents
+        if bound.cls.stepwise and not self.data.is_sequence:
+            raise self.spec.problem(bound.path, f"latents {bound.name!r} want sequences, not {self.data.shape}")
+        loop = Loop(1, lambda code: features) if bound.cls.stepwise else None
         with torch.no_grad():
-            code = self.guard(self.spec.model.latents, lambda: latents.generate(2, context))
-        return tuple(code.shape[1:])
+            code = self.guard(bound, lambda: latents.generate(2, context, loop))
+        return tuple(code.shape[1:]) if loop is None else (self.data.shape[0], *code.shape[2:])
 
-    def site_dims(self, latents: Any, shapes: tuple[Shape, ...], context: Tensor | None) -> tuple[int, ...]:
-        features = tuple(torch.zeros(2, *shape) for shape in shapes)
-        mask = self.mask()
+    def site_dims(self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None) -> tuple[int, ...]:
+        """How many numbers each latent variable has, at one step where it has steps."""
+        bound, covered = self.spec.model.latents, self.data.shape[: self.data.mask_dims]
+        if bound.cls.stepwise:
+            covered = (1,)
+        mask = torch.ones(2, *covered, dtype=torch.bool) if covered else None
         latents.eval()
         with torch.no_grad():
-            sites, _ = self.guard(self.spec.model.latents, lambda: latents.infer(features, context, mask, 1))
+            sites, _ = self.guard(bound, lambda: latents.infer(features, context, mask, 1))
         latents.train()
-        return tuple(site.z[0, 0].numel() for site in sites)
+        return tuple(site.z.shape[2:].numel() if site.mask is None else site.z.shape[-1] for site in sites)
 
     def decoder(self, in_shape: Shape, out_shape: Shape) -> Any:
         bound = self.spec.model.decoder

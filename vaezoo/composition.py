@@ -157,7 +157,7 @@ class Composition(nn.Module):
     def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
         """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``; a context ``[B, ...]`` is repeated over K."""
         lead = code.shape[: code.dim() - len(self.code_shape)]
-        flat = code.reshape(-1, *self.code_shape)
+        flat = code.reshape(-1, *code.shape[len(lead) :])
         with self.autocast():
             if context is not None and self.into_decoder is not None:
                 repeated = context.expand(*lead, *context.shape[1:]).reshape(-1, *context.shape[1:])

@@ -33,28 +33,49 @@ class DataSpec:
 
     Attributes:
         shape: of one example: ``(D,)``, ``(C, H, W)`` or ``(T, D)``.
-        support: ``binary`` (0 or 1), ``unit`` (0 to 1) or ``real``.
+        support: ``binary`` (0 or 1), ``unit`` (0 to 1), ``real``, or ``one-hot`` (one 1 in the last dimension).
         levels: the number of equally spaced values that ``x`` takes in [0, 1]; 0 where it is continuous.
         mask_dims: how many leading dimensions of ``shape`` the mask covers; 0 where there is no mask.
         classes: the names of the classes where the condition is a label.
         condition_shape: of one example's condition; ``()`` for a label; None where there is none.
         attributes: what the columns of the condition are, where it is a vector and they have names.
         factors: what the data were made from, where that is known; see ``Split.factors``.
+        steps: what the first of two dimensions of ``shape`` counts: ``fixed``, or ``up-to`` where examples are
+            sequences and a batch holds as many steps as its longest needs.
+        symbols: what each place of a one-hot vector stands for.
+        offset, scale: what was taken from each number of the last dimension, and what it was then divided by.
     """
 
     shape: Shape
-    support: Literal["binary", "unit", "real"] = "real"
+    support: Literal["binary", "unit", "real", "one-hot"] = "real"
     levels: int = 0
     mask_dims: int = 0
     classes: tuple[str, ...] = ()
     condition_shape: Shape | None = None
     attributes: tuple[Attribute, ...] = ()
     factors: tuple[Attribute, ...] = ()
+    steps: Literal["fixed", "up-to"] = "fixed"
+    symbols: tuple[str, ...] = ()
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     @property
     def dimensions(self) -> int:
         """The number of scalars in one example."""
         return int(torch.Size(self.shape).numel())
+
+    def restored(self, x: Tensor) -> Tensor:
+        """Model output ``[*, D]`` in the units of the source."""
+        return x * x.new_tensor(self.scale) + x.new_tensor(self.offset) if self.scale else x
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """Numbers ``[*, D]`` in the units of the source as the model takes them."""
+        return (x - x.new_tensor(self.offset)) / x.new_tensor(self.scale) if self.scale else x
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether an example is a sequence of vectors, ``(T, D)``, of which a mask may hide steps."""
+        return len(self.shape) == 2 and self.mask_dims == 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,8 @@ class Split:
         transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
         factors: the index of each ground-truth factor's value, int64 ``[n, factors]``; None where it is not known.
         derive: from a batch to the batch that the model is given, where condition or mask follow from ``x``; runs last.
-        order: from an epoch's number and a seed to the examples it takes, ``[n]``; None takes each once, shuffled.
+        order: from an epoch's number, a seed and the size of a batch to the examples the epoch takes, ``[n]``;
+            None takes each once, shuffled.
     """
 
     x: Tensor | torch.utils.data.Dataset[Any]
@@ -78,7 +100,7 @@ class Split:
     transform: Callable[[Tensor], Tensor] | None = None
     factors: Tensor | None = None
     derive: Callable[[Batch], Batch] | None = None
-    order: Callable[[int, int], Tensor] | None = None
+    order: Callable[[int, int, int], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.x)  # type: ignore[arg-type]

@@ -46,8 +46,8 @@ class Fusion(nn.Module):
         self.out_shape: Shape = (*shape[: self.dim - 1], width, *shape[self.dim :])
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """From ``[B, ...]``, which is made ``[B, *shape]``, and ``[B, *context_shape]`` to ``[B, *out_shape]``."""
-        x = x.reshape(-1, *self.shape)
+        """From ``[B, ...]``, flattened where ``shape`` is, and ``[B, *context_shape]`` to ``[B, *out_shape]``."""
+        x = x.flatten(1) if len(self.shape) == 1 else x  # a sequence may have fewer steps than ``shape`` says
         beside = self._fitted(context).to(x.dtype)
         if self.lift is None or self.modulate is None:
             return torch.cat([x, beside.expand(*x.shape[: self.dim], -1, *x.shape[self.dim + 1 :])], self.dim)

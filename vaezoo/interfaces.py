@@ -8,7 +8,7 @@ Shapes: K samples, B examples, N = any number of leading elements, D latent dime
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from vaezoo.facts import DataSpec, Estimate, Shape, Split
 from vaezoo.hookspecs import KIND_NAMES
-from vaezoo.trace import Phase, Site, Terms, Trace
+from vaezoo.trace import Loop, Phase, Site, Terms, Trace
 
 if TYPE_CHECKING:
     from vaezoo.data.loader import Loader
@@ -118,6 +118,12 @@ class Latents(nn.Module, ABC):
     """Where latent variables sit. Wiring: ``feature_shapes`` of one example, fine to coarse; ``latent_dim``;
     ``posterior`` and ``prior``, factories that take the wiring of their kinds; ``context_dim``."""
 
+    conditional: ClassVar[bool] = False
+    """Whether they use a context beside giving it to the prior."""
+
+    stepwise: ClassVar[bool] = False
+    """Whether codes are sequences, so that ``generate`` and ``code`` need a loop."""
+
     @abstractmethod
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
@@ -133,11 +139,11 @@ class Latents(nn.Module, ABC):
         return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
 
     @abstractmethod
-    def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Draws n codes from the prior, ``[n, ...]``. ``feedback`` decodes a partial one where it is a loop."""
+    def generate(self, n: int, context: Tensor | None, loop: Loop | None = None) -> Tensor:
+        """Draws n codes from the prior, ``[n, ...]``; sequences of ``loop.steps`` where it is ``stepwise``."""
 
-    def code(self, z: Tensor) -> Tensor:
-        """The code for chosen latent vectors ``z`` ``[..., D]``; raises where a code is not one vector."""
+    def code(self, z: Tensor, context: Tensor | None = None, loop: Loop | None = None) -> Tensor:
+        """The code for chosen latent vectors ``z`` ``[n, D]``; raises where one vector does not decide it."""
         raise NotImplementedError(f"{type(self).__name__} has no code for a single latent vector")
 
 

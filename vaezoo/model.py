@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import wraps
+from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from vaezoo.composition import Composition
+from vaezoo.distributions import draw
 from vaezoo.estimators import importance
+from vaezoo.feedback import Feedback
 from vaezoo.seeds import seeded
-from vaezoo.trace import Batch
+from vaezoo.trace import Batch, Loop
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,17 +39,20 @@ class Model(Composition):
     def prepare(self, x: Tensor | np.ndarray) -> Tensor:
         """Input as the model takes it: float, on its device.
 
-        Integers are grey values and divided by 255, unless they are 0 and 1 of binary data, or the data is real.
+        Integers are grey values and divided by 255, unless they are 0 and 1 of binary or one-hot data, or of real data.
 
         Raises:
             ValueError: one example has another shape than the model's.
         """
         tensor = torch.as_tensor(x, device=self.device)
         levels = not tensor.is_floating_point() and self.data.support != "real"
-        if levels and not (self.data.support == "binary" and bool((tensor <= 1).all())):
+        if levels and not (self.data.support != "unit" and bool((tensor <= 1).all())):
             tensor = tensor / 255
         tensor = tensor.float()
-        if tuple(tensor.shape[1:]) != self.data.shape:
+        given, expected = tuple(tensor.shape[1:]), self.data.shape
+        if self.data.steps == "up-to":  # any number of them
+            given, expected = given[1:], expected[1:]
+        if given != expected:
             raise ValueError(f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}")
         return tensor
 
@@ -84,13 +89,16 @@ class Model(Composition):
         return self.latents.posterior_mean(self.features(batch, context), self.prior_context(context), batch.mask)
 
     @_inference
-    def decode(self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True) -> Tensor:
+    def decode(
+        self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True, steps: int | None = None
+    ) -> Tensor:
         """Data for latent vectors.
 
         Args:
             z: ``[B, D]``.
             condition: ``[B, ...]`` for a conditional model.
-            mean: the mean of p(x|z); else a draw from it.
+            mean: the mean of p(x|z), and the likeliest value of each step of a sequence; else a draw from it.
+            steps: how many, for a model of sequences; as many as the longest in the data has where it is None.
 
         Returns:
             ``[B, *shape]`` in the model's data range.
@@ -100,33 +108,68 @@ class Model(Composition):
         size, decoded = self.batch_size(), []
         for start in range(0, len(z), size):
             part = None if context is None else context[start : start + size]
-            decoded.append(self._render(self.latents.code(z[start : start + size]), part, mean))
+            make = partial(self.latents.code, z[start : start + size], self.prior_context(part))
+            decoded.append(self._made(make, part, mean, steps, 0.0 if mean else 1.0))
         return torch.cat(decoded)
 
-    def _render(self, code: Tensor, context: Tensor | None, mean: bool) -> Tensor:
-        px = self.likelihood_of(code, context)
-        return px.mean if mean else px.sample()
+    def _made(
+        self,
+        make: Callable[[Loop | None], Tensor],
+        context: Tensor | None,
+        mean: bool,
+        steps: int | None,
+        temperature: float,
+        prefix: Tensor | None = None,
+    ) -> Tensor:
+        """Data for the codes that latents make, step by step where they do."""
+        if not self.latents.stepwise:
+            if steps is not None or prefix is not None:
+                raise ValueError("this model makes whole examples: it takes neither steps nor a prefix")
+            px = self.likelihood_of(make(None), context)
+            return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
+        feedback = Feedback(self, context, temperature)
+        heard = None if prefix is None else tuple(f.float() for f in self.features(Batch(prefix), context))
+        return feedback.result(make(Loop(self.data.shape[0] if steps is None else steps, feedback, heard)))
 
     @_inference
-    def sample(self, n: int, condition: Tensor | None = None, *, mean: bool = True, seed: int | None = None) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        condition: Tensor | None = None,
+        *,
+        mean: bool = True,
+        seed: int | None = None,
+        steps: int | None = None,
+        prefix: Tensor | np.ndarray | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
         """New data: z from the prior, then p(x|z).
 
         Args:
             n: how many.
             condition: ``[n, ...]`` for a conditional model.
-            mean: show the mean of p(x|z); else draw from it too.
+            mean: show the mean of p(x|z); else draw from it too. The steps of a sequence are always drawn.
             seed: makes the call repeatable and leaves torch's own generator as it was.
+            steps: how many, for a model of sequences; as many as the longest in the data has where it is None.
+            prefix: the first steps of each sequence, ``[n, T, D]``, to be gone on from.
+            temperature: of p(x|z); 0 takes the likeliest value.
 
         Returns:
-            ``[n, *shape]`` in the model's data range.
+            ``[n, *shape]`` in the model's data range; sequences with their prefix.
+
+        Raises:
+            ValueError: the model is none of sequences and ``steps`` or ``prefix`` is given.
         """
         context, size = self.context(condition, n), self.batch_size()
+        given = None if prefix is None else self.prepare(prefix)
         with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
             parts = []
             for start in range(0, n, size):
                 part = None if context is None else context[start : start + size]
-                code = self.latents.generate(min(size, n - start), self.prior_context(part))
-                parts.append(self._render(code, part, mean))
+                make = partial(self.latents.generate, min(size, n - start), self.prior_context(part))
+                heard = None if given is None else given[start : start + size]
+                drawn = self._made(make, part, mean, steps, temperature, heard)
+                parts.append(drawn if heard is None else torch.cat([heard, drawn], 1))
         return torch.cat(parts)
 
     @_inference
@@ -155,7 +198,8 @@ class Model(Composition):
         z = self.encode(batch.x, batch.condition, batch.mask)
         count = len(conditions)
         asked = conditions.repeat(len(z), *(1,) * (conditions.dim() - 1))
-        decoded = self.decode(z.repeat_interleave(count, 0), asked).unflatten(0, (len(z), count))
+        steps = batch.x.shape[1] if self.latents.stepwise else None
+        decoded = self.decode(z.repeat_interleave(count, 0), asked, steps=steps).unflatten(0, (len(z), count))
         return torch.cat([batch.x[:, None], decoded], 1)
 
     @_inference
@@ -178,18 +222,26 @@ class Model(Composition):
         return self.decode(moved.flatten(0, 1), condition).unflatten(0, (len(dimensions), steps))
 
     @_inference
-    def interpolate(self, first: Tensor, second: Tensor, steps: int = 8, condition: Tensor | None = None) -> Tensor:
+    def interpolate(
+        self,
+        first: Tensor,
+        second: Tensor,
+        steps: int = 8,
+        condition: Tensor | None = None,
+        masks: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> Tensor:
         """Data between two examples, along a straight line between their posterior means.
 
         Args:
             first, second: ``[B, *shape]``.
             steps: points on the line, both ends included.
             condition: ``[B, ...]`` for a conditional model.
+            masks: of the two, as in ``Batch``.
 
         Returns:
             ``[B, steps, *shape]``.
         """
-        ends = self.encode(first, condition), self.encode(second, condition)
+        ends = self.encode(first, condition, masks[0]), self.encode(second, condition, masks[1])
         share = torch.linspace(0, 1, steps, device=self.device)[None, :, None]
         z = ends[0][:, None] * (1 - share) + ends[1][:, None] * share  # [B, steps, D]
         repeated = None if condition is None else torch.as_tensor(condition).repeat_interleave(steps, 0)

@@ -152,6 +152,8 @@ class Trace:
         Raises:
             NotImplementedError: a posterior has no density.
         """
+        if not self.sites:  # a model without latent variables
+            return torch.zeros_like(self.distortion)
         return torch.stack([site.kl for site in self.sites]).sum(0) if len(self.sites) > 1 else self.sites[0].kl
 
     @cached_property
@@ -175,6 +177,21 @@ class Trace:
 
 Terms: TypeAlias = Mapping[str, Tensor]
 """Named quantities to log: each per example ``[B]``, or a scalar."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What latents need that generate step by step: data is drawn for each step's code, and its features come back.
+
+    Attributes:
+        steps: how many to generate, those of the prefix not counted.
+        draw: from the code of one step ``[n, 1, ...]`` to the features of the data drawn for it, ``[n, 1, ...]`` each.
+        prefix: the features of steps that are given, ``[n, T, ...]`` each; None where there are none.
+    """
+
+    steps: int
+    draw: Callable[[Tensor], tuple[Tensor, ...]]
+    prefix: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)

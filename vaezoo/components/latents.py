@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from vaezoo import distributions
 from vaezoo.facts import Shape
 from vaezoo.interfaces import Latents, Posterior, Prior
-from vaezoo.trace import Site
+from vaezoo.trace import Loop, Site
 
 
 class DiagonalNormal(Posterior):
@@ -98,11 +98,11 @@ class Single(Latents):
         """The mean of q(z|x), ``[B, D]``; nothing is drawn."""
         return self.posterior(features[-1].flatten(1).float()).mean
 
-    def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, loop: Loop | None = None) -> Tensor:
         """``[n, D]`` from the prior; a conditional prior has one distribution per context already."""
         p = self.prior(context)
         return p.sample() if p.batch_shape else p.sample(torch.Size((n,)))
 
-    def code(self, z: Tensor) -> Tensor:
+    def code(self, z: Tensor, context: Tensor | None = None, loop: Loop | None = None) -> Tensor:
         """The latent vector is the code."""
         return z

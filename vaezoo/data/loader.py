@@ -57,7 +57,7 @@ class Loader:
     def order(self, epoch: int) -> Tensor:
         """The order of examples in an epoch: a pure function of the seed."""
         if self.split.order is not None:
-            return self.split.order(epoch, mix(self.seed, "order", epoch))
+            return self.split.order(epoch, mix(self.seed, "order", epoch), self.batch_size)
         generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
         return torch.randperm(len(self), generator=generator)
 

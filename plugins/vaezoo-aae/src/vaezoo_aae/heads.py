@@ -89,12 +89,12 @@ class CategoryAndStyle(vaezoo.Latents):
         h = features[-1].flatten(1).float()
         return torch.cat([self.category(h).softmax(-1), self.posterior(h).mean], -1)
 
-    def generate(self, n: int, context: Tensor | None, feedback: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, loop: vaezoo.Loop | None = None) -> Tensor:
         """Codes ``[n, ...]`` of one-hot categories, all equally likely, and of styles from the prior."""
         y, p = self._uniform().sample(torch.Size((n,))), self.prior(context)
         return self._joined(y, p.sample() if p.batch_shape else p.sample(torch.Size((n,))))
 
-    def code(self, z: Tensor) -> Tensor:
+    def code(self, z: Tensor, context: Tensor | None = None, loop: vaezoo.Loop | None = None) -> Tensor:
         """The code for y before z, ``[..., classes + D]``.
 
         Raises:

@@ -91,7 +91,7 @@ def few_labels(split: vaezoo.Split, count: int, share: float) -> vaezoo.Split:
     hidden = torch.full_like(labels, -1)
     hidden[known] = labels[known]
 
-    def order(epoch: int, seed: int) -> torch.Tensor:
+    def order(epoch: int, seed: int, batch_size: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         mixed = torch.randperm(len(labels), generator=generator)
         drawn = torch.rand(len(labels), generator=generator) < share

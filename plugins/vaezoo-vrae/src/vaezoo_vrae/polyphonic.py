@@ -1,0 +1,91 @@
+"""The four sets of polyphonic music of Boulanger-Lewandowski et al. 2012, with their original splits."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+import vaezoo
+from vaezoo_vrae.ragged import ragged_split
+
+KEYS = 88
+LOWEST = 21
+_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
+
+
+class Polyphonic(vaezoo.Dataset):
+    """Piano-rolls of 88 keys from one npz file, split as published: what the literature's nats per step are measured on.
+
+    The file has, for each set and split, ``jsb_train`` (packed bits, 11 bytes a step, the steps of all pieces one after
+    another) and ``jsb_train_len`` (the steps of each piece). It is not part of the package.
+
+    Args:
+        path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
+        name: ``jsb`` (chorales), ``nottingham``, ``piano`` or ``muse``.
+        transpose: training pieces are heard in another key each time, up to so many semitones higher or lower.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str = "polyphonic_bl2012.npz",
+        name: Literal["jsb", "nottingham", "piano", "muse"] = "jsb",
+        transpose: Annotated[int, Ge(0), Le(12)] = 0,
+    ) -> None:
+        self.path, self.name, self.transpose = path, name, transpose
+
+    @cached_property
+    def _rolls(self) -> dict[str, list[np.ndarray]]:
+        file = vaezoo.find(self.path)
+        try:
+            with np.load(file, allow_pickle=False) as opened:
+                return {split: self._pieces(opened, f"{self.name}_{key}", file) for split, key in _SPLITS.items()}
+        except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+            raise vaezoo.DataError(f"{file}: no readable set {self.name!r}: {' '.join(str(error).split())}") from error
+
+    def _pieces(self, arrays: np.lib.npyio.NpzFile, key: str, file: Path) -> list[np.ndarray]:
+        rolls = np.unpackbits(arrays[key], axis=1)[:, :KEYS]
+        counts = arrays[f"{key}_len"]
+        if counts.sum() != len(rolls) or counts.min(initial=1) < 1:
+            raise vaezoo.DataError(f"{file}: {key}_len does not add up to the {len(rolls)} steps of {key}")
+        return np.split(rolls, np.cumsum(counts)[:-1])
+
+    @property
+    def _steps(self) -> int:
+        return max(len(piece) for pieces in self._rolls.values() for piece in pieces)
+
+    @cached_property
+    def spec(self) -> vaezoo.DataSpec:
+        """Binary steps of 88 keys."""
+        return vaezoo.DataSpec((self._steps, KEYS), "binary", levels=2, steps="up-to", mask_dims=1)
+
+    def split(self, name: str) -> vaezoo.Split:
+        """One of the three splits, its pieces in the order of the file."""
+        moves = self.transpose and name == "train"
+        return ragged_split(
+            self._rolls[name], self._steps, partial(transposed, most=self.transpose) if moves else to_float
+        )
+
+
+def to_float(x: Tensor) -> Tensor:
+    """0 and 1 as the numbers a model takes."""
+    return x.float()
+
+
+def transposed(x: Tensor, most: int) -> Tensor:
+    """Piano-rolls ``[B, T, 88]`` as floats, each moved by a random number of keys, but none off the keyboard."""
+    keys = torch.arange(KEYS, device=x.device)
+    sounds = x.any(1)
+    lowest = torch.where(sounds, keys, KEYS - 1).amin(1)
+    highest = torch.where(sounds, keys, 0).amax(1)
+    shift = torch.randint(-most, most + 1, (len(x),), device=x.device)
+    shift = torch.maximum(torch.minimum(shift, KEYS - 1 - highest), -lowest)
+    source = (keys - shift[:, None]) % KEYS
+    return x.float().gather(2, source[:, None].expand(x.shape))

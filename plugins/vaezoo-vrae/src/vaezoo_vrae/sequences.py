@@ -1,0 +1,257 @@
+"""Series of numbers: an npz file of ragged arrays, or a folder of csv files."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+import vaezoo
+from vaezoo_vrae.ragged import ragged_split
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences as a source holds them.
+
+    Attributes:
+        rows: each ``[T_i, D]``, float32.
+        labels: of each, counted from 0; None where there are none.
+        classes: the names of the labels.
+    """
+
+    rows: list[np.ndarray]
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+
+class Sequences(vaezoo.Dataset):
+    """Sequences of vectors of one width and many lengths, from an npz file or a folder of csv files.
+
+    The npz has ``x``: all steps one after another ``[steps, D]`` with ``lengths`` ``[n]``, or ``[n, T, D]``; and, where
+    wanted, ``condition`` ``[n]``, labels counted from 0. In the folder each csv file is one sequence, a step to a row, a
+    header being skipped; files in sub-folders are labelled by the folder's name. Numbers are standardised by mean and
+    deviation of the training split, which are stored with the model, unless they are 0 and 1 alone.
+
+    Args:
+        path: the file or folder; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
+        window: cut series into pieces of so many steps; 0 takes them whole.
+        stride: from the start of one piece to the next; 0 is ``window``.
+        standardise: bring each column to mean 0 and deviation 1.
+        fractions: the shares of train, validation and test: of sequences, or of the time of a single one.
+        split_seed: decides which sequence goes where.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        window: Annotated[int, Ge(0)] = 0,
+        stride: Annotated[int, Ge(0)] = 0,
+        standardise: bool = True,
+        fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+    ) -> None:
+        if stride and not window:
+            raise ValueError("stride is for windows: give window too")
+        self.path, self.window, self.stride, self.standardise = path, window, stride or window, standardise
+        self.fractions, self.split_seed = fractions, split_seed
+
+    @cached_property
+    def _parts(self) -> dict[str, Ragged]:
+        file = vaezoo.find(self.path)
+        return divided(read(file), self.fractions, self.split_seed, str(file), self.window, self.stride)
+
+    @cached_property
+    def spec(self) -> vaezoo.DataSpec:
+        """The longest sequence of any split; numbers as the training split has them."""
+        return sequence_spec(self._parts, self.standardise)
+
+    def split(self, name: str) -> vaezoo.Split:
+        """One of the three splits."""
+        part = self._parts[name]
+        labels = None if part.labels is None else torch.from_numpy(part.labels)
+        return ragged_split(part.rows, self.spec.shape[0], self._standardised, labels)
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        return self.spec.standardised(x)
+
+
+def sequence_spec(parts: dict[str, Ragged], standardise: bool) -> vaezoo.DataSpec:
+    """What sequences look like, standardised by their training split where that is wanted and they are not binary."""
+    everything = [row for part in parts.values() for row in part.rows]
+    binary = all(bool(np.isin(row, (0, 1)).all()) for row in everything)
+    train = np.concatenate(parts["train"].rows).astype(np.float64)
+    steady = standardise and not binary
+    deviation = train.std(0)
+    classes = parts["train"].classes
+    return vaezoo.DataSpec(
+        (max(len(row) for row in everything), train.shape[1]),
+        "binary" if binary else "real",
+        levels=2 if binary else 0,
+        steps="up-to",
+        mask_dims=1,
+        classes=classes,
+        condition_shape=() if classes else None,
+        offset=tuple(train.mean(0).tolist()) if steady else (),
+        scale=tuple(np.where(deviation > 0, deviation, 1.0).tolist()) if steady else (),
+    )
+
+
+def divided(
+    found: Ragged, fractions: Sequence[float], seed: int, where: str, window: int = 0, stride: int = 0
+) -> dict[str, Ragged]:
+    """Train, validation and test, then cut into windows; fewer than three sequences are divided in time.
+
+    Raises:
+        vaezoo.DataError: there is too little for three parts.
+    """
+    parts: dict[str, Ragged] = {}
+    if len(found.rows) >= 3:
+        for name, index in vaezoo.indices(len(found.rows), fractions, seed, where).items():
+            labels = None if found.labels is None else found.labels[index]
+            parts[name] = Ragged([found.rows[i] for i in index], labels, found.classes)
+    else:
+        ends = np.cumsum(fractions)[:-1] / np.sum(fractions)
+        pieces = [np.split(row, np.round(ends * len(row)).astype(int)) for row in found.rows]
+        for i, name in enumerate(("train", "validation", "test")):
+            parts[name] = Ragged([piece[i] for piece in pieces if len(piece[i])], found.labels, found.classes)
+    if window:
+        parts = {name: _windows(part, window, stride) for name, part in parts.items()}
+    for name, part in parts.items():
+        if not part.rows:
+            raise vaezoo.DataError(
+                f"{where}: too few steps for the {name} split; give a smaller window or other fractions"
+            )
+    return parts
+
+
+def _windows(part: Ragged, window: int, stride: int) -> Ragged:
+    """Pieces of ``window`` steps; a sequence that is shorter stays whole."""
+    rows, origin = [], []
+    for i, row in enumerate(part.rows):
+        for start in range(0, max(len(row) - window, 0) + 1, stride):
+            rows.append(row[start : start + window])
+            origin.append(i)
+    return Ragged(rows, None if part.labels is None else part.labels[origin], part.classes)
+
+
+def read(path: Path) -> Ragged:
+    """Sequences from an npz file or a folder.
+
+    Raises:
+        vaezoo.DataError: they cannot be read, differ in width, or hold NaN; names the file and the sequence.
+    """
+    found = _read_folder(path) if path.is_dir() else _read_npz(path)
+    for i, row in enumerate(found.rows):
+        if row.shape[1] != found.rows[0].shape[1] or not len(row):
+            raise vaezoo.DataError(f"{path}: sequence {i} is {row.shape}, not [steps, {found.rows[0].shape[1]}]")
+        if not np.isfinite(row).all():
+            raise vaezoo.DataError(f"{path}: sequence {i} holds NaN or infinity")
+    return found
+
+
+def _read_npz(path: Path) -> Ragged:
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            arrays = {name: opened[name] for name in ("x", "lengths", "condition") if name in opened.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise vaezoo.DataError(f"{path}: not a readable npz file: {' '.join(str(error).split())}") from error
+    x, counts, labels = arrays.get("x"), arrays.get("lengths"), arrays.get("condition")
+    if x is None or x.dtype.kind not in "fiub" or x.ndim != (3 if counts is None else 2):
+        raise vaezoo.DataError(f"{path}: wants numbers x [n, T, D], or x [steps, D] with lengths [n]")
+    if counts is not None and (counts.dtype.kind not in "iu" or int(counts.sum()) != len(x)):
+        raise vaezoo.DataError(f"{path}: lengths do not add up to the {len(x)} steps of x")
+    values = x.astype(np.float32)
+    rows = list(values) if counts is None else np.split(values, np.cumsum(counts)[:-1])
+    if labels is None:
+        return Ragged(rows)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(rows),) or labels.min() < 0:
+        raise vaezoo.DataError(f"{path}: condition must be a label for each of the {len(rows)} sequences, from 0")
+    return Ragged(rows, labels.astype(np.int64), tuple(map(str, range(int(labels.max()) + 1))))
+
+
+def _read_folder(path: Path) -> Ragged:
+    files = sorted(path.glob("**/*.csv"))
+    if not files:
+        raise vaezoo.DataError(f"{path}: holds no csv file")
+    rows = [_read_csv(file) for file in files]
+    names = [file.parent.relative_to(path).as_posix() for file in files]
+    if all(name == "." for name in names):
+        return Ragged(rows)
+    classes = tuple(sorted(set(names)))
+    return Ragged(rows, np.array([classes.index(name) for name in names]), classes)
+
+
+def _read_csv(file: Path) -> np.ndarray:
+    """The numbers of one csv file, ``[steps, D]``; a first row that is none is a header."""
+    with open(file, newline="", encoding="utf-8") as opened:
+        table = [row for row in csv.reader(opened) if row]
+    values = []
+    for number, row in enumerate(table):
+        try:
+            values.append([float(cell) for cell in row])
+        except ValueError as error:
+            if number:
+                raise vaezoo.DataError(f"{file}: row {number + 1}: {error}") from error
+    if not values or len({len(row) for row in values}) != 1:
+        raise vaezoo.DataError(f"{file}: wants rows of numbers, all of one length")
+    return np.array(values, np.float32)
+
+
+class Series(vaezoo.Dataset):
+    """A time-series classification set that ships with aeon, by name: the extra ``vaezoo-vrae[series]``.
+
+    Args:
+        name: such as ``GunPoint``, ``ArrowHead``, ``OSULeaf``, ``ItalyPowerDemand``, ``ACSF1`` or ``JapaneseVowels``.
+        held_out: the share of the published training split that becomes validation; its test split stays.
+        split_seed: decides which sequence is held out.
+    """
+
+    def __init__(self, *, name: str, held_out: Annotated[float, Ge(0.01)] = 0.2, split_seed: int = 0) -> None:
+        self.name, self.held_out, self.split_seed = name, held_out, split_seed
+
+    @cached_property
+    def _parts(self) -> dict[str, Ragged]:
+        try:
+            from aeon.datasets import load_classification
+        except ImportError as error:
+            raise vaezoo.UnavailableError("dataset series needs aeon: pip install 'vaezoo-vrae[series]'") from error
+        train, test = self._load(load_classification, "train"), self._load(load_classification, "test")
+        order = np.random.default_rng(self.split_seed).permutation(len(train.rows))
+        count = max(1, round(self.held_out * len(order)))
+        parts = {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
+        assert train.labels is not None
+        return {
+            name: Ragged([train.rows[i] for i in index], train.labels[index], train.classes)
+            for name, index in parts.items()
+        } | {"test": test}
+
+    def _load(self, load: object, split: Literal["train", "test"]) -> Ragged:
+        try:
+            series, labels = load(self.name, split=split)  # type: ignore[operator]
+        except Exception as error:  # aeon raises many kinds for a name that it does not ship
+            raise vaezoo.UnavailableError(f"aeon has no set {self.name!r} at hand: {error}") from error
+        classes = tuple(sorted(set(map(str, labels))))
+        rows = [np.asarray(row, np.float32).T for row in series]
+        return Ragged(rows, np.array([classes.index(str(label)) for label in labels]), classes)
+
+    @cached_property
+    def spec(self) -> vaezoo.DataSpec:
+        """Standardised by the training split."""
+        return sequence_spec(self._parts, True)
+
+    def split(self, name: str) -> vaezoo.Split:
+        """One of the three splits."""
+        part = self._parts[name]
+        assert part.labels is not None
+        return ragged_split(part.rows, self.spec.shape[0], self.spec.standardised, torch.from_numpy(part.labels))

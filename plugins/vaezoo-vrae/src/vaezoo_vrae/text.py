@@ -1,0 +1,128 @@
+"""Lines of text as sequences of one-hot symbols."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from annotated_types import Gt
+from torch import Tensor
+
+import vaezoo
+from vaezoo_vrae.ragged import ragged_split
+
+END, UNKNOWN = "<eos>", "<unk>"
+
+
+class Text(vaezoo.Dataset):
+    """One example a line, or a csv file with columns ``text`` and, where wanted, ``label``; each a sequence of symbols.
+
+    Every line ends with ``<eos>``; latents that go step by step begin with zeros, which serve as ``<bos>``. The symbols
+    are those of the training split, and are stored with the model; others become ``<unk>``.
+
+    Args:
+        path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
+        unit: ``characters``, or ``bytes`` of UTF-8.
+        longest: lines with more symbols are left out.
+        fractions: the shares of train, validation and test.
+        split_seed: decides which line goes where.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        unit: Literal["characters", "bytes"] = "characters",
+        longest: Annotated[int, Gt(0)] = 200,
+        fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+    ) -> None:
+        self.path, self.unit, self.longest = path, unit, longest
+        self.fractions, self.split_seed = fractions, split_seed
+
+    @cached_property
+    def _lines(self) -> tuple[list[list[str]], list[str] | None]:
+        file = vaezoo.find(self.path)
+        texts, labels = read(file)
+        kept = [(self._symbols(text), i) for i, text in enumerate(texts)]
+        kept = [(symbols, i) for symbols, i in kept if 0 < len(symbols) <= self.longest]
+        if not kept:
+            raise vaezoo.DataError(f"{file}: no line of 1 to {self.longest} symbols")
+        return [symbols for symbols, _ in kept], None if labels is None else [labels[i] for _, i in kept]
+
+    def _symbols(self, text: str) -> list[str]:
+        return list(text) if self.unit == "characters" else [f"\\x{byte:02x}" for byte in text.encode()]
+
+    @cached_property
+    def _index(self) -> dict[str, np.ndarray]:
+        return vaezoo.indices(len(self._lines[0]), self.fractions, self.split_seed, self.path)
+
+    @cached_property
+    def spec(self) -> vaezoo.DataSpec:
+        """One-hot steps over the symbols of the training split."""
+        lines, labels = self._lines
+        symbols = (END, UNKNOWN, *sorted({symbol for i in self._index["train"] for symbol in lines[i]}))
+        classes = () if labels is None else tuple(sorted(set(labels)))
+        return vaezoo.DataSpec(
+            (max(map(len, lines)) + 1, len(symbols)),
+            "one-hot",
+            levels=2,
+            steps="up-to",
+            symbols=symbols,
+            mask_dims=1,
+            classes=classes,
+            condition_shape=() if classes else None,
+        )
+
+    def split(self, name: str) -> vaezoo.Split:
+        """One of the three splits."""
+        lines, labels = self._lines
+        place = {symbol: i for i, symbol in enumerate(self.spec.symbols)}
+        index = self._index[name]
+        rows = [
+            np.array([place.get(symbol, 1) for symbol in (*lines[i], END)], np.int16 if len(place) > 255 else np.uint8)
+            for i in index
+        ]
+        label = None if labels is None else torch.tensor([self.spec.classes.index(labels[i]) for i in index])
+        return ragged_split(rows, self.spec.shape[0], self._one_hot, label)
+
+    def _one_hot(self, x: Tensor) -> Tensor:
+        return F.one_hot(x.long(), len(self.spec.symbols)).float()
+
+
+def read(file: Path) -> tuple[list[str], list[str] | None]:
+    """The lines of a file and, from a csv file with a column ``label``, their labels.
+
+    Raises:
+        vaezoo.DataError: it is not UTF-8, or a csv file without a column ``text``.
+    """
+    try:
+        if file.suffix != ".csv":
+            return file.read_text("utf-8").splitlines(), None
+        with open(file, newline="", encoding="utf-8") as opened:
+            reader = csv.DictReader(opened)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise vaezoo.DataError(f"{file}: {error}") from error
+    if "text" not in (reader.fieldnames or ()):
+        raise vaezoo.DataError(f"{file}: has no column 'text'")
+    texts = [row["text"] or "" for row in rows]
+    return texts, [row["label"] or "" for row in rows] if "label" in (reader.fieldnames or ()) else None
+
+
+def spelled(indices: Sequence[int], symbols: Sequence[str]) -> str:
+    """What a sequence of symbols says, up to ``<eos>``."""
+    said = []
+    for i in indices:
+        if symbols[i] == END:
+            break
+        said.append("\N{REPLACEMENT CHARACTER}" if symbols[i] == UNKNOWN else symbols[i])
+    if said and all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in said):
+        return bytes(int(symbol[2:], 16) for symbol in said).decode("utf-8", "replace")
+    return "".join(said)

@@ -1,0 +1,163 @@
+"""Normals over vectors, and mixtures of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal, kl_divergence, register_kl
+
+
+def independent(base: Distribution, event_dims: int) -> Distribution:
+    """``base`` with its last ``event_dims`` batch dimensions taken as one event."""
+    return Independent(base, event_dims, validate_args=False) if event_dims else base
+
+
+class DiagonalNormal(Distribution):
+    """A normal over vectors with independent dimensions: torch's ``Independent(Normal)`` with less work per step.
+
+    Args:
+        mean, log_scale: ``[*, D]``, of one shape.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    has_rsample = True
+
+    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
+        self.loc, self.log_scale, self.scale = mean, log_scale, log_scale.exp()
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected vector, ``[*, D]``."""
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each dimension, ``[*, D]``."""
+        return self.scale.square()
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalNormal:
+        """The same with a larger batch shape."""
+        shape = (*batch_shape, *self.event_shape)
+        return DiagonalNormal(self.loc.expand(shape), self.log_scale.expand(shape))
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws vectors ``[*sample_shape, *, D]`` that carry gradients to mean and scale."""
+        if tuple(sample_shape) == (1,):  # a broadcast would have to be summed up again going backward
+            return torch.addcmul(self.loc, torch.randn_like(self.loc), self.scale).unsqueeze(0)
+        noise = torch.randn(*sample_shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
+        return torch.addcmul(self.loc, noise, self.scale)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of vectors ``[*, D]``."""
+        return normal_log_prob(value, self.loc, self.log_scale).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """The entropy in nats, ``[*]``."""
+        return (self.log_scale + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+class UnitNormal(DiagonalNormal):
+    """N(0, I) over vectors like ``zero`` ``[D]``."""
+
+    def __init__(self, zero: Tensor) -> None:
+        super().__init__(zero, zero)
+
+
+@register_kl(DiagonalNormal, UnitNormal)  # type: ignore[untyped-decorator]
+def _kl_unit(q: DiagonalNormal, p: UnitNormal) -> Tensor:
+    return (0.5 * (q.loc.square() + q.scale.square() - 1) - q.log_scale).sum(-1)
+
+
+@register_kl(DiagonalNormal, DiagonalNormal)  # type: ignore[untyped-decorator]
+def _kl_diagonal(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
+    shift, ratio = (q.loc - p.loc) / p.scale, q.log_scale - p.log_scale
+    return (0.5 * (shift.square() + (2 * ratio).exp() - 1) - ratio).sum(-1)
+
+
+@register_kl(DiagonalNormal, Independent)  # type: ignore[untyped-decorator]
+def _kl_to_torch(q: DiagonalNormal, p: Independent) -> Tensor:
+    return kl_divergence(independent(Normal(q.loc, q.scale, validate_args=False), 1), p)
+
+
+@register_kl(Independent, DiagonalNormal)  # type: ignore[untyped-decorator]
+def _kl_from_torch(q: Independent, p: DiagonalNormal) -> Tensor:
+    return kl_divergence(q, independent(Normal(p.loc, p.scale, validate_args=False), 1))
+
+
+class NormalMixture(Distribution):
+    """A mixture of C diagonal normals over vectors; its log-density costs two products of matrices.
+
+    Args:
+        logits: ``[C]``.
+        mean, log_scale: ``[C, D]``.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, logits: Tensor, mean: Tensor, log_scale: Tensor) -> None:
+        self.logits, self.loc, self.log_scale = logits, mean, log_scale
+        super().__init__(torch.Size(), mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected vector, ``[D]``."""
+        return self.logits.softmax(-1) @ self.loc
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+        """Draws vectors ``[*sample_shape, D]``."""
+        which = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(
+            torch.Size(sample_shape)
+        )
+        return torch.normal(self.loc[which], self.log_scale.exp()[which])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of vectors ``[*, D]``, by expanding the square of each normal."""
+        precision = (-2 * self.log_scale).exp()
+        centred = self.loc * precision
+        constant = -0.5 * (self.loc * centred).sum(-1) - self.log_scale.sum(-1)
+        constant = constant - 0.5 * self.loc.shape[-1] * math.log(2 * math.pi) + self.logits.log_softmax(-1)
+        quadratic = F.linear(value, centred) - 0.5 * F.linear(value.square(), precision)
+        return torch.logsumexp(quadratic + constant, -1)
+
+
+class OptimalNormal(Distribution):
+    """A normal whose one variance is the best for the values it is asked about (Rybkin et al. 2021, eq. 6).
+
+    Args:
+        loc: mean.
+        on_scale: told the log standard deviation, detached, whenever it is computed.
+        minimum: where log sigma is softly clipped.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, loc: Tensor, on_scale: Callable[[Tensor], None], minimum: float) -> None:
+        self.loc, self.on_scale, self.minimum = loc, on_scale, minimum
+        super().__init__(loc.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean."""
+        return self.loc
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The normal log-density at log sigma = 0.5 log MSE, elementwise."""
+        log_scale = soft_clip(0.5 * (value - self.loc).square().mean().log(), self.minimum)
+        self.on_scale(log_scale.detach())
+        return normal_log_prob(value, self.loc, log_scale)
+
+
+def soft_clip(value: Tensor, minimum: float) -> Tensor:
+    """``value``, bent smoothly so as to stay above ``minimum``."""
+    return minimum + F.softplus(value - minimum)
+
+
+def normal_log_prob(value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """log N(value; loc, exp(log_scale)²), elementwise."""
+    return -0.5 * ((value - loc) * (-log_scale).exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
