@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.data.images import image_spec as image_spec
     from vaezoo.data.images import image_split as image_split
     from vaezoo.data.loader import Loader as Loader
+    from vaezoo.data.npz import read_npz as read_npz
     from vaezoo.data.paths import find as find
     from vaezoo.data.splits import Fractions as Fractions
     from vaezoo.data.splits import indices as indices
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.interfaces import Dataset as Dataset
     from vaezoo.interfaces import Decoder as Decoder
     from vaezoo.interfaces import Encoder as Encoder
+    from vaezoo.interfaces import Format as Format
     from vaezoo.interfaces import Latents as Latents
     from vaezoo.interfaces import Likelihood as Likelihood
     from vaezoo.interfaces import Metric as Metric
@@ -51,6 +53,9 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.runs import run as run
     from vaezoo.spec.load import Spec as Spec
     from vaezoo.spec.load import load as load_spec
+    from vaezoo.symbols import END as END
+    from vaezoo.symbols import UNKNOWN as UNKNOWN
+    from vaezoo.symbols import spelled as spelled
     from vaezoo.trace import Batch as Batch
     from vaezoo.trace import Loop as Loop
     from vaezoo.trace import Phase as Phase
@@ -62,6 +67,7 @@ _HOMES = {
     "vaezoo.composer": ["compose"],
     "vaezoo.data.images": ["Binarize", "image_spec", "image_split"],
     "vaezoo.data.loader": ["Loader"],
+    "vaezoo.data.npz": ["read_npz"],
     "vaezoo.data.paths": ["find"],
     "vaezoo.data.splits": ["Fractions", "indices"],
     "vaezoo.errors": [
@@ -80,6 +86,7 @@ _HOMES = {
         "Dataset",
         "Decoder",
         "Encoder",
+        "Format",
         "Latents",
         "Likelihood",
         "Metric",
@@ -92,6 +99,7 @@ _HOMES = {
     "vaezoo.model": ["Model"],
     "vaezoo.runs": ["Run", "open_run", "resume", "run"],
     "vaezoo.spec.load": ["Spec"],
+    "vaezoo.symbols": ["END", "UNKNOWN", "spelled"],
     "vaezoo.trace": ["Batch", "Loop", "Phase", "Site", "Terms", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

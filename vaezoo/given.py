@@ -1,29 +1,87 @@
-"""Examples that a user hands to a trained model in a file."""
+"""Files of examples that a user hands to a trained model, or asks it for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vaezoo.data.loader import Loader
-from vaezoo.data.npz import read
-from vaezoo.errors import DataError
-from vaezoo.facts import Split
+from vaezoo.errors import DataError, PluginError, UsageError
+from vaezoo.facts import DataSpec, Split
+from vaezoo.files import atomic
+from vaezoo.interfaces import Format
 from vaezoo.model import Model
+from vaezoo.plugins import catalogue
+from vaezoo.trace import Batch
+
+
+def format_for(data: DataSpec, path: Path) -> Format:
+    """The format that a file's ending names.
+
+    Raises:
+        UsageError: no plugin brings it, or it cannot hold such data.
+    """
+    ending, names = path.suffix.lstrip(".").lower(), catalogue().names("format")
+    try:
+        cls = catalogue().find("format", ending).load()
+    except PluginError as error:
+        raise UsageError(
+            f"{path}: give it an ending that says how: {', '.join(f'.{name}' for name in names)}"
+        ) from error
+    try:
+        found: Format = cls(data)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return found
+
+
+def write_examples(form: Format, path: Path, x: Tensor, columns: int) -> list[Path]:
+    """Writes examples ``[n, *shape]`` as a model gives them, and says where: numbered files where one holds but one."""
+    x = form.data.restored(x).cpu()
+    paths = [path]
+    if form.single and len(x) > 1:
+        width = len(str(len(x)))
+        paths = [path.with_stem(f"{path.stem}-{i:0{width}}") for i in range(1, len(x) + 1)]
+    parts = x.split(1) if len(paths) > 1 else (x,)
+    for name, part in zip(paths, parts, strict=True):
+        with atomic(name) as temporary:
+            form.write(temporary, part, columns)
+    return paths
 
 
 def examples(model: Model, path: Path) -> Loader:
-    """Examples from the array ``x`` of an npz file, and ``condition`` where there is one.
+    """The examples of a file, with their conditions and masks where it has them.
 
     Raises:
         DataError: they are not what the model was trained on; names the row.
     """
+    found = _read(model, path)
+    return Loader(Split(found.x, found.condition, found.mask), model.device, model.batch_size())
+
+
+def prefix(model: Model, path: Path) -> Tensor:
+    """The beginnings of sequences in a file, all of one length, ``[n, T, D]``.
+
+    Raises:
+        DataError: they are not, or not what the model was trained on.
+    """
+    found = _read(model, path)
+    if found.mask is not None and not bool(found.mask.all()):
+        raise DataError(f"{path}: prefixes must have one length")
+    return found.x
+
+
+def _read(model: Model, path: Path) -> Batch:
+    """A batch in the model's range."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    arrays = read(path)
     try:
-        x = model.prepare(arrays["x"])
+        batch = format_for(model.data, path).read(path)
+        x = model.data.standardised(model.prepare(batch.x))
+    except NotImplementedError as error:
+        raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
     real = model.data.support == "real"
@@ -32,5 +90,7 @@ def examples(model: Model, path: Path) -> Loader:
         row = int(bad.flatten(1).any(1).nonzero()[0])
         what = "holds NaN or infinity" if real else "leaves the model's range of 0 to 1"
         raise DataError(f"{path}: 'x' row {row} {what}")
-    given = torch.as_tensor(arrays["condition"]) if "condition" in arrays else None
-    return Loader(Split(x, given), model.device, model.batch_size())
+    mask = batch.mask
+    if mask is None and model.data.mask_dims:
+        mask = torch.ones(x.shape[: 1 + model.data.mask_dims], dtype=torch.bool)
+    return Batch(x, batch.condition, mask)

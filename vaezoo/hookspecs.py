@@ -32,6 +32,7 @@ KIND_NAMES = (
     "schedule",
     "metric",
     "callback",
+    "format",
 )
 """The kinds of component, in the order of the data flow."""
 

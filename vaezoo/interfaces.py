@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from torch.distributions import Distribution
 
 from vaezoo.facts import DataSpec, Estimate, Shape, Split
 from vaezoo.hookspecs import KIND_NAMES
-from vaezoo.trace import Loop, Phase, Site, Terms, Trace
+from vaezoo.trace import Batch, Loop, Phase, Site, Terms, Trace
 
 if TYPE_CHECKING:
     from vaezoo.data.loader import Loader
@@ -280,6 +281,33 @@ class Callback(ABC):
         return
 
 
+class Format(ABC):
+    """Files of examples; a format's name is the ending of its files. Wiring: ``data``, a DataSpec.
+
+    Examples are in the units of the source: what the data set took away is added again. A constructor raises
+    ValueError for data that such files cannot hold.
+    """
+
+    single: ClassVar[bool] = False
+    """Whether a file holds one example, so that several are written to as many files."""
+
+    def __init__(self, data: DataSpec, /) -> None:
+        self.data = data
+
+    @abstractmethod
+    def write(self, path: Path, x: Tensor, columns: int) -> None:
+        """Writes examples ``[n, *shape]``, on a sheet with so many in a row."""
+
+    def read(self, path: Path) -> Batch:
+        """Reads examples.
+
+        Raises:
+            NotImplementedError: the format is for writing only.
+            vaezoo.errors.DataError: the file is malformed; names the file and row.
+        """
+        raise NotImplementedError("is for writing only")
+
+
 KINDS: Mapping[str, type] = dict(
     zip(
         KIND_NAMES,
@@ -297,6 +325,7 @@ KINDS: Mapping[str, type] = dict(
             Schedule,
             Metric,
             Callback,
+            Format,
         ),
         strict=True,
     )

@@ -14,12 +14,16 @@ from vaezoo.components.likelihoods import (
     ContinuousBernoulliLikelihood,
     DiscretizedLogisticLikelihood,
     LaplaceLikelihood,
+    MixtureNormalLikelihood,
     NormalLikelihood,
 )
+from vaezoo.distributions import draw
 from vaezoo.facts import DataSpec
 
 REAL, UNIT = DataSpec((1,), "real"), DataSpec((1,), "unit", 256)
 BINARY = DataSpec((1,), "binary", 2)
+SERIES = DataSpec((5, 3), "real", mask_dims=1, steps="up-to")
+SYMBOLS = DataSpec((5, 4), "one-hot", 2, mask_dims=1, steps="up-to")
 
 
 def density(likelihood, h, grid):
@@ -133,7 +137,7 @@ def test_train_and_evaluation_use_one_sigma():
 
 @pytest.mark.parametrize("cls", [BernoulliLikelihood, ContinuousBernoulliLikelihood, CategoricalLikelihood])
 def test_data_out_of_range_is_refused(cls):
-    with pytest.raises(ValueError, match="needs binary or unit data, but this data set is real"):
+    with pytest.raises(ValueError, match=r"needs binary or (one-hot or )?unit data, but this data set is real"):
         cls(REAL)
 
 
@@ -160,3 +164,52 @@ def test_samples_have_the_mean_that_is_shown(likelihood):
     assert drawn.shape[1:] == px.mean.shape == (3, 1)
     tolerance = 0.12 if isinstance(likelihood, DiscretizedLogisticLikelihood) else 0.03  # its mean is before clipping
     torch.testing.assert_close(drawn.mean(0), px.mean, atol=tolerance, rtol=0)
+
+
+def test_predicted_scales_are_those_of_torch():
+    likelihood = NormalLikelihood(SERIES, scale="predicted", minimum=-20.0)
+    h, x = torch.randn(2, 5, 6), torch.randn(2, 5, 3)
+    sigma = torch.nn.functional.softplus(h[..., 3:] + 20).sub(20).exp()
+    expected = torch.distributions.Normal(h[..., :3], sigma).log_prob(x).sum(-1)
+    assert likelihood.parameter_shape == (5, 6)
+    torch.testing.assert_close(likelihood(h).log_prob(x), expected)
+
+
+def test_a_mixture_of_normals_is_the_sum_of_its_parts():
+    likelihood = MixtureNormalLikelihood(SERIES, components=4)
+    assert likelihood.parameter_shape == (5, 4 * 7)
+    h, x = torch.randn(2, 5, 28, dtype=torch.double), torch.randn(2, 5, 3, dtype=torch.double)
+    total = torch.zeros(2, 5, dtype=torch.double)
+    weights = h.unflatten(-1, (4, 7))[..., 0].softmax(-1)
+    for k, shift in enumerate(torch.linspace(-1, 1, 4, dtype=torch.double)):
+        part = h.unflatten(-1, (4, 7))[..., k, 1:]
+        sigma = (torch.nn.functional.softplus(part[..., 3:] + 6) - 6).exp()
+        total += weights[..., k] * torch.distributions.Normal(part[..., :3] + shift, sigma).log_prob(x).sum(-1).exp()
+    torch.testing.assert_close(likelihood(h).log_prob(x), total.log(), atol=1e-6, rtol=1e-6)
+
+
+def test_a_mixture_of_normals_draws_from_its_components():
+    likelihood = MixtureNormalLikelihood(DataSpec((1,), "real"), components=2, minimum=-10.0)
+    h = torch.tensor([[math.log(3.0), -3.0, -5.0, 0.0, 3.0, -5.0]])  # weights 3/4 and 1/4 at -4 and 4
+    drawn = torch.stack([likelihood(h).sample() for _ in range(4000)])
+    torch.testing.assert_close(drawn.mean(0), likelihood(h).mean, atol=0.2, rtol=0)
+    assert float((drawn < 0).float().mean()) == pytest.approx(0.75, abs=0.03)
+    torch.testing.assert_close(draw(likelihood(h), 0), torch.tensor([[-4.0]]))
+
+
+def test_a_mixture_of_normals_wants_vectors():
+    with pytest.raises(ValueError, match="wants vectors"):
+        MixtureNormalLikelihood(DataSpec((1, 4, 4), "real"))
+
+
+def test_one_hot_steps_cost_their_cross_entropy():
+    likelihood = CategoricalLikelihood(SYMBOLS)
+    h, index = torch.randn(2, 5, 4), torch.randint(4, (2, 5))
+    expected = -torch.nn.functional.cross_entropy(h.movedim(-1, 1), index, reduction="none")
+    x = torch.nn.functional.one_hot(index, 4).float()
+    assert likelihood.parameter_shape == (5, 4)
+    torch.testing.assert_close(likelihood(h).log_prob(x), expected)
+    whole = CategoricalLikelihood(DataSpec((5, 4), "one-hot", 2))
+    torch.testing.assert_close(whole(h).log_prob(x), expected.sum(-1))
+    with pytest.raises(ValueError, match="levels is for pixels"):
+        CategoricalLikelihood(SYMBOLS, levels=4)

@@ -16,8 +16,10 @@ from vaezoo.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+    from vaezoo.interfaces import Format
     from vaezoo.runs import Run
 
+_FORMS = "How it is written follows from the ending: .png, .npz, .csv or one that a plugin brings."
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 split_option = click.option(
@@ -39,26 +41,19 @@ def open_run(path: Path, device: str) -> Run:
     return runs.open_run(path, device=device)
 
 
-def _write_examples(path: Path, examples: torch.Tensor, columns: int) -> None:
-    """A sheet of images, or the numbers themselves.
+def _form(run: Run, out: Path) -> Format:
+    """How ``out`` is to be written, found out before anything is drawn."""
+    from vaezoo.given import format_for
 
-    Raises:
-        UsageError: the file's ending says neither, or the data are no images.
-    """
-    import numpy as np
+    return format_for(run.model.data, out)
 
-    from vaezoo.files import atomic
-    from vaezoo.report.pictures import save_grid
 
-    if path.suffix == ".png":
-        if examples.dim() != 4 or examples.shape[1] not in (1, 3):
-            raise UsageError(f"{path}: examples of shape {tuple(examples.shape[1:])} are no images; write .npz")
-        save_grid(path, examples, columns)
-    elif path.suffix == ".npz":
-        with atomic(path) as temporary, open(temporary, "wb") as opened:
-            np.savez_compressed(opened, x=examples.cpu().numpy())
-    else:
-        raise UsageError(f"{path}: write a .png or a .npz")
+def _write(form: Format, out: Path, examples: torch.Tensor, columns: int) -> str:
+    """Writes examples and says where."""
+    from vaezoo.given import write_examples
+
+    written = write_examples(form, out, examples, columns)
+    return f"wrote {out}" if len(written) == 1 else f"wrote {written[0]} to {written[-1].name}"
 
 
 @click.command("evaluate")
@@ -94,9 +89,14 @@ def evaluate_command(
     "-n", "count", type=click.IntRange(1, 1_000_000), help="How many, for each condition.  [default: 64 or 10]"
 )
 @condition_option
-@_out("samples.png", "A .png sheet or a .npz with the array x.")
+@_out("samples.png", _FORMS)
 @click.option("--seed", default=0, show_default=True, help="Of the draw.")
 @click.option("--draw", is_flag=True, help="Draw from p(x|z) too, instead of showing its mean.")
+@click.option("--steps", type=click.IntRange(1), help="Of a sequence, or after its prefix.")
+@click.option("--prefix", type=click.Path(path_type=Path), help="A file with the first steps, to be gone on from.")
+@click.option(
+    "--temperature", default=1.0, show_default=True, type=click.FloatRange(0), help="Of p(x|z); 0: likeliest."
+)
 @device_option
 @click.pass_context
 def sample_command(
@@ -107,6 +107,9 @@ def sample_command(
     out: Path,
     seed: int,
     draw: bool,
+    steps: int | None,
+    prefix: Path | None,
+    temperature: float,
     device: str,
 ) -> None:
     """Draw new examples from RUN's model: z from the prior, then p(x|z).
@@ -114,10 +117,34 @@ def sample_command(
     With --condition all the sheet has a row for each class.
     """
     opened = open_run(run, device)
+    form = _form(opened, out)
     asked = wanted(opened, condition, count)
-    samples = opened.model.sample(asked.count, asked.condition, mean=not draw, seed=seed)
-    _write_examples(out, samples, asked.columns)
-    sayer(ctx)(f"wrote {out}")
+    start = _prefixes(opened, prefix, asked.count)
+    try:
+        samples = opened.model.sample(
+            asked.count,
+            asked.condition,
+            mean=not draw,
+            seed=seed,
+            steps=steps,
+            prefix=start,
+            temperature=temperature,
+        )
+    except (ValueError, NotImplementedError) as error:
+        raise UsageError(str(error)) from error
+    sayer(ctx)(_write(form, out, samples, asked.columns))
+
+
+def _prefixes(run: Run, path: Path | None, count: int) -> torch.Tensor | None:
+    """The prefix of each sample: those of a file, over and over."""
+    from vaezoo.given import prefix
+
+    if path is None:
+        return None
+    if not run.model.latents.stepwise:
+        raise UsageError("this model makes whole examples: it takes no --prefix")
+    given = prefix(run.model, path)
+    return given.repeat(-(-count // len(given)), 1, 1)[:count]
 
 
 @click.command("reconstruct")
@@ -125,7 +152,7 @@ def sample_command(
 @click.option("-n", "count", type=click.IntRange(1, 100_000), help="How many.  [default: 32, or 8 with --condition]")
 @split_option
 @condition_option
-@_out("reconstructions.png", "A .png sheet (originals above) or a .npz with the array x.")
+@_out("reconstructions.png", f"{_FORMS} A sheet has the originals above.")
 @device_option
 @click.pass_context
 def reconstruct_command(
@@ -139,16 +166,20 @@ def reconstruct_command(
     from vaezoo.report.pictures import pairs
 
     opened = open_run(run, device)
+    form = _form(opened, out)
     batch = opened.data(split).first(count or (32 if condition is None else 8))
     if condition is not None:
         asked = wanted(opened, condition, 1).condition
         assert asked is not None, "a condition was given"
         sheet = opened.model.translate(batch, asked)
-        _write_examples(out, sheet.flatten(0, 1), sheet.shape[1])
+        said = _write(form, out, sheet.flatten(0, 1), sheet.shape[1])
     else:
         rebuilt = opened.model.reconstruct(batch.x, batch.condition, batch.mask)
-        _write_examples(out, pairs(batch.x, rebuilt, 16) if out.suffix == ".png" else rebuilt, 16)
-    sayer(ctx)(f"wrote {out}")
+        columns = 1 if opened.model.data.is_sequence else 16
+        if batch.mask is not None and opened.model.data.is_sequence:
+            rebuilt = rebuilt * batch.mask[..., None]
+        said = _write(form, out, pairs(batch.x, rebuilt, columns) if out.suffix == ".png" else rebuilt, columns)
+    sayer(ctx)(said)
 
 
 @click.command("encode")
@@ -200,7 +231,7 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
 @click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 1000), help="Values in a row.")
 @click.option("--span", default=3.0, show_default=True, help="A row goes from -SPAN to SPAN.")
 @split_option
-@_out("traversals.png", "A .png sheet or a .npz with the array x.")
+@_out("traversals.png", _FORMS)
 @device_option
 @click.pass_context
 def traverse_command(
@@ -210,6 +241,7 @@ def traverse_command(
     from vaezoo.evaluation.latents import dimension_rates
 
     opened = open_run(run, device)
+    form = _form(opened, out)
     data = opened.data(split)
     if index >= len(data):
         raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
@@ -220,8 +252,8 @@ def traverse_command(
             raise UsageError(f"traversals are not {error}") from error
     order = rates.argsort(descending=True)[:count]
     sheet = opened.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
-    _write_examples(out, sheet.flatten(0, 1), steps)
-    sayer(ctx)(f"wrote {out}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")
+    said = _write(form, out, sheet.flatten(0, 1), steps)
+    sayer(ctx)(f"{said}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")
 
 
 @click.command("interpolate")
@@ -230,7 +262,7 @@ def traverse_command(
 @click.option("--to", "second", default=1, show_default=True, type=click.IntRange(0), help="Another.")
 @click.option("--steps", default=12, show_default=True, type=click.IntRange(2, 1000), help="Points on the way.")
 @split_option
-@_out("interpolation.png", "A .png strip or a .npz with the array x.")
+@_out("interpolation.png", _FORMS)
 @device_option
 @click.pass_context
 def interpolate_command(
@@ -238,12 +270,16 @@ def interpolate_command(
 ) -> None:
     """Show the way between two examples of a split, straight through the latent space."""
     opened = open_run(run, device)
+    form = _form(opened, out)
     data = opened.data(split)
     if max(first, second) >= len(data):
         raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
     batch = data.first(max(first, second) + 1)
     ends = (batch.part(i, i + 1) for i in (first, second))
     one, other = ends
-    path = opened.model.interpolate(one.x, other.x, steps, one.condition if opened.model.conditioner else None)
-    _write_examples(out, path[0], steps)
-    sayer(ctx)(f"wrote {out}")
+    condition = one.condition if opened.model.conditioner else None
+    try:
+        path = opened.model.interpolate(one.x, other.x, steps, condition, (one.mask, other.mask))
+    except NotImplementedError as error:
+        raise UsageError(f"no way between examples: {error}") from error
+    sayer(ctx)(_write(form, out, path[0], steps))

@@ -32,6 +32,7 @@ _BUILT_IN = {
         "bernoulli": "vaezoo.components.likelihoods:BernoulliLikelihood",
         "continuous-bernoulli": "vaezoo.components.likelihoods:ContinuousBernoulliLikelihood",
         "normal": "vaezoo.components.likelihoods:NormalLikelihood",
+        "mixture-normal": "vaezoo.components.likelihoods:MixtureNormalLikelihood",
         "laplace": "vaezoo.components.likelihoods:LaplaceLikelihood",
         "categorical": "vaezoo.components.likelihoods:CategoricalLikelihood",
         "discretized-logistic": "vaezoo.components.likelihoods:DiscretizedLogisticLikelihood",
@@ -58,6 +59,7 @@ _BUILT_IN = {
         "anomaly": "vaezoo.evaluation.anomaly:Anomaly",
     },
     "callback": {"tensorboard": "vaezoo.callbacks:TensorBoard", "csv": "vaezoo.callbacks:CsvLog"},
+    "format": {"npz": "vaezoo.formats:Npz", "csv": "vaezoo.formats:Csv", "png": "vaezoo.formats:Png"},
 }
 
 

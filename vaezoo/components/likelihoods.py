@@ -8,10 +8,19 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
-from torch.distributions import ContinuousBernoulli, Distribution, Laplace, Normal
+from torch.distributions import Categorical, ContinuousBernoulli, Distribution, Laplace, MixtureSameFamily, Normal
 
-from vaezoo.distributions import BinaryLogits, DiscretizedLogistic, Levels, OptimalNormal, independent
-from vaezoo.facts import DataSpec
+from vaezoo.distributions import (
+    BinaryLogits,
+    DiagonalNormal,
+    DiscretizedLogistic,
+    Levels,
+    OneHot,
+    OptimalNormal,
+    independent,
+    soft_clip,
+)
+from vaezoo.facts import DataSpec, Shape
 from vaezoo.interfaces import Likelihood
 
 PositiveFloat = Annotated[float, Gt(0)]
@@ -38,12 +47,13 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
 
 class NormalLikelihood(Likelihood):
-    """A normal with one standard deviation for all dimensions.
+    """A normal with one standard deviation for all dimensions, or with one for each from the decoder.
 
     Args:
-        scale: a fixed standard deviation; ``learned``, one trained scalar; or ``optimal``, the best one for each
-            batch while training (sigma-VAE, Rybkin et al. 2021), and its running mean afterwards.
-        minimum: where log sigma is softly clipped, for ``optimal``.
+        scale: a fixed standard deviation; ``learned``, one trained scalar; ``optimal``, the best one for each batch
+            while training (sigma-VAE, Rybkin et al. 2021), and its running mean afterwards; or ``predicted``, what the
+            decoder says of each number.
+        minimum: where log sigma is softly clipped, for ``optimal`` and ``predicted``.
     """
 
     log_scale: Tensor
@@ -53,22 +63,27 @@ class NormalLikelihood(Likelihood):
         data: DataSpec,
         /,
         *,
-        scale: PositiveFloat | Literal["learned", "optimal"] = "learned",
+        scale: PositiveFloat | Literal["learned", "optimal", "predicted"] = "learned",
         minimum: float = -6.0,
     ) -> None:
         super().__init__(data)
         if scale == "optimal" and data.mask_dims:
             raise ValueError("scale: optimal would count what the mask hides; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
+        self.multiplicity = 2 if scale == "predicted" else 1
         start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":
             self.log_scale = nn.Parameter(start)
         else:
-            self.register_buffer("log_scale", start)
+            self.register_buffer("log_scale", start, persistent=scale != "predicted")
         self.register_buffer("seen", torch.zeros(()), persistent=self.optimal)
 
     def forward(self, h: Tensor) -> Distribution:
-        """From means ``[*, *shape]``."""
+        """From means ``[*, *shape]``; with ``predicted``, from means and log-scales side by side."""
+        if self.multiplicity == 2:
+            loc, log_scale = self.split_parameters(h).unbind(0)
+            scale = soft_clip(log_scale, self.minimum).exp()
+            return independent(Normal(loc, scale, validate_args=False), self.event_dims)
         if self.optimal and self.training:
             return independent(OptimalNormal(h, self._remember, self.minimum), self.event_dims)
         return independent(Normal(h, self.log_scale.exp().expand_as(h), validate_args=False), self.event_dims)
@@ -101,21 +116,56 @@ class LaplaceLikelihood(Likelihood):
         return independent(Laplace(h, self.log_scale.exp().expand_as(h), validate_args=False), self.event_dims)
 
 
-class CategoricalLikelihood(Likelihood):
-    """One probability for each of the values that a pixel can take.
+class MixtureNormalLikelihood(Likelihood):
+    """A mixture of diagonal normals over each vector: weights, means and standard deviations from the decoder.
 
     Args:
-        levels: how many values there are; 0 asks the data set.
+        components: how many normals.
+        minimum: where log sigma is softly clipped.
     """
 
-    supports = frozenset({"binary", "unit"})
+    def __init__(self, data: DataSpec, /, *, components: Annotated[int, Gt(0)] = 5, minimum: float = -6.0) -> None:
+        super().__init__(data)
+        if len(data.shape) > 2:
+            raise ValueError(f"wants vectors or sequences of them, not examples of shape {data.shape}")
+        self.components, self.minimum = components, minimum
+        spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
+        self.register_buffer("spread", spread[:, None], persistent=False)
+
+    @property
+    def parameter_shape(self) -> Shape:
+        """``[..., K · (1 + 2 D)]``: a weight, D means and D log-scales for each of K components."""
+        return (*self.data.shape[:-1], self.components * (1 + 2 * self.data.shape[-1]))
+
+    def forward(self, h: Tensor) -> Distribution:
+        """From ``[*, *parameter_shape]``; where it is zero, the means lie evenly between -1 and 1."""
+        parts = h.unflatten(-1, (self.components, -1))
+        loc, log_scale = parts[..., 1:].chunk(2, -1)
+        normals = DiagonalNormal(loc + self.get_buffer("spread"), soft_clip(log_scale, self.minimum))
+        weights = Categorical(logits=parts[..., 0], validate_args=False)
+        return independent(MixtureSameFamily(weights, normals, validate_args=False), self.event_dims - 1)
+
+
+class CategoricalLikelihood(Likelihood):
+    """One probability for each value that a pixel can take, or for each symbol that a one-hot vector can be.
+
+    Args:
+        levels: how many values a pixel has; 0 asks the data set.
+    """
+
+    supports = frozenset({"binary", "unit", "one-hot"})
 
     def __init__(self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0) -> None:
         super().__init__(data)
-        self.multiplicity = _levels(data, levels)
+        self.one_hot = data.support == "one-hot"
+        if self.one_hot and levels:
+            raise ValueError("levels is for pixels, but this data set is one-hot")
+        self.multiplicity = 1 if self.one_hot else _levels(data, levels)
 
     def forward(self, h: Tensor) -> Distribution:
-        """From logits ``[*, levels · C, H, W]``."""
+        """From logits ``[*, levels · C, H, W]``, or ``[*, *shape]`` for one-hot data."""
+        if self.one_hot:
+            return independent(OneHot(h), self.event_dims - 1)
         return independent(Levels(self.split_parameters(h).movedim(0, -1)), self.event_dims)
 
 

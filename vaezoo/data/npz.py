@@ -19,6 +19,9 @@ from vaezoo.facts import DataSpec, Split
 from vaezoo.interfaces import Dataset
 
 
+NAMES = ("x", "condition", "mask", "lengths")
+
+
 class Npz(Dataset):
     """An npz file with the array ``x`` ``[n, ...]`` and, where wanted, ``condition`` ``[n, ...]`` and ``mask``.
 
@@ -46,7 +49,7 @@ class Npz(Dataset):
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
         file = find(self.path)
-        return _checked(read(file), file)
+        return _checked(read_npz(file), file)
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -95,8 +98,8 @@ class Npz(Dataset):
         return to_float if self.spec.support == "binary" else to_unit
 
 
-def read(file: Path) -> dict[str, np.ndarray]:
-    """The arrays ``x``, ``condition`` and ``mask`` of an npz file, as far as they are there.
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """The arrays ``x``, ``condition``, ``mask`` and ``lengths`` of an npz file, as far as they are there.
 
     Raises:
         DataError: it is no npz file, is damaged, or has no ``x``.
@@ -105,7 +108,7 @@ def read(file: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{file}: not an npz file")
     try:
         with np.load(file, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in ("x", "condition", "mask") if name in opened.files}
+            arrays = {name: opened[name] for name in NAMES if name in opened.files}
     except Exception as error:  # zipfile, zlib and numpy raise their own kinds on damaged files
         raise DataError(f"{file}: not a readable npz file: {' '.join(str(error).split())}") from error
     if "x" not in arrays:

@@ -15,7 +15,7 @@ from vaezoo.conditions import ALL, parse
 from vaezoo.evaluation.evaluate import in_words
 from vaezoo.evaluation.latents import dimension_rates
 from vaezoo.files import read_json, write_bytes, write_text
-from vaezoo.report import pictures
+from vaezoo.report import pictures, sequences
 from vaezoo.seeds import seeded
 from vaezoo.trace import Batch
 
@@ -30,6 +30,7 @@ _CAPTIONS = {
     "reconstructions": "Test examples, each above its reconstruction",
     "interpolations": "From one test example to another, along a straight line between their posterior means",
     "traversals": "One test example as each latent dimension goes from -3 to 3, those that say most at the top",
+    "rates": "What each latent variable says at each step: its rate on test examples, in nats",
     "curves": "Training (thin) and validation, in nats per example",
     "latents": "The latent space",
 }
@@ -54,8 +55,10 @@ def _part(batch: Batch, count: int) -> Batch:
 
 def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
     model, few = run.model, _part(batch, 32)
+    if model.data.is_sequence:
+        return _sequence_pictures(run, few)
     rebuilt = model.reconstruct(few.x, few.condition, few.mask)
-    if not pictures.is_image(model):
+    if not pictures.is_image(model.data):
         return {"reconstructions": pictures.vectors(few.x.cpu().numpy(), rebuilt.cpu().numpy())}
     condition, columns = _conditions(run, batch)
     count = 100 if condition is None else len(condition)
@@ -74,6 +77,37 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
         name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
         for name, (images, columns) in sheets.items()
     }
+
+
+def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
+    model, data = run.model, run.model.data
+    condition, _ = _conditions(run, few)
+    condition = None if condition is None else condition[:: max(1, len(condition) // 8)][:8]
+    steps = few.x.shape[1] if model.latents.stepwise else None
+    count = 8 if condition is None else len(condition)
+    drawn = {"samples": sequences.picture(data, model.sample(count, condition, seed=run.spec.seed, steps=steps))}
+    with model.inference():
+        sites = model.observe(few, 1).sites
+    if sites:
+        drawn["rates"] = sequences.rates(sites)
+    try:
+        rebuilt = model.decode(model.encode(few.x, few.condition, few.mask), few.condition, steps=steps)
+        if model.conditioner is None and len(few) > 1:
+            ends = [few.part(i, i + 1) for i in (0, 1)]
+            path = model.interpolate(ends[0].x, ends[1].x, 8, masks=(ends[0].mask, ends[1].mask))
+            drawn["interpolations"] = sequences.picture(data, path[0])
+    except NotImplementedError:  # latents whose code is not one vector, or that have none
+        rebuilt = model.reconstruct(few.x, few.condition, few.mask)
+    drawn["reconstructions"] = sequences.picture(data, few.x, rebuilt, few.mask)
+    return drawn
+
+
+def _remarks(run: Run) -> list[str]:
+    """Which latent variables of a model of sequences have collapsed, and what helps."""
+    if not run.model.data.is_sequence:
+        return []
+    with run.model.inference():
+        return sequences.remarks(run.model.observe(run.data("test").first(32), 1).sites)
 
 
 def _conditions(run: Run, batch: Batch) -> tuple[Tensor | None, int]:
@@ -109,6 +143,7 @@ def page(run: Run, drawn: dict[str, bytes]) -> str:
         evaluation=evaluation,
         rows=in_words(evaluation),
         facts=_facts(run, parameters),
+        remarks=_remarks(run),
         pictures=[(name, _CAPTIONS[name], base64.b64encode(drawn[name]).decode()) for name in order],
         spec=run.directory.spec.read_text("utf-8"),
     )

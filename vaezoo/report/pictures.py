@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.files import write_bytes
-from vaezoo.model import Model
+from vaezoo.facts import DataSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GAP = 1
-_INK, _ACCENT, _SECOND = "#1f2933", "#2563eb", "#d97706"
+INK, ACCENT, SECOND = "#1f2933", "#2563eb", "#d97706"
 
 
-def is_image(model: Model) -> bool:
+def is_image(data: DataSpec) -> bool:
     """Whether examples are grey or colour images."""
-    shape = model.data.shape
-    return len(shape) == 3 and shape[0] in (1, 3) and model.data.support != "real"
+    return len(data.shape) == 3 and data.shape[0] in (1, 3) and data.support != "real"
 
 
 def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
@@ -64,19 +61,16 @@ def pairs(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:
     return torch.cat(rows)
 
 
-def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Writes a sheet of images."""
-    write_bytes(path, grid(images, columns, zoom_for(images, columns)))
-
-
-def _figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), layout="constrained", dpi=130)
 
 
-def _style(axes: Any, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+def style(axes: Any, title: str, x: str, y: str) -> None:
+    """Titles, labels and a grid, as all our plots have them."""
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
@@ -85,26 +79,27 @@ def _style(axes: Any, title: str, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _png(figure: Figure) -> bytes:
+def png(drawn: Figure) -> bytes:
+    """A figure as the bytes of a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    drawn.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def curves(records: Sequence[dict[str, Any]]) -> bytes:
     """ELBO, rate and distortion over epochs, for training and validation."""
-    figure = _figure(10, 3.2)
-    for axes, key in zip(figure.subplots(1, 3), ("elbo", "distortion", "rate"), strict=True):
-        for split, colour, width in (("train", _ACCENT, 0.9), ("validation", _SECOND, 1.6)):
+    drawn = figure(10, 3.2)
+    for axes, key in zip(drawn.subplots(1, 3), ("elbo", "distortion", "rate"), strict=True):
+        for split, colour, width in (("train", ACCENT, 0.9), ("validation", SECOND, 1.6)):
             points = [(r["epoch"], r[key]) for r in records if r["split"] == split and key in r]
             if points:
                 marker = "o" if split == "validation" and len(points) < 40 else None
                 xs, ys = zip(*points, strict=True)
                 axes.plot(xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3)
         _settle(axes, [r[key] for r in records if key in r])
-        _style(axes, key, "epoch", "nats per example")
-    figure.axes[1].legend(fontsize=8, frameon=False, loc="upper right")  # the distortion is always defined
-    return _png(figure)
+        style(axes, key, "epoch", "nats per example")
+    drawn.axes[1].legend(fontsize=8, frameon=False, loc="upper right")  # the distortion is always defined
+    return png(drawn)
 
 
 def _settle(axes: Any, values: Sequence[float]) -> None:
@@ -125,8 +120,8 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
         labels: ``[n]``, or None.
         classes: the name of each label.
     """
-    figure = _figure(6.4, 5.2)
-    axes = figure.subplots()
+    drawn = figure(6.4, 5.2)
+    axes = drawn.subplots()
     centred = means - means.mean(0)
     if means.shape[1] > 2 and len(means) > 1:
         _, singular, axes_of = np.linalg.svd(centred, full_matrices=False)
@@ -135,7 +130,7 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
     else:
         points, names = np.pad(means, ((0, 0), (0, max(0, 2 - means.shape[1])))), ["z1", "z2"]
     if labels is None or len(classes) > 20:
-        axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, color=_ACCENT, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, color=ACCENT, linewidths=0)
     else:
         from matplotlib import colormaps
 
@@ -144,22 +139,22 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
             mine = points[labels == label]
             axes.scatter(mine[:, 0], mine[:, 1], s=4, alpha=0.6, color=palette(label), label=name, linewidths=0)
         axes.legend(fontsize=8, frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5))
-    _style(axes, "posterior means of the test split", names[0], names[1])
-    return _png(figure)
+    style(axes, "posterior means of the test split", names[0], names[1])
+    return png(drawn)
 
 
 def vectors(originals: np.ndarray, reconstructions: np.ndarray) -> bytes:
     """Examples that are no images, as lines: each original with its reconstruction."""
     count = min(8, len(originals))
-    figure = _figure(10, 1.1 * count)
-    for i, axes in enumerate(np.atleast_1d(figure.subplots(count, 1, sharex=True))):
-        axes.plot(originals[i].ravel(), color=_INK, linewidth=1.2, label="original")
-        axes.plot(reconstructions[i].ravel(), color=_SECOND, linewidth=1.2, label="reconstruction")
+    drawn = figure(10, 1.1 * count)
+    for i, axes in enumerate(np.atleast_1d(drawn.subplots(count, 1, sharex=True))):
+        axes.plot(originals[i].ravel(), color=INK, linewidth=1.2, label="original")
+        axes.plot(reconstructions[i].ravel(), color=SECOND, linewidth=1.2, label="reconstruction")
         axes.tick_params(labelsize=7)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    figure.axes[0].legend(fontsize=8, frameon=False, ncols=2)
-    return _png(figure)
+    drawn.axes[0].legend(fontsize=8, frameon=False, ncols=2)
+    return png(drawn)
 
 
 def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
@@ -168,17 +163,17 @@ def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
     Args:
         points: rate, distortion, and what the run is called.
     """
-    figure = _figure(6.4, 5.0)
-    axes = figure.subplots()
+    drawn = figure(6.4, 5.0)
+    axes = drawn.subplots()
     rates, distortions = np.array([p[0] for p in points]), np.array([p[1] for p in points])
     margin = 0.08 * max(float(np.ptp(rates)), float(np.ptp(distortions)), 1.0)
     low, high = max(0.0, rates.min() - margin), rates.max() + margin
     for total in np.linspace((rates + distortions).min(), (rates + distortions).max(), 5):
-        axes.plot([low, high], [total - low, total - high], color=_INK, alpha=0.15, linewidth=0.8)
-    axes.scatter(rates, distortions, color=_ACCENT, s=28, zorder=2)
+        axes.plot([low, high], [total - low, total - high], color=INK, alpha=0.15, linewidth=0.8)
+    axes.scatter(rates, distortions, color=ACCENT, s=28, zorder=2)
     for rate, distortion, name in points:
         axes.annotate(name, (rate, distortion), xytext=(5, 4), textcoords="offset points", fontsize=6)
     axes.set_xlim(low, high)
     axes.set_ylim(distortions.min() - margin, distortions.max() + margin)
-    _style(axes, "validation; grey lines have equal ELBO", "rate, nats per example", "distortion, nats per example")
-    return _png(figure)
+    style(axes, "validation; grey lines have equal ELBO", "rate, nats per example", "distortion, nats per example")
+    return png(drawn)

@@ -23,7 +23,7 @@ A, C, Q, R, T = 0.9, 1.5, 0.6, 0.4, 12
 
 
 class Messages(nn.Module):
-    """The encoder: x, and the exact p(x_t..x_T | z_t) as a precision and a shift, by the backward information filter."""
+    """The encoder: x, and the exact p(x_t..x_T | z_t) as a precision and a shift (backward information filter)."""
 
     def forward(self, x, mask=None):
         precision = torch.zeros(len(x))

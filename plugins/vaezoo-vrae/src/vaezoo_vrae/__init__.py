@@ -1,4 +1,4 @@
-"""Sequences: recurrent encoders, latents for whole sequences and for every step, data of many lengths, particle bounds."""
+"""Sequences: recurrent encoders, latents for the whole and for every step, data of many lengths, particle bounds."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ _COMPONENTS = {
         "steps": "vaezoo_vrae.metrics:Steps",
         "next-step": "vaezoo_vrae.metrics:NextStep",
         "reconstruction-accuracy": "vaezoo_vrae.metrics:ReconstructionAccuracy",
+    },
+    "format": {
+        "txt": "vaezoo_vrae.formats:Txt",
+        "mid": "vaezoo_vrae.formats:Mid",
+        "wav": "vaezoo_vrae.formats:Wav",
     },
     "decoder": {"steps": "vaezoo_vrae.steps:StepsDecoder"},
 }

@@ -42,14 +42,14 @@ class State:
 
 
 class Chain(vaezoo.Latents):
-    """A latent vector at every step, given those above it and a recurrent state: VRNN (Chung et al. 2015) with one level,
-    the hierarchical HVRNN with several (Castrejon et al. 2019).
+    """A latent vector at every step, given those above it and a recurrent state: VRNN (Chung et al. 2015) with one
+    level, the hierarchical HVRNN with several (Castrejon et al. 2019).
 
-    Level l, counted from the top, has p(z_t | z_t above, h_{t-1}) and q(z_t | z_t above, h_{t-1}, data), where the data are
-    the encoder's states if it has a recurrent network (backward ones smooth), else its features of step t. A level with
-    clock k draws a z at every k-th step, holds it in between, and hears the mean of each k steps. The code of step t is
-    all z_t and h_{t-1}. ``whole`` adds one z above all levels, for the whole sequence, from the encoder's last states,
-    with the spec's own prior; the other priors are learned.
+    Level l, counted from the top, has p(z_t | z_t above, h_{t-1}) and q(z_t | z_t above, h_{t-1}, data), where the data
+    are the encoder's states if it has a recurrent network (backward ones smooth), else its features of step t. A level
+    with clock k draws a z at every k-th step, holds it in between, and hears the mean of each k steps. The code of step
+    t is all z_t and h_{t-1}. ``whole`` adds one z above all levels, for the whole sequence, from the encoder's last
+    states, with the spec's own prior; the other priors are learned.
 
     Args:
         levels: L. A bare number of levels that tick at every step.
@@ -59,7 +59,7 @@ class Chain(vaezoo.Latents):
         hidden: the width of the networks of prior and posterior.
         whole: the width of the z above all levels; 0 for none.
         skip: put the features of step t - 1 into the code of step t.
-        dropout: the share of units dropped while training, in these networks and in the code.
+        dropout: the share of units dropped while training, in these networks and in the code, but none of a z.
     """
 
     stepwise = True
@@ -169,7 +169,7 @@ class Chain(vaezoo.Latents):
     def _walk(
         self, features: tuple[Tensor, ...], top: Tensor, k: int
     ) -> tuple[list[list[tuple[Tensor, DiagonalNormal, Tensor]]], Tensor, State]:
-        """All steps with z from the posterior: what each level knew, its q and its z; the code ``[T, N, C]``; the end."""
+        """All steps, z from the posterior: what each level knew, its q and its z; the code ``[T, N, C]``; the end."""
         state, heard, seen = self.begin(top), self.heard(features[0].float(), k), self.seen(features, k)
         drawn: list[list[tuple[Tensor, DiagonalNormal, Tensor]]] = [[] for _ in self.levels]
 
@@ -188,9 +188,11 @@ class Chain(vaezoo.Latents):
 
     def _code(self, parts: Sequence[Tensor], features: Tensor) -> Tensor:
         """The code of steps ``[T, N, C]`` with the features of the step before each."""
+        *states, latent = parts
+        kept = [*(self.dropout(state) for state in states), latent]
         if self.skip:
-            parts = [*parts, torch.cat([torch.zeros_like(features[:1]), features[:-1]])]
-        return self.dropout(torch.cat(list(parts), -1))
+            kept.append(self.dropout(torch.cat([torch.zeros_like(features[:1]), features[:-1]])))
+        return torch.cat(kept, -1)
 
     def _site(
         self, i: int, drawn: Sequence[tuple[Tensor, DiagonalNormal, Tensor]], k: int, mask: Tensor

@@ -45,8 +45,8 @@ class Steps(vaezoo.Metric):
     """ELBO, importance-weighted and particle bounds on log p(x), and the rate of each latent variable, for each step.
 
     The sum over all test steps divided by their number, which is how the literature states likelihoods of music. The
-    importance-weighted bound (Burda et al. 2016) draws whole sequences of latents; the particle bound (FIVO, Maddison et
-    al. 2017) resamples on the way, and is given for latents of the type ``chain``.
+    importance-weighted bound (Burda et al. 2016) draws whole sequences of latents; the particle bound (FIVO, Maddison
+    et al. 2017) resamples on the way, and is given for latents of the type ``chain``.
 
     Args:
         samples: K of the importance-weighted bound.
@@ -57,7 +57,7 @@ class Steps(vaezoo.Metric):
         self.samples, self.particles = samples, particles
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``elbo_per_step``, ``iwae_per_step``, ``fivo_per_step``, ``rate_per_step``, and ``rate_of_...`` of each variable."""
+        """``elbo_per_step``, ``iwae_per_step``, ``fivo_per_step``, ``rate_per_step``, ``rate_of_...`` each variable."""
         found: dict[str, list[Tensor]] = {}
         counts = []
         for batch in _batches(model, data, self.samples):
@@ -85,7 +85,7 @@ class Steps(vaezoo.Metric):
 
 
 class NextStep(vaezoo.Metric):
-    """How well each step is foreseen from those before it: a bootstrap particle filter, which sees nothing of the future.
+    """How well each step is foreseen from those before it, by a bootstrap particle filter that sees no future.
 
     The prediction is the mean of p(x_t|z) over particles weighted by the past. Numbers: the root of the mean squared
     error. Binary steps: the mean squared error (Brier). Symbols: the share not foreseen. For latents ``recurrent``

@@ -21,7 +21,7 @@ _SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 
 
 class Polyphonic(vaezoo.Dataset):
-    """Piano-rolls of 88 keys from one npz file, split as published: what the literature's nats per step are measured on.
+    """Piano-rolls of 88 keys from one npz file, split as published: what the literature measures nats per step on.
 
     The file has, for each set and split, ``jsb_train`` (packed bits, 11 bytes a step, the steps of all pieces one after
     another) and ``jsb_train_len`` (the steps of each piece). It is not part of the package.

@@ -20,9 +20,10 @@ class Recurrent(vaezoo.Latents):
     """One latent vector z for the whole sequence, from which a recurrent network goes step by step (Fabius & van
     Amersfoort 2014).
 
-    z sets its first state and is given to every step, beside the step before (as the encoder's features of it). The code of
-    step t is the state before x_t, and z. The recurrence depends on no sample of a step, so one kernel runs all of it.
-    With ``latent: false`` it is a plain recurrent network, whose likelihood is exact; then ``kl`` has nothing to weigh.
+    z sets its first state and is given to every step, beside the step before (as the encoder's features of it). The
+    code of step t is the state before x_t, and z. The recurrence depends on no sample of a step, so one kernel runs all
+    of it. With ``latent: false`` it is a plain recurrent network, whose likelihood is exact; then ``kl`` has nothing to
+    weigh.
 
     Args:
         cell: ``gru``, ``lstm`` or ``rnn``.
@@ -31,7 +32,7 @@ class Recurrent(vaezoo.Latents):
         teacher_forcing: whether a step hears the one before: the data while training, its own draw while generating.
         word_dropout: the share of steps not heard while training, so that z has to say what they would
             (Bowman et al. 2016).
-        dropout: the share of units of the code dropped while training.
+        dropout: the share of units of the state dropped from the code while training.
         latent: whether there is a z.
     """
 
@@ -102,7 +103,7 @@ class Recurrent(vaezoo.Latents):
         return tuple(parts) if self.parts == 2 else parts[0]
 
     def _code(self, states: Tensor, top: Tensor) -> Tensor:
-        return self.dropout(torch.cat([states, top[:, None].expand(-1, states.shape[1], -1)], -1))
+        return torch.cat([self.dropout(states), top[:, None].expand(-1, states.shape[1], -1)], -1)
 
     def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
         """The mean of q(z|x), ``[B, D]``."""

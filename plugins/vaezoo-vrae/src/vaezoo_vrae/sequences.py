@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,8 +37,8 @@ class Sequences(vaezoo.Dataset):
     """Sequences of vectors of one width and many lengths, from an npz file or a folder of csv files.
 
     The npz has ``x``: all steps one after another ``[steps, D]`` with ``lengths`` ``[n]``, or ``[n, T, D]``; and, where
-    wanted, ``condition`` ``[n]``, labels counted from 0. In the folder each csv file is one sequence, a step to a row, a
-    header being skipped; files in sub-folders are labelled by the folder's name. Numbers are standardised by mean and
+    wanted, ``condition`` ``[n]``, labels counted from 0. In the folder each csv file is one sequence, a step to a row,
+    a header being skipped; files in sub-folders are labelled by the folder's name. Numbers are standardised by mean and
     deviation of the training split, which are stored with the model, unless they are 0 and 1 alone.
 
     Args:
@@ -161,13 +160,9 @@ def read(path: Path) -> Ragged:
 
 
 def _read_npz(path: Path) -> Ragged:
-    try:
-        with np.load(path, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in ("x", "lengths", "condition") if name in opened.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise vaezoo.DataError(f"{path}: not a readable npz file: {' '.join(str(error).split())}") from error
-    x, counts, labels = arrays.get("x"), arrays.get("lengths"), arrays.get("condition")
-    if x is None or x.dtype.kind not in "fiub" or x.ndim != (3 if counts is None else 2):
+    arrays = vaezoo.read_npz(path)
+    x, counts, labels = arrays["x"], arrays.get("lengths"), arrays.get("condition")
+    if x.dtype.kind not in "fiub" or x.ndim != (3 if counts is None else 2):
         raise vaezoo.DataError(f"{path}: wants numbers x [n, T, D], or x [steps, D] with lengths [n]")
     if counts is not None and (counts.dtype.kind not in "iu" or int(counts.sum()) != len(x)):
         raise vaezoo.DataError(f"{path}: lengths do not add up to the {len(x)} steps of x")

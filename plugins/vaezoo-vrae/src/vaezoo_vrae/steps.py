@@ -44,10 +44,10 @@ def backwards(x: Tensor, counts: Tensor) -> Tensor:
 class RecurrentEncoder(vaezoo.Encoder):
     """A network on each step, then recurrent ones over all of them, forward, backward or both.
 
-    Gives the features of each step alone ``[B, T, F]``, which is what latents that go step by step take as the input they
-    have heard; the states of the recurrent networks ``[B, T, H]``; and their last states ``[B, H]``. Backward states at
-    t have seen the steps from t to the end, so a posterior at t that is given them smooths; with ``cell: none`` there
-    are features of steps alone, and it filters. Padding changes nothing.
+    Gives the features of each step alone ``[B, T, F]``, which is what latents that go step by step take as the input
+    they have heard; the states of the recurrent networks ``[B, T, H]``; and their last states ``[B, H]``. Backward
+    states at t have seen the steps from t to the end, so a posterior at t that is given them smooths; with ``cell:
+    none`` there are features of steps alone, and it filters. Padding changes nothing.
 
     Args:
         hidden: the widths of the layers on each step; none leaves the data as it is.

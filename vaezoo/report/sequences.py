@@ -1,0 +1,155 @@
+"""Pictures of sequences: piano-rolls, lines, text, and what each latent variable says at each step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.facts import DataSpec
+from vaezoo.report.pictures import ACCENT, INK, SECOND, figure, png, style
+from vaezoo.symbols import spelled
+from vaezoo.trace import Site
+
+_MOST = 8
+_CHARACTERS = 110
+_COLLAPSED = 0.01
+
+REMEDIES = (
+    "raise the weight of the KL slowly (weight: {type: linear, start: 0.0, end: 1.0, steps: ...})",
+    "let some nats of each dimension go free (free_bits of vaezoo-beta's beta-kl)",
+    "hide steps from the decoder (word_dropout of vaezoo-vrae's recurrent)",
+)
+
+
+def picture(data: DataSpec, x: Tensor, second: Tensor | None = None, mask: Tensor | None = None) -> bytes:
+    """At most eight sequences, one below another: rolls of binary steps, lines of numbers, or lines of text.
+
+    Args:
+        data: what one example is.
+        x: ``[n, T, D]``.
+        second: what each was reconstructed to, likewise, drawn beside it.
+        mask: True where a step exists, ``[n, T]``.
+    """
+    n = min(_MOST, len(x))
+    counts = [x.shape[1] if mask is None else max(1, int(mask[i].sum())) for i in range(n)]
+    shown = [x[i, : counts[i]].detach().float().cpu() for i in range(n)]
+    beside = None if second is None else [second[i, : counts[i]].detach().float().cpu() for i in range(n)]
+    if data.symbols:
+        return _text(data, shown, beside)
+    return _rolls(shown, beside) if data.support in ("binary", "one-hot") else _lines(shown, beside)
+
+
+def _panels(rows: int, columns: int, height: float) -> tuple[Any, Any]:
+    drawn = figure(10, height * rows + 0.3)
+    return drawn, drawn.subplots(rows, columns, squeeze=False, sharex="row" if columns == 2 else False)
+
+
+def _rolls(x: list[Tensor], second: list[Tensor] | None) -> bytes:
+    """Time to the right, places upward, only as many of them as ever sound."""
+    whole = torch.cat(x + (second or [])) > 0.5
+    used = whole.any(0).nonzero().flatten()
+    low, high = (int(used.min()), int(used.max())) if len(used) else (0, whole.shape[1] - 1)
+    low, high = max(0, low - 2), min(whole.shape[1] - 1, high + 2)
+    drawn, axes = _panels(len(x), 1 if second is None else 2, 1.25)
+    for column, sequences in enumerate([x] if second is None else [x, second]):
+        for row, sequence in enumerate(sequences):
+            panel = axes[row][column]
+            panel.imshow(
+                sequence.T.numpy(), origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="none"
+            )
+            panel.set_ylim(low - 0.5, high + 0.5)
+            panel.tick_params(labelsize=7)
+    _head(axes, second)
+    axes[-1][0].set_xlabel("step", fontsize=9)
+    return png(drawn)
+
+
+def _lines(x: list[Tensor], second: list[Tensor] | None) -> bytes:
+    """One panel for each sequence and a line for each of its dimensions; reconstructions are dashed."""
+    from matplotlib import colormaps
+
+    drawn, axes = _panels(len(x), 1, 1.1)
+    several = x[0].shape[1] > 1
+    for row, sequence in enumerate(x):
+        for d in range(min(sequence.shape[1], 10)):
+            colour = colormaps["tab10"](d) if several else INK
+            axes[row][0].plot(sequence[:, d], color=colour, linewidth=1.2)
+            if second is not None:
+                colour = colour if several else SECOND
+                axes[row][0].plot(second[row][:, d], color=colour, linewidth=1.2, linestyle="--")
+        axes[row][0].tick_params(labelsize=7)
+        for side in ("top", "right"):
+            axes[row][0].spines[side].set_visible(False)
+    axes[-1][0].set_xlabel("step", fontsize=9)
+    return png(drawn)
+
+
+def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None) -> bytes:
+    lines = []
+    for i, sequence in enumerate(x):
+        lines.append((INK, spelled(sequence, data.symbols)))
+        if second is not None:
+            lines.append((SECOND, spelled(second[i], data.symbols)))
+    drawn = figure(10, 0.24 * len(lines) + 0.2)
+    axes = drawn.subplots()
+    axes.set_axis_off()
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    for row, (colour, line) in enumerate(lines):
+        shown = line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+        axes.text(0, row, shown.replace("$", r"\$"), color=colour, fontsize=8, family="monospace", va="center")
+    return png(drawn)
+
+
+def _head(axes: Any, second: list[Tensor] | None) -> None:
+    if second is not None:
+        for column, title in enumerate(("original", "reconstruction")):
+            axes[0][column].set_title(title, loc="left", fontsize=10, color=INK)
+
+
+def names_of(sites: tuple[Site, ...]) -> list[str]:
+    """What each latent variable of a sequence is called: the whole, then levels from the top."""
+    names, level = [], 0
+    for site in sites:
+        level += site.mask is not None
+        names.append("whole sequence" if site.mask is None else f"level {level}")
+    return names
+
+
+def rates(sites: tuple[Site, ...]) -> bytes:
+    """The mean KL of each latent variable at each step, in nats; one for the whole sequence as a level line."""
+    from torch.distributions import kl_divergence
+
+    drawn = figure(10, 3.0)
+    axes = drawn.subplots()
+    colours = [ACCENT, SECOND, INK, "#059669", "#7c3aed"]
+    for i, (site, name) in enumerate(zip(sites, names_of(sites), strict=True)):
+        colour = colours[i % len(colours)]
+        if site.mask is None:
+            axes.axhline(float(site.kl.mean()), color=colour, linestyle="--", label=f"{name}, in all")
+            continue
+        try:
+            kl = kl_divergence(site.q, site.p)
+        except NotImplementedError:
+            kl = site.q.log_prob(site.z) - site.p.log_prob(site.z)
+        kl, mask = kl.mean(0), site.mask
+        mean = (kl * mask).sum(0) / mask.sum(0).clamp(min=1)
+        axes.plot(np.arange(1, len(mean) + 1), mean.cpu(), color=colour, linewidth=1.3, label=name)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8, frameon=False)
+    style(axes, "rate", "step", "nats")
+    return png(drawn)
+
+
+def remarks(sites: tuple[Site, ...]) -> list[str]:
+    """Which latent variables say next to nothing, and what helps."""
+    found = []
+    for site, name in zip(sites, names_of(sites), strict=True):
+        steps = 1.0 if site.mask is None else float(site.mask.sum(1).float().mean())
+        rate = float(site.kl.mean()) / steps
+        if rate < _COLLAPSED * site.z.shape[-1]:
+            unit = "nats" if site.mask is None else "nats per step"
+            found.append(f"The posterior of the {name} has all but collapsed: it says {rate:.3f} {unit}.")
+    return [*found, f"What helps against it: {'; '.join(REMEDIES)}."] if found else []
