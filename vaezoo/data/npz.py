@@ -18,7 +18,6 @@ from vaezoo.errors import DataError
 from vaezoo.facts import DataSpec, Split
 from vaezoo.interfaces import Dataset
 
-
 NAMES = ("x", "condition", "mask", "lengths")
 
 

@@ -345,8 +345,24 @@ def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
         _ = vaezoo.open_run(done.path).regularizers
 
 
-def test_steps_that_do_not_exist_are_refused():
-    z = torch.randn(1, 4, 3, 2)
-    masked = vaezoo.Site(z, Implicit(z[0]), MultivariateNormal(torch.zeros(2), torch.eye(2)), torch.ones(4, 3).bool())
-    with pytest.raises(ValueError, match="a critic needs all of them"):
-        Adversarial(facts(6))(trace(masked))
+def test_every_step_that_exists_is_judged_and_no_other():
+    z, mask = torch.randn(2, 4, 3, 2), torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 1, 1]]).bool()
+    prior = MultivariateNormal(torch.zeros(2), torch.eye(2))
+    penalty = Adversarial(facts(2))
+    judged = penalty.critics[0](z.flatten(0, 2)[None], None).view(2, 4, 3)
+    expected = (generator_loss("non-saturating", judged) * mask).sum(-1).mean(0)
+    summed = (judged * mask).sum(-1)
+    junk = torch.where(mask[..., None], z, 1e3)
+    for samples in (z, junk):
+        seen = trace(vaezoo.Site(samples, Implicit(samples[0]), prior, mask))
+        torch.testing.assert_close(penalty.score(seen), -summed.mean(0))
+        of_sums = generator_loss("non-saturating", summed).mean(0)
+        assert not torch.allclose(of_sums, expected)
+        torch.testing.assert_close(penalty(seen), expected)
+
+
+def test_a_critic_of_steps_sees_the_context_at_each():
+    z, context = torch.randn(2, 4, 3, 2), torch.randn(4, 5)
+    judge = Critic(7, (8,), 0.2, 0.0, False)
+    beside = torch.cat([z, context[None, :, None].expand(2, 4, 3, 5)], -1)
+    torch.testing.assert_close(judge(z, context), judge.net(beside).squeeze(-1))

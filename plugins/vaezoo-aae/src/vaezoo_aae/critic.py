@@ -1,11 +1,11 @@
 """A critic that tells posterior samples from prior samples, and the penalty that asks to be mistaken for the prior.
 
-Shapes: K samples, B examples, D dimensions of one latent variable, E of the context.
+Shapes: K samples, B examples, T steps where a latent variable has some, D of its dimensions, E of the context.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import vaezoo
+from vaezoo.nn import masked
 
 Loss: TypeAlias = Literal["non-saturating", "least-squares", "wasserstein-gp"]
 Width = Annotated[int, Gt(0)]
@@ -45,9 +46,10 @@ class Critic(nn.Module):
         self.net = nn.Sequential(*layers, _linear(in_features, 1, spectral_norm))
 
     def forward(self, z: Tensor, context: Tensor | None) -> Tensor:
-        """From ``[K, B, D]`` and contexts ``[B, E]`` to logits ``[K, B]``."""
+        """From ``[K, B, D]`` and contexts ``[B, E]`` to logits ``[K, B]``; from ``[K, B, T, D]`` to ``[K, B, T]``."""
         if context is not None:
-            z = torch.cat([z, context.expand(len(z), *context.shape)], -1)
+            beside = context.unflatten(0, (len(context), *(1,) * (z.dim() - 3)))
+            z = torch.cat([z, beside.expand(*z.shape[:-1], -1)], -1)
         return self.net(z).squeeze(-1)
 
 
@@ -77,7 +79,7 @@ def generator_loss(loss: Loss, fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, context: Tensor | None) -> Tensor:
-    """(‖∇_z critic‖ - 1)² at a random point between each pair of samples, ``[K, B]`` (Gulrajani et al. 2017, eq. 3)."""
+    """(‖∇_z critic‖ - 1)² at a random point between each pair of samples, ``[K, B, *]`` (Gulrajani et al. 2017)."""
     share = torch.rand(*real.shape[:-1], 1, dtype=real.dtype, device=real.device)
     between = torch.lerp(real, fake, share).requires_grad_()  # [K, B, D]
     (slope,) = torch.autograd.grad(critic(between, context).sum(), between, create_graph=True)
@@ -88,7 +90,8 @@ class Adversarial(vaezoo.Regularizer):
     """Matches the aggregate posterior to the prior by a critic on z (Makhzani et al. 2016), whatever the two are.
 
     Each latent variable has a critic of its own, trained on samples of that variable's prior and of the posterior, in a
-    move after the model's. In a conditional model critics see the context too: the aggregate posterior of each context
+    move after the model's. One with steps is judged step by step, and its losses are summed over the steps that exist.
+    In a conditional model critics see the context too: the aggregate posterior of each context
     is matched to the prior, so a label is either used by the prior or has no place in z. Dropout and spectral norms
     are refreshed in the critics' own move alone. Every player takes the optimizer of ``train``; its first moments
     are best kept short (adam with betas 0.5 and 0.999). Without ``kl`` no density is needed of posterior or prior.
@@ -145,16 +148,17 @@ class Adversarial(vaezoo.Regularizer):
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """The encoder's loss at its samples, ``[B]``, averaged over them and summed over latent variables."""
-        return torch.stack([generator_loss(self.loss, logits).mean(0) for logits in self._logits(trace)]).sum(0)
+        return self._judged(trace, lambda logits: generator_loss(self.loss, logits))
 
     def score(self, trace: vaezoo.Trace) -> Tensor:
         """The critics' logits with the sign turned, ``[B]``, averaged over samples and summed over latent variables."""
-        return -torch.stack([logits.mean(0) for logits in self._logits(trace)]).sum(0)
+        return self._judged(trace, lambda logits: -logits)
 
-    def _logits(self, trace: vaezoo.Trace) -> list[Tensor]:
-        """What each critic says of the samples of its latent variable, ``[K, B]``."""
+    def _judged(self, trace: vaezoo.Trace, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What follows from each critic's logits, ``[B]``: the mean over samples, the sum over steps and variables."""
         context = _context(trace)
-        return [critic(site.z.flatten(2), context) for critic, site in self._watched(trace)]
+        watched = [(site, critic(_vectors(site, site.z), context)) for critic, site in self._watched(trace)]
+        return torch.stack([_over_steps(of(logits), site).mean(0) for site, logits in watched]).sum(0)
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
         """The critics' move."""
@@ -169,28 +173,34 @@ class Adversarial(vaezoo.Regularizer):
         self.critics.train()
         try:
             for index, (critic, site) in enumerate(self._watched(trace)):
-                real, fake = site.prior_sample().flatten(2), site.z.flatten(2)
+                real, fake = _vectors(site, site.prior_sample()), _vectors(site, site.z)
                 of_real, of_fake = critic(torch.cat([real, fake]), context).chunk(2)
                 loss = critic_loss(self.loss, of_real, of_fake, self.smoothing)
                 if self.loss == "wasserstein-gp":
                     loss = loss + self.gradient_weight * gradient_penalty(critic, real, fake, context)
-                losses.append(loss.mean(0))
+                losses.append(_over_steps(loss, site).mean(0))
                 which = f"-{index}" if len(self.critics) > 1 else ""
-                terms |= {f"real{which}": of_real.mean(0), f"fake{which}": of_fake.mean(0)}
+                steps = 1 if site.mask is None else site.mask.sum(-1).clamp(min=1)
+                terms |= {f"real{which}": (_over_steps(of_real, site) / steps).mean(0)}
+                terms |= {f"fake{which}": (_over_steps(of_fake, site) / steps).mean(0)}
         finally:
             self.critics.eval()
         return torch.stack(losses).sum(0), terms
 
     def _watched(self, trace: vaezoo.Trace) -> list[tuple[Critic, vaezoo.Site]]:
-        """Each critic with its latent variable.
-
-        Raises:
-            ValueError: a latent variable has steps, and the mask hides some of them.
-        """
+        """Each critic with its latent variable."""
         sites = trace.sites if self.site < 0 else trace.sites[self.site : self.site + 1]
-        if any(site.mask is not None for site in sites):
-            raise ValueError("some steps of a latent variable do not exist; a critic needs all of them")
         return list(zip(self.critics, sites, strict=True))  # type: ignore[arg-type]
+
+
+def _vectors(site: vaezoo.Site, z: Tensor) -> Tensor:
+    """Samples as a critic takes them: ``[K, B, D]``, or ``[K, B, T, D]`` where the variable has steps."""
+    return z.flatten(2 if site.mask is None else 3)
+
+
+def _over_steps(value: Tensor, site: vaezoo.Site) -> Tensor:
+    """The sum over the steps that exist, ``[K, B]``."""
+    return value if site.mask is None else masked(value, site.mask[None]).sum(-1)
 
 
 def _context(trace: vaezoo.Trace) -> Tensor | None:
