@@ -24,7 +24,8 @@ lint: $(BIN)/vaezoo
 	$(BIN)/lint-imports
 
 examples: $(BIN)/vaezoo
-	ls examples/*.yaml plugins/*/examples/*.yaml | xargs -P 2 -I SPEC $(BIN)/vaezoo -q run SPEC --dry-run > /dev/null
+	ls examples/*.yaml plugins/*/examples/*.yaml | xargs -P 2 -I SPEC sh -c \
+		'$(BIN)/vaezoo -q run SPEC --dry-run > /dev/null || [ $$? = 5 ]'  # 5: its data is not on this machine
 
 docs: $(BIN)/vaezoo
 	$(BIN)/python docs/generate.py

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.data.loader import Loader as Loader
     from vaezoo.data.npz import read_npz as read_npz
     from vaezoo.data.paths import find as find
+    from vaezoo.data.paths import home as home
     from vaezoo.data.splits import Fractions as Fractions
     from vaezoo.data.splits import indices as indices
     from vaezoo.errors import DataError as DataError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.facts import Estimate as Estimate
     from vaezoo.facts import Facts as Facts
     from vaezoo.facts import Split as Split
+    from vaezoo.files import atomic as atomic
     from vaezoo.hookspecs import Register as Register
     from vaezoo.interfaces import Callback as Callback
     from vaezoo.interfaces import Conditioner as Conditioner
@@ -68,7 +70,7 @@ _HOMES = {
     "vaezoo.data.images": ["Binarize", "image_spec", "image_split"],
     "vaezoo.data.loader": ["Loader"],
     "vaezoo.data.npz": ["read_npz"],
-    "vaezoo.data.paths": ["find"],
+    "vaezoo.data.paths": ["find", "home"],
     "vaezoo.data.splits": ["Fractions", "indices"],
     "vaezoo.errors": [
         "DataError",
@@ -79,6 +81,7 @@ _HOMES = {
         "VaezooError",
     ],
     "vaezoo.facts": ["Attribute", "DataSpec", "Estimate", "Facts", "Split"],
+    "vaezoo.files": ["atomic"],
     "vaezoo.hookspecs": ["Register"],
     "vaezoo.interfaces": [
         "Callback",

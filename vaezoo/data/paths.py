@@ -8,6 +8,11 @@ from pathlib import Path
 from vaezoo.errors import DataError
 
 
+def home() -> Path:
+    """Where vaezoo keeps what it fetched or built: ``VAEZOO_HOME``, or ``~/.cache/vaezoo``."""
+    return Path(os.environ.get("VAEZOO_HOME") or "~/.cache/vaezoo").expanduser()
+
+
 def find(path: str) -> Path:
     """A file or folder: absolute, in the working directory, or in ``VAEZOO_DATA``.
 

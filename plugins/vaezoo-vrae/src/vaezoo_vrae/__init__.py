@@ -13,8 +13,10 @@ _COMPONENTS = {
     "dataset": {
         "polyphonic": "vaezoo_vrae.polyphonic:Polyphonic",
         "sequences": "vaezoo_vrae.sequences:Sequences",
-        "series": "vaezoo_vrae.sequences:Series",
+        "series": "vaezoo_vrae.series:Series",
         "text": "vaezoo_vrae.text:Text",
+        "cities": "vaezoo_vrae.text:Cities",
+        "chorales": "vaezoo_vrae.chorales:Chorales",
         "midi": "vaezoo_vrae.midi:Midi",
     },
     "encoder": {"recurrent": "vaezoo_vrae.steps:RecurrentEncoder"},
@@ -23,6 +25,7 @@ _COMPONENTS = {
         "steps": "vaezoo_vrae.metrics:Steps",
         "next-step": "vaezoo_vrae.metrics:NextStep",
         "reconstruction-accuracy": "vaezoo_vrae.metrics:ReconstructionAccuracy",
+        "label-accuracy": "vaezoo_vrae.judge:LabelAccuracy",
     },
     "format": {
         "txt": "vaezoo_vrae.formats:Txt",

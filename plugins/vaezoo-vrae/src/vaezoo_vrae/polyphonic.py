@@ -43,7 +43,10 @@ class Polyphonic(vaezoo.Dataset):
 
     @cached_property
     def _rolls(self) -> dict[str, list[np.ndarray]]:
-        file = vaezoo.find(self.path)
+        try:
+            file = vaezoo.find(self.path)
+        except vaezoo.DataError as error:
+            raise vaezoo.UnavailableError(f"{error}; the sets of polyphonic music are not part of vaezoo") from error
         try:
             with np.load(file, allow_pickle=False) as opened:
                 return {split: self._pieces(opened, f"{self.name}_{key}", file) for split, key in _SPLITS.items()}
@@ -82,7 +85,7 @@ def to_float(x: Tensor) -> Tensor:
 def transposed(x: Tensor, most: int) -> Tensor:
     """Piano-rolls ``[B, T, 88]`` as floats, each moved by a random number of keys, but none off the keyboard."""
     keys = torch.arange(KEYS, device=x.device)
-    sounds = x.any(1)
+    sounds = (x > 0).any(1)
     lowest = torch.where(sounds, keys, KEYS - 1).amin(1)
     highest = torch.where(sounds, keys, 0).amax(1)
     shift = torch.randint(-most, most + 1, (len(x),), device=x.device)

