@@ -1,0 +1,126 @@
+"""Through the commands that people use: train, go on from a prefix, interpolate, look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from vaezoo_vrae.midi import write_roll
+
+from vaezoo.cli.main import main
+from vaezoo.distributions import DiagonalNormal
+from vaezoo.report import sequences
+from vaezoo.trace import Site
+
+
+def call(*arguments):
+    """The exit code of a command."""
+    try:
+        return main([str(argument) for argument in arguments]) or 0
+    except SystemExit as stopped:
+        return stopped.code or 0
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """A run of a small VRNN on MIDI files."""
+    home = tmp_path_factory.mktemp("music")
+    generator = np.random.default_rng(0)
+    (home / "songs").mkdir()
+    for i in range(12):
+        roll = np.zeros((12, 88), bool)
+        roll[np.arange(12), generator.integers(30, 60, 12)] = True
+        write_roll(roll, home / "songs" / f"{i}.mid")
+    return train(home, {"type": "midi", "path": str(home / "songs"), "batch_size": 4}, "chain", "bernoulli")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A run of a small VRAE on lines."""
+    home = tmp_path_factory.mktemp("text")
+    (home / "lines.txt").write_text("".join("ab"[i % 2] * (2 + i % 4) + "\n" for i in range(40)))
+    return train(home, {"type": "text", "path": str(home / "lines.txt"), "batch_size": 8}, "recurrent", "categorical")
+
+
+def train(home, data, latents, likelihood):
+    content = {
+        "spec": "vaezoo/v1",
+        "name": "small",
+        "data": data,
+        "model": {
+            "latent_dim": 3,
+            "encoder": {"type": "recurrent", "hidden": [8], "units": 8},
+            "latents": {"type": latents, "units": 8},
+            "decoder": {"type": "steps", "hidden": []},
+            "likelihood": likelihood,
+        },
+        "train": {"steps": 3},
+        "evaluate": ["elbo", "next-step", {"type": "steps", "samples": 2}],
+    }
+    (home / "spec.yaml").write_text(yaml.safe_dump(content))
+    assert call("-q", "run", home / "spec.yaml", "--out", home / "runs") == 0
+    (found,) = (home / "runs" / "small").iterdir()
+    return found
+
+
+def test_music_goes_on_from_a_prefix_and_is_written_as_music(music, tmp_path):
+    roll = np.zeros((5, 88), bool)
+    roll[:, 40] = True
+    write_roll(roll, tmp_path / "start.mid")
+    out = tmp_path / "x.npz"
+    assert call("-q", "sample", music, "-n", 3, "--prefix", tmp_path / "start.mid", "--steps", 7, "--out", out) == 0
+    x = np.load(out)["x"]
+    assert x.shape == (3, 12, 88)
+    np.testing.assert_array_equal(x[:, :5], np.broadcast_to(roll, (3, 5, 88)))
+    for ending in ("mid", "wav"):
+        assert call("-q", "sample", music, "-n", 2, "--steps", 9, "--out", tmp_path / f"y.{ending}") == 0
+        assert (tmp_path / f"y-1.{ending}").stat().st_size and (tmp_path / f"y-2.{ending}").is_file()
+
+
+def test_text_is_written_as_text(text, tmp_path):
+    assert call("-q", "sample", text, "-n", 5, "--out", tmp_path / "x.txt") == 0
+    assert len((tmp_path / "x.txt").read_text().splitlines()) == 5
+    (tmp_path / "p.txt").write_text("ab\n")
+    options = ("--steps", 4, "--temperature", 0, "--out", tmp_path / "y.txt")
+    assert call("-q", "sample", text, "-n", 4, "--prefix", tmp_path / "p.txt", *options) == 0
+    assert all(line.startswith("ab") for line in (tmp_path / "y.txt").read_text().splitlines())
+    assert call("-q", "interpolate", text, "--steps", 6, "--out", tmp_path / "z.txt") == 0
+    assert len((tmp_path / "z.txt").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "x.txt"), "no text"),
+        (("--prefix", "nowhere.mid", "--out", "x.npz"), "no such file"),
+        (("--prefix", "x.wav", "--out", "x.npz"), "no such file"),
+    ],
+)
+def test_what_cannot_be_is_one_line(music, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert call("sample", music, *options) != 0
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and message in said[0]
+
+
+def test_chains_have_no_way_between_two_examples(music, tmp_path, capsys):
+    assert call("interpolate", music, "--split", "train", "--out", tmp_path / "x.png") == 2
+    assert "no way between examples" in capsys.readouterr().err
+
+
+def test_the_report_shows_sequences_and_the_rate_of_each_step(music, text):
+    for run in (music, text):
+        pictures = {path.stem for path in (run / "pictures").iterdir()}
+        assert {"samples", "reconstructions", "rates", "curves"} <= pictures
+    assert (text / "pictures" / "interpolations.png").is_file()
+
+
+def test_a_collapsed_level_is_named_with_what_helps():
+    zero, mask = torch.zeros(2, 4, 5, 3), torch.ones(4, 5, dtype=torch.bool)
+    busy = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask)
+    idle = Site(zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask)
+    found = sequences.remarks((busy, idle))
+    assert "level 2" in found[0] and "level 1" not in found[0]
+    assert "free_bits" in found[1] and "word_dropout" in found[1]
+    assert sequences.remarks((busy,)) == []

@@ -1,0 +1,78 @@
+"""Figures about sequences, on models whose figures are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from vaezoo_vrae.judge import LabelAccuracy
+from vaezoo_vrae.metrics import ReconstructionAccuracy
+
+from vaezoo.environment import pick_device
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
+
+
+@pytest.fixture
+def labelled(spec):
+    """A model that is conditional on a label, and its training data."""
+    content = spec(condition={"type": "label", "into": ["encoder", "prior", "decoder"]})
+    _, train, task = prepare(load(content), pick_device("cpu"))
+    return task.model.eval(), train
+
+
+def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled, monkeypatch):
+    model, train = labelled
+    everything = train.first(len(train))
+
+    def real(shift):
+        def sample(n, condition, **options):
+            asked = (condition + shift) % 3
+            return torch.stack([everything.x[everything.condition == label][i % 8] for i, label in enumerate(asked)])
+
+        return sample
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(type(model), "sample", staticmethod(real(0)))
+    found = LabelAccuracy(per_class=20)(model, train)
+    assert found["label_accuracy_of_real"].value > 0.8
+    assert found["label_accuracy"].value > 0.9
+    assert found["label_accuracy"].details["accuracy_of_1"] > 0.8
+    monkeypatch.setattr(type(model), "sample", staticmethod(real(1)))
+    assert LabelAccuracy(per_class=20)(model, train)["label_accuracy"].value < 0.34
+
+
+def test_a_label_is_needed(spec):
+    _, train, task = prepare(load(spec()), pick_device("cpu"))
+    with pytest.raises(NotImplementedError, match="conditional on a label"):
+        LabelAccuracy()(task.model, train)
+
+
+def test_reconstruction_accuracy_counts_the_symbols_of_each_line(tmp_path, monkeypatch):
+    path = tmp_path / "lines.txt"
+    path.write_text("".join("ab"[i % 2] * (2 + i % 4) + "\n" for i in range(60)))
+    content = {
+        "spec": "vaezoo/v1",
+        "name": "text",
+        "data": {"type": "text", "path": str(path), "batch_size": 8},
+        "model": {
+            "latent_dim": 3,
+            "encoder": {"type": "recurrent", "units": 8},
+            "latents": {"type": "recurrent", "units": 8},
+            "decoder": {"type": "steps", "hidden": []},
+            "likelihood": "categorical",
+        },
+    }
+    _, train, task = prepare(load(content), pick_device("cpu"))
+    symbols = task.model.data.symbols
+
+    def always_a(z, condition, steps):
+        x = torch.zeros(len(z), steps, len(symbols))
+        x[..., symbols.index("a")] = 1
+        return x
+
+    monkeypatch.setattr(task.model, "decode", always_a)
+    batches = list(train.ordered())
+    letters = sum(float(batch.x[..., symbols.index("a")][batch.mask].sum()) for batch in batches)
+    steps = sum(int(batch.mask.sum()) for batch in batches)
+    found = ReconstructionAccuracy()(task.model, train)["reconstruction_accuracy"]
+    assert found.value == pytest.approx(letters / steps)
