@@ -88,18 +88,26 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
     drawn = {"samples": sequences.picture(data, model.sample(count, condition, seed=run.spec.seed, steps=steps))}
     with model.inference():
         sites = model.observe(few, 1).sites
-    if sites:
+    if any(site.mask is not None for site in sites):
         drawn["rates"] = sequences.rates(sites)
     try:
         rebuilt = model.decode(model.encode(few.x, few.condition, few.mask), few.condition, steps=steps)
-        if model.conditioner is None and len(few) > 1:
-            ends = [few.part(i, i + 1) for i in (0, 1)]
-            path = model.interpolate(ends[0].x, ends[1].x, 8, masks=(ends[0].mask, ends[1].mask))
+        if (other := _of_one_kind(few)) is not None:
+            one, two = few.part(0, 1), few.part(other, other + 1)
+            path = model.interpolate(one.x, two.x, 8, one.condition, (one.mask, two.mask))
             drawn["interpolations"] = sequences.picture(data, path[0])
     except NotImplementedError:  # latents whose code is not one vector, or that have none
         rebuilt = model.reconstruct(few.x, few.condition, few.mask)
     drawn["reconstructions"] = sequences.picture(data, few.x, rebuilt, few.mask)
     return drawn
+
+
+def _of_one_kind(few: Batch) -> int | None:
+    """Another example that has the condition of the first."""
+    for i in range(1, len(few)):
+        if few.condition is None or torch.equal(few.condition[i], few.condition[0]):
+            return i
+    return None
 
 
 def _remarks(run: Run) -> list[str]:
