@@ -65,8 +65,14 @@ def sweep_command(
     text = io.StringIO()
     csv.writer(text).writerows([headings, *found])
     write_text(folder / "trials.csv", text.getvalue())
-    points = [(float(row[4]), float(row[5]), row[2]) for row in found if row[4]]
+    points = [(float(row[4]), float(row[5]), _short(row[2])) for row in found if row[4]]
     if points:
         write_bytes(folder / "rate-distortion.png", rate_distortion(points))
     table(headings, found)
     click.echo(f"sweep  {folder}")
+
+
+def _short(parameters: str) -> str:
+    """``weight=2`` of ``regularizers.0.weight=2``, for labels."""
+    pairs = (pair.partition("=") for pair in parameters.split(" "))
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, _, value in pairs)

@@ -171,9 +171,16 @@ def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
     for total in np.linspace((rates + distortions).min(), (rates + distortions).max(), 5):
         axes.plot([low, high], [total - low, total - high], color=INK, alpha=0.15, linewidth=0.8)
     axes.scatter(rates, distortions, color=ACCENT, s=28, zorder=2)
-    for rate, distortion, name in points:
-        axes.annotate(name, (rate, distortion), xytext=(5, 4), textcoords="offset points", fontsize=6)
     axes.set_xlim(low, high)
     axes.set_ylim(distortions.min() - margin, distortions.max() + margin)
+    free = np.zeros((0, 2))
+    for rate, distortion, name in sorted(points):
+        here = np.array([rate / max(high - low, 1e-9), distortion / max(float(np.ptp(distortions)) + 2 * margin, 1e-9)])
+        if len(free) and (np.abs(free - here) < (0.12, 0.03)).all(-1).any():
+            continue  # a label here would lie on another
+        free = np.vstack([free, here])
+        to_left = rate > low + 0.8 * (high - low)
+        shift, side = ((-5, 4), "right") if to_left else ((5, 4), "left")
+        axes.annotate(name, (rate, distortion), xytext=shift, textcoords="offset points", fontsize=7, ha=side)
     style(axes, "validation; grey lines have equal ELBO", "rate, nats per example", "distortion, nats per example")
     return png(drawn)
