@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaezoo.conditions import parse
 from vaezoo.estimators import SCALARS_AT_ONCE
 from vaezoo.facts import DataSpec
 from vaezoo.fusion import Fusion
@@ -123,12 +124,22 @@ class Composition(nn.Module):
         finally:
             self.precision = usual
 
-    def context(self, condition: Tensor | np.ndarray | None, n: int) -> Tensor | None:
+    def context(self, condition: Tensor | np.ndarray | int | str | None, n: int) -> Tensor | None:
         """The contexts ``[n, ...]`` of n raw conditions, or of none; None for an unconditional model.
+
+        Args:
+            condition: ``[n, ...]``; or one for all, such as ``9`` or ``color=red,digit=7``; several take turns.
+            n: how many.
 
         Raises:
             ValueError: the model is conditional, cannot do without a condition, and there is none.
+            UsageError: there is no such class or attribute.
         """
+        if isinstance(condition, int | str):
+            if self.conditioner is None:
+                raise ValueError("this model is not conditional; leave condition out")
+            conditions, names = parse(self.data, str(condition), self.seen_classes)
+            condition = conditions[torch.arange(n) % len(names)]
         if self.conditioner is None:
             return None
         if condition is None:

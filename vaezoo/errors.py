@@ -63,6 +63,10 @@ class IntegrityError(VaezooError):
     exit_code = 4
 
 
+class RegistryError(IntegrityError):
+    """A registry file, or weights that it lists, are not what they must be."""
+
+
 class UnavailableError(VaezooError):
     """Something that is needed (a data set, a package, a server) is not at hand."""
 

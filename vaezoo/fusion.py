@@ -60,7 +60,7 @@ class Fusion(nn.Module):
             same = tuple(context.shape[2:]) == self.size
             return context if same else F.interpolate(context, self.size, mode="bilinear", align_corners=False)
         flat = context.flatten(1)
-        return flat[:, :, None, None] if self.is_map else flat.reshape(len(flat), *(1,) * (self.dim - 1), -1)
+        return flat[:, :, None, None] if self.is_map else flat.reshape(flat.shape[0], *(1,) * (self.dim - 1), -1)
 
     def visible(self, mask: Tensor | None) -> Tensor | None:
         """The mask of the joined input: none where it would reach the dimension that grew, hidden parts being 0."""

@@ -90,13 +90,13 @@ class Model(Composition):
 
     @_inference
     def decode(
-        self, z: Tensor, condition: Tensor | None = None, *, mean: bool = True, steps: int | None = None
+        self, z: Tensor, condition: Tensor | int | str | None = None, *, mean: bool = True, steps: int | None = None
     ) -> Tensor:
         """Data for latent vectors.
 
         Args:
             z: ``[B, D]``.
-            condition: ``[B, ...]`` for a conditional model.
+            condition: ``[B, ...]`` for a conditional model; or one for all: ``9``, ``color=red,digit=7``.
             mean: the mean of p(x|z), and the likeliest value of each step of a sequence; else a draw from it.
             steps: how many, for a model of sequences; as many as the longest in the data has where it is None.
 
@@ -135,7 +135,7 @@ class Model(Composition):
     def sample(
         self,
         n: int,
-        condition: Tensor | None = None,
+        condition: Tensor | int | str | None = None,
         *,
         mean: bool = True,
         seed: int | None = None,
@@ -147,7 +147,7 @@ class Model(Composition):
 
         Args:
             n: how many.
-            condition: ``[n, ...]`` for a conditional model.
+            condition: ``[n, ...]`` for a conditional model; or one for all: ``9``, ``color=red,digit=7``.
             mean: show the mean of p(x|z); else draw from it too. The steps of a sequence are always drawn.
             seed: makes the call repeatable and leaves torch's own generator as it was.
             steps: how many, for a model of sequences; as many as the longest in the data has where it is None.

@@ -10,10 +10,10 @@ from vaezoo.errors import IntegrityError
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Puts weights into a module, all of them or none.
+    """Makes tensors the weights of a module, all of them or none; those of its dtype are not copied.
 
     Raises:
-        IntegrityError: a tensor is missing, unexpected or of another shape; names each by its path.
+        IntegrityError: a tensor is missing, unexpected, or of another shape or kind of number; names each by its path.
     """
     expected = module.state_dict()
     faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
@@ -22,6 +22,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
         wanted, given = tuple(expected[name].shape), tuple(tensors[name].shape)
         if wanted != given:
             faults.append(f"{name} is {given}, expected {wanted}")
+        elif tensors[name].is_floating_point() != expected[name].is_floating_point():
+            faults.append(f"{name} is {tensors[name].dtype}, expected {expected[name].dtype}")
     if faults:
         raise IntegrityError(f"{source}: weights do not fit the spec: {'; '.join(faults)}")
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected}, assign=True)

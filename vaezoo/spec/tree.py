@@ -16,9 +16,19 @@ import yaml
 
 from vaezoo.errors import Problem, SpecError
 
-MAX_BYTES = 64 * 1024
 MAX_DEPTH = 24
-MAX_NODES = 4000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a document may hold: bytes, and keys and values."""
+
+    bytes: int
+    nodes: int
+    why: str
+
+
+SPEC = Limits(64 * 1024, 4000, "a spec is a page or two")
 
 Scalar: TypeAlias = bool | int | float | str | None
 
@@ -88,22 +98,22 @@ class Node:
         return mark
 
 
-def parse(text: str, file: str) -> Node:
+def parse(text: str, file: str, limits: Limits = SPEC) -> Node:
     """Parses one YAML document.
 
     Raises:
         SpecError: it is not valid, too large or too deep.
     """
     start = Mark(file, 1, 1)
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise SpecError([start.problem("", f"larger than {MAX_BYTES // 1024} KiB; a spec is a page or two")])
+    if len(text.encode("utf-8", "surrogatepass")) > limits.bytes:
+        raise SpecError([start.problem("", f"larger than {limits.bytes // 1024} KiB; {limits.why}")])
     try:
         loader = yaml.SafeLoader(text)
     except yaml.reader.ReaderError as error:
         found = f"character U+{ord(text[error.position]):04X} is not allowed; remove it"
         raise SpecError([place(file, text[: error.position]).problem("", f"not valid YAML: {found}")]) from None
     try:
-        return _Builder(loader, file).document()
+        return _Builder(loader, file, limits).document()
     except yaml.MarkedYAMLError as error:
         raise SpecError([_fault(error, start)]) from None
     except (ValueError, OverflowError):  # PyYAML converts the numbers in escapes and directives unguarded
@@ -144,8 +154,8 @@ def _fault(error: yaml.MarkedYAMLError, start: Mark) -> Problem:
 class _Builder:
     """Builds nodes from parser events, which arrive one by one, so that caps stop hostile input early."""
 
-    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
-        self.file = file
+    def __init__(self, loader: yaml.SafeLoader, file: str, limits: Limits) -> None:
+        self.file, self.limits = file, limits
         self.next: Callable[[], Any] = loader.get_event
         self.count = 0
 
@@ -179,8 +189,8 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise self.refuse(event, f"nested deeper than {MAX_DEPTH} levels; a spec needs fewer")
         self.count += 1
-        if self.count > MAX_NODES:
-            raise self.refuse(event, f"more than {MAX_NODES} keys and values; a spec is a page or two")
+        if self.count > self.limits.nodes:
+            raise self.refuse(event, f"more than {self.limits.nodes} keys and values; {self.limits.why}")
         if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
             raise self.refuse(event, "half of a surrogate pair is not text; write the character itself")
 
