@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.errors import DataError as DataError
     from vaezoo.errors import IntegrityError as IntegrityError
     from vaezoo.errors import PluginError as PluginError
+    from vaezoo.errors import RegistryError as RegistryError
     from vaezoo.errors import SpecError as SpecError
     from vaezoo.errors import UnavailableError as UnavailableError
     from vaezoo.errors import VaezooError as VaezooError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.facts import Split as Split
     from vaezoo.files import atomic as atomic
     from vaezoo.hookspecs import Register as Register
+    from vaezoo.hookspecs import RegisterRegistry as RegisterRegistry
     from vaezoo.interfaces import Callback as Callback
     from vaezoo.interfaces import Conditioner as Conditioner
     from vaezoo.interfaces import Dataset as Dataset
@@ -49,6 +51,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from vaezoo.interfaces import Regularizer as Regularizer
     from vaezoo.interfaces import Schedule as Schedule
     from vaezoo.model import Model as Model
+    from vaezoo.registry.loading import load as load
     from vaezoo.runs import Run as Run
     from vaezoo.runs import open_run as open_run
     from vaezoo.runs import resume as resume
@@ -76,13 +79,14 @@ _HOMES = {
         "DataError",
         "IntegrityError",
         "PluginError",
+        "RegistryError",
         "SpecError",
         "UnavailableError",
         "VaezooError",
     ],
     "vaezoo.facts": ["Attribute", "DataSpec", "Estimate", "Facts", "Split"],
     "vaezoo.files": ["atomic"],
-    "vaezoo.hookspecs": ["Register"],
+    "vaezoo.hookspecs": ["Register", "RegisterRegistry"],
     "vaezoo.interfaces": [
         "Callback",
         "Conditioner",
@@ -100,6 +104,7 @@ _HOMES = {
         "Schedule",
     ],
     "vaezoo.model": ["Model"],
+    "vaezoo.registry.loading": ["load"],
     "vaezoo.runs": ["Run", "open_run", "resume", "run"],
     "vaezoo.spec.load": ["Spec"],
     "vaezoo.symbols": ["END", "UNKNOWN", "spelled"],

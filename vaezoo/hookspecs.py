@@ -56,3 +56,20 @@ class Register(Protocol):
 @hookspec
 def vaezoo_components(register: Register) -> None:
     """Called once when plugins are loaded; registers the components of this plugin."""
+
+
+class RegisterRegistry(Protocol):
+    """What ``vaezoo_registries`` is given."""
+
+    def __call__(self, prefix: str, target: str) -> None:
+        """Registers a registry of weights, whose entries are then named ``prefix:architecture/tag@version``.
+
+        Args:
+            prefix: lower-case words joined by dashes.
+            target: ``package:path/registry.yaml``, a file inside an installed package, or an https address.
+        """
+
+
+@hookspec
+def vaezoo_registries(register: RegisterRegistry) -> None:
+    """Called once when plugins are loaded; registers the registries of weights that this plugin brings."""

@@ -21,6 +21,7 @@ from vaezoo.hookspecs import API_VERSION, KIND_NAMES
 GROUP = "vaezoo"
 BUILT_IN = "vaezoo"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_REGISTRY = re.compile(r"[A-Za-z_][\w.]*:[\w./-]+|https://\S+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -67,6 +68,7 @@ class PluginInfo:
     status: Literal["ok", "disabled", "incompatible", "broken"]
     reason: str = ""
     entries: tuple[Entry, ...] = ()
+    registries: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -134,6 +136,25 @@ class _Collector:
         self.entries[kind, name] = Entry(kind, name, target, self.plugin)
 
 
+def _registries(hook: Any) -> tuple[tuple[str, str], ...]:
+    """The registries of weights that one plugin brings, as prefix and target."""
+    found: dict[str, str] = {}
+
+    def register(prefix: str, target: str) -> None:
+        if not _NAME.fullmatch(prefix):
+            raise PluginError(f"registers registry {prefix!r}: a prefix is lower-case words joined by dashes")
+        if not _REGISTRY.fullmatch(target):
+            raise PluginError(
+                f"registers registry {prefix!r} as {target!r}: say 'package:registry.yaml' or an https address"
+            )
+        if prefix in found:
+            raise PluginError(f"registers registry {prefix!r} twice")
+        found[prefix] = target
+
+    hook(register=register)
+    return tuple(found.items())
+
+
 def _admit(manager: pluggy.PluginManager, module: Any, name: str, version: str) -> PluginInfo:
     """Registers one imported plugin module and collects its components."""
     wanted = getattr(module, "VAEZOO_API", API_VERSION)
@@ -145,11 +166,12 @@ def _admit(manager: pluggy.PluginManager, module: Any, name: str, version: str) 
         others = [other for other in manager.get_plugins() if other is not module]
         collector = _Collector(name)
         manager.subset_hook_caller("vaezoo_components", others)(register=collector)
+        registries = _registries(manager.subset_hook_caller("vaezoo_registries", others))
     except BaseException:
         if manager.is_registered(module):
             manager.unregister(module)
         raise
-    return PluginInfo(name, version, "ok", "", tuple(collector.entries.values()))
+    return PluginInfo(name, version, "ok", "", tuple(collector.entries.values()), registries)
 
 
 def _installed() -> list[tuple[str, str, importlib.metadata.EntryPoint]]:

@@ -11,6 +11,7 @@ import click
 
 from vaezoo.cli.conditioning import condition_option, wanted
 from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
+from vaezoo.cli.weights import registry_option
 from vaezoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 _FORMS = "How it is written follows from the ending: .png, .npz, .csv or one that a plugin brings."
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+
+
+def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """RUN is a run's directory or the name of pretrained weights."""
+    return registry_option(click.argument("run", type=click.Path(path_type=Path), metavar="RUN|WEIGHTS")(command))
+
+
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 split_option = click.option(
     "--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True
@@ -32,13 +39,20 @@ def _out(default: str, forms: str) -> Callable[[Any], Any]:
 
 
 def open_run(path: Path, device: str) -> Run:
-    """The run at a path, in a process of its own."""
+    """The run at a path, or pretrained weights by name, in a process of its own."""
     from vaezoo.process import tune_allocator
 
     tune_allocator()
     from vaezoo import runs
 
-    return runs.open_run(path, device=device)
+    if path.exists():
+        return runs.open_run(path, device=device)
+    from vaezoo.registry.loading import open_weights
+
+    try:
+        return open_weights(str(path), device=device)
+    except UsageError as error:
+        raise UsageError(f"no run at {path}; {error}") from None
 
 
 def _form(run: Run, out: Path) -> Format:
@@ -78,7 +92,7 @@ def evaluate_command(
     opened = open_run(run, device)
     chosen = [parse(metric, "--metric").plain() for metric in metrics]
     found = opened.evaluate(split, chosen or None)
-    if split == "test" and not chosen:
+    if split == "test" and not chosen and opened.directory.spec.is_file():
         write_json(opened.directory.evaluation, found)
     print_json({"run": str(run), "evaluation": found}) if as_json else metrics_table(found)
 

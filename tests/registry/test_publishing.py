@@ -1,0 +1,187 @@
+"""From a run to an entry, through the commands that people type."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import vaezoo
+from vaezoo.errors import UsageError
+from vaezoo.files import read_tensors
+from vaezoo.registry import hub
+from vaezoo.registry.publishing import publish
+from vaezoo.registry.schema import entries
+
+
+def vz(*words, code=0, **environment):
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vaezoo", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_publish_writes_the_entry_the_weights_and_a_card(published, small_run):
+    (entry,) = entries((published / "registry.yaml").read_bytes(), "registry.yaml")
+    run = vaezoo.open_run(small_run)
+    measured = run.evaluation["metrics"]
+    assert {row.name: round(row.value, 3) for row in entry.metrics} == {
+        name: round(row["value"], 3) for name, row in measured.items()
+    }
+    assert entry.metrics[0].error and entry.metrics[0].spec_sha256 == entry.spec.sha256
+    assert entry.tensors.parameters == sum(value.numel() for value in run.model.state_dict().values())
+    assert entry.requires == [f"vaezoo>={vaezoo_version()}"] and entry.preprocessing.shape == [1, 8, 8]
+    folder = published / "weights" / "vae-small-1"
+    card = (folder / "README.md").read_text("utf-8")
+    assert 'vaezoo.load("vae-small").sample(16)' in card and "(samples.png)" in card
+    assert (folder / "samples.png").is_file() and (folder / "spec.yaml").read_bytes() == run.directory.spec.read_bytes()
+
+
+def vaezoo_version():
+    from importlib import metadata
+
+    return metadata.version("vaezoo")
+
+
+def test_an_id_is_never_taken_twice(published, small_run, about):
+    before = (published / "registry.yaml").read_bytes()
+    with pytest.raises(UsageError, match="an id never changes; give it another version"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", published, about)
+    (published / "weights" / "vae-small-2").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        publish(vaezoo.open_run(small_run), "vae/small@2", published, about)
+    assert (published / "registry.yaml").read_bytes() == before
+
+
+def test_what_fails_leaves_nothing_behind(small_run, tmp_path, about, monkeypatch):
+    import vaezoo.registry.publishing as module
+
+    monkeypatch.setattr(module, "card", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
+    assert not list((tmp_path / "lab").rglob("*.*"))
+
+
+def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
+    import shutil
+
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink()
+    with pytest.raises(UsageError, match="it has no evaluation; vaezoo evaluate"):
+        publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
+
+
+@pytest.mark.parametrize("version", ["0.2.dev1", "0.1.0+local", "not-a-version"])
+def test_a_run_whose_plugins_are_not_released_is_refused(small_run, tmp_path, about, version, monkeypatch):
+    monkeypatch.setattr("vaezoo.registry.publishing.metadata.version", lambda name: version)
+    with pytest.raises(UsageError, match=f"vaezoo .*{version.replace('+', '.')} is no release"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
+
+
+def test_half_precision_is_measured_as_it_is_stored(small_run, tmp_path, about):
+    run = vaezoo.open_run(small_run)
+    found = publish(run, "vae/half@1", tmp_path / "lab", about, half=True)
+    tensors, _ = read_tensors(tmp_path / "lab" / "weights" / "vae-half-1" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    model = vaezoo.load("lab:vae-half", registry=tmp_path / "lab")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    value = next(row.value for row in found.entry.metrics if row.name == "elbo")
+    exact = run.evaluation["metrics"]["elbo"]["value"]
+    assert value != float(f"{exact:.6g}") and abs(value - exact) < 0.05
+    vz("weights", "verify", "lab:vae-half", "--metrics", "--registry", tmp_path / "lab")
+
+
+def test_the_commands_from_run_to_reproduction(small_run, tmp_path):
+    lab = tmp_path / "lab"
+    vz("publish", small_run, "--name", "vae/small@1", "--to", lab, "--title", "A model", "--data-licence", "BSD")
+    listed = vz("weights", "list", "--registry", lab).stdout
+    assert "lab:vae/small@1" in listed and "A model" in listed
+    told = json.loads(vz("weights", "list", "--registry", lab, "--json", "--metric", "active-units").stdout)
+    assert [row["name"] for row in told["weights"]] == ["lab:vae/small@1"]
+    assert json.loads(vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout)["weights"] == []
+    shown = json.loads(vz("weights", "show", "lab:vae-small", "--registry", lab, "--json").stdout)
+    assert shown["licence"] == {"weights": "Apache-2.0", "data": "BSD"}
+    assert "agrees" in vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", lab).stdout
+    again = vz("weights", "reproduce", "lab:vae-small", "--registry", lab, "--out", tmp_path / "runs")
+    assert again.stdout.count("agrees") == 2
+
+
+def test_weights_stand_where_a_run_may(published, tmp_path):
+    out = tmp_path / "four.npz"
+    vz("sample", "lab:vae-small", "-n", 4, "--out", out, "--registry", published)
+    assert out.is_file()
+    told = json.loads(vz("evaluate", "lab:vae-small", "--registry", published, "--json").stdout)
+    assert told["evaluation"]["metrics"]["elbo"]["examples"] == 270
+    failed = vz("sample", "lab:vae-smal", "--registry", published, code=2)
+    assert "no run at lab:vae-smal; no weights named" in failed.stderr and "did you mean" in failed.stderr
+
+
+def test_verify_fails_where_bytes_or_figures_differ(published):
+    path = published / "registry.yaml"
+    text = path.read_text("utf-8")
+    value = next(row.value for row in entries(text.encode(), "x")[0].metrics if row.name == "elbo")
+    path.write_text(text.replace(f"value: {value}", f"value: {value + 5}"), "utf-8")
+    failed = vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", published, code=4)
+    assert "DIFFERS" in failed.stdout
+    weights = published / "weights" / "vae-small-1" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "expected sha256" in vz("weights", "verify", "lab:vae-small", "--registry", published, code=4).stderr
+    vz("weights", "verify", code=2)
+
+
+def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
+    (file,) = entries((published / "registry.yaml").read_bytes(), "x")[0].files
+    site.pages["/model"] = (published / file.sources[0]).read_bytes()
+    (published / file.sources[0]).unlink()
+    path = published / "registry.yaml"
+    path.write_text(path.read_text("utf-8").replace(f"[{file.sources[0]}]", f"[{site.url}/model]"), "utf-8")
+    assert "verified" in vz("weights", "pull", "lab:vae-small", "--registry", published).stderr
+    assert home.path(file.sha256).is_file()
+    (home.root / "quarantine").mkdir()
+    (home.root / "quarantine" / "old").write_text("x")
+    told = vz("weights", "gc", "--dry-run", "--registry", published)
+    assert "quarantine/old" in told.stdout and (home.root / "quarantine" / "old").exists()
+    vz("weights", "gc", "--registry", published)
+    assert home.path(file.sha256).is_file() and not (home.root / "quarantine" / "old").exists()
+    vz("weights", "gc")
+    assert not home.path(file.sha256).exists()
+    assert vz("sample", "lab:vae-small", "--registry", published, code=5, VAEZOO_OFFLINE="1").stderr.count("\n") == 1
+
+
+def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
+
+    seen = {}
+
+    class Commit:
+        oid = "c" * 40
+
+    class Api:
+        def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns):
+            seen.update(repo=repo_id, message=commit_message)
+            seen["files"] = sorted(str(p.relative_to(folder_path)) for p in folder_path.rglob("*") if p.is_file())
+            return Commit()
+
+    def absent(repo, name, *, local_dir):
+        raise EntryNotFoundError("no such file")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
+    run = vaezoo.open_run(small_run)
+    assert hub.publish(run, "vae/small@1", "hf://me/zoo", about) == f"hf://me/zoo@{'c' * 40}/registry.yaml"
+    assert seen["repo"] == "me/zoo" and "registry.yaml" in seen["files"]
+    assert "weights/vae-small-1/model.safetensors" in seen["files"]
+    with pytest.raises(UsageError, match="hf://owner/repo"):
+        hub.publish(run, "vae/small@1", "hf://zoo", about)

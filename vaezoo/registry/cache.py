@@ -1,0 +1,173 @@
+"""Files by the hash of their bytes, below ``VAEZOO_HOME``: written once, read by many.
+
+blobs/sha256/ab/ab12...   whole and verified, read-only
+partial/                  what has come of a download so far, with a lock beside it
+quarantine/               bytes that were not what they were declared to be
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from vaezoo.data.paths import home
+from vaezoo.errors import RegistryError, VaezooError
+from vaezoo.files import sync
+from vaezoo.registry.schema import File
+
+Download = Callable[[Path, int], None]
+"""Completes the file at a path up to a number of bytes."""
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_HINTS = (
+    (b"version https://git-lfs", "a Git-LFS pointer: the file itself was not fetched (git lfs pull)"),
+    (b"<!doctype html", "an HTML page: a login or an error page, say"),
+    (b"<html", "an HTML page: a login or an error page, say"),
+    (b"{", "JSON: an error message, say"),
+)
+
+
+class Mismatch(RegistryError):
+    """Bytes that are not those a registry declares."""
+
+
+def read(path: Path) -> bytearray:
+    """A file's bytes, read once into memory that tensors may share."""
+    with open(path, "rb", buffering=0) as opened:
+        data = bytearray(os.fstat(opened.fileno()).st_size)
+        view, filled = memoryview(data), 0
+        while filled < len(data) and (count := opened.readinto(view[filled:])):
+            filled += count
+    if filled < len(data):
+        raise Mismatch(f"{path}: it shrank while it was read")
+    return data
+
+
+def verified(data: bytearray, file: File, source: str) -> bytearray:
+    """The same bytes, once they are known to be those of ``file``.
+
+    Raises:
+        Mismatch: they are not; says what was expected, what was got, from where, and how it begins.
+    """
+    got = hashlib.sha256(data).hexdigest()
+    if len(data) == file.size and got == file.sha256:
+        return data
+    first = bytes(data[:64])
+    looks = next((f", which looks like {what}" for mark, what in _HINTS if first.lower().startswith(mark)), "")
+    raise Mismatch(
+        f"{source}: {file.name} is not what the registry declares: expected sha256 {file.sha256} of {file.size:,} "
+        f"bytes, got {got} of {len(data):,}; it begins with {first[:24]!r}{looks}"
+    )
+
+
+class Cache:
+    """The files of one ``VAEZOO_HOME``."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or home()
+
+    def path(self, sha256: str) -> Path:
+        """Where the bytes with this hash are, or would be."""
+        return self.root / "blobs" / "sha256" / sha256[:2] / sha256
+
+    def get(self, file: File) -> bytearray | None:
+        """The bytes of a file that is here; None where it is not.
+
+        Raises:
+            Mismatch: what was here is damaged; it has been put into quarantine.
+        """
+        path = self.path(file.sha256)
+        try:
+            data = read(path)
+        except OSError:
+            return None
+        try:
+            return verified(data, file, str(path))
+        except Mismatch as error:
+            raise self._quarantine(path, error) from None
+
+    def add(self, file: File, source: str, download: Download) -> bytearray:
+        """Fetches a file, verifies it and keeps it; of several processes one fetches. A read-only cache keeps nothing.
+
+        Raises:
+            Mismatch: what came is not what is declared; it has been put into quarantine.
+            VaezooError: the cache cannot be written, or the disk is full.
+        """
+        try:
+            with self._partial(file.sha256) as partial:
+                with contextlib.suppress(Mismatch):
+                    if (found := self.get(file)) is not None:  # another process was faster
+                        return found
+                return self._fetch(file, source, partial, download)
+        except OSError as error:
+            if error.errno in _READ_ONLY:
+                with tempfile.TemporaryDirectory() as folder:
+                    passing = Path(folder) / file.name
+                    download(passing, file.size)
+                    return verified(read(passing), file, source)
+            reason = error.strerror or error
+            raise VaezooError(f"cannot write {self.root}: {reason}; make room or set VAEZOO_HOME") from error
+
+    def _fetch(self, file: File, source: str, partial: Path, download: Download) -> bytearray:
+        resumed = partial.exists() and partial.stat().st_size > 0
+        try:
+            download(partial, file.size)
+            data = verified(read(partial), file, source)
+        except Mismatch as error:
+            if resumed:  # what was there from before may have been the fault
+                partial.unlink()
+                return self._fetch(file, source, partial, download)
+            raise self._quarantine(partial, error) from None
+        except OSError:
+            partial.unlink(missing_ok=True)  # a full disk: leave none of it
+            raise
+        path = self.path(file.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.chmod(0o444)
+        partial.replace(path)
+        sync(path.parent)
+        return data
+
+    @contextlib.contextmanager
+    def _partial(self, sha256: str) -> Iterator[Path]:
+        """The file that a download grows in, for this process alone; where locks are not to be had, one of its own."""
+        folder = self.root / "partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{sha256}.lock")
+        try:
+            lock.acquire()
+        except (NotImplementedError, OSError):
+            handle, name = tempfile.mkstemp(prefix=f"{sha256}.", dir=folder)
+            os.close(handle)
+            try:
+                yield Path(name)
+            finally:
+                Path(name).unlink(missing_ok=True)
+            return
+        try:
+            yield folder / sha256
+        finally:
+            lock.release()
+
+    def _quarantine(self, path: Path, error: Mismatch) -> Mismatch:
+        """Moves damaged bytes out of the way and says where."""
+        place = self.root / "quarantine" / f"{path.name}-{time.time_ns()}"
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+        except OSError as problem:
+            return Mismatch(f"{error}; it could not be moved to {place.parent}: {problem.strerror or problem}")
+        return Mismatch(f"{error}; it was moved to {place}")
+
+    def unused(self, wanted: set[str]) -> list[Path]:
+        """What nobody needs: blobs that are not ``wanted``, broken-off downloads, quarantine."""
+        blobs = sorted((self.root / "blobs").glob("sha256/*/*"))
+        rest = [*(self.root / "partial").glob("*"), *(self.root / "quarantine").glob("*")]
+        return [path for path in blobs if path.name not in wanted] + sorted(rest)

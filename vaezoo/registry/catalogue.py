@@ -1,0 +1,203 @@
+"""The registries in reach, each under its own prefix, and entries found by name."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from vaezoo import plugins
+from vaezoo.data.paths import home
+from vaezoo.errors import PluginError, RegistryError, UnavailableError, UsageError
+from vaezoo.files import atomic
+from vaezoo.registry import http, schema
+from vaezoo.registry.names import inside
+from vaezoo.registry.schema import Entry
+from vaezoo.shared import ROOT
+
+VARIABLE = "VAEZOO_REGISTRIES"
+FILE = "registry.yaml"
+_PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_ADDRESS = re.compile(r"(https|hf)://")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One registry file.
+
+    Attributes:
+        prefix: what stands before the colon in the names of its entries; empty for vaezoo's own.
+        origin: the file or address it was read from.
+        root: the folder that relative sources start from; None where it was read from an address.
+        entries: what it lists.
+    """
+
+    prefix: str
+    origin: str
+    root: Path | None
+    entries: tuple[Entry, ...]
+
+    def name(self, entry: Entry) -> str:
+        """The whole name of an entry."""
+        return f"{self.prefix}:{entry.id}" if self.prefix else entry.id
+
+    def place(self, source: str) -> Path | str:
+        """Where a source is: a file below the registry's folder, or an address.
+
+        Raises:
+            RegistryError: it leads out of the folder.
+        """
+        if _ADDRESS.match(source):
+            return http.address(source)
+        if self.root is not None:
+            return inside(self.root, source)
+        return http.address(f"{self.origin.rpartition('/')[0]}/{source}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry and the registry it is in."""
+
+    registry: Registry
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """The whole name."""
+        return self.registry.name(self.entry)
+
+
+def own() -> Path:
+    """The registry that comes with vaezoo."""
+    return ROOT / FILE
+
+
+def registries(also: Iterable[str] = ()) -> tuple[Registry, ...]:
+    """vaezoo's own registry, those of plugins, of ``VAEZOO_REGISTRIES``, and ``also``.
+
+    Args:
+        also: ``[prefix=]path-or-address``; without a prefix it is the name of the folder that the file is in.
+
+    Raises:
+        RegistryError: a registry file is not valid.
+        UsageError: two registries have one prefix.
+    """
+    found = [_open("", str(own()))]
+    for info in plugins.catalogue().plugins:
+        found += [_open(prefix, _resource(info.name, target)) for prefix, target in info.registries]
+    named = [
+        text for text in os.environ.get(VARIABLE, "").split(os.pathsep if os.name == "nt" else ",") if text.strip()
+    ]
+    for text in [*named, *also]:
+        prefix, place = _named(text.strip())
+        if (prefix, place) not in [(known.prefix, known.origin) for known in found]:
+            found.append(_open(prefix, place))
+    for registry in found:
+        twins = [other.origin for other in found if other.prefix == registry.prefix]
+        if len(twins) > 1:
+            raise UsageError(f"registries {' and '.join(twins)} have one prefix; say another-name={twins[-1]}")
+    return tuple(found)
+
+
+def _named(text: str) -> tuple[str, str]:
+    prefix, equals, place = text.partition("=")
+    if not (equals and _PREFIX.fullmatch(prefix)):
+        prefix, place = "", text
+    if not _ADDRESS.match(place):
+        path = Path(place).expanduser()
+        place = str(path / FILE if path.is_dir() else path)
+    guess = re.sub(r"[^a-z0-9]+", "-", (Path(place).absolute().parent.name or "registry").lower()).strip("-")
+    return prefix or guess or "registry", place
+
+
+def _resource(plugin: str, target: str) -> str:
+    """The file or address of a registry that a plugin brings."""
+    if _ADDRESS.match(target):
+        return target
+    package, _, path = target.partition(":")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PluginError(f"plugin {plugin!r} brings the registry {target!r}, but there is no package {package!r}")
+    return str(inside(Path(next(iter(spec.submodule_search_locations))), path))
+
+
+def _open(prefix: str, place: str) -> Registry:
+    if _ADDRESS.match(place):
+        return Registry(prefix, place, None, schema.entries(_fetched(place), place))
+    path = Path(place)
+    try:
+        stamp = path.stat().st_mtime_ns
+        return Registry(prefix, place, path.parent, _parsed(place, stamp))
+    except OSError as error:
+        raise RegistryError(f"{place}: cannot be read: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=32)
+def _parsed(place: str, stamp: int) -> tuple[Entry, ...]:
+    """The entries of a file as it was at a time."""
+    path = Path(place)
+    if path.stat().st_size > schema.LIMITS.bytes:
+        raise RegistryError(f"{place}: larger than {schema.LIMITS.bytes // 1024} KiB; {schema.LIMITS.why}")
+    return schema.entries(path.read_bytes(), place)
+
+
+def _fetched(address: str) -> bytes:
+    """The bytes of a registry on the network, or of the last copy of it where there is no network."""
+    kept = home() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()}.yaml"
+    try:
+        with atomic(kept) as temporary:
+            http.download(http.address(address), temporary, schema.LIMITS.bytes)
+    except UnavailableError:
+        if not kept.is_file():
+            raise
+    return kept.read_bytes()
+
+
+def find(name: str, known: Iterable[Registry]) -> Found:
+    """The entry that a name means.
+
+    Args:
+        name: ``architecture/tag@version``; without the version the newest that stands; ``architecture-tag``;
+            ``architecture`` where it has one tag alone. ``prefix:`` before it for another registry than vaezoo's own.
+        known: the registries to look in.
+
+    Raises:
+        UsageError: no entry, or more than one; says the close matches.
+    """
+    known = tuple(known)
+    prefix, _, rest = name.rpartition(":")
+    chosen = [registry for registry in known if registry.prefix == prefix]
+    if not chosen:
+        prefixes = ", ".join(sorted(registry.prefix for registry in known if registry.prefix)) or "none"
+        raise UsageError(f"no registry with the prefix {prefix!r}; known: {prefixes}")
+    matches = [Found(registry, entry) for registry in chosen for entry in registry.entries if _means(rest, entry)]
+    newest: dict[str, Found] = {}
+    for found in sorted(matches, key=lambda match: (match.entry.status != "revoked", match.entry.version)):
+        newest[found.entry.id.partition("@")[0]] = found
+    if len(newest) == 1:
+        return next(iter(newest.values()))
+    if newest:
+        names = ", ".join(sorted(found.name for found in newest.values()))
+        raise UsageError(f"{name!r} may be any of {names}; say which")
+    raise UsageError(f"no weights named {name!r}{_near(rest, known)}")
+
+
+def _means(name: str, entry: Entry) -> bool:
+    base = entry.id.partition("@")[0]
+    names = (base, base.replace("/", "-"))
+    return name == entry.architecture or name in names or name in [f"{each}@{entry.version}" for each in names]
+
+
+def _near(name: str, known: Iterable[Registry]) -> str:
+    names = {registry.name(entry).partition("@")[0]: None for registry in known for entry in registry.entries}
+    short = {each.replace("/", "-"): each for each in names}
+    close = difflib.get_close_matches(name.partition("@")[0].replace("/", "-"), short, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(short[each] for each in close)}?"
+    return "; vaezoo weights list shows them all" if names else "; the registries in reach list none"

@@ -1,0 +1,53 @@
+"""Publishing to a hub of models: the same folder, uploaded in one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from vaezoo.errors import UnavailableError, UsageError
+from vaezoo.registry import http
+from vaezoo.registry.catalogue import FILE
+from vaezoo.registry.publishing import About
+from vaezoo.registry.publishing import publish as publish_to_folder
+from vaezoo.runs import Run
+
+SCHEME = "hf://"
+
+
+def publish(run: Run, identity: str, to: str, about: About, *, half: bool = False) -> str:
+    """Adds a run to the registry in a repository of the hub.
+
+    Args:
+        run, identity, about, half: as ``vaezoo.registry.publishing.publish`` takes them.
+        to: ``hf://owner/repo``, which must exist.
+
+    Returns:
+        The address of the registry at the new commit.
+
+    Raises:
+        UnavailableError: ``huggingface-hub`` is not installed, or the hub refuses.
+    """
+    repo = to.removeprefix(SCHEME).strip("/")
+    if repo.count("/") != 1:
+        raise UsageError(f"{to}: say {SCHEME}owner/repo")
+    if http.offline():
+        raise UnavailableError(f"{to}: offline (VAEZOO_OFFLINE)")
+    try:
+        from huggingface_hub import HfApi, hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    except ImportError as error:
+        raise UnavailableError("--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'") from error
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            with contextlib.suppress(EntryNotFoundError):  # the first entry of this repository
+                hf_hub_download(repo, FILE, local_dir=folder)
+            publish_to_folder(run, identity, folder, about, half=half)
+            commit = HfApi().upload_folder(
+                repo_id=repo, folder_path=folder, commit_message=f"Add {identity}", ignore_patterns=[".cache/**"]
+            )
+        except (HfHubHTTPError, OSError) as error:
+            raise UnavailableError(f"{to}: {' '.join(str(error).split())[:300]}") from error
+    return f"{SCHEME}{repo}@{commit.oid}/{FILE}"

@@ -1,0 +1,171 @@
+"""From a name to a model whose every weight is what was measured."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from vaezoo.composer import compose
+from vaezoo.environment import pick_device
+from vaezoo.errors import PluginError, RegistryError, UnavailableError
+from vaezoo.facts import DataSpec
+from vaezoo.model import Model
+from vaezoo.registry import header, http
+from vaezoo.registry.cache import Cache, Mismatch, read, verified
+from vaezoo.registry.catalogue import Found, find, registries
+from vaezoo.registry.schema import File
+from vaezoo.rundir import RunDirectory
+from vaezoo.runs import Run
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import Spec
+from vaezoo.spec.load import load as load_spec
+from vaezoo.weights import fill
+
+WEIGHTS = "model.safetensors"
+
+
+def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) -> Model:
+    """A pretrained model by name, ready to sample, encode and measure.
+
+    Args:
+        name: such as ``cvae/mnist@1``, ``cvae-mnist``, or ``prefix:name`` for another registry than vaezoo's own.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        registry: one more registry to look in: ``[prefix=]path-or-address``.
+
+    Raises:
+        UsageError: no such weights, or several; says the close matches.
+        PluginError: a plugin they need is not installed; says the pip command.
+        UnavailableError: they are not here and cannot be fetched.
+        RegistryError: they are not what the registry declares, or were revoked.
+    """
+    return open_weights(name, device=device, also=() if registry is None else (str(registry),)).model
+
+
+def open_weights(name: str, *, device: str = "cpu", also: Iterable[str] = ()) -> Run:
+    """Pretrained weights as a run whose training data is looked for when it is used; it has no directory."""
+    return opened(find(name, registries(also)), device)
+
+
+def opened(found: Found, device: str = "cpu") -> Run:
+    """The same for an entry that was found."""
+    entry = found.entry
+    _check_status(found)
+    _check_requirements(found)
+    spec = spec_of(found)
+    weights = next((file for file in entry.files if file.name == WEIGHTS), None)
+    if weights is None:
+        raise RegistryError(f"{found.name}: lists no {WEIGHTS}")
+    tensors, about = table(found, weights)
+    try:
+        described = json.loads(about["about"])
+        data, train_size = TypeAdapter(DataSpec).validate_python(described["data"]), int(described["train_size"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise RegistryError(f"{found.name}: its header does not describe a vaezoo model: {error}") from error
+    task = compose(spec, data, train_size)
+    fill(task.model, tensors, found.name)
+    return Run(RunDirectory(Path(found.name)), spec, task.to(pick_device(device)).eval())
+
+
+def _check_status(found: Found) -> None:
+    entry = found.entry
+    if entry.status == "revoked":
+        raise RegistryError(f"{found.name} was revoked: {entry.reason}")
+    if entry.status == "deprecated":
+        reason = f": {entry.reason}" if entry.reason else ""
+        warnings.warn(f"{found.name} is deprecated{reason}; its successor is {entry.successor}", stacklevel=4)
+
+
+def _check_requirements(found: Found) -> None:
+    missing = []
+    for text in found.entry.requires:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            missing.append(text)
+            continue
+        if not wanted.specifier.contains(version, prereleases=True):
+            missing.append(text)
+    if missing:
+        raise PluginError(f"{found.name} needs {', '.join(missing)}; pip install {' '.join(map(repr, missing))}")
+
+
+def spec_of(found: Found) -> Spec:
+    """The spec of an entry.
+
+    Raises:
+        RegistryError: it is not the one that the registry declares.
+    """
+    source = found.entry.spec
+    if source.inline is None:
+        data = fetch(found, source.file)
+    else:
+        data = verified(bytearray(dump(source.inline).encode()), source.file, f"{found.name}, spec.inline")
+    return load_spec(data.decode("utf-8", "replace"), text=True)
+
+
+def table(found: Found, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The verified tensors of an entry and their metadata; they share the memory that the file was read into.
+
+    Raises:
+        RegistryError: they are not those the registry declares.
+    """
+    tensors, about = header.tensors(fetch(found, file), found.name)
+    declared = found.entry.tensors
+    given = (len(tensors), sum(tensor.numel() for tensor in tensors.values()), header.fingerprint(tensors))
+    if given != (declared.count, declared.parameters, declared.sha256):
+        raise RegistryError(
+            f"{found.name}: expected {declared.count} tensors of {declared.parameters:,} numbers with the table "
+            f"{declared.sha256[:12]}, got {given[0]} of {given[1]:,} with {given[2][:12]}"
+        )
+    return tensors, about
+
+
+def fetch(found: Found, file: File) -> bytearray:
+    """A file's bytes, read once and verified: from beside the registry, from the cache, or from the network.
+
+    Raises:
+        RegistryError: what was found is not what is declared, and no further source has it.
+        UnavailableError: no source has it, or it is not here and ``VAEZOO_OFFLINE`` is set.
+    """
+    cache, failures, damaged = Cache(), [], False
+    places = [found.registry.place(source) for source in file.sources]
+    try:
+        for place in places:
+            if isinstance(place, Path) and place.is_file():
+                try:
+                    return verified(read(place), file, str(place))
+                except Mismatch as error:
+                    failures.append(str(error))
+                    damaged = True
+        if (data := cache.get(file)) is not None:
+            return data
+    except Mismatch as error:
+        failures.append(str(error))
+        damaged = True
+    for place in places:
+        if isinstance(place, Path):
+            failures += [] if place.is_file() else [f"no {place}"]
+            continue
+        try:
+            return cache.add(file, place, partial(http.download, place))
+        except Mismatch as error:
+            failures.append(str(error))
+            damaged = True
+        except (UnavailableError, RegistryError) as error:
+            failures.append(str(error))
+    reasons = "; ".join(failures)
+    if damaged:
+        raise RegistryError(f"{found.name}: {reasons}")
+    hint = f"; while online: vaezoo weights pull {found.name}" if http.offline() else ""
+    raise UnavailableError(f"{found.name}: {file.name} cannot be had: {reasons}{hint}")

@@ -1,0 +1,230 @@
+"""From a finished run to an entry of a registry: weights, spec, card and pictures in a folder beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+from safetensors.torch import save
+from torch import Tensor
+
+from vaezoo.errors import RegistryError, UsageError
+from vaezoo.evaluation.evaluate import evaluate
+from vaezoo.facts import DataSpec
+from vaezoo.files import read_json, read_tensors, write_bytes, write_text
+from vaezoo.registry import header
+from vaezoo.registry.card import card
+from vaezoo.registry.catalogue import FILE, Found, Registry
+from vaezoo.registry.loading import WEIGHTS, opened
+from vaezoo.registry.schema import FORMAT, Entry, entries
+from vaezoo.runs import Run
+from vaezoo.spec.dump import dump
+
+FOLDER = "weights"
+PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
+_HEAD = "# Pretrained weights by name. `vaezoo publish` adds entries; what an id stands for never changes.\n"
+_OUTPUT = {
+    "binary": "[0, 1]: the probability of a 1",
+    "unit": "[0, 1]",
+    "one-hot": "[0, 1]: the probability of each symbol",
+    "real": "real numbers",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a run does not know of itself.
+
+    Attributes:
+        title: one line.
+        weights, data: licences.
+        citation: of the method.
+    """
+
+    title: str
+    weights: str
+    data: str
+    citation: str
+
+
+def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = False) -> Found:
+    """Adds a run to the registry in a folder; what is there already stays as it is.
+
+    Args:
+        run: finished and evaluated.
+        identity: ``architecture/tag@version``.
+        to: the folder that holds ``registry.yaml``, or will.
+        about: what people want to know.
+        half: store numbers in half precision; metrics are then measured again with what was stored.
+
+    Raises:
+        UsageError: the run was not evaluated, a plugin it needs is not a release, or the id is taken.
+    """
+    if not run.directory.evaluation.is_file() or not run.evaluation["metrics"]:
+        raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
+    requires = _requirements(run)
+    place = to / FILE
+    known = entries(place.read_bytes(), str(place)) if place.is_file() else ()
+    if any(entry.id == identity for entry in known):
+        raise UsageError(f"{identity} is in {place} already, and an id never changes; give it another version")
+    folder = f"{FOLDER}/{re.sub('[/@]', '-', identity)}"
+    with _cleared(to / folder):
+        entry = _write(run, identity, to, folder, about, requires, half)
+        found = Found(Registry("", str(place), to, (*known, entry)), entry)
+        if half:
+            again = opened(found)
+            measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
+            entry = Entry.model_validate(entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)})
+            found = Found(Registry("", str(place), to, (*known, entry)), entry)
+        write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder)))
+        write_text(place, listed(found.registry.entries))
+    return found
+
+
+def listed(known: tuple[Entry, ...]) -> str:
+    """A registry file with these entries."""
+    plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in known]
+    return _HEAD + dump({"registry": FORMAT, "entries": plain})
+
+
+@contextmanager
+def _cleared(folder: Path) -> Any:
+    """A folder that is new, and gone again where its contents do not come about."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(f"{folder} exists already; remove it, or publish under another id") from None
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _write(run: Run, identity: str, to: Path, folder: str, about: About, requires: list[str], half: bool) -> Entry:
+    tensors, told = read_tensors(run.directory.model)
+    if half:
+        tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
+    data = save(tensors, told)
+    spec = run.directory.spec.read_bytes()
+    write_bytes(to / folder / WEIGHTS, data)
+    write_bytes(to / folder / "spec.yaml", spec)
+    spec_hash, described = hashlib.sha256(spec).hexdigest(), run.model.data
+    return Entry.model_validate(
+        {
+            "id": identity,
+            "title": about.title,
+            "published": datetime.now(UTC).date().isoformat(),
+            "spec": {"path": f"{folder}/spec.yaml", "sha256": spec_hash, "size": len(spec)},
+            "requires": requires,
+            "files": [
+                {
+                    "name": WEIGHTS,
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "size": len(data),
+                    "sources": [f"{folder}/{WEIGHTS}"],
+                }
+            ],
+            "tensors": {
+                "count": len(tensors),
+                "parameters": sum(tensor.numel() for tensor in tensors.values()),
+                "sha256": header.fingerprint(tensors),
+            },
+            "preprocessing": _preprocessing(run, described),
+            "classes": list(described.classes) if run.model.conditioner is not None else [],
+            "metrics": _metrics(run.evaluation, run, spec_hash),
+            "training": _training(run),
+            "licence": {"weights": about.weights, "data": about.data},
+            "citation": about.citation,
+        }
+    )
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    small = tensor.half()
+    if not bool(small.isfinite().all()):
+        raise RegistryError(f"{name} does not fit half precision; publish it as it is")
+    return small
+
+
+def _requirements(run: Run) -> list[str]:
+    """The packages that the spec's components come from, in versions of at least those installed."""
+    found = {"vaezoo", *re.findall(r"\btype: ([A-Za-z0-9._-]+):", dump(run.spec.resolved()))}
+    wanted = []
+    for name in sorted(found):
+        version = metadata.version(name)
+        try:
+            parsed = Version(version)
+        except InvalidVersion:
+            raise UsageError(f"{name} {version} is no release; publish with one") from None
+        if parsed.is_devrelease or parsed.local:
+            raise UsageError(f"{name} {version} is no release, so nobody else could install it; publish with one")
+        wanted.append(f"{name}>={version}")
+    return wanted
+
+
+def _preprocessing(run: Run, data: DataSpec) -> dict[str, Any]:
+    output = _OUTPUT[data.support] + (", standardised as its training split was" if data.scale else "")
+    block = json.dumps(run.spec.data.resolved(), ensure_ascii=False)
+    return {"data": block, "shape": list(data.shape), "support": data.support, "output": output}
+
+
+def _metrics(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[dict[str, Any]]:
+    rows = []
+    for name, row in evaluation["metrics"].items():
+        if not math.isfinite(row["value"]):
+            continue
+        found = {
+            "name": name,
+            "value": float(f"{row['value']:.6g}"),
+            "unit": row["unit"] or "1",
+            "data": run.spec.data.name,
+            "split": evaluation["split"],
+            "examples": row["examples"],
+            "seed": evaluation["seed"],
+            "spec_sha256": spec_hash,
+        }
+        if row["standard_error"] is not None:
+            found["error"] = float(f"{row['standard_error']:.3g}")
+        if "samples" in row:
+            found["samples"] = int(row["samples"])
+        rows.append(found)
+    return rows
+
+
+def _training(run: Run) -> dict[str, Any]:
+    told = read_json(run.directory.environment)
+    words = ["vaezoo", *told["command"][1:]]
+    if "--out" in words:  # where it was put is nobody's business
+        del words[words.index("--out") : words.index("--out") + 2]
+    begun = datetime.fromisoformat(told["created"])
+    ended = max((datetime.fromisoformat(record["time"]) for record in run.records), default=begun)
+    git = told.get("git") or {}
+    found = {
+        "command": " ".join(words),
+        "hardware": f"{told['device']}, {told['threads']} threads, {told['platform']}",
+        "seconds": round(max((ended - begun).total_seconds(), 0.0), 1),
+        "versions": f"vaezoo {told['vaezoo']}, torch {told['torch']}, Python {told['python']}",
+    }
+    return found | ({"commit": git["commit"]} if git.get("commit") else {})
+
+
+def _pictures(run: Run, folder: Path) -> list[str]:
+    """Copies the pictures that a card shows."""
+    shown = [name for name in PICTURES if (run.directory.pictures / f"{name}.png").is_file()]
+    for name in shown:
+        write_bytes(folder / f"{name}.png", (run.directory.pictures / f"{name}.png").read_bytes())
+    return shown
