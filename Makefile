@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 
-.PHONY: demo test lint bench examples docs clean
+.PHONY: demo test lint bench zoo examples docs clean
 
 $(BIN)/vaezoo: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +24,7 @@ lint: $(BIN)/vaezoo
 	$(BIN)/lint-imports
 
 examples: $(BIN)/vaezoo
-	ls examples/*.yaml plugins/*/examples/*.yaml | xargs -P 2 -I SPEC sh -c \
+	ls examples/*.yaml examples/zoo/*.yaml plugins/*/examples/*.yaml | xargs -P 2 -I SPEC sh -c \
 		'$(BIN)/vaezoo -q run SPEC --dry-run > /dev/null || [ $$? = 5 ]'  # 5: its data is not on this machine
 
 docs: $(BIN)/vaezoo
@@ -33,6 +33,10 @@ docs: $(BIN)/vaezoo
 bench: $(BIN)/vaezoo
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py
+
+zoo: $(BIN)/vaezoo
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable 'plugins/vaezoo-vrae[cities,series]'
+	$(BIN)/python benchmarks/zoo.py
 
 clean:
 	rm -rf $(VENV) runs dist build

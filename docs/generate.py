@@ -1,4 +1,4 @@
-"""Writes docs/components.md from the components' own docstrings and signatures.
+"""Writes docs/components.md from the components' own docstrings and signatures, docs/gallery.md from registry.yaml.
 
 python docs/generate.py            # write
 python docs/generate.py --check    # fail where the page is out of date
@@ -12,9 +12,11 @@ from pathlib import Path
 from vaezoo import plugins
 from vaezoo.hookspecs import KIND_NAMES
 from vaezoo.reference import describe
+from vaezoo.registry.card import gallery
+from vaezoo.registry.schema import entries
 
-PAGE = Path(__file__).with_name("components.md")
-SHIPPED = ("vaezoo", *sorted(path.name for path in (Path(__file__).parents[1] / "plugins").iterdir()))
+FOLDER = Path(__file__).parent
+SHIPPED = ("vaezoo", *sorted(path.name for path in (FOLDER.parent / "plugins").iterdir()))
 
 
 def page() -> str:
@@ -50,14 +52,26 @@ def _plain(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
+def shown() -> str:
+    """The gallery of the weights that come with the repository."""
+    place = FOLDER.parent / "registry.yaml"
+    known = entries(place.read_bytes(), str(place))
+    pictures = {}
+    for entry in known:
+        picture = place.parent / Path(entry.spec.path or "").with_name("samples.png")
+        if picture.is_file():
+            pictures[entry.id] = f"../{picture.relative_to(place.parent).as_posix()}"
+    return gallery(known, pictures)
+
+
 def main() -> None:
-    """Writes the page, or checks it."""
-    text = page()
-    if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text("utf-8") != text:
-            sys.exit(f"{PAGE} is out of date: make docs")
-        return
-    PAGE.write_text(text, "utf-8")
+    """Writes the pages, or checks them."""
+    for name, text in (("components.md", page()), ("gallery.md", shown())):
+        path = FOLDER / name
+        if "--check" not in sys.argv:
+            path.write_text(text, "utf-8")
+        elif not path.exists() or path.read_text("utf-8") != text:
+            sys.exit(f"{path} is out of date: make docs")
 
 
 if __name__ == "__main__":

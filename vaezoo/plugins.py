@@ -21,7 +21,7 @@ from vaezoo.hookspecs import API_VERSION, KIND_NAMES
 GROUP = "vaezoo"
 BUILT_IN = "vaezoo"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_REGISTRY = re.compile(r"[A-Za-z_][\w.]*:[\w./-]+|https://\S+")
+_REGISTRY = re.compile(r"[A-Za-z_][\w.]*:[\w-][\w./-]*|https://\S+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

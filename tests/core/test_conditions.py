@@ -8,6 +8,8 @@ import torch
 from vaezoo.conditions import parse
 from vaezoo.errors import UsageError
 from vaezoo.facts import Attribute, DataSpec
+from vaezoo.runs import prepare
+from vaezoo.spec.load import load
 
 LABELS = DataSpec((2,), classes=("cat", "dog", "eel"), condition_shape=())
 NAMED = DataSpec(
@@ -58,3 +60,30 @@ def test_what_makes_no_sense_is_one_line(data, text, message):
 def test_a_class_that_was_never_seen_is_refused():
     with pytest.raises(UsageError, match="class 'dog' was never seen in training; known: cat, eel"):
         parse(LABELS, "dog", ("cat", "eel"))
+
+
+def test_a_model_takes_a_condition_as_people_say_it():
+    spec = {
+        "spec": "vaezoo/v1",
+        "name": "labelled",
+        "data": {"type": "digits"},
+        "model": {
+            "latent_dim": 2,
+            "encoder": {"type": "mlp", "hidden": [8]},
+            "decoder": {"type": "mlp", "hidden": [8]},
+            "likelihood": "bernoulli",
+            "condition": {"type": "label"},
+        },
+    }
+    model = prepare(load(spec), torch.device("cpu"))[2].model.eval()
+    asked, z = torch.full((5,), 9), torch.randn(5, 2)
+    for text in (9, "9"):
+        assert torch.equal(model.sample(5, text, seed=0), model.sample(5, asked, seed=0))
+        assert torch.equal(model.decode(z, text), model.decode(z, asked))
+    assert torch.equal(model.decode(torch.zeros(12, 2), "all"), model.decode(torch.zeros(12, 2), torch.arange(12) % 10))
+    with pytest.raises(UsageError, match="no class '12'"):
+        model.sample(1, 12)
+    del spec["model"]["condition"]
+    plain = prepare(load(spec), torch.device("cpu"))[2].model
+    with pytest.raises(ValueError, match="not conditional"):
+        plain.sample(1, 9)

@@ -160,6 +160,17 @@ def leaves(register):
     sys.exit("bye")
 
 
+def registries(*found):
+    """A hook that registers registries of weights."""
+
+    @hookimpl
+    def hook(register):
+        for prefix, target in found:
+            register(prefix, target)
+
+    return plugin(vaezoo_registries=hook)
+
+
 COIN = ("likelihood", "coin", BERNOULLI)
 BROKEN = {
     "a missing module": (ImportError("no module named 'x'"), ["ImportError: no module named 'x'"]),
@@ -189,6 +200,9 @@ BROKEN = {
         ["registers likelihood 'coin' as 'vaezoo.components': a target is 'package.module:Class'"],
     ),
     "a target that is a class": (plugin(("likelihood", "coin", dict)), ["TypeError"]),
+    "a prefix with a capital": (registries(("Lab", "lab:registry.yaml")), ["registers registry 'Lab': a prefix is"]),
+    "a registry without https": (registries(("lab", "http://host/x")), ["registers registry 'lab' as 'http://host/x'"]),
+    "a prefix twice": (registries(*[("lab", "lab:registry.yaml")] * 2), ["registers registry 'lab' twice"]),
     "a name twice": (plugin(COIN, COIN), ["registers likelihood 'coin' twice"]),
 }
 
@@ -206,6 +220,13 @@ def test_a_broken_plugin_is_reported_with_its_reason_and_the_rest_works(installe
     assert info(catalogue, "b-good").status == "ok", info(catalogue, "b-good").reason
     assert catalogue.find("likelihood", "fine").plugin == "b-good"
     assert ("likelihood", "coin") not in catalogue.entries
+
+
+def test_a_plugin_may_bring_registries_alone(installed):
+    installed(lab=registries(("lab", "lab:zoo/registry.yaml"), ("far", "https://host/registry.yaml")))
+    found = info(discover(), "lab")
+    assert (found.status, found.entries) == ("ok", ())
+    assert found.registries == (("lab", "lab:zoo/registry.yaml"), ("far", "https://host/registry.yaml"))
 
 
 def test_a_plugin_with_two_faulty_hooks_does_not_spoil_the_next(installed):
