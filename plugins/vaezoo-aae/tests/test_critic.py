@@ -333,6 +333,25 @@ def test_what_looks_unlike_the_prior_scores_higher():
     assert torch.allclose(found, -(logits[0].mean(0) + logits[1].mean(0)))
 
 
+def test_noise_is_on_all_that_critics_see_while_training_and_never_on_scores():
+    penalty = Adversarial(facts(2), hidden=(8,), noise=0.5)
+    z = torch.zeros(2000, 1, 2)
+    seen = []
+    penalty.critics[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    penalty.train()
+    penalty(trace(site(z)))
+    penalty._move(Observed(trace(site(z, MultivariateNormal(torch.ones(2), 1e-8 * torch.eye(2))))), None)
+    (of_encoder, of_critic) = seen
+    real, fake = of_critic.chunk(2)
+    for drawn, mean in ((of_encoder, 0.0), (real, 1.0), (fake, 0.0)):
+        assert drawn.std().item() == pytest.approx(0.5, abs=0.03) and drawn.mean().item() == pytest.approx(
+            mean, abs=0.05
+        )
+    penalty.eval()
+    penalty.score(trace(site(z)))
+    assert torch.equal(seen[-1], z)
+
+
 def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
     done = vaezoo.run({**spec(regularizers=[critic()]), "evaluate": []}, out=tmp_path)
     opened = vaezoo.open_run(done.path)

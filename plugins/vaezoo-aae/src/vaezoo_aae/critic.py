@@ -104,6 +104,8 @@ class Adversarial(vaezoo.Regularizer):
         slope: of the leaky ReLU below 0.
         dropout: the share of a critic's units dropped while it learns.
         spectral_norm: divide each layer's weights by their largest singular value (Miyato et al. 2018).
+        noise: the standard deviation of normal noise on all that critics see, real or fake (Sonderby et al. 2017): what
+            is one-hot is otherwise told from a softmax by its digits alone, and some categories are never taken.
         smoothing: how far the target of real samples lies below 1 (Salimans et al. 2016); not for ``wasserstein-gp``.
         gradient_penalty: the weight of (‖gradient‖ - 1)², for ``wasserstein-gp`` alone.
         site: which latent variable, counted from 0 in the order of generation; -1 for all, each with its own critic.
@@ -122,6 +124,7 @@ class Adversarial(vaezoo.Regularizer):
         slope: Annotated[float, Ge(0), Lt(1)] = 0.2,
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
         spectral_norm: bool = False,
+        noise: Annotated[float, Ge(0)] = 0.0,
         smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0,
         gradient_penalty: Annotated[float, Gt(0)] = 10.0,
         site: Annotated[int, Ge(-1)] = -1,
@@ -133,7 +136,8 @@ class Adversarial(vaezoo.Regularizer):
             raise ValueError("smoothing is for losses with targets; wasserstein-gp has none")
         if site >= len(facts.site_dims):
             raise ValueError(f"site: there is no latent variable {site}; they are counted from 0")
-        self.loss, self.smoothing, self.gradient_weight, self.site = loss, smoothing, gradient_penalty, site
+        self.loss, self.noise, self.smoothing = loss, noise, smoothing
+        self.gradient_weight, self.site = gradient_penalty, site
         self.critics = nn.ModuleList(
             Critic(dims + facts.context_dim, hidden, slope, dropout, spectral_norm)
             for dims in (facts.site_dims if site < 0 else facts.site_dims[site : site + 1])
@@ -157,7 +161,7 @@ class Adversarial(vaezoo.Regularizer):
     def _judged(self, trace: vaezoo.Trace, of: Callable[[Tensor], Tensor]) -> Tensor:
         """What follows from each critic's logits, ``[B]``: the mean over samples, the sum over steps and variables."""
         context = _context(trace)
-        watched = [(site, critic(_vectors(site, site.z), context)) for critic, site in self._watched(trace)]
+        watched = [(site, critic(self._seen(site, site.z), context)) for critic, site in self._watched(trace)]
         return torch.stack([_over_steps(of(logits), site).mean(0) for site, logits in watched]).sum(0)
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
@@ -173,7 +177,7 @@ class Adversarial(vaezoo.Regularizer):
         self.critics.train()
         try:
             for index, (critic, site) in enumerate(self._watched(trace)):
-                real, fake = _vectors(site, site.prior_sample()), _vectors(site, site.z)
+                real, fake = self._seen(site, site.prior_sample()), self._seen(site, site.z)
                 of_real, of_fake = critic(torch.cat([real, fake]), context).chunk(2)
                 loss = critic_loss(self.loss, of_real, of_fake, self.smoothing)
                 if self.loss == "wasserstein-gp":
@@ -187,15 +191,15 @@ class Adversarial(vaezoo.Regularizer):
             self.critics.eval()
         return torch.stack(losses).sum(0), terms
 
+    def _seen(self, site: vaezoo.Site, z: Tensor) -> Tensor:
+        """Samples as a critic takes them: ``[K, B, D]``, or ``[K, B, T, D]`` where the variable has steps."""
+        flat = z.flatten(2 if site.mask is None else 3)
+        return flat + self.noise * torch.randn_like(flat) if self.noise and self.training else flat
+
     def _watched(self, trace: vaezoo.Trace) -> list[tuple[Critic, vaezoo.Site]]:
         """Each critic with its latent variable."""
         sites = trace.sites if self.site < 0 else trace.sites[self.site : self.site + 1]
         return list(zip(self.critics, sites, strict=True))  # type: ignore[arg-type]
-
-
-def _vectors(site: vaezoo.Site, z: Tensor) -> Tensor:
-    """Samples as a critic takes them: ``[K, B, D]``, or ``[K, B, T, D]`` where the variable has steps."""
-    return z.flatten(2 if site.mask is None else 3)
 
 
 def _over_steps(value: Tensor, site: vaezoo.Site) -> Tensor:
