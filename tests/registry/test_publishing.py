@@ -48,6 +48,22 @@ def test_publish_writes_the_entry_the_weights_and_a_card(published, small_run):
     assert (folder / "samples.png").is_file() and (folder / "spec.yaml").read_bytes() == run.directory.spec.read_bytes()
 
 
+def test_the_plugins_of_every_component_are_required(tmp_path, about):
+    small = {"type": "mlp", "hidden": [8]}
+    spec = {
+        "spec": "vaezoo/v1",
+        "name": "plugged",
+        "data": {"type": "digits", "batch_size": 256},
+        "model": {"latent_dim": 2, "encoder": small, "decoder": small, "likelihood": "continuous-bernoulli"},
+        "regularizers": [{"type": "beta-kl", "weight": {"type": "logistic"}}],
+        "train": {"epochs": 1, "select": "last"},
+        "evaluate": ["elbo", {"type": "next-step"}],
+    }
+    found = publish(vaezoo.run(spec, out=tmp_path / "runs"), "vae/plugged@1", tmp_path / "lab", about)
+    names = [text.partition(">")[0] for text in found.entry.requires]
+    assert names == ["vaezoo", "vaezoo-beta", "vaezoo-vrae"]
+
+
 def vaezoo_version():
     from importlib import metadata
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -162,9 +162,8 @@ def _halved(name: str, tensor: Tensor) -> Tensor:
 
 def _requirements(run: Run) -> list[str]:
     """The packages that the spec's components come from, in versions of at least those installed."""
-    found = {"vaezoo", *re.findall(r"\btype: ([A-Za-z0-9._-]+):", dump(run.spec.resolved()))}
     wanted = []
-    for name in sorted(found):
+    for name in sorted({"vaezoo", *_plugins(run.spec.resolved())}):
         version = metadata.version(name)
         try:
             parsed = Version(version)
@@ -174,6 +173,17 @@ def _requirements(run: Run) -> list[str]:
             raise UsageError(f"{name} {version} is no release, so nobody else could install it; publish with one")
         wanted.append(f"{name}>={version}")
     return wanted
+
+
+def _plugins(block: Any) -> Iterator[str]:
+    """The plugin of every component that a resolved spec names: ``type: plugin:name``."""
+    if isinstance(block, dict):
+        plugin, colon, _ = str(block.get("type", "")).partition(":")
+        if colon:
+            yield plugin
+        block = list(block.values())
+    for part in block if isinstance(block, list) else ():
+        yield from _plugins(part)
 
 
 def _preprocessing(run: Run, data: DataSpec) -> dict[str, Any]:
