@@ -181,6 +181,31 @@ def test_redirects_are_followed_to_https_alone(home, site):
         http.download("http://localhost:1/x", home.root / "x", 1)
 
 
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(home, site, chunked, monkeypatch):
+    monkeypatch.setattr(http, "ATTEMPTS", 2)
+
+    def page(handler):
+        if chunked:
+            handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        if chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello")
+        handler.close_connection = True
+
+    site.pages["/file"] = page
+    target = home.root / "target"
+    target.parent.mkdir(parents=True)
+    if chunked:
+        http.download(site.url + "/file", target, 1000)
+        assert target.read_bytes() == b"hello" and len(site.requests) == 1
+    else:
+        with pytest.raises(UnavailableError, match="closed after 5 of 1,000 bytes"):
+            http.download(site.url + "/file", target, 1000)
+
+
 def test_a_certificate_nobody_knows_is_refused(home, site, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setattr(http, "ATTEMPTS", 1)

@@ -117,5 +117,6 @@ def _receive(response: urllib3.BaseHTTPResponse, target: Path, start: int, limit
             kept += len(chunk)
         written.flush()
         os.fsync(written.fileno())
-    if kept < limit and "Content-Length" not in response.headers:
+    tells_its_end = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"
+    if kept < limit and not tells_its_end:
         raise _Transient(f"the connection closed after {kept:,} of {limit:,} bytes")
