@@ -33,6 +33,7 @@ docs: $(BIN)/vaezoo
 bench: $(BIN)/vaezoo
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/loading.py
 
 zoo: $(BIN)/vaezoo
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable 'plugins/vaezoo-vrae[cities,series]'
