@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
 from vaezoo.composer import compose
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import NAMES
 from vaezoo.environment import describe, pick_device, pick_precision
-from vaezoo.errors import IntegrityError, UsageError
+from vaezoo.errors import UsageError
 from vaezoo.evaluation.bounds import validate
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.facts import DataSpec
 from vaezoo.files import read_json, read_tensors, write_json, write_tensors, write_text
 from vaezoo.given import examples
 from vaezoo.interfaces import Callback, Dataset, Regularizer
@@ -30,7 +28,7 @@ from vaezoo.spec.load import Spec, load
 from vaezoo.task import Task
 from vaezoo.trainer.loop import Trainer
 from vaezoo.trainer.world import World
-from vaezoo.weights import fill
+from vaezoo.weights import described, fill
 
 Say = Callable[[str], None]
 _MODEL_FORMAT, _PLAYERS_FORMAT = "model/v1", "players/v1"
@@ -305,12 +303,8 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
         raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
     spec = load(directory.spec)
     tensors, metadata = read_tensors(directory.model)
-    try:
-        about = json.loads(metadata["about"])
-        described, train_size = TypeAdapter(DataSpec).validate_python(about["data"]), int(about["train_size"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise IntegrityError(f"{directory.model}: its header does not describe a vaezoo model: {error}") from error
-    task = compose(spec, described, train_size)
+    data, train_size = described(metadata, str(directory.model))
+    task = compose(spec, data, train_size)
     fill(task.model, tensors, str(directory.model))
     if directory.players.is_file():
         fill(task.regularizers, read_tensors(directory.players)[0], str(directory.players))

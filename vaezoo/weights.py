@@ -1,12 +1,28 @@
-"""Putting weights into modules: all of them or none, naming what does not fit."""
+"""Weights and what is told beside them; putting them into modules: all or none, naming what does not fit."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from vaezoo.errors import IntegrityError
+from vaezoo.facts import DataSpec
+
+
+def described(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
+    """What the header of a model's weights says of its data, and of how many examples it was trained on.
+
+    Raises:
+        IntegrityError: it says nothing of the kind.
+    """
+    try:
+        about = json.loads(metadata["about"])
+        return TypeAdapter(DataSpec).validate_python(about["data"]), int(about["train_size"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(f"{source}: its header does not describe a vaezoo model: {error}") from error
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

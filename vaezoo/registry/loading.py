@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -10,13 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from vaezoo.composer import compose
 from vaezoo.environment import pick_device
-from vaezoo.errors import PluginError, RegistryError, UnavailableError
-from vaezoo.facts import DataSpec
+from vaezoo.errors import IntegrityError, PluginError, RegistryError, UnavailableError
 from vaezoo.model import Model
 from vaezoo.registry import header, http
 from vaezoo.registry.cache import Cache, Mismatch, read, verified
@@ -27,7 +24,7 @@ from vaezoo.runs import Run
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import Spec
 from vaezoo.spec.load import load as load_spec
-from vaezoo.weights import fill
+from vaezoo.weights import described, fill
 
 WEIGHTS = "model.safetensors"
 
@@ -65,10 +62,9 @@ def opened(found: Found, device: str = "cpu") -> Run:
         raise RegistryError(f"{found.name}: lists no {WEIGHTS}")
     tensors, about = table(found, weights)
     try:
-        described = json.loads(about["about"])
-        data, train_size = TypeAdapter(DataSpec).validate_python(described["data"]), int(described["train_size"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise RegistryError(f"{found.name}: its header does not describe a vaezoo model: {error}") from error
+        data, train_size = described(about, found.name)
+    except IntegrityError as error:
+        raise RegistryError(str(error)) from error
     task = compose(spec, data, train_size)
     fill(task.model, tensors, found.name)
     return Run(RunDirectory(Path(found.name)), spec, task.to(pick_device(device)).eval())

@@ -48,6 +48,20 @@ class _Swarm:
         return self.log_evidence + self._mean()
 
 
+def _begun(
+    chain: Chain, features: tuple[Tensor, ...], context: Tensor | None, k: int, bootstrap: bool
+) -> tuple[_Swarm, Tensor]:
+    """The particles before the first step, and the z above all steps of each, ``[K, B, W]``."""
+    n = len(features[0])
+    if bootstrap and chain.whole.prior is not None:
+        top = torch.stack([chain.whole.generate(n, context, features[0].device) for _ in range(k)])
+        start = top.new_zeros(k, n)
+    else:
+        sites, top = chain.whole.infer(features, context, k)
+        start = sum((-site.log_ratio for site in sites), top.new_zeros(k, n))
+    return _Swarm(start, start.new_zeros(n)), top
+
+
 def particle_filter(
     model: vaezoo.Model,
     batch: vaezoo.Batch,
@@ -80,13 +94,7 @@ def particle_filter(
     features = model.features(batch, context)
     k, above = particles, model.prior_context(context)
     exists = within(lengths(batch.mask, batch.x), batch.x.shape[1])
-    if bootstrap and chain.whole.prior is not None:
-        top = torch.stack([chain.whole.generate(len(batch), above, batch.x.device) for _ in range(k)])
-        start = top.new_zeros(k, len(batch))
-    else:
-        sites, top = chain.whole.infer(features, above, k)
-        start = sum((-site.log_ratio for site in sites), top.new_zeros(k, len(batch)))
-    swarm = _Swarm(start, start.new_zeros(len(batch)))
+    swarm, top = _begun(chain, features, above, k, bootstrap)
     state = chain.begin(top.flatten(0, 1))
     heard, seen = chain.heard(features[0].float(), k), chain.seen(features, k)
     for t in range(len(heard)):
