@@ -128,6 +128,14 @@ def test_bytes_that_are_not_the_declared_ones_are_refused(published, change):
     assert path.is_file()  # what the user keeps there is not touched
 
 
+def test_a_link_out_of_the_registrys_folder_is_not_followed(published, tmp_path):
+    path = published / WEIGHTS
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RegistryError, match="leads out of .* through a symbolic link"):
+        load(published)
+
+
 def test_the_next_source_is_tried(published, site, home):
     path = published / WEIGHTS
     site.pages["/good"] = path.read_bytes()

@@ -30,7 +30,7 @@ def use(entry: Entry) -> list[str]:
     condition = ""
     if entry.classes:
         condition = f', condition="{entry.classes[-1]}"'
-    return ["```python", "import vaezoo", f'vaezoo.load("{short(entry)}").sample(16{condition})', "```"]
+    return ["```python", "import vaezoo", "", f'vaezoo.load("{short(entry)}").sample(16{condition})', "```"]
 
 
 def card(entry: Entry, pictures: Sequence[str]) -> str:
