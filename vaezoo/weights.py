@@ -25,8 +25,15 @@ def described(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
         raise IntegrityError(f"{source}: its header does not describe a vaezoo model: {error}") from error
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Makes tensors the weights of a module, all of them or none; those of its dtype are not copied.
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str, *, share: bool = False) -> None:
+    """Puts weights into a module, all of them or none.
+
+    Args:
+        module: whose weights they become.
+        tensors: by their paths in the module.
+        source: where they come from, for messages.
+        share: let the module use these tensors themselves, without a copy of those of its dtype. What holds the
+            module's parameters, an optimizer say, would then hold weights that nobody uses.
 
     Raises:
         IntegrityError: a tensor is missing, unexpected, or of another shape or kind of number; names each by its path.
@@ -42,4 +49,4 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
             faults.append(f"{name} is {tensors[name].dtype}, expected {expected[name].dtype}")
     if faults:
         raise IntegrityError(f"{source}: weights do not fit the spec: {'; '.join(faults)}")
-    module.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected}, assign=True)
+    module.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected}, assign=share)

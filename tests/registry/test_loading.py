@@ -132,7 +132,7 @@ def test_a_link_out_of_the_registrys_folder_is_not_followed(published, tmp_path)
     path = published / WEIGHTS
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RegistryError, match="leads out of .* through a symbolic link"):
+    with pytest.raises(RegistryError, match=r"leads out of .* through a symbolic link"):
         load(published)
 
 

@@ -124,8 +124,9 @@ def test_the_commands_from_run_to_reproduction(small_run, tmp_path):
     listed = vz("weights", "list", "--registry", lab).stdout
     assert "lab:vae/small@1" in listed and "A model" in listed
     told = json.loads(vz("weights", "list", "--registry", lab, "--json", "--metric", "active-units").stdout)
-    assert [row["name"] for row in told["weights"]] == ["lab:vae/small@1"]
-    assert json.loads(vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout)["weights"] == []
+    assert "lab:vae/small@1" in [row["name"] for row in told["weights"]]
+    other = json.loads(vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout)["weights"]
+    assert other and "lab:vae/small@1" not in [row["name"] for row in other]
     shown = json.loads(vz("weights", "show", "lab:vae-small", "--registry", lab, "--json").stdout)
     assert shown["licence"] == {"weights": "Apache-2.0", "data": "BSD"}
     assert "agrees" in vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", lab).stdout
@@ -140,7 +141,7 @@ def test_weights_stand_where_a_run_may(published, tmp_path):
     told = json.loads(vz("evaluate", "lab:vae-small", "--registry", published, "--json").stdout)
     assert told["evaluation"]["metrics"]["elbo"]["examples"] == 270
     failed = vz("sample", "lab:vae-smal", "--registry", published, code=2)
-    assert "no run at lab:vae-smal; no weights named" in failed.stderr and "did you mean" in failed.stderr
+    assert "lab:vae-smal: not a run, and no weights named" in failed.stderr and "did you mean" in failed.stderr
 
 
 def test_verify_fails_where_bytes_or_figures_differ(published):

@@ -45,14 +45,14 @@ def open_run(path: Path, device: str) -> Run:
     tune_allocator()
     from vaezoo import runs
 
-    if path.exists():
+    if path.exists() or str(path).startswith(("/", ".", "~")):
         return runs.open_run(path, device=device)
     from vaezoo.registry.loading import open_weights
 
     try:
         return open_weights(str(path), device=device)
     except UsageError as error:
-        raise UsageError(f"no run at {path}; {error}") from None
+        raise UsageError(f"{path}: not a run, and {error}") from None
 
 
 def _form(run: Run, out: Path) -> Format:

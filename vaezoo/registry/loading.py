@@ -66,7 +66,7 @@ def opened(found: Found, device: str = "cpu") -> Run:
     except IntegrityError as error:
         raise RegistryError(str(error)) from error
     task = compose(spec, data, train_size)
-    fill(task.model, tensors, found.name)
+    fill(task.model, tensors, found.name, share=True)
     return Run(RunDirectory(Path(found.name)), spec, task.to(pick_device(device)).eval())
 
 
