@@ -46,6 +46,14 @@ def test_polyphonic_music_is_cut_where_pieces_end(tmp_path):
     np.testing.assert_array_equal(torch.cat(rows(data.split("train"))).numpy(), whole)
 
 
+def test_a_window_cuts_training_pieces_alone_and_loses_no_step(tmp_path):
+    path = music(tmp_path / "music.npz")
+    whole, cut = Polyphonic(path=str(path)), Polyphonic(path=str(path), window=3)
+    assert [[len(row) for row in rows(cut.split(name))] for name in SPLITS] == [[3, 3, 2, 3, 2, 3, 3], [4], [7, 3]]
+    assert torch.equal(torch.cat(rows(cut.split("train"))), torch.cat(rows(whole.split("train"))))
+    assert cut.spec == whole.spec
+
+
 def test_what_is_wrong_with_a_file_of_music_is_named(tmp_path):
     path = music(tmp_path / "music.npz")
     with pytest.raises(vaezoo.DataError, match="no readable set 'muse'"):

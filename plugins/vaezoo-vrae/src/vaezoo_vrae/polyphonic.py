@@ -30,6 +30,8 @@ class Polyphonic(vaezoo.Dataset):
         path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
         name: ``jsb`` (chorales), ``nottingham``, ``piano`` or ``muse``.
         transpose: training pieces are heard in another key each time, up to so many semitones higher or lower.
+        window: training pieces are cut into stretches of at most so many steps; 0 takes them whole, as the other
+            splits always are.
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class Polyphonic(vaezoo.Dataset):
         path: str = "polyphonic_bl2012.npz",
         name: Literal["jsb", "nottingham", "piano", "muse"] = "jsb",
         transpose: Annotated[int, Ge(0), Le(12)] = 0,
+        window: Annotated[int, Ge(0)] = 0,
     ) -> None:
-        self.path, self.name, self.transpose = path, name, transpose
+        self.path, self.name, self.transpose, self.window = path, name, transpose, window
 
     @cached_property
     def _rolls(self) -> dict[str, list[np.ndarray]]:
@@ -71,10 +74,12 @@ class Polyphonic(vaezoo.Dataset):
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits, its pieces in the order of the file."""
-        moves = self.transpose and name == "train"
-        return ragged_split(
-            self._rolls[name], self._steps, partial(transposed, most=self.transpose) if moves else to_float
-        )
+        trains, rolls = name == "train", self._rolls[name]
+        if self.window and trains:
+            rolls = [part for roll in rolls for part in np.split(roll, range(self.window, len(roll), self.window))]
+        moves = self.transpose and trains
+        steps = max(map(len, rolls))
+        return ragged_split(rolls, steps, partial(transposed, most=self.transpose) if moves else to_float)
 
 
 def to_float(x: Tensor) -> Tensor:
