@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -45,6 +47,51 @@ def test_a_server_that_fails_three_times_is_asked_again(home, site):
 
     site.pages["/file"] = page
     assert bytes(fetched(home, site)) == DATA and len(site.requests) == 4
+
+
+def test_a_refused_range_begins_again(home, site):
+    def page(handler):
+        handler.send_error(416) if len(site.requests) == 1 else handler.give(DATA)
+
+    site.pages["/file"] = page
+    assert bytes(fetched(home, site)) == DATA and len(site.requests) == 2
+
+
+def moved(to):
+    def page(handler):
+        handler.send_response(302)
+        handler.send_header("Location", to)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return page
+
+
+@pytest.mark.parametrize(("hops", "arrives"), [(5, True), (6, False)])
+def test_five_redirects_are_followed(home, site, hops, arrives):
+    for hop in range(hops):
+        site.pages[f"/{hop}"] = moved(f"/{hop + 1}")
+    site.pages[f"/{hops}"] = DATA
+    if arrives:
+        assert bytes(fetched(home, site, "/0")) == DATA
+    else:
+        with pytest.raises(UnavailableError, match="more than 5 redirects"):
+            fetched(home, site, "/0")
+
+
+def test_a_redirect_to_no_address_is_refused(home, site):
+    site.pages["/file"] = moved("https://[nowhere/file")
+    with pytest.raises(VaezooError, match="nowhere"):
+        fetched(home, site)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(home, site, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    http._pool.cache_clear()
+    monkeypatch.setattr(http.time, "sleep", lambda seconds: pytest.fail("a second attempt"))
+    site.pages["/file"] = DATA
+    with pytest.raises(UnavailableError, match="certificate"):
+        fetched(home, site)
 
 
 def test_a_server_that_always_fails_is_given_up(home, site):
@@ -233,14 +280,22 @@ def test_a_read_only_cache_still_loads(site, tmp_path):
     assert bytes(fetched(Cache(tmp_path / "file" / "home"), site)) == DATA
 
 
-def test_file_systems_without_locks_work(home, site, monkeypatch):
-    def refuse(self, *args, **kwargs):
-        raise NotImplementedError("FileSystem does not appear to support flock")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_file_systems_without_locks_work(code, home, site, monkeypatch):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     site.pages["/file"] = DATA
     assert bytes(fetched(home, site)) == DATA and bytes(home.get(FILE)) == DATA
-    assert list((home.root / "partial").glob("*")) == []
+    assert [path for path in (home.root / "partial").glob("*") if path.suffix != ".lock"] == []
+
+
+def test_what_is_being_fetched_is_not_unused(home, site):
+    with home._partial(FILE.sha256) as partial:
+        partial.write_bytes(DATA[:10])
+        assert home.unused(set()) == []
+    assert home.unused(set()) == [partial]
 
 
 def until(condition, seconds=60.0):

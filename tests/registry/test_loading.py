@@ -85,18 +85,34 @@ def test_an_ambiguous_name_gets_all_it_may_mean(published, small_run, about):
     with pytest.raises(UsageError, match="may be any of lab:vae/other@1, lab:vae/small@1"):
         load(published, "lab:vae")
     publish(vaezoo.open_run(small_run), "vae/other@2", published, about)
-    known = registries([str(published)])
-    assert find("lab:vae-other", known).entry.version == 2 and find("lab:vae-other@1", known).entry.version == 1
+    also = [str(published)]
+    assert find("lab:vae-other", also).entry.version == 2 and find("lab:vae-other@1", also).entry.version == 1
 
 
 def test_no_registry_shadows_another(published, tmp_path):
     shutil.copytree(published, tmp_path / "elsewhere" / "lab")
     with pytest.raises(UsageError, match="have one prefix; say another-name="):
         registries([str(published), str(tmp_path / "elsewhere" / "lab")])
-    both = registries([str(published), f"second={tmp_path / 'elsewhere' / 'lab' / 'registry.yaml'}"])
-    assert [registry.prefix for registry in both] == ["", "lab", "second"]
+    both = [str(published), f"second={tmp_path / 'elsewhere' / 'lab' / 'registry.yaml'}"]
+    assert [registry.prefix for registry in registries(both)] == ["", "lab", "second"]
     with pytest.raises(UsageError, match="no weights named 'vae/small@1'; did you mean"):
         find("vae/small@1", both)  # without a prefix only vaezoo's own are meant
+
+
+def test_a_registry_out_of_reach_stops_nobody_who_needs_another(published, tmp_path):
+    (tmp_path / "broken.yaml").write_text("registry: [")
+    also = [f"broken={tmp_path / 'broken.yaml'}", "gone=https://localhost:1/registry.yaml", str(published)]
+    assert find("lab:vae-small", also).entry.id == "vae/small@1"
+    assert find("vae-mnist", also).registry.prefix == ""
+    with pytest.raises(RegistryError, match="not valid YAML"):
+        find("broken:vae-small", also)
+
+
+def test_a_registry_of_a_hub_is_called_by_its_repository():
+    from vaezoo.registry.catalogue import _named
+
+    place = f"hf://me/My_Zoo@{'c' * 40}/registry.yaml"
+    assert _named(place) == ("my-zoo", place) and _named(f"far={place}") == ("far", place)
 
 
 def test_registries_come_from_the_environment_and_from_plugins(published, monkeypatch, tmp_path):
@@ -177,6 +193,24 @@ def test_a_registry_at_an_address_and_its_last_copy(published, site, home, monke
     monkeypatch.setenv("VAEZOO_OFFLINE", "1")
     asked = len(site.requests)
     assert vaezoo.load("far:vae-small", registry=address).latent_dim == 2 and len(site.requests) == asked
+
+
+def test_a_page_in_place_of_a_registry_leaves_the_last_good_copy(published, site, home, monkeypatch):
+    site.pages["/registry.yaml"] = (published / "registry.yaml").read_bytes()
+    address = [f"far={site.url}/registry.yaml"]
+    assert find("far:vae-small", address).entry.id == "vae/small@1"
+    site.pages["/registry.yaml"] = b"<!DOCTYPE html><title>Log in</title>"
+    with pytest.raises(RegistryError, match="a registry is a mapping"):
+        find("far:vae-small", address)
+    del site.pages["/registry.yaml"]
+    assert find("far:vae-small", address).entry.id == "vae/small@1"
+
+
+def test_a_registry_is_read_where_nothing_can_be_kept(published, site, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way of a folder")
+    monkeypatch.setenv("VAEZOO_HOME", str(tmp_path / "file" / "home"))
+    site.pages["/registry.yaml"] = (published / "registry.yaml").read_bytes()
+    assert find("far:vae-small", [f"far={site.url}/registry.yaml"]).entry.id == "vae/small@1"
 
 
 def test_an_inline_spec_is_hashed_too(published):
@@ -277,7 +311,7 @@ def test_a_revoked_entry_says_why_and_a_deprecated_one_points_on(published, smal
 
 
 def test_a_file_is_read_once_and_shared_with_the_tensors(published):
-    found = find("lab:vae-small", registries([str(published)]))
+    found = find("lab:vae-small", [str(published)])
     (file,) = found.entry.files
     tensors, _ = table(found, file)
     begin = min(tensor.data_ptr() for tensor in tensors.values())
@@ -330,5 +364,5 @@ def test_metadata_that_describes_no_model_is_refused(published):
 
 
 def test_fetch_needs_no_model(published, home):
-    found = find("lab:vae-small", registries([str(published)]))
+    found = find("lab:vae-small", [str(published)])
     assert len(fetch(found, found.entry.files[0])) == found.entry.size

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import vaezoo
-from vaezoo.errors import UsageError
+from vaezoo.errors import UnavailableError, UsageError
 from vaezoo.files import read_tensors
 from vaezoo.registry import hub
 from vaezoo.registry.publishing import publish
@@ -178,7 +179,7 @@ def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
 
 def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypatch):
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     seen = {}
 
@@ -186,19 +187,51 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
         oid = "c" * 40
 
     class Api:
-        def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns):
-            seen.update(repo=repo_id, message=commit_message)
+        def repo_info(self, repo):
+            return SimpleNamespace(sha="b" * 40)
+
+        def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns, parent_commit):
+            seen.update(repo=repo_id, message=commit_message, parent=parent_commit)
             seen["files"] = sorted(str(p.relative_to(folder_path)) for p in folder_path.rglob("*") if p.is_file())
             return Commit()
 
-    def absent(repo, name, *, local_dir):
+    def absent(repo, name, *, revision, local_dir):
         raise EntryNotFoundError("no such file")
+
+    def cut_off(repo, name, *, revision, local_dir):
+        raise LocalEntryNotFoundError("no network, no copy")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
     run = vaezoo.open_run(small_run)
     assert hub.publish(run, "vae/small@1", "hf://me/zoo", about) == f"hf://me/zoo@{'c' * 40}/registry.yaml"
-    assert seen["repo"] == "me/zoo" and "registry.yaml" in seen["files"]
+    assert seen["repo"] == "me/zoo" and seen["parent"] == "b" * 40 and "registry.yaml" in seen["files"]
     assert "weights/vae-small-1/model.safetensors" in seen["files"]
     with pytest.raises(UsageError, match="hf://owner/repo"):
         hub.publish(run, "vae/small@1", "hf://zoo", about)
+    seen.clear()
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", cut_off)
+    with pytest.raises(UnavailableError, match="no network"):
+        hub.publish(run, "vae/small@1", "hf://me/zoo", about)
+    assert not seen, "a network that fails must not pass for an empty repository"
+
+
+@pytest.mark.parametrize("name", ["Small", "vae/small", "../x@1"])
+def test_an_id_that_is_none_is_refused_before_anything_is_written(small_run, tmp_path, name):
+    told = vz("publish", small_run, "--name", name, "--to", tmp_path / "lab", code=2)
+    assert "architecture/tag@version" in told.stderr and not (tmp_path / "lab").exists()
+
+
+def test_what_others_published_meanwhile_stays_listed(small_run, tmp_path, about, monkeypatch):
+    from vaezoo.registry import publishing
+
+    run, evaluate = vaezoo.open_run(small_run), publishing.evaluate
+
+    def slow(*given):
+        publish(run, "vae/first@1", tmp_path, about)
+        return evaluate(*given)
+
+    monkeypatch.setattr(publishing, "evaluate", slow)
+    publish(run, "vae/second@1", tmp_path, about, half=True)
+    listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
+    assert [entry.id for entry in listed] == ["vae/first@1", "vae/second@1"]

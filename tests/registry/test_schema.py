@@ -77,6 +77,8 @@ def test_hash_and_size_of_a_file_are_mandatory(part):
         "weights\\model.safetensors",
         "weights/CON",
         "weights/nul.safetensors",
+        "weights/nul .safetensors",
+        "CONIN$",
         "COM1/model.safetensors",
         "weights/model.",
         "weights/model ",
@@ -87,7 +89,10 @@ def test_hash_and_size_of_a_file_are_mandatory(part):
         "http://host/model.safetensors",
         "file:///etc/passwd",
         "https://user@host/model.safetensors",
+        "https://[x/model.safetensors",
         "hf://owner/repo@main/model.safetensors",
+        f"hf://../..@{'a' * 40}/model.safetensors",
+        f"hf://owner/repo@{'a' * 40}/../../../../evil/model.safetensors",
         "",
     ],
 )
@@ -130,6 +135,7 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
         ({"files": entry()["files"] + entry()["files"]}, "two files have one name"),
         ({"requires": ["not a requirement!"]}, "a package and its versions"),
         ({"requires": ["x @ https://host/x.whl"]}, "by name, not by address"),
+        ({"requires": ["x; os_name ~= 'posix'"]}, "whose condition makes sense"),
         ({"title": 3}, "must be text"),
         ({"sise": 3}, "unknown key"),
     ],
@@ -176,6 +182,29 @@ def test_any_bytes_are_a_registry_or_an_error(data):
 def test_any_change_of_an_entry_is_a_registry_or_an_error(key, value):
     changed = yaml.safe_dump({"registry": "vaezoo/weights/v1", "entries": [entry(**{key: value})]}, allow_unicode=True)
     _bounded(changed.encode("utf-8", "replace"))
+
+
+HEAD = "registry: vaezoo/weights/v1\nentries: "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + "word " * (LIMITS.bytes // 5 - 10),
+        HEAD + "[" + ",".join("1" * (LIMITS.nodes - 10)) + "]",
+        HEAD + "[" + ",".join(["{}"] * (LIMITS.nodes - 10)) + "]",
+        HEAD + "[" + ",".join(["{}"] * 100) + "]",
+        HEAD + "[]\n" + "".join(f"k{i}: 1\n" for i in range(LIMITS.nodes // 2 - 10)),
+        HEAD + "[" * LIMITS.bytes,
+    ],
+    ids=["words", "numbers", "mappings", "entries", "keys", "brackets"],
+)
+def test_as_much_as_a_file_may_hold_is_refused_within_a_second(text):
+    data = text.encode()[: LIMITS.bytes]
+    _bounded(data)
+    with pytest.raises(RegistryError) as caught:
+        entries(data, "full")
+    assert len(str(caught.value)) < 10_000
 
 
 def _bounded(data):

@@ -37,9 +37,9 @@ name_argument = click.argument("name", metavar="WEIGHTS")
 
 def found(name: str) -> Found:
     """The entry that a name means."""
-    from vaezoo.registry.catalogue import find, registries
+    from vaezoo.registry.catalogue import find
 
-    return find(name, registries())
+    return find(name)
 
 
 def _everything() -> list[Found]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 from vaezoo.data.paths import home
 from vaezoo.errors import RegistryError, VaezooError
@@ -26,6 +26,9 @@ from vaezoo.registry.schema import File
 Download = Callable[[Path, int], None]
 """Completes the file at a path up to a number of bytes."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_LOCK = ".lock"
+_QUIET = 3600.0
+"""Seconds after which a download that does not grow has broken off, where there are no locks."""
 _HINTS = (
     (b"version https://git-lfs", "a Git-LFS pointer: the file itself was not fetched (git lfs pull)"),
     (b"<!doctype html", "an HTML page: a login or an error page, say"),
@@ -140,10 +143,10 @@ class Cache:
         """The file that a download grows in, for this process alone; where locks are not to be had, one of its own."""
         folder = self.root / "partial"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{sha256}.lock")
+        lock = _lock(folder / sha256)
         try:
             lock.acquire()
-        except (NotImplementedError, OSError):
+        except OSError:
             handle, name = tempfile.mkstemp(prefix=f"{sha256}.", dir=folder)
             os.close(handle)
             try:
@@ -167,7 +170,27 @@ class Cache:
         return Mismatch(f"{error}; it was moved to {place}")
 
     def unused(self, wanted: set[str]) -> list[Path]:
-        """What nobody needs: blobs that are not ``wanted``, broken-off downloads, quarantine."""
+        """What nobody needs: blobs that are not ``wanted``, downloads that broke off, quarantine.
+
+        Locks stay: whoever waits for one would not notice that another has taken its place.
+        """
         blobs = sorted((self.root / "blobs").glob("sha256/*/*"))
-        rest = [*(self.root / "partial").glob("*"), *(self.root / "quarantine").glob("*")]
+        partial = [path for path in (self.root / "partial").glob("*") if path.suffix != _LOCK and not _busy(path)]
+        rest = [*partial, *(self.root / "quarantine").glob("*")]
         return [path for path in blobs if path.name not in wanted] + sorted(rest)
+
+
+def _lock(partial: Path) -> BaseFileLock:
+    """What a process holds while a download grows."""
+    return FileLock(partial.with_name(partial.name + _LOCK), fallback_to_soft=False)
+
+
+def _busy(partial: Path) -> bool:
+    """Whether a process is at work on a download."""
+    try:
+        with _lock(partial.with_name(partial.name.partition(".")[0])).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # no locks here: look whether it still grows
+        return time.time() - partial.stat().st_mtime < _QUIET

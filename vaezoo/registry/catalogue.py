@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vaezoo import plugins
 from vaezoo.data.paths import home
-from vaezoo.errors import PluginError, RegistryError, UnavailableError, UsageError
-from vaezoo.files import atomic
+from vaezoo.errors import PluginError, RegistryError, UnavailableError, UsageError, VaezooError
+from vaezoo.files import write_bytes
 from vaezoo.registry import http, schema
-from vaezoo.registry.names import inside
+from vaezoo.registry.names import hub, inside
 from vaezoo.registry.schema import Entry
 from vaezoo.shared import ROOT
 
@@ -78,41 +80,51 @@ def own() -> Path:
     return ROOT / FILE
 
 
-def registries(also: Iterable[str] = ()) -> tuple[Registry, ...]:
+def registries(also: Iterable[str] = (), only: str | None = None) -> tuple[Registry, ...]:
     """vaezoo's own registry, those of plugins, of ``VAEZOO_REGISTRIES``, and ``also``.
 
     Args:
         also: ``[prefix=]path-or-address``; without a prefix it is the name of the folder that the file is in.
+        only: open just the registry with this prefix, so that no other one that is broken or out of reach matters.
 
     Raises:
         RegistryError: a registry file is not valid.
-        UsageError: two registries have one prefix.
+        UsageError: two registries have one prefix, or none has that of ``only``.
     """
-    found = [_open("", str(own()))]
-    for info in plugins.catalogue().plugins:
-        found += [_open(prefix, _resource(info.name, target)) for prefix, target in info.registries]
-    named = [
-        text for text in os.environ.get(VARIABLE, "").split(os.pathsep if os.name == "nt" else ",") if text.strip()
-    ]
-    for text in [*named, *also]:
-        prefix, place = _named(text.strip())
-        if (prefix, place) not in [(known.prefix, known.origin) for known in found]:
-            found.append(_open(prefix, place))
-    for registry in found:
-        twins = [other.origin for other in found if other.prefix == registry.prefix]
+    places = _places(also)
+    prefixes = [prefix for prefix, _ in places]
+    for prefix in prefixes:
+        twins = [place for other, place in places if other == prefix]
         if len(twins) > 1:
             raise UsageError(f"registries {' and '.join(twins)} have one prefix; say another-name={twins[-1]}")
-    return tuple(found)
+    if only is not None and only not in prefixes:
+        known = ", ".join(sorted(filter(None, prefixes))) or "none"
+        raise UsageError(f"no registry with the prefix {only!r}; known: {known}")
+    return tuple(_open(prefix, place) for prefix, place in places if only in (None, prefix))
+
+
+def _places(also: Iterable[str]) -> list[tuple[str, str]]:
+    """Prefix and file or address of each registry in reach, each once."""
+    found = [("", str(own()))]
+    for info in plugins.catalogue().plugins:
+        found += [(prefix, _resource(info.name, target)) for prefix, target in info.registries]
+    found += [_named(text.strip()) for text in [*os.environ.get(VARIABLE, "").split(","), *also] if text.strip()]
+    return list(dict.fromkeys(found))
 
 
 def _named(text: str) -> tuple[str, str]:
     prefix, equals, place = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
         prefix, place = "", text
-    if not _ADDRESS.match(place):
+    if repository := hub(place):
+        folder = repository[0].partition("/")[2]
+    elif _ADDRESS.match(place):
+        folder = PurePosixPath(place).parent.name
+    else:
         path = Path(place).expanduser()
         place = str(path / FILE if path.is_dir() else path)
-    guess = re.sub(r"[^a-z0-9]+", "-", (Path(place).absolute().parent.name or "registry").lower()).strip("-")
+        folder = Path(place).absolute().parent.name
+    guess = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
     return prefix or guess or "registry", place
 
 
@@ -129,7 +141,7 @@ def _resource(plugin: str, target: str) -> str:
 
 def _open(prefix: str, place: str) -> Registry:
     if _ADDRESS.match(place):
-        return Registry(prefix, place, None, schema.entries(_fetched(place), place))
+        return Registry(prefix, place, None, _fetched(place))
     path = Path(place)
     try:
         stamp = path.stat().st_mtime_ns
@@ -147,36 +159,38 @@ def _parsed(place: str, stamp: int) -> tuple[Entry, ...]:
     return schema.entries(path.read_bytes(), place)
 
 
-def _fetched(address: str) -> bytes:
-    """The bytes of a registry on the network, or of the last copy of it where there is no network."""
+def _fetched(address: str) -> tuple[Entry, ...]:
+    """The entries of a registry on the network, or of its last good copy where there is no network."""
     kept = home() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()}.yaml"
-    try:
-        with atomic(kept) as temporary:
-            http.download(http.address(address), temporary, schema.LIMITS.bytes)
-    except UnavailableError:
-        if not kept.is_file():
-            raise
-    return kept.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / FILE
+        try:
+            http.download(http.address(address), fresh, schema.LIMITS.bytes)
+        except UnavailableError:
+            if not kept.is_file():
+                raise
+            return schema.entries(kept.read_bytes(), address)
+        data = fresh.read_bytes()
+    found = schema.entries(data, address)
+    with contextlib.suppress(VaezooError):  # a read-only home keeps no copy
+        write_bytes(kept, data)
+    return found
 
 
-def find(name: str, known: Iterable[Registry]) -> Found:
+def find(name: str, also: Iterable[str] = ()) -> Found:
     """The entry that a name means.
 
     Args:
         name: ``architecture/tag@version``; without the version the newest that stands; ``architecture-tag``;
             ``architecture`` where it has one tag alone. ``prefix:`` before it for another registry than vaezoo's own.
-        known: the registries to look in.
+        also: more registries, as ``registries`` takes them.
 
     Raises:
         UsageError: no entry, or more than one; says the close matches.
     """
-    known = tuple(known)
-    prefix, _, rest = name.rpartition(":")
-    chosen = [registry for registry in known if registry.prefix == prefix]
-    if not chosen:
-        prefixes = ", ".join(sorted(registry.prefix for registry in known if registry.prefix)) or "none"
-        raise UsageError(f"no registry with the prefix {prefix!r}; known: {prefixes}")
-    matches = [Found(registry, entry) for registry in chosen for entry in registry.entries if _means(rest, entry)]
+    known = registries(also, only=name.rpartition(":")[0])
+    rest = name.rpartition(":")[2]
+    matches = [Found(registry, entry) for registry in known for entry in registry.entries if _means(rest, entry)]
     newest: dict[str, Found] = {}
     for found in sorted(matches, key=lambda match: (match.entry.status != "revoked", match.entry.version)):
         newest[found.entry.id.partition("@")[0]] = found
@@ -185,6 +199,8 @@ def find(name: str, known: Iterable[Registry]) -> Found:
     if newest:
         names = ", ".join(sorted(found.name for found in newest.values()))
         raise UsageError(f"{name!r} may be any of {names}; say which")
+    with contextlib.suppress(VaezooError):  # what is like it may be in another
+        known = registries(also)
     raise UsageError(f"no weights named {name!r}{_near(rest, known)}")
 
 

@@ -89,6 +89,7 @@ def _header(data: bytearray, origin: str) -> tuple[dict[str, Row], dict[str, str
     if len(header) > MAX_TENSORS:
         raise refuse(f"{len(header):,} tensors; at most {MAX_TENSORS:,} are read")
     try:
+        "".join([*metadata, *metadata.values()]).encode()  # JSON can hold halves of surrogate pairs
         table = {name: _row(name, info) for name, info in header.items()}
         _cover(table, len(data) - 8 - length)
     except ValueError as error:
@@ -108,6 +109,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _row(name: str, info: Any) -> Row:
     """One line of the table; ValueError where it makes no sense."""
     shown = repr(name[:80])
+    if not name.isprintable():
+        raise ValueError(f"tensor {shown} has a name that is not printable")
     if not isinstance(info, dict) or info.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {shown} has not just dtype, shape and data_offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
@@ -118,6 +121,8 @@ def _row(name: str, info: Any) -> Row:
             raise ValueError(f"tensor {shown} has sizes or offsets that are not sane")
     if len(shape) > _MAX_DIMENSIONS or len(offsets) != 2:
         raise ValueError(f"tensor {shown} has {len(shape)} dimensions and {len(offsets)} offsets")
+    if math.prod(max(size, 1) for size in shape) >= 2**48:  # torch multiplies the sizes of an empty tensor, too
+        raise ValueError(f"tensor {shown} has the shape {tuple(shape)}, which is not sane")
     begin, end = offsets
     if end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
         raise ValueError(f"tensor {shown} of shape {tuple(shape)} and dtype {dtype} has {end - begin} bytes")

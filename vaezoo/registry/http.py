@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import ssl
 import time
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from vaezoo.errors import RegistryError, UnavailableError
+from vaezoo.registry.names import hub
 
 ATTEMPTS = 5
 BACKOFF = 0.5
@@ -35,11 +36,12 @@ def address(source: str) -> str:
     """The https address of a source: ``hf://owner/repo@commit/file`` is a file of a hub."""
     if not source.startswith("hf://"):
         return source
-    match = re.fullmatch(r"hf://([^/]+/[^/@]+)@([0-9a-f]{40})/(.+)", source)
-    if match is None:
+    found = hub(source)
+    if found is None:
         raise RegistryError(f"{source}: say hf://owner/repo@commit/file with a whole commit")
-    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    return f"{hub}/{match[1]}/resolve/{match[2]}/{match[3]}"
+    repository, commit, file = found
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return f"{endpoint}/{repository}/resolve/{commit}/{file}"
 
 
 def download(url: str, target: Path, limit: int) -> None:
@@ -81,29 +83,42 @@ def _attempt(url: str, target: Path, limit: int) -> None:
         finally:
             response.release_conn()
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        raise _Transient(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
+            raise UnavailableError(f"{url}: {reason}") from error
+        raise _Transient(reason) from error
 
 
 def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
     """The response at the end of a chain of redirects."""
     here = url
-    for _ in range(_REDIRECTS):
-        if urlsplit(here).scheme != "https":
+    for _ in range(_REDIRECTS + 1):
+        if not _is_https(here):
             raise RegistryError(f"{url}: leads to {here}; only https is followed")
         response = _pool().request("GET", here, headers=headers, redirect=False, preload_content=False, timeout=TIMEOUT)
         location = response.headers.get("Location")
         if response.status not in (301, 302, 303, 307, 308) or not location:
             return response
         response.release_conn()
-        here = urljoin(here, location)
+        try:
+            here = urljoin(here, location)
+        except ValueError as error:
+            raise UnavailableError(f"{url}: leads to {location!r}, which is no address") from error
     raise UnavailableError(f"{url}: more than {_REDIRECTS} redirects")
+
+
+def _is_https(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme == "https"
+    except ValueError:
+        return False
 
 
 def _receive(response: urllib3.BaseHTTPResponse, target: Path, start: int, limit: int) -> None:
     status = response.status
     if status in _TRY_AGAIN or status == 416:
         if status == 416:  # what is there is not the beginning of what the server has
-            target.unlink()
+            target.unlink(missing_ok=True)
         raise _Transient(f"the server answered {status}")
     if status not in (200, 206):
         raise UnavailableError(f"{response.url or target.name}: the server answered {status}")

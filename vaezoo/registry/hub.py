@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from pathlib import Path
 
@@ -36,18 +35,27 @@ def publish(run: Run, identity: str, to: str, about: About, *, half: bool = Fals
         raise UnavailableError(f"{to}: offline (VAEZOO_OFFLINE)")
     try:
         from huggingface_hub import HfApi, hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise UnavailableError("--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'") from error
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            with contextlib.suppress(EntryNotFoundError):  # the first entry of this repository
-                hf_hub_download(repo, FILE, local_dir=folder)
+            base = HfApi().repo_info(repo).sha
+            try:
+                hf_hub_download(repo, FILE, revision=base, local_dir=folder)
+            except LocalEntryNotFoundError:  # the network failed, which must not pass for an empty repository
+                raise
+            except EntryNotFoundError:
+                pass  # the first entry of this repository
             publish_to_folder(run, identity, folder, about, half=half)
             commit = HfApi().upload_folder(
-                repo_id=repo, folder_path=folder, commit_message=f"Add {identity}", ignore_patterns=[".cache/**"]
+                repo_id=repo,
+                folder_path=folder,
+                commit_message=f"Add {identity}",
+                ignore_patterns=[".cache/**"],
+                parent_commit=base,  # refused where somebody else has published meanwhile
             )
-        except (HfHubHTTPError, OSError) as error:
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise UnavailableError(f"{to}: {' '.join(str(error).split())[:300]}") from error
     return f"{SCHEME}{repo}@{commit.oid}/{FILE}"

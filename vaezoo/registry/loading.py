@@ -17,7 +17,7 @@ from vaezoo.errors import IntegrityError, PluginError, RegistryError, Unavailabl
 from vaezoo.model import Model
 from vaezoo.registry import header, http
 from vaezoo.registry.cache import Cache, Mismatch, read, verified
-from vaezoo.registry.catalogue import Found, find, registries
+from vaezoo.registry.catalogue import Found, find
 from vaezoo.registry.schema import File
 from vaezoo.rundir import RunDirectory
 from vaezoo.runs import Run
@@ -48,7 +48,7 @@ def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) 
 
 def open_weights(name: str, *, device: str = "cpu", also: Iterable[str] = ()) -> Run:
     """Pretrained weights as a run whose training data is looked for when it is used; it has no directory."""
-    return opened(find(name, registries(also)), device)
+    return opened(find(name, also), device)
 
 
 def opened(found: Found, device: str = "cpu") -> Run:

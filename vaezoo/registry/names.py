@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from vaezoo.errors import RegistryError
 
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _LONGEST = 255
+_HUB = re.compile(r"hf://([^/]+/[^/@]+)@([0-9a-f]{40})/(\S+)")
 
 
 def fault(path: str) -> str | None:
@@ -28,6 +29,14 @@ def fault(path: str) -> str | None:
         if _DEVICE.fullmatch(part):
             return f"has the part {part!r}, which is a device on Windows"
     return None
+
+
+def hub(source: str) -> tuple[str, str, str] | None:
+    """Repository, commit and file of ``hf://owner/repo@commit/file``; None where it is not just that."""
+    match = _HUB.fullmatch(source)
+    if match is None or fault(match[1]) or fault(match[3]):
+        return None
+    return match[1], match[2], match[3]
 
 
 def inside(root: Path, path: str) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from vaezoo.registry import header
 from vaezoo.registry.card import card
 from vaezoo.registry.catalogue import FILE, Found, Registry
 from vaezoo.registry.loading import WEIGHTS, opened
-from vaezoo.registry.schema import FORMAT, Entry, entries
+from vaezoo.registry.schema import FORMAT, Entry, Identity, entries
 from vaezoo.runs import Run
 from vaezoo.spec.dump import dump
 
@@ -75,21 +76,31 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = _requirements(run)
     place = to / FILE
-    known = entries(place.read_bytes(), str(place)) if place.is_file() else ()
-    if any(entry.id == identity for entry in known):
-        raise UsageError(f"{identity} is in {place} already, and an id never changes; give it another version")
+    _listed_with(place, identity)
     folder = f"{FOLDER}/{re.sub('[/@]', '-', identity)}"
     with _cleared(to / folder):
         entry = _write(run, identity, to, folder, about, requires, half)
-        found = Found(Registry("", str(place), to, (*known, entry)), entry)
+        found = Found(Registry("", str(place), to, (entry,)), entry)
         if half:
             again = opened(found)
             measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
             entry = Entry.model_validate(entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)})
-            found = Found(Registry("", str(place), to, (*known, entry)), entry)
         write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder)))
-        write_text(place, listed(found.registry.entries))
-    return found
+        known = (*_listed_with(place, identity), entry)  # read again: another may have published meanwhile
+        write_text(place, listed(known))
+    return Found(Registry("", str(place), to, known), entry)
+
+
+def _listed_with(place: Path, identity: str) -> tuple[Entry, ...]:
+    """What a registry file lists, if an id can join it."""
+    try:
+        TypeAdapter(Identity).validate_python(identity)
+    except ValidationError as error:
+        raise UsageError(f"--name {identity}: say {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    known = entries(place.read_bytes(), str(place)) if place.is_file() else ()
+    if any(entry.id == identity for entry in known):
+        raise UsageError(f"{identity} is in {place} already, and an id never changes; give it another version")
+    return known
 
 
 def listed(known: tuple[Entry, ...]) -> str:

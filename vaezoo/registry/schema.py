@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from vaezoo.errors import RegistryError, SpecError
-from vaezoo.registry.names import fault
+from vaezoo.registry.names import fault, hub
 from vaezoo.spec import messages
 from vaezoo.spec.tree import SPEC, Limits, Node, parse
 
 FORMAT = "vaezoo/weights/v1"
-LIMITS = Limits(2 * 1024 * 1024, 100_000, "split the registry in two")
+LIMITS = Limits(384 * 1024, 20_000, "split the registry in two")  # what is parsed in less than a second
+_MOST = 50
 _WORDS = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _ID = re.compile(rf"(?P<architecture>{_WORDS})/(?P<tag>{_WORDS})@(?P<version>[1-9][0-9]{{0,5}})")
 _HTTPS = re.compile(r"https://[^/\s@]+/\S+")
-_HUB = re.compile(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}/\S+")
 _SIZE_LIMIT = 2**40
 
 
@@ -38,9 +40,16 @@ def _path(text: str) -> str:
 def _source(text: str) -> str:
     if "://" not in text:
         return _path(text)
-    if not (_HTTPS.fullmatch(text) or _HUB.fullmatch(text)):
+    if not (_is_https(text) or hub(text)):
         raise ValueError("a relative path, https://host/file, or hf://owner/repo@commit/file with a whole commit")
     return text
+
+
+def _is_https(text: str) -> bool:
+    try:
+        return bool(_HTTPS.fullmatch(text) and urlsplit(text).hostname)
+    except ValueError:  # brackets that hold no address
+        return False
 
 
 def _name(text: str) -> str:
@@ -56,6 +65,10 @@ def _requirement(text: str) -> str:
         raise ValueError("a package and its versions, such as vaezoo-cvae>=0.1") from None
     if found.url:
         raise ValueError("a package by name, not by address")
+    try:
+        _ = found.marker and found.marker.evaluate()
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise ValueError(f"a package whose condition makes sense: {error}") from None
     return text
 
 
@@ -206,7 +219,7 @@ class Entry(_Part):
 
 class _RegistryFile(_Part):
     registry: Literal["vaezoo/weights/v1"]
-    entries: Annotated[list[Entry], Field(max_length=10_000)]
+    entries: Annotated[list[Entry], Field(max_length=100)]
 
 
 def entries(data: bytes, origin: str) -> tuple[Entry, ...]:
@@ -230,13 +243,14 @@ def entries(data: bytes, origin: str) -> tuple[Entry, ...]:
     try:
         found = tuple(_RegistryFile.model_validate(node.plain()).entries)
     except ValidationError as error:
-        raise RegistryError("\n".join(map(str, _problems(error, node)))) from None
+        more = f"\n{origin}: and {error.error_count() - _MOST} more" if error.error_count() > _MOST else ""
+        raise RegistryError("\n".join(map(str, _problems(error, node))) + more) from None
     _check_together(found, origin)
     return found
 
 
 def _problems(error: ValidationError, node: Node) -> list[Any]:
-    return sorted(messages.translate(error, node, "", ("registry", "entries")))
+    return sorted(messages.translate(error, node, "", ("registry", "entries"), _MOST))
 
 
 def _check_together(found: tuple[Entry, ...], origin: str) -> None:

@@ -31,10 +31,12 @@ _WANTED = {
 }
 
 
-def translate(error: ValidationError, node: Node, path: str, known: tuple[str, ...]) -> list[Problem]:
-    """One problem for each faulty place; the alternatives of a union are joined."""
+def translate(
+    error: ValidationError, node: Node, path: str, known: tuple[str, ...], most: int | None = None
+) -> list[Problem]:
+    """One problem for each faulty place, or for the first so many; the alternatives of a union are joined."""
     places: dict[tuple[str | int, ...], list[dict[str, Any]]] = {}
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False)[:most]:
         places.setdefault(_place(item, node), []).append(dict(item))
     problems = []
     for place, items in places.items():
