@@ -132,7 +132,7 @@ class Composition(nn.Module):
             n: how many.
 
         Raises:
-            ValueError: the model is conditional, cannot do without a condition, and there is none.
+            ValueError: the model is conditional, cannot do without a condition, and there is none; or they are not n.
             UsageError: there is no such class or attribute.
         """
         if isinstance(condition, int | str):
@@ -144,8 +144,10 @@ class Composition(nn.Module):
             return None
         if condition is None:
             return self.conditioner.absent(n)
-        given = torch.as_tensor(condition, device=self.device)
-        return self.conditioner(given if self.data.condition_shape == () else given.float())
+        given, shape = torch.as_tensor(condition, device=self.device), self.data.condition_shape
+        if shape is not None and tuple(given.shape) != (n, *shape):
+            raise ValueError(f"conditions for {n} examples have the shape {(n, *shape)}, not {tuple(given.shape)}")
+        return self.conditioner(given if shape == () else given.float())
 
     def features(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, ...]:
         """What the encoder makes of a batch, fine to coarse, in the precision networks compute in."""

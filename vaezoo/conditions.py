@@ -32,7 +32,11 @@ def parse(data: DataSpec, text: str, seen: Sequence[str] | None = None) -> tuple
         return _labels(data.classes, text.strip(), data.classes if seen is None else seen)
     if data.attributes:
         return _attributes(data.attributes, text)
-    raise UsageError("the conditions of this model have no names; give --condition data to take them from examples")
+    shape = ", ".join(map(str, data.condition_shape or ()))
+    raise UsageError(
+        f"the conditions of this model have no names; give a tensor [n, {shape}], or --condition data for those of "
+        "test examples"
+    )
 
 
 def _labels(classes: Sequence[str], text: str, seen: Sequence[str]) -> tuple[Tensor, list[str]]:

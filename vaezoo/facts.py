@@ -43,6 +43,7 @@ class DataSpec:
         steps: what the first of two dimensions of ``shape`` counts: ``fixed``, or ``up-to`` where examples are
             sequences and a batch holds as many steps as its longest needs.
         symbols: what each place of a one-hot vector stands for.
+        completes: whether the condition is a part of ``x``, with one channel more that is 1 where it is given.
         offset, scale: what was taken from each number of the last dimension, and what it was then divided by.
     """
 
@@ -56,6 +57,7 @@ class DataSpec:
     factors: tuple[Attribute, ...] = ()
     steps: Literal["fixed", "up-to"] = "fixed"
     symbols: tuple[str, ...] = ()
+    completes: bool = False
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 

@@ -110,7 +110,14 @@ class Model(Composition):
             part = None if context is None else context[start : start + size]
             make = partial(self.latents.code, z[start : start + size], self.prior_context(part))
             decoded.append(self._made(make, part, mean, steps, 0.0 if mean else 1.0))
-        return torch.cat(decoded)
+        return self._completed(torch.cat(decoded), condition)
+
+    def _completed(self, made: Tensor, condition: Tensor | int | str | None) -> Tensor:
+        """With what the condition gives in its place, where it is a part of the data."""
+        if not self.data.completes or not isinstance(condition, Tensor):
+            return made
+        given = condition.to(made)
+        return torch.where(given[:, -1:] > 0, given[:, :-1], made)
 
     def _made(
         self,
@@ -155,7 +162,8 @@ class Model(Composition):
             temperature: of p(x|z); 0 takes the likeliest value.
 
         Returns:
-            ``[n, *shape]`` in the model's data range; sequences with their prefix.
+            ``[n, *shape]`` in the model's data range; sequences with their prefix, and images with the part of them
+            that the condition gives.
 
         Raises:
             ValueError: the model is none of sequences and ``steps`` or ``prefix`` is given.
@@ -170,7 +178,7 @@ class Model(Composition):
                 heard = None if given is None else given[start : start + size]
                 drawn = self._made(make, part, mean, steps, temperature, heard)
                 parts.append(drawn if heard is None else torch.cat([heard, drawn], 1))
-        return torch.cat(parts)
+        return self._completed(torch.cat(parts), condition)
 
     @_inference
     def reconstruct(
@@ -181,7 +189,7 @@ class Model(Composition):
         for batch in self.batches(x, condition, mask):
             context = self.context(batch.condition, len(batch))
             _, code = self.infer(self.features(batch, context), context, batch.mask, 1)
-            parts.append(self.likelihood_of(code[0], context).mean)
+            parts.append(self._completed(self.likelihood_of(code[0], context).mean, batch.condition))
         return torch.cat(parts)
 
     @_inference

@@ -49,7 +49,7 @@ def test_all_values_of_attributes_are_combined():
         (NAMED, "color=green,size=1,digit=7", "color: no value 'green'"),
         (NAMED, "color=red,size=big,digit=7", "size: 'big' is not a number"),
         (NAMED, "all", "size: 'all' is not a number"),
-        (DataSpec((2,), condition_shape=(1, 8, 8)), "9", "have no names; give --condition data"),
+        (DataSpec((2,), condition_shape=(1, 8, 8)), "9", r"give a tensor \[n, 1, 8, 8\], or --condition data"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(data, text, message):

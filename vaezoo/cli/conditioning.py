@@ -51,7 +51,8 @@ def wanted(run: Run, text: str | None, count: int | None) -> Wanted:
         try:
             model.context(None, 1)
         except ValueError as error:
-            raise UsageError(f"{error}, such as --condition {(*model.seen_classes, 'all')[0]}") from None
+            named = "all" if model.data.attributes else "data"
+            raise UsageError(f"{error}, such as --condition {(*model.seen_classes, named)[0]}") from None
         return Wanted(None, some, square(some))
     if text == "data":
         batch = run.data("test").first(some)

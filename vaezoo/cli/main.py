@@ -116,6 +116,9 @@ def main(args: list[str] | None = None) -> None:
         code = result if isinstance(result, int) else EXIT_OK
     except click.exceptions.Abort:
         code = EXIT_INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
     except click.ClickException as error:
         _fail(error.format_message())
         code = error.exit_code

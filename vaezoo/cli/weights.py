@@ -74,6 +74,8 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
     if as_json:
         print_json({"weights": [_plain(each) for each in chosen]})
         return
+    if not chosen:
+        remark("no weights are like that; vaezoo weights list shows all")
     rows = []
     for each in chosen:
         shown = [row for row in each.entry.metrics if wanted in (None, row.name)][:1]
@@ -95,7 +97,8 @@ def show_command(name: str, as_json: bool) -> None:
     from vaezoo.registry.card import card
 
     each = found(name)
-    print_json(_plain(each)) if as_json else click.echo(card(each.entry, ()), nl=False)
+    prefix = each.name.removesuffix(each.entry.id)
+    print_json(_plain(each)) if as_json else click.echo(card(each.entry, (), prefix), nl=False)
 
 
 @weights_command.command("pull")
@@ -104,10 +107,11 @@ def show_command(name: str, as_json: bool) -> None:
 @click.pass_context
 def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Fetch WEIGHTS, so that they load without the network."""
-    from vaezoo.registry.loading import fetch
+    from vaezoo.registry.loading import check_status, fetch
 
     for name in names:
         each = found(name)
+        check_status(each)
         size = sum(len(fetch(each, file)) for file in each.entry.files)
         if each.entry.spec.inline is None:
             size += len(fetch(each, each.entry.spec.file))
@@ -133,7 +137,7 @@ def verify_command(ctx: click.Context, names: tuple[str, ...], everything: bool,
             size = verify(each)
             compared = remeasure(each) if metrics else []
         except VaezooError as error:
-            remark(f"error: {error}")
+            remark(f"error: {each.name}: {str(error).removeprefix(f'{each.name}: ')}")
             failed, worst = failed + 1, max(worst, error.exit_code)
             continue
         rows += [(each.name, *cells) for cells in _cells(compared)]

@@ -25,20 +25,32 @@ def metrics_table(entry: Entry) -> list[str]:
     return rows
 
 
-def use(entry: Entry) -> list[str]:
+def use(entry: Entry, prefix: str = "") -> list[str]:
     """The lines of Python that load an entry and draw from it."""
-    condition = ""
+    name, condition = prefix + short(entry), ""
+    lines = ["```python", "import vaezoo", ""]
     if entry.classes:
         condition = f', condition="{entry.classes[-1]}"'
-    return ["```python", "import vaezoo", "", f'vaezoo.load("{short(entry)}").sample(16{condition})', "```"]
+    elif shape := entry.preprocessing.condition:
+        lines.append(
+            f"given = ...  # [16, {', '.join(map(str, shape))}]; vaezoo sample --condition data takes test examples"
+        )
+        condition = ", condition=given"
+    return [*lines, f'vaezoo.load("{name}").sample(16{condition})', "```"]
 
 
-def card(entry: Entry, pictures: Sequence[str]) -> str:
-    """The card of an entry."""
+def card(entry: Entry, pictures: Sequence[str], prefix: str = "") -> str:
+    """The card of an entry.
+
+    Args:
+        entry: what it is about.
+        pictures: names of those that lie beside it.
+        prefix: what stands before its name, with the colon; for another registry than vaezoo's own.
+    """
     training, takes = entry.training, entry.preprocessing
     made = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
     lines = [f"# {entry.title}", "", f"`{entry.id}` · {entry.size:,} bytes · {entry.tensors.parameters:,} numbers", ""]
-    lines += [*use(entry), "", *metrics_table(entry), ""]
+    lines += [*use(entry, prefix), "", *metrics_table(entry), ""]
     for name in pictures:
         lines += [f"![{name}]({name}.png)", ""]
     lines += [

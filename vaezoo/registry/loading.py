@@ -54,7 +54,7 @@ def open_weights(name: str, *, device: str = "cpu", also: Iterable[str] = ()) ->
 def opened(found: Found, device: str = "cpu") -> Run:
     """The same for an entry that was found."""
     entry = found.entry
-    _check_status(found)
+    check_status(found)
     _check_requirements(found)
     spec = spec_of(found)
     weights = next((file for file in entry.files if file.name == WEIGHTS), None)
@@ -70,7 +70,12 @@ def opened(found: Found, device: str = "cpu") -> Run:
     return Run(RunDirectory(Path(found.name)), spec, task.to(pick_device(device)).eval())
 
 
-def _check_status(found: Found) -> None:
+def check_status(found: Found) -> None:
+    """Warns of an entry that is deprecated.
+
+    Raises:
+        RegistryError: it was revoked.
+    """
     entry = found.entry
     if entry.status == "revoked":
         raise RegistryError(f"{found.name} was revoked: {entry.reason}")

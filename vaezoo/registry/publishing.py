@@ -200,7 +200,9 @@ def _plugins(block: Any) -> Iterator[str]:
 def _preprocessing(run: Run, data: DataSpec) -> dict[str, Any]:
     output = _OUTPUT[data.support] + (", standardised as its training split was" if data.scale else "")
     block = json.dumps(run.spec.data.resolved(), ensure_ascii=False)
-    return {"data": block, "shape": list(data.shape), "support": data.support, "output": output}
+    found = {"data": block, "shape": list(data.shape), "support": data.support, "output": output}
+    asked = run.model.conditioner is not None and data.condition_shape
+    return found | ({"condition": list(asked)} if asked else {})
 
 
 def _metrics(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[dict[str, Any]]:

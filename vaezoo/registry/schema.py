@@ -132,6 +132,7 @@ class Preprocessing(_Part):
     shape: list[Count]
     support: Literal["binary", "unit", "real", "one-hot"]
     output: Annotated[str, Field(description="the range of what the model gives")]
+    condition: Annotated[list[Count], Field(description="the shape of a condition that is no class")] = []
 
 
 class Measured(_Part):

@@ -60,6 +60,23 @@ def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_se
     assert (task.model(half).distortion > first.distortion).all()
 
 
+def test_what_is_given_stands_in_samples_and_reconstructions():
+    _, train, task = prepare(load(quadrants(1)), CPU)
+    batch, model = train.first(6), task.model.eval()
+    sampled, rebuilt = model.sample(6, batch.condition), model.reconstruct(batch.x, batch.condition, batch.mask)
+    for made in (sampled, rebuilt, model.decode(torch.zeros(6, model.latent_dim), batch.condition)):
+        assert torch.equal(made[~batch.mask], batch.x[~batch.mask])
+        assert not torch.equal(made[batch.mask], batch.x[batch.mask])
+
+
+def test_conditions_that_are_not_n_are_refused():
+    _, train, task = prepare(load(quadrants(1)), CPU)
+    with pytest.raises(
+        ValueError, match=r"conditions for 4 examples have the shape \(4, 2, 8, 8\), not \(3, 2, 8, 8\)"
+    ):
+        task.model.sample(4, train.first(3).condition)
+
+
 def test_each_image_has_one_colour_for_ever():
     loaded = load(spec({"type": "colored-mnist", "of": "digits"}, {"type": "image", "channels": [4], "hidden": [16]}))
     dataset, train, _ = prepare(loaded, CPU)

@@ -35,7 +35,7 @@ class Quadrants(vaezoo.Dataset):
         """The images, with a mask over their pixels and a condition of the same size."""
         shape = self.of.spec.shape
         condition = (shape[0] + 1, *shape[1:])
-        return dataclasses.replace(self.of.spec, mask_dims=3, classes=(), condition_shape=condition)
+        return dataclasses.replace(self.of.spec, mask_dims=3, classes=(), condition_shape=condition, completes=True)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the splits of the underlying data set; its labels are dropped."""
