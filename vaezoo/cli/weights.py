@@ -143,7 +143,7 @@ def verify_command(ctx: click.Context, names: tuple[str, ...], everything: bool,
         rows += [(each.name, *cells) for cells in _cells(compared)]
         if not all(row.agrees for row in compared):
             failed, worst = failed + 1, max(worst, RegistryError.exit_code)
-        sayer(ctx)(f"{each.name}: {size:,} bytes as declared" + (f", {len(compared)} figures" if metrics else ""))
+        sayer(ctx)(f"{each.name}: {size:,} bytes as declared" + (f", figures: {len(compared)}" if metrics else ""))
     if rows:
         table(("weights", "figure", "recorded", "found", "allowed", ""), rows)
     if failed:
