@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
 import torch
 from vaezoo_cvae import classifier
@@ -109,3 +111,13 @@ def test_other_images_and_other_files_are_refused(mnist, tmp_path):
     broken.write_bytes(b"no weights")
     with pytest.raises(IntegrityError, match="not the weights of a classifier"):
         classifier.load(broken)
+
+
+def test_the_shipped_classifier_is_known_by_its_hash(monkeypatch, tmp_path):
+    with resources.as_file(resources.files("vaezoo_cvae").joinpath(classifier.SHIPPED)) as shipped:
+        data = bytearray(shipped.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / classifier.SHIPPED).write_bytes(data)
+    monkeypatch.setattr(classifier.resources, "files", lambda package: tmp_path)
+    with pytest.raises(IntegrityError, match="damaged"):
+        classifier.load()

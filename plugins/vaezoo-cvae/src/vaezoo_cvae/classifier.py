@@ -6,6 +6,7 @@ python -m vaezoo_cvae.classifier --out mnist-classifier.safetensors     # trains
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 import vaezoo
 
 SHIPPED = "mnist-classifier.safetensors"
+SHA256 = "0c8592d6cd04f39a0c18c529d2953520c9786aa8e7bf8a664fb1d21a31247824"
 SPEC = {
     "spec": "vaezoo/v1",
     "name": "classifier",
@@ -65,11 +67,13 @@ def load(path: Path | None = None) -> Classifier:
     """The shipped classifier, or one that this module's command has written.
 
     Raises:
-        vaezoo.IntegrityError: the file is missing or is no such classifier.
+        vaezoo.IntegrityError: the file is missing, damaged, or no such classifier.
     """
     model = Classifier()
     with resources.as_file(resources.files("vaezoo_cvae").joinpath(SHIPPED)) as shipped:
         source = path or shipped
+        if path is None and _sha256(shipped) != SHA256:
+            raise vaezoo.IntegrityError(f"{shipped}: damaged; install vaezoo-cvae again")
         try:
             with safe_open(source, framework="pt") as opened:
                 model.load_state_dict({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
@@ -78,6 +82,11 @@ def load(path: Path | None = None) -> Classifier:
             reason = " ".join(str(error).split())
             raise vaezoo.IntegrityError(f"{source}: not the weights of a classifier: {reason}") from error
     return model.eval()
+
+
+def _sha256(path: Path) -> str | None:
+    """Of a file's bytes; None where there is no file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def accuracy(model: Classifier, x: Tensor, labels: Tensor) -> float:
