@@ -100,7 +100,10 @@ def evaluate_command(
 @click.command("sample")
 @run_argument
 @click.option(
-    "-n", "count", type=click.IntRange(1, 1_000_000), help="How many, for each condition.  [default: 64 or 10]"
+    "-n",
+    "count",
+    type=click.IntRange(1, 1_000_000),
+    help="How many, for each condition.  [default: 64 or 10, or one for each prefix]",
 )
 @condition_option
 @_out("samples.png", _FORMS)
@@ -132,8 +135,9 @@ def sample_command(
     """
     opened = open_run(run, device)
     form = _form(opened, out)
-    asked = wanted(opened, condition, count)
-    start = _prefixes(opened, prefix, asked.count)
+    given = _prefixes(opened, prefix)
+    asked = wanted(opened, condition, count or (None if given is None else len(given)))
+    start = None if given is None else given.repeat(-(-asked.count // len(given)), 1, 1)[: asked.count]
     try:
         samples = opened.model.sample(
             asked.count,
@@ -149,16 +153,15 @@ def sample_command(
     sayer(ctx)(_write(form, out, samples, asked.columns))
 
 
-def _prefixes(run: Run, path: Path | None, count: int) -> torch.Tensor | None:
-    """The prefix of each sample: those of a file, over and over."""
+def _prefixes(run: Run, path: Path | None) -> torch.Tensor | None:
+    """What a file holds of beginnings, ``[n, T, D]``."""
     from vaezoo.given import prefix
 
     if path is None:
         return None
     if not run.model.latents.stepwise:
         raise UsageError("this model makes whole examples: it takes no --prefix")
-    given = prefix(run.model, path)
-    return given.repeat(-(-count // len(given)), 1, 1)[:count]
+    return prefix(run.model, path)
 
 
 @click.command("reconstruct")

@@ -73,6 +73,8 @@ def test_music_goes_on_from_a_prefix_and_is_written_as_music(music, tmp_path):
     x = np.load(out)["x"]
     assert x.shape == (3, 12, 88)
     np.testing.assert_array_equal(x[:, :5], np.broadcast_to(roll, (3, 5, 88)))
+    assert call("-q", "sample", music, "--prefix", tmp_path / "start.mid", "--steps", 7, "--out", out) == 0
+    assert np.load(out)["x"].shape == (1, 12, 88), "one for each beginning where no number is given"
     for ending in ("mid", "wav"):
         assert call("-q", "sample", music, "-n", 2, "--steps", 9, "--out", tmp_path / f"y.{ending}") == 0
         assert (tmp_path / f"y-1.{ending}").stat().st_size and (tmp_path / f"y-2.{ending}").is_file()
