@@ -207,17 +207,8 @@ def test_a_flipped_bit_in_the_cache_is_quarantined(home, site):
 
 
 def test_redirects_are_followed_to_https_alone(home, site):
-    def towards(target):
-        def page(handler):
-            handler.send_response(302)
-            handler.send_header("Location", target)
-            handler.send_header("Content-Length", "0")
-            handler.end_headers()
-
-        return page
-
-    site.pages |= {"/file": towards("/real"), "/real": DATA, "/plain": towards("http://localhost:1/x")}
-    site.pages["/round"] = towards("/round")
+    site.pages |= {"/file": moved("/real"), "/real": DATA, "/plain": moved("http://localhost:1/x")}
+    site.pages["/round"] = moved("/round")
     assert bytes(fetched(home, site)) == DATA
     home.path(FILE.sha256).unlink()
     with pytest.raises(RegistryError, match="leads to http://localhost:1/x; only https"):
