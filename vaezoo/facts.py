@@ -43,6 +43,7 @@ class DataSpec:
         steps: what the first of two dimensions of ``shape`` counts: ``fixed``, or ``up-to`` where examples are
             sequences and a batch holds as many steps as its longest needs.
         symbols: what each place of a one-hot vector stands for.
+        steps_per_beat: how many steps a quarter note has, where examples are music.
         completes: whether the condition is a part of ``x``, with one channel more that is 1 where it is given.
         offset, scale: what was taken from each number of the last dimension, and what it was then divided by.
     """
@@ -57,6 +58,7 @@ class DataSpec:
     factors: tuple[Attribute, ...] = ()
     steps: Literal["fixed", "up-to"] = "fixed"
     symbols: tuple[str, ...] = ()
+    steps_per_beat: int = 4
     completes: bool = False
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()

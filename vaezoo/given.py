@@ -57,7 +57,7 @@ def examples(model: Model, path: Path) -> Loader:
     Raises:
         DataError: they are not what the model was trained on; names the row.
     """
-    found = _read(model, path)
+    found = _read(model, path, beginnings=False)
     return Loader(Split(found.x, found.condition, found.mask), model.device, model.batch_size())
 
 
@@ -67,30 +67,34 @@ def prefix(model: Model, path: Path) -> Tensor:
     Raises:
         DataError: they are not, or not what the model was trained on.
     """
-    found = _read(model, path)
+    found = _read(model, path, beginnings=True)
     if found.mask is not None and not bool(found.mask.all()):
         raise DataError(f"{path}: prefixes must have one length")
     return found.x
 
 
-def _read(model: Model, path: Path) -> Batch:
+def _read(model: Model, path: Path, *, beginnings: bool) -> Batch:
     """A batch in the model's range."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        batch = format_for(model.data, path).read(path)
+        form = format_for(model.data, path)
+        batch = form.read_beginnings(path) if beginnings else form.read(path)
         x = model.data.standardised(model.prepare(batch.x))
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
+    if not x.numel():
+        raise DataError(f"{path}: 'x' of shape {tuple(x.shape)} holds nothing")
     real = model.data.support == "real"
     bad = ~x.isfinite() if real else ~((x >= 0) & (x <= 1))
     if bool(bad.any()):
         row = int(bad.flatten(1).any(1).nonzero()[0])
         what = "holds NaN or infinity" if real else "leaves the model's range of 0 to 1"
         raise DataError(f"{path}: 'x' row {row} {what}")
-    mask = batch.mask
-    if mask is None and model.data.mask_dims:
-        mask = torch.ones(x.shape[: 1 + model.data.mask_dims], dtype=torch.bool)
-    return Batch(x, batch.condition, mask)
+    covered = x.shape[: 1 + model.data.mask_dims]
+    mask = torch.ones(covered) if batch.mask is None and model.data.mask_dims else batch.mask
+    if mask is not None and mask.shape != covered:
+        raise DataError(f"{path}: a mask of shape {tuple(mask.shape)}; it must be {tuple(covered)}")
+    return Batch(x, batch.condition, None if mask is None else mask > 0)

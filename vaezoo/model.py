@@ -134,6 +134,8 @@ class Model(Composition):
                 raise ValueError("this model makes whole examples: it takes neither steps nor a prefix")
             px = self.likelihood_of(make(None), context)
             return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be at least 1, not {steps}")
         feedback = Feedback(self, context, temperature)
         heard = None if prefix is None else tuple(f.float() for f in self.features(Batch(prefix), context))
         return feedback.result(make(Loop(self.data.shape[0] if steps is None else steps, feedback, heard)))
@@ -166,10 +168,12 @@ class Model(Composition):
             that the condition gives.
 
         Raises:
-            ValueError: the model is none of sequences and ``steps`` or ``prefix`` is given.
+            ValueError: the model is none of sequences and ``steps`` or ``prefix`` is given, or prefixes are not n.
         """
         context, size = self.context(condition, n), self.batch_size()
         given = None if prefix is None else self.prepare(prefix)
+        if given is not None and len(given) != n:
+            raise ValueError(f"{len(given)} prefixes for {n} samples; give one for each")
         with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
             parts = []
             for start in range(0, n, size):

@@ -19,7 +19,9 @@ def spelled(x: Tensor, symbols: Sequence[str]) -> str:
     """
     said = [symbols[i] for i in torch.as_tensor(x).argmax(-1).tolist()]
     said = said[: said.index(END)] if END in said else said
-    known = ["\N{REPLACEMENT CHARACTER}" if symbol == UNKNOWN else symbol for symbol in said]
+    known = [symbol for symbol in said if symbol != UNKNOWN]
     if known and all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in known):
-        return bytes(int(symbol[2:], 16) for symbol in known).decode("utf-8", "replace")
-    return "".join(known)
+        unknown = "\N{REPLACEMENT CHARACTER}".encode()
+        spelt = (unknown if symbol == UNKNOWN else bytes.fromhex(symbol[2:]) for symbol in said)
+        return b"".join(spelt).decode("utf-8", "replace")
+    return "".join("\N{REPLACEMENT CHARACTER}" if symbol == UNKNOWN else symbol for symbol in said)

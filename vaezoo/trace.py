@@ -71,12 +71,14 @@ class Site:
         q: posterior q(z|x), which broadcasts to ``[K, B]``.
         p: prior p(z) or p(z|context), likewise.
         mask: True where the variable exists, ``[B, T]``; None means everywhere.
+        clock: of how many steps of the data each of the T is.
     """
 
     z: Tensor
     q: Distribution
     p: Distribution
     mask: Tensor | None = None
+    clock: int = 1
 
     @property
     def has_density(self) -> bool:

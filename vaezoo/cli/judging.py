@@ -38,10 +38,13 @@ def classify_command(run: Path, split: str, samples: int, limit: int, device: st
     show_default=True,
 )
 @click.option("--samples", default=10, show_default=True, type=click.IntRange(1), help="Of the posterior.")
+@click.option("--per-step", is_flag=True, help="Divide by the steps of each sequence.")
 @click.option("--out", type=click.Path(path_type=Path), default="scores.csv", show_default=True, help="A .csv.")
 @device_option
 @click.pass_context
-def score_command(ctx: click.Context, run: Path, data: str, method: str, samples: int, out: Path, device: str) -> None:
+def score_command(
+    ctx: click.Context, run: Path, data: str, method: str, samples: int, per_step: bool, out: Path, device: str
+) -> None:
     """Score each example of a split, or of the array x of a file: larger is less like RUN's training data.
 
     The csv has a row for each example, with its number, score and, where there is one, label.
@@ -54,7 +57,8 @@ def score_command(ctx: click.Context, run: Path, data: str, method: str, samples
     reference = opened.data("train") if method == "mahalanobis" else None
     try:
         critics = opened.regularizers if method == "critic" else ()
-        found = scores(opened.model, loader, method, samples, reference=reference, critics=critics)  # type: ignore[arg-type]
+        options = {"reference": reference, "critics": critics, "per_step": per_step}
+        found = scores(opened.model, loader, method, samples, **options)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     labels = loader.condition if loader.condition is not None and loader.condition.dim() == 1 else None

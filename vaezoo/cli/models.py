@@ -194,7 +194,8 @@ def reconstruct_command(
         rebuilt = opened.model.reconstruct(batch.x, batch.condition, batch.mask)
         columns = 1 if opened.model.data.is_sequence else 16
         if batch.mask is not None and opened.model.data.is_sequence:
-            rebuilt = rebuilt * batch.mask[..., None]
+            nothing = opened.model.data.standardised(rebuilt * 0)
+            rebuilt = rebuilt.where(batch.mask[..., None], nothing)
         said = _write(form, out, pairs(batch.x, rebuilt, columns) if out.suffix == ".png" else rebuilt, columns)
     sayer(ctx)(said)
 

@@ -28,6 +28,7 @@ def scores(
     *,
     reference: Loader | None = None,
     critics: Sequence[Regularizer] = (),
+    per_step: bool = False,
 ) -> Tensor:
     """One number for each example, ``[n]``, larger for what is less like the training data.
 
@@ -40,10 +41,14 @@ def scores(
         samples: of the posterior, for each example.
         reference: the training split, for ``mahalanobis``.
         critics: the trained regularizers, for ``critic``.
+        per_step: divide what is in nats by the steps of each sequence, without which long ones have large scores.
 
     Raises:
-        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need, or there is no critic.
+        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need, there is no critic, or
+            examples have no steps.
     """
+    if per_step and not (model.data.is_sequence and method in ("reconstruction", "elbo", "nll")):
+        raise NotImplementedError("only the nats of sequences are divided by their steps")
     with model.inference():
         if method == "mahalanobis":
             if reference is None:
@@ -52,7 +57,9 @@ def scores(
         if method == "critic":
             return _judged(model, data, samples, critics)
         size = model.importance_batch_size if method == "nll" else model.batch_size()
-        parts = [_score(model, batch, method, samples) for batch in data.ordered(size)]
+        parts = [
+            _score(model, batch, method, samples) / (_steps(batch) if per_step else 1) for batch in data.ordered(size)
+        ]
         return torch.cat(parts).double().cpu()
 
 
@@ -64,6 +71,11 @@ def _score(model: Model, batch: Batch, method: Method, samples: int) -> Tensor:
         trace = model(batch)
         total += trace.mean_distortion if method == "reconstruction" else trace.mean_distortion + trace.mean_rate
     return total / samples
+
+
+def _steps(batch: Batch) -> Tensor | int:
+    """How many steps of each sequence are observed."""
+    return batch.x.shape[1] if batch.mask is None else batch.mask.sum(1).clamp(min=1)
 
 
 def _judged(model: Model, data: Loader, samples: int, critics: Sequence[Regularizer]) -> Tensor:
@@ -110,6 +122,7 @@ class Anomaly(Metric):
         anomalous: the names of these classes.
         method: ``reconstruction``, ``elbo`` or ``nll``.
         samples: of the posterior, for each example.
+        per_step: divide by the steps of each sequence, so that its length is no score.
     """
 
     def __init__(
@@ -118,8 +131,9 @@ class Anomaly(Metric):
         anomalous: Annotated[Sequence[str], MinLen(1)],
         method: Literal["reconstruction", "elbo", "nll"] = "reconstruction",
         samples: Annotated[int, Gt(0)] = 10,
+        per_step: bool = False,
     ) -> None:
-        self.anomalous, self.method, self.samples = anomalous, method, samples
+        self.anomalous, self.method, self.samples, self.per_step = anomalous, method, samples, per_step
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``anomaly_auroc`` and ``anomaly_average_precision``."""
@@ -129,4 +143,5 @@ class Anomaly(Metric):
         labels = torch.cat([b.condition for b in data.ordered() if b.condition is not None]).cpu()
         indices = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
         anomalous = torch.isin(labels, indices).numpy()
-        return area_under_curve(scores(model, data, self.method, self.samples).numpy(), anomalous)
+        found = scores(model, data, self.method, self.samples, per_step=self.per_step)
+        return area_under_curve(found.numpy(), anomalous)

@@ -85,7 +85,8 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
     condition = None if condition is None else condition[:: max(1, len(condition) // 8)][:8]
     steps = few.x.shape[1] if model.latents.stepwise else None
     count = 8 if condition is None else len(condition)
-    drawn = {"samples": sequences.picture(data, model.sample(count, condition, seed=run.spec.seed, steps=steps))}
+    sampled = model.sample(count, condition, seed=run.spec.seed, steps=steps)
+    drawn = {"samples": sequences.picture(data, data.restored(sampled))}
     with model.inference():
         sites = model.observe(few, 1).sites
     if any(site.mask is not None for site in sites):
@@ -95,10 +96,10 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
         if (other := _of_one_kind(few)) is not None:
             one, two = few.part(0, 1), few.part(other, other + 1)
             path = model.interpolate(one.x, two.x, 8, one.condition, (one.mask, two.mask))
-            drawn["interpolations"] = sequences.picture(data, path[0])
+            drawn["interpolations"] = sequences.picture(data, data.restored(path[0]))
     except NotImplementedError:  # latents whose code is not one vector, or that have none
         rebuilt = model.reconstruct(few.x, few.condition, few.mask)
-    drawn["reconstructions"] = sequences.picture(data, few.x, rebuilt, few.mask)
+    drawn["reconstructions"] = sequences.picture(data, data.restored(few.x), data.restored(rebuilt), few.mask)
     return drawn
 
 

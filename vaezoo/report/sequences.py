@@ -29,7 +29,7 @@ def picture(data: DataSpec, x: Tensor, second: Tensor | None = None, mask: Tenso
 
     Args:
         data: what one example is.
-        x: ``[n, T, D]``.
+        x: ``[n, T, D]``, in the units of the source.
         second: what each was reconstructed to, likewise, drawn beside it.
         mask: True where a step exists, ``[n, T]``.
     """
@@ -119,7 +119,10 @@ def names_of(sites: tuple[Site, ...]) -> list[str]:
 
 
 def rates(sites: tuple[Site, ...]) -> bytes:
-    """The mean KL of each latent variable at each step, in nats; one for the whole sequence as a level line."""
+    """The mean KL of each latent variable at each step, in nats; one for the whole sequence as a level line.
+
+    A slow one stands at the steps where it is drawn.
+    """
     from torch.distributions import kl_divergence
 
     drawn = figure(10, 3.0)
@@ -136,7 +139,7 @@ def rates(sites: tuple[Site, ...]) -> bytes:
             kl = site.q.log_prob(site.z) - site.p.log_prob(site.z)
         kl, mask = kl.mean(0), site.mask
         mean = (kl * mask).sum(0) / mask.sum(0).clamp(min=1)
-        axes.plot(np.arange(1, len(mean) + 1), mean.cpu(), color=colour, linewidth=1.3, label=name)
+        axes.plot(np.arange(len(mean)) * site.clock + 1, mean.cpu(), color=colour, linewidth=1.3, label=name)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, frameon=False)
     style(axes, "rate", "step", "nats")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vaezoo.distributions import DiagonalNormal
 from vaezoo.environment import pick_device
 from vaezoo.runs import prepare
 from vaezoo.spec.load import load
@@ -52,6 +53,7 @@ def composed():
     """From a spec to its task, with every weight shaken, and one training batch."""
 
     def make(spec):
+        torch.manual_seed(0)
         _, train, task = prepare(load(spec), pick_device("cpu"))
         with torch.no_grad():
             for parameter in task.parameters():
@@ -59,3 +61,39 @@ def composed():
         return task, train.first(8)
 
     return make
+
+
+@pytest.fixture
+def pin_latents():
+    """Makes every posterior and prior of latents a point at 0.1, so that only the bookkeeping of steps is compared."""
+    return _pin_latents
+
+
+class _Pinned(torch.nn.Module):
+    """A prior that knows one value."""
+
+    conditional = False
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.log_scale = width, -40.0
+
+    def forward(self, h):
+        return DiagonalNormal(torch.full((self.width,), 0.1), torch.full((self.width,), self.log_scale))
+
+
+def _pin_latents(latents):
+    """Makes every posterior and prior a point at 0.1, so that only the bookkeeping of steps is compared."""
+    for level in getattr(latents, "levels", []):
+        _pin(level.p_out)
+        _pin(level.q_out.linear)
+    if latents.whole.posterior is not None:
+        _pin(latents.whole.posterior.linear)
+        latents.whole.prior = _Pinned(latents.whole.latent_width)
+
+
+def _pin(linear):
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.bias[: len(linear.bias) // 2] = 0.1
+        linear.bias[len(linear.bias) // 2 :] = -80.0

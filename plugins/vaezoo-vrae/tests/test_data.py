@@ -11,7 +11,7 @@ from vaezoo_vrae.chorales import Chorales
 from vaezoo_vrae.formats import synthesised
 from vaezoo_vrae.midi import Midi, read_roll, write_roll
 from vaezoo_vrae.polyphonic import Polyphonic, transposed
-from vaezoo_vrae.sequences import Sequences
+from vaezoo_vrae.sequences import Sequences, read
 from vaezoo_vrae.series import Series
 from vaezoo_vrae.text import Cities, Text
 
@@ -117,9 +117,37 @@ def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("\ufeff1,2\n3,4\n".encode(), [[1, 2], [3, 4]]),  # as spreadsheets write it
+        (b"a,b\n1,2\n", [[1, 2]]),
+        (b",0,1\n0,1,2\n", [[0, 1, 2]]),
+        (b"nan,b\n1,2\n", [[1, 2]]),
+        (b"1,b\n1,2\n", "row 1: could not convert"),
+        ("é,b\n1,2\n".encode("latin1"), "can't decode"),
+    ],
+    ids=["mark", "header", "index", "nan", "half", "latin"],
+)
+def test_the_first_row_of_a_csv_file_is_a_header_where_it_begins_with_no_number(tmp_path, content, found):
+    (tmp_path / "x.csv").write_bytes(content)
+    if isinstance(found, list):
+        assert read(tmp_path).rows[0].tolist() == found
+    else:
+        with pytest.raises(vaezoo.DataError, match=found):
+            read(tmp_path)
+
+
+def test_a_series_too_short_to_be_divided_takes_its_label_along(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((103, 1)), lengths=np.array([3, 100]), condition=np.array([0, 1]))
+    test = Sequences(path=str(tmp_path / "x.npz")).split("test")
+    assert len(test.x) == 1 and test.condition.tolist() == [1]
+
+
+@pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"x": np.zeros(5)}, "wants numbers x"),
+        ({"x": np.zeros((0, 3, 2)), "condition": np.zeros(0, int)}, "holds no sequence"),
         ({"x": np.zeros((5, 2)), "lengths": np.array([2, 2])}, "do not add up to the 5 steps"),
         ({"x": np.full((4, 3, 2), np.nan)}, "sequence 0 holds NaN"),
         ({"x": np.zeros((4, 3, 2)), "condition": np.array([0, 1])}, "a label for each of the 4"),
@@ -160,11 +188,18 @@ def test_symbols_that_training_never_saw_are_unknown(tmp_path):
         Text(path=str(path)).split("train")
 
 
+def test_bytes_that_training_never_saw_are_unknown_too():
+    symbols = (vaezoo.END, vaezoo.UNKNOWN, "\\xc3", "\\xa9", "\\x61")
+    assert vaezoo.spelled(torch.eye(5)[[4, 1, 2, 3, 0]], symbols) == "a\ufffdé"
+
+
 def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     data = Text(path=str(lines(tmp_path))).spec
     form = format_for(data, tmp_path / "p.txt")
-    (tmp_path / "p.txt").write_text("ab\nz\n")
-    batch = form.read(tmp_path / "p.txt")
+    (tmp_path / "p.txt").write_text("\ufeffab\nz\n")
+    whole = form.read(tmp_path / "p.txt")
+    assert [data.symbols[i] for i in whole.x[0].argmax(-1)] == ["a", "b", vaezoo.END]
+    batch = form.read_beginnings(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]
     assert [data.symbols[i] for i in batch.x[0].argmax(-1)] == ["a", "b"]
     assert data.symbols[batch.x[1, 0].argmax()] == vaezoo.UNKNOWN
@@ -180,10 +215,30 @@ def test_a_piano_roll_comes_back_from_its_midi_file(tmp_path):
     for i in range(8):
         write_roll(roll[i:], tmp_path / f"{i}.mid")
     data = Midi(path=str(tmp_path), window=16)
-    assert {len(row) for name in SPLITS for row in rows(data.split(name))} == {16}
-    (tmp_path / "bad.mid").write_bytes(b"RIFF")
-    with pytest.raises(vaezoo.DataError, match=r"bad\.mid: not a readable MIDI file"):
-        Midi(path=str(tmp_path)).split("train")
+    counts = [len(row) for name in SPLITS for row in rows(data.split(name))]
+    assert max(counts) == 16 and sum(counts) == 40 + sum(range(33, 41)), "a step is lost"
+    track = b"\x00\xff\x59\x02\x0b\x00\x00\xff\x2f\x00"  # a key signature of eleven sharps
+    odd = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk" + len(track).to_bytes(4, "big") + track
+    for content in (b"RIFF", odd):
+        (tmp_path / "bad.mid").write_bytes(content)
+        with pytest.raises(vaezoo.DataError, match=r"bad\.mid: not a readable MIDI file"):
+            Midi(path=str(tmp_path)).split("train")
+
+
+def test_music_keeps_its_pace(tmp_path):
+    roll = np.zeros((6, 88), bool)
+    roll[[0, 1, 4, 5], [40, 41, 42, 43]] = True
+    for i in range(10):
+        write_roll(roll, tmp_path / f"{i}.mid", steps_per_beat=2)
+    data = Midi(path=str(tmp_path), steps_per_beat=2).spec
+    form = format_for(data, tmp_path / "x.mid")
+    batch = form.read(tmp_path / "0.mid")
+    np.testing.assert_array_equal(batch.x[0], roll)
+    write_examples(form, tmp_path / "x.mid", batch.x, 1)
+    assert (tmp_path / "x.mid").read_bytes() == (tmp_path / "0.mid").read_bytes()
+    write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch.x, 1)
+    with wave.open(str(tmp_path / "x.wav")) as opened:
+        assert opened.getnframes() / opened.getframerate() == pytest.approx(6 * 0.3 + 0.15, abs=0.01)
 
 
 def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
@@ -243,3 +298,14 @@ def test_series_do_without_a_class_in_training_alone():
         Series(name="JapaneseVowels", omit=["77"]).split("train")
     with pytest.raises(vaezoo.UnavailableError, match="no set 'NoSuchSeries'"):
         Series(name="NoSuchSeries").split("train")
+
+
+def test_classes_of_series_are_those_of_both_published_splits(monkeypatch):
+    datasets = pytest.importorskip("aeon.datasets")
+    labels = {"train": ["1", "2", "3"] * 4, "test": ["1", "3"]}
+    monkeypatch.setattr(
+        datasets, "load_classification", lambda name, split: ([np.zeros((1, 5))] * len(labels[split]), labels[split])
+    )
+    data = Series(name="Some", held_out=0.99)
+    assert data.spec.classes == ("1", "2", "3") and data.split("test").condition.tolist() == [0, 2]
+    assert [len(data.split(name).x) for name in SPLITS] == [1, 11, 2]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.axes import Axes
 from vaezoo_vrae.midi import write_roll
 
 from vaezoo.cli.main import main
@@ -80,6 +81,16 @@ def test_music_goes_on_from_a_prefix_and_is_written_as_music(music, tmp_path):
         assert (tmp_path / f"y-1.{ending}").stat().st_size and (tmp_path / f"y-2.{ending}").is_file()
 
 
+def test_prefixes_are_as_many_as_samples(music):
+    import vaezoo
+
+    model = vaezoo.open_run(music).model
+    with pytest.raises(ValueError, match="3 prefixes for 5 samples"):
+        model.sample(5, prefix=torch.zeros(3, 2, 88))
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        model.sample(5, steps=0)
+
+
 def test_text_is_written_as_text(text, tmp_path):
     assert call("-q", "sample", text, "-n", 5, "--out", tmp_path / "x.txt") == 0
     assert len((tmp_path / "x.txt").read_text().splitlines()) == 5
@@ -127,3 +138,15 @@ def test_a_collapsed_level_is_named_with_what_helps():
     assert "level 2" in found[0] and "level 1" not in found[0]
     assert "free_bits" in found[1] and "word_dropout" in found[1]
     assert sequences.remarks((busy,)) == []
+
+
+def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
+    zero, mask = torch.zeros(1, 4, 3, 2), torch.ones(4, 3, dtype=torch.bool)
+    slow = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask, clock=4)
+    drawn = []
+    plot = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda axes, x, *more, **how: drawn.append(list(x)) or plot(axes, x, *more, **how)
+    )
+    sequences.rates((slow,))
+    assert drawn == [[1, 5, 9]]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from vaezoo_vrae.judge import LabelAccuracy
-from vaezoo_vrae.metrics import ReconstructionAccuracy
+from vaezoo_vrae.metrics import NextStep, ReconstructionAccuracy, Steps
 
+import vaezoo
 from vaezoo.environment import pick_device
+from vaezoo.evaluation.anomaly import scores
 from vaezoo.runs import prepare
 from vaezoo.spec.load import load
 
@@ -39,6 +41,37 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
     assert found["label_accuracy"].details["accuracy_of_1"] > 0.8
     monkeypatch.setattr(type(model), "sample", staticmethod(real(1)))
     assert LabelAccuracy(per_class=20)(model, train)["label_accuracy"].value < 0.34
+
+
+def test_particles_are_left_out_where_there_is_no_chain(spec):
+    _, train, task = prepare(load(spec(latents={"type": "recurrent", "units": 8})), pick_device("cpu"))
+    with torch.inference_mode():
+        found = Steps(samples=2, particles=4)(task.model.eval(), train)
+    assert {"elbo_per_step", "iwae_per_step"} <= found.keys() and "fivo_per_step" not in found
+
+
+def test_batches_are_as_small_as_particles_need(spec, monkeypatch):
+    _, train, task = prepare(load(spec()), pick_device("cpu"))
+    asked = []
+    size = type(task.model).batch_size
+    monkeypatch.setattr(type(task.model), "batch_size", lambda self, k=1: asked.append(k) or size(self, k))
+    with torch.inference_mode():
+        Steps(samples=2, particles=64)(task.model.eval(), train)
+    assert max(asked) == 64
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("latents", [{"type": "recurrent", "units": 8}, {"type": "chain", "units": 8, "skip": True}])
+def test_a_prediction_knows_nothing_of_what_it_predicts(spec, composed, latents):
+    task, batch = composed(spec(latents=latents))
+    later = batch.x.clone()
+    later[:, 3:] = 1 - later[:, 3:]
+    found = []
+    for x in (batch.x, later):
+        torch.manual_seed(0)
+        found.append(NextStep(particles=8)._foreseen(task.model.eval(), vaezoo.Batch(x, None, batch.mask)))
+    torch.testing.assert_close(found[0][:, :4], found[1][:, :4])
+    assert (found[0][:, 4:] - found[1][:, 4:]).abs().max() > 1e-3
 
 
 def test_a_label_is_needed(spec):
@@ -76,3 +109,15 @@ def test_reconstruction_accuracy_counts_the_symbols_of_each_line(tmp_path, monke
     steps = sum(int(batch.mask.sum()) for batch in batches)
     found = ReconstructionAccuracy()(task.model, train)["reconstruction_accuracy"]
     assert found.value == pytest.approx(letters / steps)
+
+
+def test_scores_per_step_do_not_grow_with_length(labelled):
+    model, train = labelled
+    steps = torch.cat([batch.mask.sum(1) for batch in train.ordered()])
+    torch.manual_seed(0)
+    whole = scores(model, train, "reconstruction", 2)
+    torch.manual_seed(0)
+    each = scores(model, train, "reconstruction", 2, per_step=True)
+    torch.testing.assert_close(each * steps, whole)
+    with pytest.raises(NotImplementedError, match="divided by their steps"):
+        scores(model, train, "mahalanobis", reference=train, per_step=True)

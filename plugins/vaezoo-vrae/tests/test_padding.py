@@ -53,7 +53,8 @@ def test_padding_changes_neither_losses_nor_gradients(spec, composed, monkeypatc
     loss_padded, gradient_padded = gradients(task, padded(batch, steps), monkeypatch)
     torch.testing.assert_close(loss, loss_padded, rtol=1e-5, atol=1e-4)
     for name, value in gradient.items():
-        torch.testing.assert_close(value, gradient_padded[name], rtol=1e-4, atol=1e-4, msg=name)
+        near = 1e-5 * max(1.0, float(value.abs().max()))  # sums of other lengths are added in another order
+        torch.testing.assert_close(value, gradient_padded[name], rtol=1e-4, atol=near, msg=name)
 
 
 def test_every_composition_reaches_every_weight(spec, composed, monkeypatch):

@@ -184,3 +184,31 @@ def test_a_particle_filter_wants_a_chain(spec, composed):
     task, batch = composed(spec(latents={"type": "recurrent", "units": 8}))
     with pytest.raises(NotImplementedError, match="chain"):
         particle_filter(task.model, batch, 4)
+
+
+RICH = {"type": "chain", "units": 8, "hidden": 8, "levels": 2, "clocks": [3, 1], "whole": 3, "skip": True}
+
+
+@torch.no_grad()
+def test_particles_walk_as_the_model_does(spec, composed, pin_latents):
+    """With posteriors that have one value each, every particle has the model's own log p(x, z) - log q(z|x)."""
+    task, batch = composed(spec(latents=RICH))
+    model = task.model.eval()
+    pin_latents(model.latents)
+    model.latents.whole.prior.log_scale = 0.2
+    for level in model.latents.levels:
+        level.p_out.bias[4:] = 0.3
+    found = particle_filter(model, batch, 4)
+    torch.testing.assert_close(found, model(batch).log_weight[0], rtol=1e-5, atol=1e-4)
+
+
+@torch.no_grad()
+def test_resampling_takes_everything_of_a_particle_along(spec, composed):
+    task, _ = composed(spec(latents=RICH))
+    chain = task.model.latents
+    state = chain.begin(torch.randn(6, 3))
+    state.h, state.z = [torch.randn(6, 8) for _ in state.h], [torch.randn(6, 4) for _ in state.z]
+    before, index = [state.top, *state.h, *state.z], torch.tensor([5, 5, 0, 1, 1, 2])
+    state.select(index)
+    for old, new in zip(before, [state.top, *state.h, *state.z], strict=True):
+        assert torch.equal(new, old[index])

@@ -203,7 +203,7 @@ class Chain(vaezoo.Latents):
             return torch.stack(list(steps)).unflatten(1, (k, -1)).permute(1, 2, 0, 3)
 
         q = DiagonalNormal(shaped([q.loc for q in qs]), shaped([q.log_scale for q in qs]))
-        return vaezoo.Site(shaped(zs), q, self.levels[i].prior(shaped(known)), mask)
+        return vaezoo.Site(shaped(zs), q, self.levels[i].prior(shaped(known)), mask, self.clocks[i])
 
     def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
         """The posterior means of the whole and of each level, these averaged over the steps that exist, ``[B, D']``."""

@@ -57,7 +57,8 @@ class Chorales(vaezoo.Dataset):
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
         longest = max(len(row) for part in self._parts.values() for row in part.rows)
-        return vaezoo.DataSpec((longest, KEYS), "binary", levels=2, steps="up-to", mask_dims=1)
+        beat = self.steps_per_beat
+        return vaezoo.DataSpec((longest, KEYS), "binary", levels=2, steps="up-to", mask_dims=1, steps_per_beat=beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""

@@ -16,12 +16,12 @@ from vaezoo_vrae.midi import read_roll, write_roll
 from vaezoo_vrae.polyphonic import KEYS, LOWEST
 
 _RATE = 22_050
-_SECONDS = 0.15
+_BEAT = 0.6  # seconds: a hundred a minute, as in MIDI files
 _OVERTONES = (1.0, 0.45, 0.22, 0.1)
 
 
 class Txt(vaezoo.Format):
-    """Lines of text, one for each example; a prefix is a line without its end."""
+    """Lines of text, one for each example, which ends with ``<eos>``; a beginning is a line without that."""
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
@@ -36,14 +36,21 @@ class Txt(vaezoo.Format):
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads lines as one-hot sequences ``[n, T, C]``, symbols that training never saw as ``<unk>``."""
+        return self._read(path, (vaezoo.END,))
+
+    def read_beginnings(self, path: Path) -> vaezoo.Batch:
+        """The same without ``<eos>``."""
+        return self._read(path, ())
+
+    def _read(self, path: Path, end: tuple[str, ...]) -> vaezoo.Batch:
         try:
-            lines = [line for line in path.read_text("utf-8").splitlines() if line]
+            lines = [line for line in path.read_text("utf-8-sig").splitlines() if line]
         except UnicodeDecodeError as error:
             raise vaezoo.DataError(f"{path}: {error}") from error
         if not lines:
             raise vaezoo.DataError(f"{path}: holds no line")
         place = {symbol: i for i, symbol in enumerate(self.data.symbols)}
-        rows = [torch.tensor([place.get(symbol, 1) for symbol in self._symbols(line)]) for line in lines]
+        rows = [torch.tensor([place.get(symbol, 1) for symbol in (*self._symbols(line), *end)]) for line in lines]
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True) > 0
         x = F.one_hot(pad_sequence(rows, batch_first=True), len(place)).float()
         return vaezoo.Batch(x * mask[..., None], None, mask)
@@ -62,15 +69,15 @@ class _Music(vaezoo.Format):
 
 
 class Mid(_Music):
-    """A piano-roll as a MIDI file, four steps to a quarter note; a key that sounds in successive steps is held."""
+    """A piano-roll as a MIDI file, a hundred quarter notes a minute; a key that sounds in successive steps is held."""
 
     def write(self, path: Path, x: Tensor, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
-        write_roll(x[0].numpy(), path)
+        write_roll(x[0].numpy(), path, self.data.steps_per_beat)
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads a piano-roll ``[1, T, 88]``."""
-        return vaezoo.Batch(torch.from_numpy(read_roll(path, 4))[None].float())
+        return vaezoo.Batch(torch.from_numpy(read_roll(path, self.data.steps_per_beat))[None].float())
 
 
 class Wav(_Music):
@@ -78,7 +85,7 @@ class Wav(_Music):
 
     def write(self, path: Path, x: Tensor, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
-        sound = synthesised(x[0].numpy() > 0.5)
+        sound = synthesised(x[0].numpy() > 0.5, _BEAT / self.data.steps_per_beat)
         with wave.open(str(path), "wb") as opened:
             opened.setnchannels(1)
             opened.setsampwidth(2)
@@ -86,11 +93,11 @@ class Wav(_Music):
             opened.writeframes((sound * 32_000).astype("<i2").tobytes())
 
 
-def synthesised(roll: np.ndarray) -> np.ndarray:
-    """The sound of a piano-roll ``[T, 88]``, from -1 to 1, at 22,050 samples a second."""
+def synthesised(roll: np.ndarray, seconds: float = 0.15) -> np.ndarray:
+    """The sound of a piano-roll ``[T, 88]``, from -1 to 1, at 22,050 samples a second, each step so long."""
     held = np.pad(roll, ((1, 1), (0, 0))).astype(np.int8)
     starts, ends = (np.argwhere(np.diff(held.T, axis=1) == sign) for sign in (1, -1))  # by key, then by step
-    per_step = round(_RATE * _SECONDS)
+    per_step = round(_RATE * seconds)
     tail = per_step // 2
     sound = np.zeros(len(roll) * per_step + tail)
     for (key, on), (_, off) in zip(starts, ends, strict=True):

@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 import vaezoo
+from vaezoo_vrae.chain import Chain
 from vaezoo_vrae.particles import particle_filter
 from vaezoo_vrae.recurrent import Recurrent
 from vaezoo_vrae.steps import lengths
@@ -60,7 +61,7 @@ class Steps(vaezoo.Metric):
         """``elbo_per_step``, ``iwae_per_step``, ``fivo_per_step``, ``rate_per_step``, ``rate_of_...`` each variable."""
         found: dict[str, list[Tensor]] = {}
         counts = []
-        for batch in _batches(model, data, self.samples):
+        for batch in _batches(model, data, max(self.samples, self.particles)):
             counts.append(lengths(batch.mask, batch.x).cpu())
             for name, value in self._of(model, batch).items():
                 found.setdefault(name, []).append(value.cpu())
@@ -73,7 +74,7 @@ class Steps(vaezoo.Metric):
         values = {"elbo_per_step": -(trace.mean_distortion + trace.mean_rate)}
         if self.samples > 1:
             values["iwae_per_step"] = trace.log_weight.logsumexp(0) - math.log(self.samples)
-        if self.particles:
+        if self.particles and isinstance(model.latents, Chain):
             values["fivo_per_step"] = particle_filter(model, batch, self.particles)
         values["rate_per_step"] = trace.mean_rate
         level = 0
@@ -106,8 +107,9 @@ class NextStep(vaezoo.Metric):
             wrong.append((_surprise(self._foreseen(model, batch), batch.x, model.data.support) * seen).sum(1).cpu())
             counts.append(seen.sum(1).cpu())
         one_hot, real = model.data.support == "one-hot", model.data.support == "real"
-        steps = torch.cat(counts) * (1 if one_hot else width)
-        found = per_step(torch.cat(wrong), steps, "", particles=self.particles)
+        steps = torch.cat(counts)
+        found = per_step(torch.cat(wrong), steps * (1 if one_hot else width), "", particles=self.particles)
+        found = dataclasses.replace(found, details=found.details | {"steps": float(steps.sum())})
         if real:
             root = math.sqrt(found.value)
             error = None if found.error is None or not root else found.error / (2 * root)

@@ -51,7 +51,8 @@ class Midi(vaezoo.Dataset):
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
         longest = max(len(row) for part in self._parts.values() for row in part.rows)
-        return vaezoo.DataSpec((longest, KEYS), "binary", levels=2, steps="up-to", mask_dims=1)
+        beat = self.steps_per_beat
+        return vaezoo.DataSpec((longest, KEYS), "binary", levels=2, steps="up-to", mask_dims=1, steps_per_beat=beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
@@ -68,8 +69,10 @@ def read_roll(file: Path, steps_per_beat: int) -> np.ndarray:
 
     try:
         song = mido.MidiFile(file)
-    except (OSError, ValueError, EOFError, KeyError, IndexError) as error:
+    except Exception as error:  # mido raises many kinds, some of its own
         raise vaezoo.DataError(f"{file}: not a readable MIDI file: {error}") from error
+    if song.ticks_per_beat <= 0:
+        raise vaezoo.DataError(f"{file}: counts time in frames, not in beats")
     notes: list[tuple[int, int, int]] = []
     sounding: dict[tuple[int, int], int] = {}
     now = 0

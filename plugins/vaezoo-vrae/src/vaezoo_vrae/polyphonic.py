@@ -53,7 +53,7 @@ class Polyphonic(vaezoo.Dataset):
         try:
             with np.load(file, allow_pickle=False) as opened:
                 return {split: self._pieces(opened, f"{self.name}_{key}", file) for split, key in _SPLITS.items()}
-        except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+        except (OSError, ValueError, TypeError, zipfile.BadZipFile, KeyError) as error:
             raise vaezoo.DataError(f"{file}: no readable set {self.name!r}: {' '.join(str(error).split())}") from error
 
     def _pieces(self, arrays: np.lib.npyio.NpzFile, key: str, file: Path) -> list[np.ndarray]:

@@ -127,9 +127,9 @@ class Recurrent(vaezoo.Latents):
     def _go(self, top: Tensor, loop: vaezoo.Loop) -> Tensor:
         """Step after step, each hearing what was drawn for the one before."""
         state, heard = self._start(top), top.new_zeros(len(top), 1, max(self.heard, 1))
-        if loop.prefix is not None and self.heard:
+        if loop.prefix is not None:
             given = loop.prefix[0].float()
-            before = torch.cat([heard, given[:, :-1]], 1)
+            before = torch.cat([torch.zeros_like(given[:, :1]), given[:, :-1]], 1)
             _, state = self.rnn(self._input(before, top), state)
             heard = given[:, -1:]
         codes = []

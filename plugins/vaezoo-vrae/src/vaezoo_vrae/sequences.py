@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,7 @@ class Sequences(vaezoo.Dataset):
 
     Args:
         path: the file or folder; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
-        window: cut series into pieces of so many steps; 0 takes them whole.
+        window: cut series into pieces of so many steps, the last of what is left; 0 takes them whole.
         stride: from the start of one piece to the next; 0 is ``window``.
         standardise: bring each column to mean 0 and deviation 1.
         fractions: the shares of train, validation and test: of sequences, or of the time of a single one.
@@ -123,7 +124,9 @@ def divided(
         ends = np.cumsum(fractions)[:-1] / np.sum(fractions)
         pieces = [np.split(row, np.round(ends * len(row)).astype(int)) for row in found.rows]
         for i, name in enumerate(("train", "validation", "test")):
-            parts[name] = Ragged([piece[i] for piece in pieces if len(piece[i])], found.labels, found.classes)
+            kept = [k for k, piece in enumerate(pieces) if len(piece[i])]
+            labels = None if found.labels is None else found.labels[kept]
+            parts[name] = Ragged([pieces[k][i] for k in kept], labels, found.classes)
     if window:
         parts = {name: _windows(part, window, stride) for name, part in parts.items()}
     for name, part in parts.items():
@@ -135,10 +138,10 @@ def divided(
 
 
 def _windows(part: Ragged, window: int, stride: int) -> Ragged:
-    """Pieces of ``window`` steps; a sequence that is shorter stays whole."""
+    """Pieces of ``window`` steps; the last is as long as what is left, and a sequence that is shorter stays whole."""
     rows, origin = [], []
     for i, row in enumerate(part.rows):
-        for start in range(0, max(len(row) - window, 0) + 1, stride):
+        for start in range(0, max(len(row) - window + stride, 1), stride):
             rows.append(row[start : start + window])
             origin.append(i)
     return Ragged(rows, None if part.labels is None else part.labels[origin], part.classes)
@@ -154,6 +157,8 @@ def read(path: Path) -> Ragged:
     for i, row in enumerate(found.rows):
         if row.shape[1] != found.rows[0].shape[1] or not len(row):
             raise vaezoo.DataError(f"{path}: sequence {i} is {row.shape}, not [steps, {found.rows[0].shape[1]}]")
+        if not row.shape[1]:
+            raise vaezoo.DataError(f"{path}: sequence {i} has steps without numbers")
         if not np.isfinite(row).all():
             raise vaezoo.DataError(f"{path}: sequence {i} holds NaN or infinity")
     return found
@@ -166,6 +171,8 @@ def _read_npz(path: Path) -> Ragged:
         raise vaezoo.DataError(f"{path}: wants numbers x [n, T, D], or x [steps, D] with lengths [n]")
     if counts is not None and (counts.dtype.kind not in "iu" or int(counts.sum()) != len(x)):
         raise vaezoo.DataError(f"{path}: lengths do not add up to the {len(x)} steps of x")
+    if not len(x):
+        raise vaezoo.DataError(f"{path}: holds no sequence")
     values = x.astype(np.float32)
     rows = list(values) if counts is None else np.split(values, np.cumsum(counts)[:-1])
     if labels is None:
@@ -188,16 +195,26 @@ def _read_folder(path: Path) -> Ragged:
 
 
 def _read_csv(file: Path) -> np.ndarray:
-    """The numbers of one csv file, ``[steps, D]``; a first row that is none is a header."""
-    with open(file, newline="", encoding="utf-8") as opened:
-        table = [row for row in csv.reader(opened) if row]
+    """The numbers of one csv file, ``[steps, D]``; a first row that begins with no number is a header."""
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as opened:
+            table = [row for row in csv.reader(opened) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise vaezoo.DataError(f"{file}: {error}") from error
     values = []
     for number, row in enumerate(table):
         try:
             values.append([float(cell) for cell in row])
         except ValueError as error:
-            if number:
+            if number or _is_number(row[0]):
                 raise vaezoo.DataError(f"{file}: row {number + 1}: {error}") from error
     if not values or len({len(row) for row in values}) != 1:
         raise vaezoo.DataError(f"{file}: wants rows of numbers, all of one length")
     return np.array(values, np.float32)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

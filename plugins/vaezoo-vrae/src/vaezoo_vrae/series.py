@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -40,11 +40,18 @@ class Series(vaezoo.Dataset):
         try:
             from aeon.datasets import load_classification
         except ImportError as error:
-            raise vaezoo.UnavailableError("dataset series needs aeon: pip install 'vaezoo-vrae[series]'") from error
-        train, test = self._load(load_classification, "train"), self._load(load_classification, "test")
+            raise vaezoo.UnavailableError("data set series needs aeon: pip install 'vaezoo-vrae[series]'") from error
+        both = {split: self._load(load_classification, split) for split in ("train", "test")}
+        classes = tuple(sorted({label for _, labels in both.values() for label in labels}))
+        train, test = (
+            Ragged(rows, np.array([classes.index(label) for label in labels]), classes)
+            for rows, labels in both.values()
+        )
         train = self._without(train)
+        if len(train.rows) < 2:
+            raise vaezoo.DataError(f"{self.name}: {len(train.rows)} sequences are too few for training and validation")
         order = np.random.default_rng(self.split_seed).permutation(len(train.rows))
-        count = max(1, round(self.held_out * len(order)))
+        count = min(max(1, round(self.held_out * len(order))), len(order) - 1)
         parts = {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
         assert train.labels is not None
         return {
@@ -52,14 +59,16 @@ class Series(vaezoo.Dataset):
             for name, index in parts.items()
         } | {"test": test}
 
-    def _load(self, load: object, split: Literal["train", "test"]) -> Ragged:
+    def _load(self, load: object, split: str) -> tuple[list[np.ndarray], list[str]]:
+        """The sequences of a published split, and their labels."""
         try:
             series, labels = load(self.name, split=split)  # type: ignore[operator]
         except Exception as error:  # aeon raises many kinds for a name that it does not ship
             raise vaezoo.UnavailableError(f"aeon has no set {self.name!r} at hand: {error}") from error
-        classes = tuple(sorted(set(map(str, labels))))
         rows = [np.asarray(row, np.float32).T for row in series]
-        return Ragged(rows, np.array([classes.index(str(label)) for label in labels]), classes)
+        if not all(np.isfinite(row).all() for row in rows):
+            raise vaezoo.DataError(f"{self.name}: has missing values, which are not filled in here")
+        return rows, list(map(str, labels))
 
     def _without(self, found: Ragged) -> Ragged:
         assert found.labels is not None

@@ -18,8 +18,6 @@ from torch import Tensor
 import vaezoo
 from vaezoo_vrae.ragged import ragged_split
 
-END, UNKNOWN = "<eos>", "<unk>"
-
 
 class Lines(vaezoo.Dataset):
     """Lines of text, labelled or not, however they are found.
@@ -57,7 +55,7 @@ class Lines(vaezoo.Dataset):
     def spec(self) -> vaezoo.DataSpec:
         """One-hot steps over the symbols of the training split."""
         lines, labels = self._lines
-        symbols = (END, UNKNOWN, *sorted({symbol for i in self._index["train"] for symbol in lines[i]}))
+        symbols = (vaezoo.END, vaezoo.UNKNOWN, *sorted({symbol for i in self._index["train"] for symbol in lines[i]}))
         classes = () if labels is None else tuple(sorted(set(labels)))
         return vaezoo.DataSpec(
             (max(map(len, lines)) + 1, len(symbols)),
@@ -76,7 +74,9 @@ class Lines(vaezoo.Dataset):
         place = {symbol: i for i, symbol in enumerate(self.spec.symbols)}
         index = self._index[name]
         rows = [
-            np.array([place.get(symbol, 1) for symbol in (*lines[i], END)], np.int16 if len(place) > 255 else np.uint8)
+            np.array(
+                [place.get(symbol, 1) for symbol in (*lines[i], vaezoo.END)], np.int16 if len(place) > 255 else np.uint8
+            )
             for i in index
         ]
         label = None if labels is None else torch.tensor([self.spec.classes.index(labels[i]) for i in index])
@@ -166,25 +166,13 @@ def read(file: Path) -> tuple[list[str], list[str] | None]:
     """
     try:
         if file.suffix != ".csv":
-            return file.read_text("utf-8").splitlines(), None
-        with open(file, newline="", encoding="utf-8") as opened:
+            return file.read_text("utf-8-sig").splitlines(), None
+        with open(file, newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
             rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise vaezoo.DataError(f"{file}: {error}") from error
     if "text" not in (reader.fieldnames or ()):
         raise vaezoo.DataError(f"{file}: has no column 'text'")
     texts = [row["text"] or "" for row in rows]
     return texts, [row["label"] or "" for row in rows] if "label" in (reader.fieldnames or ()) else None
-
-
-def spelled(indices: Sequence[int], symbols: Sequence[str]) -> str:
-    """What a sequence of symbols says, up to ``<eos>``."""
-    said = []
-    for i in indices:
-        if symbols[i] == END:
-            break
-        said.append("\N{REPLACEMENT CHARACTER}" if symbols[i] == UNKNOWN else symbols[i])
-    if said and all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in said):
-        return bytes(int(symbol[2:], 16) for symbol in said).decode("utf-8", "replace")
-    return "".join(said)
