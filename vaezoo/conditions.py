@@ -12,6 +12,7 @@ from vaezoo.errors import UsageError, did_you_mean
 from vaezoo.facts import Attribute, DataSpec
 
 ALL = "all"
+_FEW = 20
 
 
 def parse(data: DataSpec, text: str, seen: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
@@ -43,7 +44,8 @@ def _labels(classes: Sequence[str], text: str, seen: Sequence[str]) -> tuple[Ten
     names = [name for name in classes if name in seen] if text == ALL else [text]
     for name in names:
         if name not in classes:
-            raise UsageError(f"no class {name!r}{did_you_mean(name, classes)}")
+            known = f"; known: {', '.join(classes)}" if len(classes) <= _FEW else did_you_mean(name, classes)
+            raise UsageError(f"no class {name!r}{known}")
         if name not in seen:
             raise UsageError(f"class {name!r} was never seen in training; known: {', '.join(seen)}")
     return torch.tensor([classes.index(name) for name in names]), names

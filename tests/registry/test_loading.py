@@ -300,7 +300,7 @@ def test_a_revoked_entry_says_why_and_a_deprecated_one_points_on(published, smal
     publish(vaezoo.open_run(small_run), "vae/small@2", published, about)
     first = "id: vae/small@1\n"
     rewrite(published, lambda text: text.replace(first, f"{first}  status: deprecated\n  successor: vae/small@2\n"))
-    with pytest.warns(UserWarning, match="its successor is vae/small@2"):
+    with pytest.warns(UserWarning, match="its successor is lab:vae/small@2"):
         load(published)
     second = "id: vae/small@2\n"
     rewrite(

@@ -235,3 +235,19 @@ def test_what_others_published_meanwhile_stays_listed(small_run, tmp_path, about
     publish(run, "vae/second@1", tmp_path, about, half=True)
     listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
     assert [entry.id for entry in listed] == ["vae/first@1", "vae/second@1"]
+
+
+def test_commands_say_of_revoked_weights_why(published):
+    path = published / "registry.yaml"
+    path.write_text(path.read_text().replace("@1\n", "@1\n  status: revoked\n  reason: trained on the test set\n", 1))
+    shown = vz("weights", "show", "lab:vae-small", "--registry", published).stdout
+    assert "**revoked**: trained on the test set" in shown and "vaezoo.load" not in shown
+    for command in ("pull", "reproduce", "verify"):
+        told = vz("weights", command, "lab:vae-small", "--registry", published, code=4)
+        assert "revoked: trained on the test set" in told.stderr
+
+
+def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):
+    told = vz("weights", "list", "--registry", "http://host/registry.yaml", code=2)
+    assert "only https:// and hf://" in told.stderr
+    assert "registry" in vz("weights", "list", "--registry", tmp_path / "absent.yaml", code=5).stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -104,12 +105,17 @@ def _fail(message: str) -> None:
         click.echo(f"{prefix} {line}", err=True)
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
 def _coloured() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs the command line and exits with its code."""
+    warnings.showwarning = _warn
     verbose = "-v" in (args or sys.argv[1:])[:3] or "--verbose" in (args or sys.argv[1:])[:3]
     try:
         result: Any = cli.main(args, prog_name="vaezoo", standalone_mode=False)

@@ -50,7 +50,11 @@ def card(entry: Entry, pictures: Sequence[str], prefix: str = "") -> str:
     training, takes = entry.training, entry.preprocessing
     made = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
     lines = [f"# {entry.title}", "", f"`{entry.id}` · {entry.size:,} bytes · {entry.tensors.parameters:,} numbers", ""]
-    lines += [*use(entry, prefix), "", *metrics_table(entry), ""]
+    if entry.status != "active":
+        reason = f": {entry.reason}" if entry.reason else ""
+        instead = f"; use `{prefix}{entry.successor}`" if entry.successor else ""
+        lines += [f"**{entry.status}**{reason}{instead}", ""]
+    lines += [*([] if entry.status == "revoked" else [*use(entry, prefix), ""]), *metrics_table(entry), ""]
     for name in pictures:
         lines += [f"![{name}]({name}.png)", ""]
     lines += [

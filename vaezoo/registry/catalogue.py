@@ -47,7 +47,11 @@ class Registry:
 
     def name(self, entry: Entry) -> str:
         """The whole name of an entry."""
-        return f"{self.prefix}:{entry.id}" if self.prefix else entry.id
+        return self.prefixed(entry.id)
+
+    def prefixed(self, identity: str | None) -> str:
+        """The whole name that an id has."""
+        return f"{self.prefix}:{identity}" if self.prefix else str(identity)
 
     def place(self, source: str) -> Path | str:
         """Where a source is: a file below the registry's folder, or an address.
@@ -116,6 +120,8 @@ def _named(text: str) -> tuple[str, str]:
     prefix, equals, place = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
         prefix, place = "", text
+    if "://" in place and not _ADDRESS.match(place):
+        raise UsageError(f"registry {place}: only https:// and hf:// addresses are read")
     if repository := hub(place):
         folder = repository[0].partition("/")[2]
     elif _ADDRESS.match(place):
@@ -147,7 +153,7 @@ def _open(prefix: str, place: str) -> Registry:
         stamp = path.stat().st_mtime_ns
         return Registry(prefix, place, path.parent, _parsed(place, stamp))
     except OSError as error:
-        raise RegistryError(f"{place}: cannot be read: {error.strerror or error}") from error
+        raise UnavailableError(f"registry {place}: cannot be read: {error.strerror or error}") from error
 
 
 @lru_cache(maxsize=32)

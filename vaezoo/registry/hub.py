@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from vaezoo.errors import UnavailableError, UsageError
+from vaezoo.errors import UnavailableError, UsageError, VaezooError
 from vaezoo.registry import http
 from vaezoo.registry.catalogue import FILE
 from vaezoo.registry.publishing import About
@@ -35,7 +35,7 @@ def publish(run: Run, identity: str, to: str, about: About, *, half: bool = Fals
         raise UnavailableError(f"{to}: offline (VAEZOO_OFFLINE)")
     try:
         from huggingface_hub import HfApi, hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise UnavailableError("--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'") from error
     with tempfile.TemporaryDirectory() as name:
@@ -56,6 +56,8 @@ def publish(run: Run, identity: str, to: str, about: About, *, half: bool = Fals
                 ignore_patterns=[".cache/**"],
                 parent_commit=base,  # refused where somebody else has published meanwhile
             )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        except VaezooError:
+            raise
+        except Exception as error:  # of the hub's library and of those it goes through
             raise UnavailableError(f"{to}: {' '.join(str(error).split())[:300]}") from error
     return f"{SCHEME}{repo}@{commit.oid}/{FILE}"

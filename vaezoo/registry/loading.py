@@ -81,7 +81,10 @@ def check_status(found: Found) -> None:
         raise RegistryError(f"{found.name} was revoked: {entry.reason}")
     if entry.status == "deprecated":
         reason = f": {entry.reason}" if entry.reason else ""
-        warnings.warn(f"{found.name} is deprecated{reason}; its successor is {entry.successor}", stacklevel=4)
+        warnings.warn(
+            f"{found.name} is deprecated{reason}; its successor is {found.registry.prefixed(entry.successor)}",
+            stacklevel=4,
+        )
 
 
 def _check_requirements(found: Found) -> None:

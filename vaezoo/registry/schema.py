@@ -210,11 +210,11 @@ class Entry(_Part):
     @model_validator(mode="after")
     def _status(self) -> Entry:
         if self.status == "deprecated" and not self.successor:
-            raise ValueError("a deprecated entry names its successor")
+            raise ValueError("a mapping with a successor, as every deprecated entry")
         if self.status == "revoked" and not self.reason:
-            raise ValueError("a revoked entry says the reason")
+            raise ValueError("a mapping with a reason, as every revoked entry")
         if len({file.name for file in self.files}) < len(self.files):
-            raise ValueError("two files have one name")
+            raise ValueError("a mapping whose files have names of their own")
         return self
 
 
