@@ -366,3 +366,10 @@ def test_metadata_that_describes_no_model_is_refused(published):
 def test_fetch_needs_no_model(published, home):
     found = find("lab:vae-small", [str(published)])
     assert len(fetch(found, found.entry.files[0])) == found.entry.size
+
+
+def test_a_source_that_leads_out_does_not_keep_the_next_from_being_tried(published, tmp_path):
+    (tmp_path / "secret").write_text("x")
+    (published / "link").symlink_to(tmp_path / "secret")
+    rewrite(published, lambda text: text.replace(f"sources: [{WEIGHTS}]", f"sources: [link, {WEIGHTS}]"))
+    assert load(published).latent_dim == 2

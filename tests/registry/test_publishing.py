@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import vaezoo
-from vaezoo.errors import UnavailableError, UsageError
+from vaezoo.errors import RegistryError, UnavailableError, UsageError
 from vaezoo.files import read_tensors
 from vaezoo.registry import hub
 from vaezoo.registry.publishing import publish
 from vaezoo.registry.schema import entries
+from vaezoo.spec.tree import Limits
 
 
 def vz(*words, code=0, **environment):
@@ -251,3 +254,30 @@ def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):
     told = vz("weights", "list", "--registry", "http://host/registry.yaml", code=2)
     assert "only https:// and hf://" in told.stderr
     assert "registry" in vz("weights", "list", "--registry", tmp_path / "absent.yaml", code=5).stderr
+
+
+def test_many_publish_at_once_and_all_are_listed(small_run, tmp_path, about):
+    with ThreadPoolExecutor(8) as pool:
+        runs = [vaezoo.open_run(small_run) for _ in range(8)]
+        list(pool.map(lambda i: publish(runs[i], f"vae/n{i}@1", tmp_path, about), range(8)))
+    listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
+    assert sorted(entry.tag for entry in listed) == [f"n{i}" for i in range(8)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["registry.yaml", "weights"]
+
+
+def test_a_registry_that_is_full_stays_readable(small_run, tmp_path, about, monkeypatch):
+    run = vaezoo.open_run(small_run)
+    publish(run, "vae/first@1", tmp_path, about)
+    monkeypatch.setattr("vaezoo.registry.schema.LIMITS", Limits(3000, 10_000, "split the registry in two"))
+    with pytest.raises(RegistryError, match="larger than 2 KiB"):
+        publish(run, "vae/second@1", tmp_path, about)
+    monkeypatch.undo()
+    assert [entry.tag for entry in entries((tmp_path / "registry.yaml").read_bytes(), "x")] == ["first"]
+    assert not (tmp_path / "weights" / "vae-second-1").exists()
+
+
+@pytest.mark.parametrize("title", ["", "x" * 2001, "\x1b[31mred"])
+def test_a_title_that_is_no_line_is_refused(small_run, tmp_path, about, title):
+    with pytest.raises(UsageError, match="title: say a line"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", replace(about, title=title))
+    assert not (tmp_path / "lab").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.registry.catalogue import Found
-from vaezoo.registry.loading import check_status, fetch, opened, spec_of
+from vaezoo.registry.loading import check_requirements, check_status, fetch, opened, spec_of
 from vaezoo.runs import Run, Say, run
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load
@@ -57,6 +57,7 @@ def remeasure(found: Found) -> list[Comparison]:
 def reproduce(found: Found, out: Path, say: Say) -> tuple[Run, list[Comparison]]:
     """Trains an entry's spec again and compares; figures must agree as independent measurements do."""
     check_status(found)
+    check_requirements(found)
     spec = load(dump(spec_of(found).resolved()), text=True)
     again = run(spec, out=out, say=say)
     return again, _compare(found, again.evaluation, _TRAINED_AGAIN)

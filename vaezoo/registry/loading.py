@@ -55,7 +55,7 @@ def opened(found: Found, device: str = "cpu") -> Run:
     """The same for an entry that was found."""
     entry = found.entry
     check_status(found)
-    _check_requirements(found)
+    check_requirements(found)
     spec = spec_of(found)
     weights = next((file for file in entry.files if file.name == WEIGHTS), None)
     if weights is None:
@@ -87,7 +87,8 @@ def check_status(found: Found) -> None:
         )
 
 
-def _check_requirements(found: Found) -> None:
+def check_requirements(found: Found) -> None:
+    """Raises PluginError, with the pip command, where packages are missing or too old."""
     missing = []
     for text in found.entry.requires:
         wanted = Requirement(text)
@@ -143,20 +144,22 @@ def fetch(found: Found, file: File) -> bytearray:
         UnavailableError: no source has it, or it is not here and ``VAEZOO_OFFLINE`` is set.
     """
     cache, failures, damaged = Cache(), [], False
-    places = [found.registry.place(source) for source in file.sources]
-    try:
-        for place in places:
-            if isinstance(place, Path) and place.is_file():
-                try:
-                    return verified(read(place), file, str(place))
-                except Mismatch as error:
-                    failures.append(str(error))
-                    damaged = True
-        if (data := cache.get(file)) is not None:
-            return data
-    except Mismatch as error:
-        failures.append(str(error))
-        damaged = True
+    places: list[Path | str] = []
+    for source in file.sources:
+        try:
+            places.append(found.registry.place(source))
+        except RegistryError as error:
+            failures.append(str(error))
+            damaged = True
+    for read_one in (*(partial(_beside, file, place) for place in places), partial(cache.get, file)):
+        try:
+            if (data := read_one()) is not None:
+                return data
+        except Mismatch as error:
+            failures.append(str(error))
+            damaged = True
+        except OSError as error:
+            failures.append(f"{error.filename}: {error.strerror or error}")
     for place in places:
         if isinstance(place, Path):
             failures += [] if place.is_file() else [f"no {place}"]
@@ -173,3 +176,8 @@ def fetch(found: Found, file: File) -> bytearray:
         raise RegistryError(f"{found.name}: {reasons}")
     hint = f"; while online: vaezoo weights pull {found.name}" if http.offline() else ""
     raise UnavailableError(f"{found.name}: {file.name} cannot be had: {reasons}{hint}")
+
+
+def _beside(file: File, place: Path | str) -> bytearray | None:
+    """The bytes of a file beside the registry, if that is where it is."""
+    return verified(read(place), file, str(place)) if isinstance(place, Path) and place.is_file() else None

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from packaging.version import InvalidVersion, Version
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
@@ -77,6 +78,7 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
     requires = _requirements(run)
     place = to / FILE
     _listed_with(place, identity)
+    _check(about)
     folder = f"{FOLDER}/{re.sub('[/@]', '-', identity)}"
     with _cleared(to / folder):
         entry = _write(run, identity, to, folder, about, requires, half)
@@ -86,9 +88,21 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
             measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
             entry = Entry.model_validate(entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)})
         write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder)))
-        known = (*_listed_with(place, identity), entry)  # read again: another may have published meanwhile
-        write_text(place, listed(known))
+        lock = to / f".{FILE}.lock"
+        with FileLock(lock):  # another may have published meanwhile, or be about to
+            known = (*_listed_with(place, identity), entry)
+            text = listed(known)
+            entries(text.encode(), str(place))  # what cannot be read again, being too large say, is not written
+            write_text(place, text)
+            lock.unlink()
     return Found(Registry("", str(place), to, known), entry)
+
+
+def _check(about: About) -> None:
+    """Raises UsageError where a registry cannot hold what is said."""
+    for name, text in vars(about).items():
+        if not (0 < len(text) <= 2000 and text.isprintable()):
+            raise UsageError(f"{name}: say a line of 1 to 2,000 characters")
 
 
 def _listed_with(place: Path, identity: str) -> tuple[Entry, ...]:

@@ -72,6 +72,12 @@ def _requirement(text: str) -> str:
     return text
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("one line of text without control characters")
+    return text
+
+
 def _day(text: str) -> str:
     date.fromisoformat(text)
     return text
@@ -80,7 +86,7 @@ def _day(text: str) -> str:
 Identity = Annotated[str, AfterValidator(_identity)]
 Path = Annotated[str, AfterValidator(_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_printable)]
 Count = Annotated[int, Field(ge=0, le=_SIZE_LIMIT)]
 
 
@@ -261,5 +267,7 @@ def _check_together(found: tuple[Entry, ...], origin: str) -> None:
             raise RegistryError(f"{origin}: {entry.id} is listed twice; give one another version")
         known.add(entry.id)
     for entry in found:
+        if entry.successor == entry.id:
+            raise RegistryError(f"{origin}: {entry.id} is its own successor; name another")
         if entry.successor and entry.successor not in known:
             raise RegistryError(f"{origin}: {entry.id} names the successor {entry.successor}, which is not listed")
