@@ -122,7 +122,7 @@ def test_a_condition_reaches_encoder_prior_and_decoder(installed, tmp_path):
     assert trace.log_weight.shape == (3, 5)
     other = vaezoo.Batch(batch.x, (batch.condition + 1) % 10)
     assert not torch.allclose(model.posterior_mean(batch), model.posterior_mean(other))
-    context = model.context(batch.condition, 64), model.context(other.condition, 64)
+    context = model.context(batch.condition, 5), model.context(other.condition, 5)
     z = torch.zeros(5, 4)
     assert not torch.allclose(model.likelihood_of(z, context[0]).mean, model.likelihood_of(z, context[1]).mean)
     assert not torch.allclose(trace.sites[0].p.mean, model(other).sites[0].p.mean)
