@@ -102,6 +102,13 @@ def test_one_long_series_is_divided_in_time_and_cut_into_windows(tmp_path):
     assert float(torch.cat(train).max()) < 80
 
 
+def test_a_stride_beyond_the_window_leaves_gaps_and_no_empty_piece(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.arange(48.0).reshape(3, 16, 1))
+    data = Sequences(path=str(tmp_path / "x.npz"), window=5, stride=10, standardise=False, fractions=(1, 1, 1))
+    for name in SPLITS:
+        assert [(len(row), float(row[0, 0]) % 16) for row in rows(data.split(name))] == [(5, 0), (5, 10)]
+
+
 def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
     for folder in ("calm", "wild"):
         (tmp_path / folder).mkdir()

@@ -141,7 +141,7 @@ def _windows(part: Ragged, window: int, stride: int) -> Ragged:
     """Pieces of ``window`` steps; the last is as long as what is left, and a sequence that is shorter stays whole."""
     rows, origin = [], []
     for i, row in enumerate(part.rows):
-        for start in range(0, max(len(row) - window + stride, 1), stride):
+        for start in range(0, max(len(row) - max(window - stride, 0), 1), stride):
             rows.append(row[start : start + window])
             origin.append(i)
     return Ragged(rows, None if part.labels is None else part.labels[origin], part.classes)
