@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -128,8 +129,6 @@ def test_a_server_that_cannot_go_on_begins_again(home, site):
 
 
 def test_a_server_that_stalls_is_given_up_and_what_came_is_kept(home, site, monkeypatch):
-    import threading
-
     monkeypatch.setattr(http, "TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
     monkeypatch.setattr(http, "ATTEMPTS", 2)
     released = threading.Event()
@@ -303,15 +302,18 @@ from pathlib import Path
 from vaezoo.registry import http
 from vaezoo.registry.cache import Cache
 from vaezoo.registry.schema import File
-url, sha, size = sys.argv[1:]
+url, sha, size, *waits = sys.argv[1:]
 file = File(name="model.safetensors", sha256=sha, size=int(size), sources=["https://host/file"])
 cache = Cache()
+if waits:
+    print("ready", flush=True)
+    sys.stdin.readline()
 data = cache.get(file) or cache.add(file, url, lambda target, limit: http.download(url, target, limit))
 print(len(data))
 """
 
 
-def pulling(site, *, limit=None):
+def pulling(site, *, limit=None, waits=False):
     def ahead():
         import resource
 
@@ -319,7 +321,8 @@ def pulling(site, *, limit=None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     return subprocess.Popen(
-        [sys.executable, "-c", PULL, site.url + "/file", FILE.sha256, str(FILE.size)],
+        [sys.executable, "-c", PULL, site.url + "/file", FILE.sha256, str(FILE.size), *["waits"] * waits],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -328,8 +331,17 @@ def pulling(site, *, limit=None):
 
 
 def test_eight_processes_share_one_download(home, site):
-    site.pages["/file"] = DATA
-    processes = [pulling(site) for _ in range(8)]
+    def page(handler):
+        time.sleep(1)  # in which all of them ask for the file, or for its lock
+        handler.give(DATA)
+
+    site.pages["/file"] = page
+    processes = [pulling(site, waits=True) for _ in range(8)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
     for process in processes:
         out, errors = process.communicate(timeout=120)
         assert (process.returncode, out) == (0, f"{len(DATA)}\n"), errors
@@ -339,8 +351,6 @@ def test_eight_processes_share_one_download(home, site):
 
 
 def test_after_a_kill_the_next_pull_is_right(home, site):
-    import threading
-
     released = threading.Event()
 
     def page(handler):

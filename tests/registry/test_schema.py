@@ -201,17 +201,17 @@ HEAD = "registry: vaezoo/weights/v1\nentries: "
 )
 def test_as_much_as_a_file_may_hold_is_refused_within_a_second(text):
     data = text.encode()[: LIMITS.bytes]
-    _bounded(data)
+    _bounded(data, time.process_time)  # what else runs on the machine is not the parser's doing
     with pytest.raises(RegistryError) as caught:
         entries(data, "full")
     assert len(str(caught.value)) < 10_000
 
 
-def _bounded(data):
-    began = time.process_time()  # what else runs on the machine is not the parser's doing
+def _bounded(data, clock=time.monotonic):
+    began = clock()
     with contextlib.suppress(RegistryError):
         entries(data, "fuzz")
-    assert time.process_time() - began < 1
+    assert clock() - began < 1
 
 
 @settings(max_examples=300)
