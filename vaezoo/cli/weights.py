@@ -97,8 +97,7 @@ def show_command(name: str, as_json: bool) -> None:
     from vaezoo.registry.card import card
 
     each = found(name)
-    prefix = each.name.removesuffix(each.entry.id)
-    print_json(_plain(each)) if as_json else click.echo(card(each.entry, (), prefix), nl=False)
+    print_json(_plain(each)) if as_json else click.echo(card(each.entry, (), each.registry.prefixed("")), nl=False)
 
 
 @weights_command.command("pull")

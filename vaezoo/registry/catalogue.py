@@ -49,9 +49,9 @@ class Registry:
         """The whole name of an entry."""
         return self.prefixed(entry.id)
 
-    def prefixed(self, identity: str | None) -> str:
-        """The whole name that an id has."""
-        return f"{self.prefix}:{identity}" if self.prefix else str(identity)
+    def prefixed(self, name: str) -> str:
+        """An id or a short name as it is said from outside."""
+        return f"{self.prefix}:{name}" if self.prefix else name
 
     def place(self, source: str) -> Path | str:
         """Where a source is: a file below the registry's folder, or an address.
@@ -194,8 +194,8 @@ def find(name: str, also: Iterable[str] = ()) -> Found:
     Raises:
         UsageError: no entry, or more than one; says the close matches.
     """
-    known = registries(also, only=name.rpartition(":")[0])
-    rest = name.rpartition(":")[2]
+    prefix, _, rest = name.rpartition(":")
+    known = registries(also, only=prefix)
     matches = [Found(registry, entry) for registry in known for entry in registry.entries if _means(rest, entry)]
     newest: dict[str, Found] = {}
     for found in sorted(matches, key=lambda match: (match.entry.status != "revoked", match.entry.version)):

@@ -7,12 +7,12 @@ import ssl
 import time
 from functools import cache
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import urllib3
 
 from vaezoo.errors import RegistryError, UnavailableError
-from vaezoo.registry.names import hub
+from vaezoo.registry.names import hub, split
 
 ATTEMPTS = 5
 BACKOFF = 0.5
@@ -93,7 +93,8 @@ def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
     """The response at the end of a chain of redirects."""
     here = url
     for _ in range(_REDIRECTS + 1):
-        if not _is_https(here):
+        parts = split(here)
+        if parts is None or parts.scheme != "https":
             raise RegistryError(f"{url}: leads to {here}; only https is followed")
         response = _pool().request("GET", here, headers=headers, redirect=False, preload_content=False, timeout=TIMEOUT)
         location = response.headers.get("Location")
@@ -105,13 +106,6 @@ def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         except ValueError as error:
             raise UnavailableError(f"{url}: leads to {location!r}, which is no address") from error
     raise UnavailableError(f"{url}: more than {_REDIRECTS} redirects")
-
-
-def _is_https(url: str) -> bool:
-    try:
-        return urlsplit(url).scheme == "https"
-    except ValueError:
-        return False
 
 
 def _receive(response: urllib3.BaseHTTPResponse, target: Path, start: int, limit: int) -> None:

@@ -34,20 +34,14 @@ def publish(run: Run, identity: str, to: str, about: About, *, half: bool = Fals
     if http.offline():
         raise UnavailableError(f"{to}: offline (VAEZOO_OFFLINE)")
     try:
-        from huggingface_hub import HfApi, hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+        from huggingface_hub import HfApi
     except ImportError as error:
         raise UnavailableError("--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'") from error
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
             base = HfApi().repo_info(repo).sha
-            try:
-                hf_hub_download(repo, FILE, revision=base, local_dir=folder)
-            except LocalEntryNotFoundError:  # the network failed, which must not pass for an empty repository
-                raise
-            except EntryNotFoundError:
-                pass  # the first entry of this repository
+            _fetch(repo, base, folder)
             publish_to_folder(run, identity, folder, about, half=half)
             commit = HfApi().upload_folder(
                 repo_id=repo,
@@ -61,3 +55,15 @@ def publish(run: Run, identity: str, to: str, about: About, *, half: bool = Fals
         except Exception as error:  # of the hub's library and of those it goes through
             raise UnavailableError(f"{to}: {' '.join(str(error).split())[:300]}") from error
     return f"{SCHEME}{repo}@{commit.oid}/{FILE}"
+
+
+def _fetch(repo: str, commit: str | None, folder: Path) -> None:
+    """The registry of a repository, if there is one yet."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(repo, FILE, revision=commit, local_dir=folder)
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError):  # no network, which must not pass for an empty repository
+            raise

@@ -81,10 +81,8 @@ def check_status(found: Found) -> None:
         raise RegistryError(f"{found.name} was revoked: {entry.reason}")
     if entry.status == "deprecated":
         reason = f": {entry.reason}" if entry.reason else ""
-        warnings.warn(
-            f"{found.name} is deprecated{reason}; its successor is {found.registry.prefixed(entry.successor)}",
-            stacklevel=4,
-        )
+        successor = found.registry.prefixed(entry.successor or "")
+        warnings.warn(f"{found.name} is deprecated{reason}; its successor is {successor}", stacklevel=4)
 
 
 def check_requirements(found: Found) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from urllib.parse import SplitResult, urlsplit
 
 from vaezoo.errors import RegistryError
 
@@ -37,6 +38,14 @@ def hub(source: str) -> tuple[str, str, str] | None:
     if match is None or fault(match[1]) or fault(match[3]):
         return None
     return match[1], match[2], match[3]
+
+
+def split(url: str) -> SplitResult | None:
+    """The parts of an address; None where it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        return None
 
 
 def inside(root: Path, path: str) -> Path:

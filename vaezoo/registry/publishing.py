@@ -29,7 +29,7 @@ from vaezoo.registry import header
 from vaezoo.registry.card import card
 from vaezoo.registry.catalogue import FILE, Found, Registry
 from vaezoo.registry.loading import WEIGHTS, opened
-from vaezoo.registry.schema import FORMAT, Entry, Identity, entries
+from vaezoo.registry.schema import FORMAT, Entry, Identity, Text, entries
 from vaezoo.runs import Run
 from vaezoo.spec.dump import dump
 
@@ -76,9 +76,9 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
     if not run.directory.evaluation.is_file() or not run.evaluation["metrics"]:
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = _requirements(run)
+    _check(identity, about)
     place = to / FILE
-    _listed_with(place, identity)
-    _check(about)
+    _listed_without(place, identity)
     folder = f"{FOLDER}/{re.sub('[/@]', '-', identity)}"
     with _cleared(to / folder):
         entry = _write(run, identity, to, folder, about, requires, half)
@@ -88,29 +88,38 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
             measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
             entry = Entry.model_validate(entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)})
         write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder)))
-        lock = to / f".{FILE}.lock"
-        with FileLock(lock):  # another may have published meanwhile, or be about to
-            known = (*_listed_with(place, identity), entry)
-            text = listed(known)
-            entries(text.encode(), str(place))  # what cannot be read again, being too large say, is not written
-            write_text(place, text)
-            lock.unlink()
-    return Found(Registry("", str(place), to, known), entry)
+        return Found(Registry("", str(place), to, _added(place, entry)), entry)
 
 
-def _check(about: About) -> None:
+def _check(identity: str, about: About) -> None:
     """Raises UsageError where a registry cannot hold what is said."""
-    for name, text in vars(about).items():
-        if not (0 < len(text) <= 2000 and text.isprintable()):
-            raise UsageError(f"{name}: say a line of 1 to 2,000 characters")
-
-
-def _listed_with(place: Path, identity: str) -> tuple[Entry, ...]:
-    """What a registry file lists, if an id can join it."""
     try:
         TypeAdapter(Identity).validate_python(identity)
     except ValidationError as error:
         raise UsageError(f"--name {identity}: say {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    for name, text in vars(about).items():
+        try:
+            TypeAdapter(Text).validate_python(text)
+        except ValidationError:
+            raise UsageError(f"{name}: say a line of 1 to 2,000 characters") from None
+
+
+def _added(place: Path, entry: Entry) -> tuple[Entry, ...]:
+    """What a registry file lists once an entry has joined it; of several who publish, one does so at a time."""
+    lock = place.with_name(f".{place.name}.lock")
+    with FileLock(lock):
+        try:
+            known = (*_listed_without(place, entry.id), entry)
+            text = listed(known)
+            entries(text.encode(), str(place))  # what cannot be read again, being too large say, is not written
+            write_text(place, text)
+            return known
+        finally:
+            lock.unlink()
+
+
+def _listed_without(place: Path, identity: str) -> tuple[Entry, ...]:
+    """What a registry file lists; raises UsageError where an id is among it."""
     known = entries(place.read_bytes(), str(place)) if place.is_file() else ()
     if any(entry.id == identity for entry in known):
         raise UsageError(f"{identity} is in {place} already, and an id never changes; give it another version")

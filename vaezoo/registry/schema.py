@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from vaezoo.errors import RegistryError, SpecError
-from vaezoo.registry.names import fault, hub
+from vaezoo.registry.names import fault, hub, split
 from vaezoo.spec import messages
 from vaezoo.spec.tree import SPEC, Limits, Node, parse
 
@@ -40,16 +39,10 @@ def _path(text: str) -> str:
 def _source(text: str) -> str:
     if "://" not in text:
         return _path(text)
-    if not (_is_https(text) or hub(text)):
+    parts = split(text) if _HTTPS.fullmatch(text) else None
+    if not (hub(text) or (parts and parts.hostname)):
         raise ValueError("a relative path, https://host/file, or hf://owner/repo@commit/file with a whole commit")
     return text
-
-
-def _is_https(text: str) -> bool:
-    try:
-        return bool(_HTTPS.fullmatch(text) and urlsplit(text).hostname)
-    except ValueError:  # brackets that hold no address
-        return False
 
 
 def _name(text: str) -> str:

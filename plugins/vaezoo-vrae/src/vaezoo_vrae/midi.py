@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Gt
 
 import vaezoo
-from vaezoo_vrae.polyphonic import KEYS, LOWEST, to_float
+from vaezoo_vrae.polyphonic import KEYS, LOWEST, roll_spec, to_float
 from vaezoo_vrae.ragged import ragged_split
 from vaezoo_vrae.sequences import Ragged, divided
 
@@ -50,9 +50,7 @@ class Midi(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        longest = max(len(row) for part in self._parts.values() for row in part.rows)
-        beat = self.steps_per_beat
-        return vaezoo.DataSpec((longest, KEYS), "binary", levels=2, steps="up-to", mask_dims=1, steps_per_beat=beat)
+        return roll_spec((row for part in self._parts.values() for row in part.rows), self.steps_per_beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import vaezoo
-from vaezoo_vrae.chain import Chain
+from vaezoo_vrae.chain import Chain, State
 from vaezoo_vrae.steps import lengths, within
 
 OnStep = Callable[[int, torch.distributions.Distribution, Tensor], None]
@@ -62,6 +62,29 @@ def _begun(
     return _Swarm(start, start.new_zeros(n)), top
 
 
+def _proposed(chain: Chain, state: State, seen: list[Tensor] | None, k: int) -> tuple[list[Tensor], Tensor]:
+    """The code of a step in parts, and log p - log q of what was drawn for it, ``[K, B]``.
+
+    Args:
+        chain, state: where it stands.
+        seen: what each level's posterior makes of the step's data; None proposes by the prior.
+        k: K.
+    """
+    ratio = state.top.new_zeros(k, len(state.top) // k)
+
+    def choose(i: int, known: Tensor) -> Tensor:
+        nonlocal ratio
+        p = chain.levels[i].prior(known)
+        if seen is None:
+            return p.sample()
+        q = chain.levels[i].posterior(known, seen[i])
+        z = q.sample()
+        ratio = ratio + (p.log_prob(z) - q.log_prob(z)).unflatten(0, (k, -1))
+        return z
+
+    return chain.emit(state, choose), ratio
+
+
 def particle_filter(
     model: vaezoo.Model,
     batch: vaezoo.Batch,
@@ -98,19 +121,8 @@ def particle_filter(
     state = chain.begin(top.flatten(0, 1))
     heard, seen = chain.heard(features[0].float(), k), chain.seen(features, k)
     for t in range(len(heard)):
-        ratio = torch.zeros_like(swarm.log_weight)
-
-        def choose(i: int, known: Tensor, t: int = t) -> Tensor:
-            nonlocal ratio
-            p = chain.levels[i].prior(known)
-            if bootstrap:
-                return p.sample()
-            q = chain.levels[i].posterior(known, seen[i][t])
-            z = q.sample()
-            ratio = ratio + (p.log_prob(z) - q.log_prob(z)).unflatten(0, (k, -1))
-            return z
-
-        code = torch.cat(chain.with_skip(chain.emit(state, choose), state), -1)
+        parts, ratio = _proposed(chain, state, None if bootstrap else [level[t] for level in seen], k)
+        code = torch.cat(chain.with_skip(parts, state), -1)
         px = model.likelihood_of(code.unflatten(0, (k, -1))[:, :, None], context)
         if on_step is not None:
             on_step(t, px, swarm.log_weight.softmax(0))

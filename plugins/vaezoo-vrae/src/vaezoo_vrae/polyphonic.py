@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -63,14 +64,10 @@ class Polyphonic(vaezoo.Dataset):
             raise vaezoo.DataError(f"{file}: {key}_len does not add up to the {len(rolls)} steps of {key}")
         return np.split(rolls, np.cumsum(counts)[:-1])
 
-    @property
-    def _steps(self) -> int:
-        return max(len(piece) for pieces in self._rolls.values() for piece in pieces)
-
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        return vaezoo.DataSpec((self._steps, KEYS), "binary", levels=2, steps="up-to", mask_dims=1)
+        return roll_spec(row for rows in self._rolls.values() for row in rows)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits, its pieces in the order of the file."""
@@ -80,6 +77,13 @@ class Polyphonic(vaezoo.Dataset):
         moves = self.transpose and trains
         steps = max(map(len, rolls))
         return ragged_split(rolls, steps, partial(transposed, most=self.transpose) if moves else to_float)
+
+
+def roll_spec(rolls: Iterable[np.ndarray], steps_per_beat: int = 4) -> vaezoo.DataSpec:
+    """Binary steps of 88 keys, as many as the longest of all piano-rolls ``[T, 88]`` has."""
+    return vaezoo.DataSpec(
+        (max(map(len, rolls)), KEYS), "binary", 2, steps="up-to", mask_dims=1, steps_per_beat=steps_per_beat
+    )
 
 
 def to_float(x: Tensor) -> Tensor:
