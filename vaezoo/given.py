@@ -58,7 +58,11 @@ def examples(model: Model, path: Path) -> Loader:
         DataError: they are not what the model was trained on; names the row.
     """
     found = _read(model, path, beginnings=False)
-    return Loader(Split(found.x, found.condition, found.mask), model.device, model.batch_size())
+    try:
+        condition = _condition(model, found.condition, len(found))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    return Loader(Split(found.x, condition, found.mask), model.device, model.batch_size())
 
 
 def prefix(model: Model, path: Path) -> Tensor:
@@ -98,3 +102,29 @@ def _read(model: Model, path: Path, *, beginnings: bool) -> Batch:
     if mask is not None and mask.shape != covered:
         raise DataError(f"{path}: a mask of shape {tuple(mask.shape)}; it must be {tuple(covered)}")
     return Batch(x, batch.condition, None if mask is None else mask > 0)
+
+
+def _condition(model: Model, given: Tensor | None, n: int) -> Tensor | None:
+    """The conditions of n examples as the model's data has them; None where that has none.
+
+    Raises:
+        ValueError: they are not conditions of the model, or it cannot do without.
+    """
+    shape, classes = model.data.condition_shape, model.data.classes
+    if given is None:
+        try:
+            model.context(None, n)
+        except ValueError as error:
+            raise ValueError(f"{error}, the array 'condition' of an .npz") from error
+        return None
+    if shape is None:
+        return None
+    if given.shape != (n, *shape):
+        raise ValueError(f"'condition' has the shape {tuple(given.shape)}; it must be {(n, *shape)}")
+    if not classes:
+        return given.float()
+    known = torch.isin(given, torch.arange(len(classes)))
+    if not bool(known.all()):
+        row = int((~known).nonzero()[0])
+        raise ValueError(f"'condition' row {row} is {given[row]}, not one of the {len(classes)} classes, from 0 on")
+    return given.long()

@@ -347,6 +347,12 @@ def test_a_file_that_cannot_be_scored_is_one_line(run, tmp_path, content, words)
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
 
+def test_a_model_that_knows_no_classes_scores_a_file_that_does(run, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 1, 8, 8), np.float32), condition=np.arange(4))
+    vaezoo("score", run, tmp_path / "x.npz", "--out", tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text().startswith("example,score")
+
+
 def test_problems_of_components_and_of_torch_come_together(tmp_path):
     spec = tmp_path / "spec.yaml"
     train = "{epochz: 3, optimizer: {type: adamm}, scheduler: cosin-annealing}"

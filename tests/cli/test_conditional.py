@@ -98,6 +98,20 @@ def test_a_file_of_examples_is_scored(run, tmp_path):
     assert "expected examples of shape (1, 8, 8), got (1, 4, 8)" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ([0, 1, 10, 3], "'condition' row 2 is 10, not one of the 10 classes"),
+        ([0, 1, 0.5, 3], "'condition' row 2 is 0.5, not one of the 10 classes"),
+        ([[0], [1], [2], [3]], "'condition' has the shape (4, 1); it must be (4,)"),
+    ],
+)
+def test_a_file_with_conditions_that_the_model_does_not_know_is_one_line(run, tmp_path, condition, words):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 1, 8, 8), np.float32), condition=np.array(condition))
+    done = vaezoo("score", run, tmp_path / "x.npz", check=1)
+    assert len(done.stderr.splitlines()) == 1 and words in done.stderr
+
+
 def test_what_a_plain_model_cannot_do_is_one_line(tmp_path):
     spec = ROOT / "examples/vae-digits.yaml"
     options = ["-s", "train.epochs=1", "-s", "evaluate=[elbo]", "--out", tmp_path, "--json"]

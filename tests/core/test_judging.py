@@ -14,10 +14,12 @@ from vaezoo.components.latents import Single, StandardNormal
 from vaezoo.components.likelihoods import NormalLikelihood
 from vaezoo.data.loader import Loader
 from vaezoo.distributions import DiagonalNormal
+from vaezoo.errors import DataError
 from vaezoo.evaluation.anomaly import Anomaly, area_under_curve, scores
 from vaezoo.evaluation.classification import Classification, calibration_error, class_posterior
 from vaezoo.facts import DataSpec, Split
 from vaezoo.fusion import Fusion
+from vaezoo.given import examples
 from vaezoo.interfaces import Conditioner, Decoder, Encoder, Posterior
 from vaezoo.model import Model
 
@@ -149,3 +151,11 @@ def test_the_metric_tells_the_left_out_class_apart(mixture):
         assert found["anomaly_auroc"].details["anomalies"] == int((labels == 2).sum())
         with pytest.raises(NotImplementedError, match="no class 'd'"):
             Anomaly(anomalous=["d"])(mixture, data)
+
+
+def test_a_file_without_the_conditions_that_a_model_needs_is_refused(mixture, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), np.float32))
+    with pytest.raises(DataError, match=r"x.npz: this model is conditional: give a condition, the array"):
+        examples(mixture, tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), np.float32), condition=np.array([2, 0], np.uint8))
+    assert examples(mixture, tmp_path / "x.npz").first(2).condition.tolist() == [2, 0]

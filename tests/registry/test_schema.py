@@ -171,13 +171,13 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=1500)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))))
 def test_any_bytes_are_a_registry_or_an_error(data):
     _bounded(data)
 
 
-@settings(max_examples=200, deadline=1500)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(entry())), VALUES)
 def test_any_change_of_an_entry_is_a_registry_or_an_error(key, value):
     changed = yaml.safe_dump({"registry": "vaezoo/weights/v1", "entries": [entry(**{key: value})]}, allow_unicode=True)
@@ -201,17 +201,22 @@ HEAD = "registry: vaezoo/weights/v1\nentries: "
 )
 def test_as_much_as_a_file_may_hold_is_refused_within_a_second(text):
     data = text.encode()[: LIMITS.bytes]
-    _bounded(data, time.process_time)  # what else runs on the machine is not the parser's doing
+    _bounded(data, tries=5)
     with pytest.raises(RegistryError) as caught:
         entries(data, "full")
     assert len(str(caught.value)) < 10_000
 
 
-def _bounded(data, clock=time.monotonic):
-    began = clock()
-    with contextlib.suppress(RegistryError):
-        entries(data, "fuzz")
-    assert clock() - began < 1
+def _bounded(data, tries=3):
+    """Reads a registry file in less than a second; what else runs on the machine may spoil a try, not all of them."""
+    for _ in range(tries):
+        began = time.monotonic()
+        with contextlib.suppress(RegistryError):
+            entries(data, "fuzz")
+        took = time.monotonic() - began
+        if took < 1:
+            return
+    pytest.fail(f"{took:.2f} s")
 
 
 @settings(max_examples=300)
