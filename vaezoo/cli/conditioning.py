@@ -42,7 +42,9 @@ def wanted(run: Run, text: str | None, count: int | None) -> Wanted:
     Raises:
         UsageError: they do not fit the model.
     """
-    model, some = run.model, count or 64
+    model = run.model
+    usual, usual_each = (16, 4) if model.data.is_sequence else (64, 10)  # a picture has room for fewer sequences
+    some = count or usual
     if model.conditioner is None:
         if text is not None:
             raise UsageError("this model is not conditional; leave --condition out")
@@ -58,6 +60,6 @@ def wanted(run: Run, text: str | None, count: int | None) -> Wanted:
         batch = run.data("test").first(some)
         return Wanted(batch.condition, len(batch), square(len(batch)))
     conditions, names = parse(model.data, text, model.seen_classes)
-    each = some if len(names) == 1 else count or 10
+    each = some if len(names) == 1 else count or usual_each
     columns = square(each) if len(names) == 1 else each
     return Wanted(conditions.repeat_interleave(each, 0), each * len(names), columns)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vaezoo.interfaces import Format
     from vaezoo.runs import Run
 
+_MANY = "How many.  [default: 32, of sequences 16, or 8 with --condition]"
 _FORMS = "How it is written follows from the ending: .png, .npz, .csv or one that a plugin brings."
 
 
@@ -103,7 +104,7 @@ def evaluate_command(
     "-n",
     "count",
     type=click.IntRange(1, 1_000_000),
-    help="How many, for each condition.  [default: 64 or 10, or one for each prefix]",
+    help="How many, for each condition.  [default: 64 or 10, of sequences 16 or 4, or one for each prefix]",
 )
 @condition_option
 @_out("samples.png", _FORMS)
@@ -166,7 +167,7 @@ def _prefixes(run: Run, path: Path | None) -> torch.Tensor | None:
 
 @click.command("reconstruct")
 @run_argument
-@click.option("-n", "count", type=click.IntRange(1, 100_000), help="How many.  [default: 32, or 8 with --condition]")
+@click.option("-n", "count", type=click.IntRange(1, 100_000), help=_MANY)
 @split_option
 @condition_option
 @_out("reconstructions.png", f"{_FORMS} A sheet has the originals above.")
@@ -184,7 +185,8 @@ def reconstruct_command(
 
     opened = open_run(run, device)
     form = _form(opened, out)
-    batch = opened.data(split).first(count or (32 if condition is None else 8))
+    usual = 8 if condition is not None else 16 if opened.model.data.is_sequence else 32
+    batch = opened.data(split).first(count or usual)
     if condition is not None:
         asked = wanted(opened, condition, 1).condition
         assert asked is not None, "a condition was given"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MAP_POINTS = 5000
 _NUMBERS = 2**26  # of them in memory at once: 256 MiB
 _TRAVERSED = 10
+_SEQUENCES = 8
 _CAPTIONS = {
     "samples": "Samples: z from the prior, then the mean of p(x|z)",
     "reconstructions": "Test examples, each above its reconstruction",
@@ -33,6 +34,10 @@ _CAPTIONS = {
     "rates": "What each latent variable says at each step: its rate on test examples, in nats",
     "curves": "Training (thin) and validation, in nats per example",
     "latents": "The latent space",
+}
+_STEPWISE = {
+    "samples": "Samples: z from the prior, and each step drawn given those before it",
+    "reconstructions": "Test examples and their reconstructions",
 }
 
 
@@ -82,9 +87,9 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
 def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
     model, data = run.model, run.model.data
     condition, _ = _conditions(run, few)
-    condition = None if condition is None else condition[:: max(1, len(condition) // 8)][:8]
+    condition = None if condition is None else condition[:: max(1, len(condition) // _SEQUENCES)][:_SEQUENCES]
     steps = few.x.shape[1] if model.latents.stepwise else None
-    count = 8 if condition is None else len(condition)
+    count = _SEQUENCES if condition is None else len(condition)
     sampled = model.sample(count, condition, seed=run.spec.seed, steps=steps)
     drawn = {"samples": sequences.picture(data, data.restored(sampled))}
     with model.inference():
@@ -95,11 +100,13 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
         rebuilt = model.decode(model.encode(few.x, few.condition, few.mask), few.condition, steps=steps)
         if (other := _of_one_kind(few)) is not None:
             one, two = few.part(0, 1), few.part(other, other + 1)
-            path = model.interpolate(one.x, two.x, 8, one.condition, (one.mask, two.mask))
+            path = model.interpolate(one.x, two.x, _SEQUENCES, one.condition, (one.mask, two.mask))
             drawn["interpolations"] = sequences.picture(data, data.restored(path[0]))
     except NotImplementedError:  # latents whose code is not one vector, or that have none
         rebuilt = model.reconstruct(few.x, few.condition, few.mask)
-    drawn["reconstructions"] = sequences.picture(data, data.restored(few.x), data.restored(rebuilt), few.mask)
+    shown = _part(few, _SEQUENCES)
+    second = data.restored(rebuilt[: len(shown)])
+    drawn["reconstructions"] = sequences.picture(data, data.restored(shown.x), second, shown.mask)
     return drawn
 
 
@@ -142,7 +149,7 @@ def page(run: Run, drawn: dict[str, bytes]) -> str:
 
     source = resources.files("vaezoo.report").joinpath("page.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    order = [name for name in _CAPTIONS if name in drawn]
+    captions = _CAPTIONS | (_STEPWISE if run.model.latents.stepwise else {})
     with torch.no_grad():
         parameters = sum(p.numel() for p in run.model.parameters())
     evaluation: dict[str, Any] = read_json(run.directory.evaluation)
@@ -153,7 +160,7 @@ def page(run: Run, drawn: dict[str, bytes]) -> str:
         rows=in_words(evaluation),
         facts=_facts(run, parameters),
         remarks=_remarks(run),
-        pictures=[(name, _CAPTIONS[name], base64.b64encode(drawn[name]).decode()) for name in order],
+        pictures=[(said, base64.b64encode(drawn[name]).decode()) for name, said in captions.items() if name in drawn],
         spec=run.directory.spec.read_text("utf-8"),
     )
 

@@ -13,19 +13,22 @@ from vaezoo.report.pictures import ACCENT, INK, SECOND, figure, png, style
 from vaezoo.symbols import spelled
 from vaezoo.trace import Site
 
-_MOST = 8
+_PANELS, _LINES = 40, 200  # what one picture has room for
 _CHARACTERS = 110
-_COLLAPSED = 0.01
+_COLLAPSED = 0.01  # nats per dimension and step
+_COLLAPSED_WHOLE = 1.0  # nats
 
 REMEDIES = (
     "raise the weight of the KL slowly (weight: {type: linear, start: 0.0, end: 1.0, steps: ...})",
-    "let some nats of each dimension go free (free_bits of vaezoo-beta's beta-kl)",
-    "hide steps from the decoder (word_dropout of vaezoo-vrae's recurrent)",
+    "let some nats of each dimension go free (the regularizer free-bits of vaezoo-beta)",
 )
+HIDE_STEPS = "hide steps from the decoder (word_dropout of vaezoo-vrae's recurrent latents)"
 
 
 def picture(data: DataSpec, x: Tensor, second: Tensor | None = None, mask: Tensor | None = None) -> bytes:
-    """At most eight sequences, one below another: rolls of binary steps, lines of numbers, or lines of text.
+    """Sequences, one below another: rolls of binary steps, lines of numbers, or lines of text.
+
+    It says how many there are where it has no room for all of them.
 
     Args:
         data: what one example is.
@@ -33,13 +36,17 @@ def picture(data: DataSpec, x: Tensor, second: Tensor | None = None, mask: Tenso
         second: what each was reconstructed to, likewise, drawn beside it.
         mask: True where a step exists, ``[n, T]``.
     """
-    n = min(_MOST, len(x))
+    n = min(_LINES if data.symbols else _PANELS, len(x))
     counts = [x.shape[1] if mask is None else max(1, int(mask[i].sum())) for i in range(n)]
     shown = [x[i, : counts[i]].detach().float().cpu() for i in range(n)]
     beside = None if second is None else [second[i, : counts[i]].detach().float().cpu() for i in range(n)]
     if data.symbols:
-        return _text(data, shown, beside)
-    return _rolls(shown, beside) if data.support in ("binary", "one-hot") else _lines(shown, beside)
+        drawn = _text(data, shown, beside)
+    else:
+        drawn = (_rolls if data.support in ("binary", "one-hot") else _lines)(shown, beside)
+    if n < len(x):
+        drawn.supxlabel(f"the first {n} of {len(x):,}", fontsize=9, color=INK)
+    return png(drawn)
 
 
 def _panels(rows: int, columns: int, height: float) -> tuple[Any, Any]:
@@ -47,7 +54,7 @@ def _panels(rows: int, columns: int, height: float) -> tuple[Any, Any]:
     return drawn, drawn.subplots(rows, columns, squeeze=False, sharex="row" if columns == 2 else False)
 
 
-def _rolls(x: list[Tensor], second: list[Tensor] | None) -> bytes:
+def _rolls(x: list[Tensor], second: list[Tensor] | None) -> Any:
     """Time to the right, places upward, only as many of them as ever sound."""
     whole = torch.cat(x + (second or [])) > 0.5
     used = whole.any(0).nonzero().flatten()
@@ -64,30 +71,31 @@ def _rolls(x: list[Tensor], second: list[Tensor] | None) -> bytes:
             panel.tick_params(labelsize=7)
     _head(axes, second)
     axes[-1][0].set_xlabel("step", fontsize=9)
-    return png(drawn)
+    return drawn
 
 
-def _lines(x: list[Tensor], second: list[Tensor] | None) -> bytes:
+def _lines(x: list[Tensor], second: list[Tensor] | None) -> Any:
     """One panel for each sequence and a line for each of its dimensions; reconstructions are dashed."""
     from matplotlib import colormaps
 
     drawn, axes = _panels(len(x), 1, 1.1)
     several = x[0].shape[1] > 1
     for row, sequence in enumerate(x):
+        marker = "o" if len(sequence) == 1 else None  # a line of one point is none
         for d in range(min(sequence.shape[1], 10)):
             colour = colormaps["tab10"](d) if several else INK
-            axes[row][0].plot(sequence[:, d], color=colour, linewidth=1.2)
+            axes[row][0].plot(sequence[:, d], color=colour, linewidth=1.2, marker=marker)
             if second is not None:
                 colour = colour if several else SECOND
-                axes[row][0].plot(second[row][:, d], color=colour, linewidth=1.2, linestyle="--")
+                axes[row][0].plot(second[row][:, d], color=colour, linewidth=1.2, linestyle="--", marker=marker)
         axes[row][0].tick_params(labelsize=7)
         for side in ("top", "right"):
             axes[row][0].spines[side].set_visible(False)
     axes[-1][0].set_xlabel("step", fontsize=9)
-    return png(drawn)
+    return drawn
 
 
-def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None) -> bytes:
+def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None) -> Any:
     lines = []
     for i, sequence in enumerate(x):
         lines.append((INK, spelled(sequence, data.symbols)))
@@ -100,7 +108,7 @@ def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None) -> bytes
     for row, (colour, line) in enumerate(lines):
         shown = line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
         axes.text(0, row, shown.replace("$", r"\$"), color=colour, fontsize=8, family="monospace", va="center")
-    return png(drawn)
+    return drawn
 
 
 def _head(axes: Any, second: list[Tensor] | None) -> None:
@@ -139,7 +147,8 @@ def rates(sites: tuple[Site, ...]) -> bytes:
             kl = site.q.log_prob(site.z) - site.p.log_prob(site.z)
         kl, mask = kl.mean(0), site.mask
         mean = (kl * mask).sum(0) / mask.sum(0).clamp(min=1)
-        axes.plot(np.arange(len(mean)) * site.clock + 1, mean.cpu(), color=colour, linewidth=1.3, label=name)
+        steps, marker = np.arange(len(mean)) * site.clock + 1, "o" if len(mean) == 1 else None
+        axes.plot(steps, mean.cpu(), color=colour, linewidth=1.3, label=name, marker=marker)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, frameon=False)
     style(axes, "rate", "step", "nats")
@@ -150,9 +159,11 @@ def remarks(sites: tuple[Site, ...]) -> list[str]:
     """Which latent variables say next to nothing, and what helps."""
     found = []
     for site, name in zip(sites, names_of(sites), strict=True):
-        steps = 1.0 if site.mask is None else float(site.mask.sum(1).float().mean())
-        rate = float(site.kl.mean()) / steps
-        if rate < _COLLAPSED * site.z.shape[-1]:
-            unit = "nats" if site.mask is None else "nats per step"
-            found.append(f"The posterior of the {name} has all but collapsed: it says {rate:.3f} {unit}.")
-    return [*found, f"What helps against it: {'; '.join(REMEDIES)}."] if found else []
+        ticks = 1.0 if site.mask is None else float(site.mask.sum(1).float().mean())
+        rate = float(site.kl.mean()) / ticks
+        if rate < (_COLLAPSED_WHOLE if site.mask is None else _COLLAPSED * site.z.shape[-1]):
+            each = "" if site.mask is None else " per step" if site.clock == 1 else f" every {site.clock} steps"
+            found.append(f"The posterior of the {name} has all but collapsed: it says {rate:.3f} nats{each}.")
+    alone = len(sites) == 1 and sites[0].mask is None
+    remedies = (*REMEDIES, HIDE_STEPS) if alone else REMEDIES
+    return [*found, f"What helps against it: {'; '.join(remedies)}."] if found else []

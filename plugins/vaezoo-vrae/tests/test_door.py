@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 import yaml
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 from vaezoo_vrae.midi import write_roll
+from vaezoo_vrae.recurrent import Recurrent
 
 from vaezoo.cli.main import main
 from vaezoo.distributions import DiagonalNormal
+from vaezoo.facts import DataSpec
+from vaezoo.plugins import catalogue
 from vaezoo.report import sequences
 from vaezoo.trace import Site
 
@@ -136,8 +143,50 @@ def test_a_collapsed_level_is_named_with_what_helps():
     idle = Site(zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask)
     found = sequences.remarks((busy, idle))
     assert "level 2" in found[0] and "level 1" not in found[0]
-    assert "free_bits" in found[1] and "word_dropout" in found[1]
+    assert "free-bits" in found[1] and "word_dropout" not in found[1], "a chain has none"
     assert sequences.remarks((busy,)) == []
+    slow = Site(zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask, clock=4)
+    assert "nats every 4 steps" in sequences.remarks((slow,))[0]
+
+
+@pytest.mark.parametrize(("nats", "collapsed"), [(0.9, True), (1.1, False)])
+def test_a_z_of_the_whole_that_says_less_than_a_nat_is_named(nats, collapsed):
+    zero = torch.zeros(2, 4, 3)
+    mean = torch.cat([torch.full((2, 4, 1), (2 * nats) ** 0.5), zero[..., 1:]], -1)
+    found = sequences.remarks((Site(mean, DiagonalNormal(mean, zero), DiagonalNormal(zero, zero)),))
+    assert bool(found) == collapsed
+    assert not collapsed or ("whole sequence" in found[0] and "0.900 nats." in found[0] and "word_dropout" in found[1])
+
+
+def test_what_helps_is_there_by_that_name():
+    said = " ".join((*sequences.REMEDIES, sequences.HIDE_STEPS))
+    assert "free-bits" in said and "free-bits" in catalogue().names("regularizer")
+    assert "word_dropout" in said and "word_dropout" in Recurrent.__init__.__kwdefaults__
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        (DataSpec((4, 5), "binary", 2, steps="up-to", mask_dims=1), 40),
+        (DataSpec((4, 5), "real", steps="up-to", mask_dims=1), 40),
+        (DataSpec((4, 5), "one-hot", 2, steps="up-to", mask_dims=1, symbols=("<eos>", "<unk>", "a", "b", "c")), 200),
+    ],
+    ids=["rolls", "lines", "text"],
+)
+def test_a_picture_holds_many_sequences_and_says_how_many_it_leaves_out(data, most, monkeypatch):
+    said = []
+    label = Figure.supxlabel
+    monkeypatch.setattr(Figure, "supxlabel", lambda drawn, text, **how: said.append(text) or label(drawn, text, **how))
+    heights = [Image.open(BytesIO(sequences.picture(data, torch.zeros(n, 4, 5)))).height for n in (2, most, most + 1)]
+    assert heights[1] > 10 * heights[0] and heights[1] == heights[2]
+    assert said == [f"the first {most} of {most + 1}"]
+
+
+def test_a_line_of_one_step_is_a_dot():
+    data = DataSpec((4, 1), "real", steps="up-to", mask_dims=1)
+    drawn = [np.asarray(Image.open(BytesIO(sequences.picture(data, torch.ones(1, n, 1))))) for n in (1, 2)]
+    ink = [(picture[:, 200:-100, :3].sum(-1) < 300).sum() for picture in drawn]
+    assert ink[0] > 0 and ink[1] > 0
 
 
 def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
