@@ -98,7 +98,7 @@ class Png(Format):
         from vaezoo.report.pictures import is_image
 
         if not (is_image(data) or data.is_sequence):
-            raise ValueError(f"examples of shape {data.shape} are no images; write .npz or .csv")
+            raise ValueError(f"examples of shape {data.shape} are no images; .npz and .csv hold them")
 
     def write(self, path: Path, x: Tensor, columns: int) -> None:
         """Draws ``x`` ``[n, *shape]``."""

@@ -353,6 +353,11 @@ def test_a_model_that_knows_no_classes_scores_a_file_that_does(run, tmp_path):
     assert (tmp_path / "s.csv").read_text().startswith("example,score")
 
 
+def test_a_metric_asked_for_that_is_not_defined_is_a_failure(run):
+    done = vaezoo("evaluate", run, "--metric", "{type: anomaly, anomalous: ['x']}", "--metric", "elbo", check=1)
+    assert done.stderr.startswith("error: not defined here: anomaly: no class 'x'; known") and "elbo" in done.stdout
+
+
 def test_problems_of_components_and_of_torch_come_together(tmp_path):
     spec = tmp_path / "spec.yaml"
     train = "{epochz: 3, optimizer: {type: adamm}, scheduler: cosin-annealing}"

@@ -81,7 +81,7 @@ def test_a_bad_csv_file_is_refused_with_its_row(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("data", "name", "message"),
     [
-        (VECTORS, "x.png", "are no images; write"),
+        (VECTORS, "x.png", "are no images; .npz and"),
         (IMAGES, "x.csv", "a csv file holds vectors"),
         (IMAGES, "x.tiff", r"give it an ending that says how: .*\.npz.*\.png"),
         (IMAGES, "x", "give it an ending"),

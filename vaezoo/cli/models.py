@@ -12,7 +12,7 @@ import click
 from vaezoo.cli.conditioning import condition_option, wanted
 from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
 from vaezoo.cli.weights import registry_option
-from vaezoo.errors import UsageError
+from vaezoo.errors import UsageError, VaezooError
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,8 @@ def evaluate_command(
 ) -> None:
     """Measure RUN on a split of its data, in nats per example.
 
-    On the test split with the spec's own metrics, evaluation.json is written anew.
+    On the test split with the spec's own metrics, evaluation.json is written anew. A metric asked for here that this
+    model or data does not have is a failure.
     """
     from vaezoo.files import write_json
     from vaezoo.spec.tree import parse
@@ -96,6 +97,9 @@ def evaluate_command(
     if split == "test" and not chosen and opened.directory.spec.is_file():
         write_json(opened.directory.evaluation, found)
     print_json({"run": str(run), "evaluation": found}) if as_json else metrics_table(found)
+    if chosen and found["undefined"]:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found["undefined"].items())
+        raise VaezooError(f"not defined here: {reasons}")
 
 
 @click.command("sample")

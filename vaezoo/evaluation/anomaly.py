@@ -11,6 +11,7 @@ from annotated_types import Gt, MinLen
 from torch import Tensor
 
 from vaezoo.data.loader import Loader
+from vaezoo.errors import did_you_mean
 from vaezoo.estimators import importance
 from vaezoo.facts import Estimate
 from vaezoo.interfaces import Metric, Regularizer
@@ -139,7 +140,7 @@ class Anomaly(Metric):
         """``anomaly_auroc`` and ``anomaly_average_precision``."""
         unknown = sorted(set(self.anomalous) - set(model.data.classes))
         if unknown:
-            raise NotImplementedError(f"the data has no class {unknown[0]!r}")
+            raise NotImplementedError(f"no class {unknown[0]!r}{did_you_mean(unknown[0], model.data.classes)}")
         labels = torch.cat([b.condition for b in data.ordered() if b.condition is not None]).cpu()
         indices = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
         anomalous = torch.isin(labels, indices).numpy()

@@ -54,6 +54,13 @@ def test_a_window_cuts_training_pieces_alone_and_loses_no_step(tmp_path):
     assert cut.spec == whole.spec
 
 
+def test_polyphonic_music_has_a_pace_of_its_own(tmp_path):
+    path = str(music(tmp_path / "music.npz"))
+    assert Polyphonic(path=path).spec.steps_per_beat == 1, "a chorale's step is a quarter note"
+    assert Polyphonic(path=path, steps_per_beat=8).spec.steps_per_beat == 8
+    assert Polyphonic(path=path, name="nottingham").steps_per_beat == 2
+
+
 def test_what_is_wrong_with_a_file_of_music_is_named(tmp_path):
     path = music(tmp_path / "music.npz")
     with pytest.raises(vaezoo.DataError, match="no readable set 'muse'"):
@@ -206,10 +213,13 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     (tmp_path / "p.txt").write_text("\ufeffab\nz\n")
     whole = form.read(tmp_path / "p.txt")
     assert [data.symbols[i] for i in whole.x[0].argmax(-1)] == ["a", "b", vaezoo.END]
+    assert data.symbols[whole.x[1, 0].argmax()] == vaezoo.UNKNOWN
+    with pytest.raises(vaezoo.DataError, match="'z' is not in the training text"):
+        form.read_beginnings(tmp_path / "p.txt")
+    (tmp_path / "p.txt").write_text("ab\nb\n")
     batch = form.read_beginnings(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]
     assert [data.symbols[i] for i in batch.x[0].argmax(-1)] == ["a", "b"]
-    assert data.symbols[batch.x[1, 0].argmax()] == vaezoo.UNKNOWN
     write_examples(form, tmp_path / "q.txt", batch.x, 1)
     assert (tmp_path / "q.txt").read_text().splitlines()[0] == "ab"
 

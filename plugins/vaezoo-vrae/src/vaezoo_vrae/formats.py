@@ -21,12 +21,15 @@ _OVERTONES = (1.0, 0.45, 0.22, 0.1)
 
 
 class Txt(vaezoo.Format):
-    """Lines of text, one for each example, which ends with ``<eos>``; a beginning is a line without that."""
+    """Lines of text, one for each example, which ends with ``<eos>``; a beginning is a line without that.
+
+    A symbol that training never saw counts as ``<unk>``, but no beginning may have one.
+    """
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         if not data.symbols:
-            raise ValueError("these examples are no text; write .npz")
+            raise ValueError("these examples are no text; .npz holds them")
         self.bytes = all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in data.symbols[2:])
 
     def write(self, path: Path, x: Tensor, columns: int) -> None:
@@ -35,22 +38,21 @@ class Txt(vaezoo.Format):
         path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
     def read(self, path: Path) -> vaezoo.Batch:
-        """Reads lines as one-hot sequences ``[n, T, C]``, symbols that training never saw as ``<unk>``."""
-        return self._read(path, (vaezoo.END,))
+        """Reads lines as one-hot sequences ``[n, T, C]``."""
+        return self._encoded([[*self._symbols(line), vaezoo.END] for line in _lines(path)])
 
     def read_beginnings(self, path: Path) -> vaezoo.Batch:
         """The same without ``<eos>``."""
-        return self._read(path, ())
+        rows = [self._symbols(line) for line in _lines(path)]
+        for symbol in (symbol for row in rows for symbol in row):
+            if symbol not in self.data.symbols:
+                raise vaezoo.DataError(f"{path}: {symbol!r} is not in the training text; leave it out")
+        return self._encoded(rows)
 
-    def _read(self, path: Path, end: tuple[str, ...]) -> vaezoo.Batch:
-        try:
-            lines = [line for line in path.read_text("utf-8-sig").splitlines() if line]
-        except UnicodeDecodeError as error:
-            raise vaezoo.DataError(f"{path}: {error}") from error
-        if not lines:
-            raise vaezoo.DataError(f"{path}: holds no line")
+    def _encoded(self, lines: list[list[str]]) -> vaezoo.Batch:
         place = {symbol: i for i, symbol in enumerate(self.data.symbols)}
-        rows = [torch.tensor([place.get(symbol, 1) for symbol in (*self._symbols(line), *end)]) for line in lines]
+        unknown = place[vaezoo.UNKNOWN]
+        rows = [torch.tensor([place.get(symbol, unknown) for symbol in line]) for line in lines]
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True) > 0
         x = F.one_hot(pad_sequence(rows, batch_first=True), len(place)).float()
         return vaezoo.Batch(x * mask[..., None], None, mask)
@@ -59,13 +61,23 @@ class Txt(vaezoo.Format):
         return [f"\\x{byte:02x}" for byte in line.encode()] if self.bytes else list(line)
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        found = [line for line in path.read_text("utf-8-sig").splitlines() if line]
+    except UnicodeDecodeError as error:
+        raise vaezoo.DataError(f"{path}: {error}") from error
+    if not found:
+        raise vaezoo.DataError(f"{path}: holds no line")
+    return found
+
+
 class _Music(vaezoo.Format):
     single = True
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         if data.shape[1:] != (KEYS,) or data.support != "binary":
-            raise ValueError(f"these examples are no piano-rolls of {KEYS} keys; write .npz")
+            raise ValueError(f"these examples are no piano-rolls of {KEYS} keys; .npz holds them")
 
 
 class Mid(_Music):

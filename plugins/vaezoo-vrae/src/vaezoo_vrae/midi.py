@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 
 import vaezoo
 from vaezoo_vrae.polyphonic import KEYS, LOWEST, roll_spec, to_float
@@ -31,7 +31,7 @@ class Midi(vaezoo.Dataset):
         *,
         path: str,
         steps_per_beat: Annotated[int, Gt(0)] = 4,
-        window: int = 0,
+        window: Annotated[int, Ge(0)] = 0,
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
@@ -67,8 +67,9 @@ def read_roll(file: Path, steps_per_beat: int) -> np.ndarray:
 
     try:
         song = mido.MidiFile(file)
-    except Exception as error:  # mido raises many kinds, some of its own
-        raise vaezoo.DataError(f"{file}: not a readable MIDI file: {error}") from error
+    except Exception as error:  # mido raises many kinds, some of its own, some without words
+        said = str(error) or type(error).__name__
+        raise vaezoo.DataError(f"{file}: not a readable MIDI file: {said}") from error
     if song.ticks_per_beat <= 0:
         raise vaezoo.DataError(f"{file}: counts time in frames, not in beats")
     notes: list[tuple[int, int, int]] = []

@@ -33,6 +33,8 @@ class Polyphonic(vaezoo.Dataset):
         transpose: training pieces are heard in another key each time, up to so many semitones higher or lower.
         window: training pieces are cut into stretches of at most so many steps; 0 takes them whole, as the other
             splits always are.
+        steps_per_beat: how finely a quarter note is divided, which the file does not say; 0 takes 1 for ``jsb`` and 2
+            for the others, as the lengths of their notes suggest.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Polyphonic(vaezoo.Dataset):
         name: Literal["jsb", "nottingham", "piano", "muse"] = "jsb",
         transpose: Annotated[int, Ge(0), Le(12)] = 0,
         window: Annotated[int, Ge(0)] = 0,
+        steps_per_beat: Annotated[int, Ge(0)] = 0,
     ) -> None:
         self.path, self.name, self.transpose, self.window = path, name, transpose, window
+        self.steps_per_beat = steps_per_beat or (1 if name == "jsb" else 2)
 
     @cached_property
     def _rolls(self) -> dict[str, list[np.ndarray]]:
@@ -67,7 +71,7 @@ class Polyphonic(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        return roll_spec(row for rows in self._rolls.values() for row in rows)
+        return roll_spec((row for rows in self._rolls.values() for row in rows), self.steps_per_beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits, its pieces in the order of the file."""
@@ -79,7 +83,7 @@ class Polyphonic(vaezoo.Dataset):
         return ragged_split(rolls, steps, partial(transposed, most=self.transpose) if moves else to_float)
 
 
-def roll_spec(rolls: Iterable[np.ndarray], steps_per_beat: int = 4) -> vaezoo.DataSpec:
+def roll_spec(rolls: Iterable[np.ndarray], steps_per_beat: int) -> vaezoo.DataSpec:
     """Binary steps of 88 keys, as many as the longest of all piano-rolls ``[T, 88]`` has."""
     return vaezoo.DataSpec(
         (max(map(len, rolls)), KEYS), "binary", 2, steps="up-to", mask_dims=1, steps_per_beat=steps_per_beat
