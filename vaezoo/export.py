@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -65,27 +66,29 @@ def export(model: Model, form: str, out: Path) -> list[tuple[Path, float]]:
     if model.latents.stepwise:
         raise UsageError("only models of whole examples are exported, not those that generate step by step")
     model.eval()
+    parts = (("encoder", _Encoder(model), _data(model)), ("decoder", _Decoder(model), _codes(model)))
     written = []
     try:
-        for name, module, inputs in (
-            ("encoder", _Encoder(model), _data(model)),
-            ("decoder", _Decoder(model), _codes(model)),
-        ):
-            path = out / f"{name}{_ENDINGS[form]}"
-            with torch.no_grad(), warnings.catch_warnings(), atomic(path) as temporary:
-                warnings.simplefilter("ignore")  # the exporters' own deprecations
-                run = _WRITERS[form](module.eval(), inputs(2), temporary)
-                other = inputs(5)
-                difference = float((run(other) - module(*other)).abs().max())
+        with ExitStack() as whole, torch.no_grad(), warnings.catch_warnings():  # both files or none
+            warnings.simplefilter("ignore")  # the exporters' own deprecations
+            for name, module, inputs in parts:
+                path = out / f"{name}{_ENDINGS[form]}"
+                temporary = whole.enter_context(atomic(path))
+                difference = _difference(_WRITERS[form](module.eval(), inputs(2), temporary), module, inputs(5))
                 if not difference <= TOLERANCE:  # NaN, too
                     raise VaezooError(f"{path}: differs from the model by {difference:.1e}, more than {TOLERANCE:g}")
-            written.append((path, difference))
+                written.append((path, difference))
     except NotImplementedError as error:
         raise UsageError(f"this model cannot be exported: {error}") from error
     return written
 
 
 Inputs = Callable[[int], tuple[Tensor, ...]]
+Runner = Callable[[tuple[Tensor, ...]], Tensor]
+
+
+def _difference(run: Runner, module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
+    return float((run(inputs) - module(*inputs)).abs().max())
 
 
 def _conditions(model: Model, n: int) -> tuple[Tensor, ...]:
@@ -119,7 +122,7 @@ def _dynamic(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     return tuple({0: batch} for _ in inputs)
 
 
-def _write_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Callable[[tuple[Tensor, ...]], Tensor]:
+def _write_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Runner:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
@@ -135,7 +138,7 @@ def _write_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Ca
     )
 
 
-def _write_torch(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Callable[[tuple[Tensor, ...]], Tensor]:
+def _write_torch(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Runner:
     program = torch.export.export(module, inputs, dynamic_shapes=_dynamic(inputs))
     torch.export.save(program, path)
     again = torch.export.load(path).module()

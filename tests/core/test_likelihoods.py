@@ -213,3 +213,17 @@ def test_one_hot_steps_cost_their_cross_entropy():
     torch.testing.assert_close(whole(h).log_prob(x), expected.sum(-1))
     with pytest.raises(ValueError, match="levels is for pixels"):
         CategoricalLikelihood(SYMBOLS, levels=4)
+
+
+def test_a_continuous_bernoulli_near_one_half_keeps_its_digits():
+    """Formulas that cancel there, in fp32, against the same in fp64 away from what a series covers."""
+    p = torch.linspace(0.4, 0.6, 4001, dtype=torch.float64)
+    likelihood = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))
+    px = likelihood(torch.logit(p).float()[:, None])
+    p = torch.sigmoid(torch.logit(p).float().double())
+    away = (p - 0.5).abs() > 1e-3
+    mean = p / (2 * p - 1) + 1 / (2 * torch.atanh(1 - 2 * p))
+    norm = torch.log(2 * torch.atanh(1 - 2 * p) / (1 - 2 * p))
+    log_p = torch.log(p) * 0.3 + torch.log1p(-p) * 0.7 + norm
+    torch.testing.assert_close(px.mean[away, 0].double(), mean[away], atol=3e-6, rtol=0)
+    torch.testing.assert_close(px.log_prob(torch.full((4001, 1), 0.3))[away].double(), log_p[away], atol=5e-6, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import ssl
 import threading
@@ -13,6 +14,7 @@ import vaezoo
 from vaezoo.registry import http as downloads
 from vaezoo.registry.cache import Cache
 from vaezoo.registry.publishing import About, publish
+from vaezoo.registry.schema import File
 from vaezoo.runs import open_run
 
 SPEC = {
@@ -29,6 +31,28 @@ SPEC = {
     "evaluate": ["elbo", "active-units"],
 }
 ABOUT = About("A small model", "Apache-2.0", "BSD-3-Clause", "Kingma & Welling 2014")
+
+WEIGHTS = "weights/vae-small-1/model.safetensors"
+DATA = bytes(range(256)) * 2000
+FILE = File(
+    name="model.safetensors", sha256=hashlib.sha256(DATA).hexdigest(), size=len(DATA), sources=["https://host/file"]
+)
+
+
+def fetched(cache, site, path="/file"):
+    """``FILE`` from a page of the server, through the cache."""
+    url = site.url + path
+    return cache.add(FILE, url, lambda target, size: downloads.download(url, target, size))
+
+
+def rewrite(folder, change):
+    """Changes the text of a registry."""
+    path = folder / "registry.yaml"
+    path.write_text(change(path.read_text("utf-8")), "utf-8")
+
+
+def load(folder, name="lab:vae/small@1"):
+    return vaezoo.load(name, registry=folder)
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,20 @@ def test_torch_export_takes_any_batch(labelled, tmp_path):
     torch.testing.assert_close(again, labelled.decode(z, labels))
 
 
+def test_a_continuous_bernoulli_keeps_its_digits(small_run, tmp_path):
+    model = vaezoo.open_run(small_run).model
+    (_, _), (_, difference) = export(model, "onnx", tmp_path)
+    assert difference < 1e-5
+
+
+def test_a_decoder_that_is_refused_leaves_no_encoder(labelled, tmp_path, monkeypatch):
+    found = iter([0.0, 1.0])
+    monkeypatch.setattr("vaezoo.export._difference", lambda *_: next(found))
+    with pytest.raises(VaezooError, match=r"decoder\.pt2: differs from the model by"):
+        export(labelled, "torch-export", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_computes_something_else_is_refused(labelled, tmp_path, monkeypatch):
     monkeypatch.setattr("vaezoo.export.TOLERANCE", -1.0)
     with pytest.raises(VaezooError, match="differs from the model by"):

@@ -14,6 +14,7 @@ FORBIDDEN_CALLS = {
     "torch.load",
     "torch.save",
     "torch.jit.load",
+    "torch.serialization.load",
     "torch.hub.load",
     "yaml.load",
     "yaml.load_all",
@@ -30,16 +31,29 @@ def dotted(node):
     return f"{inner}.{node.attr}" if inner else ""
 
 
+def meant(tree):
+    """What each name stands for that an import gives another one: ``t`` of ``import torch as t``."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
 def faults(source):
-    found = []
-    for node in ast.walk(ast.parse(source)):
+    found, tree = [], ast.parse(source)
+    known = meant(tree)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names if alias.name.split(".")[0] in FORBIDDEN_MODULES]
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [name for name in names if name in FORBIDDEN_CALLS or name.split(".")[0] in FORBIDDEN_MODULES]
-        elif isinstance(node, ast.Attribute) and dotted(node) in FORBIDDEN_CALLS:
-            found.append(dotted(node))
+        elif isinstance(node, ast.Attribute):
+            first, _, rest = dotted(node).partition(".")
+            found += [name for name in [f"{known.get(first, first)}.{rest}"] if name in FORBIDDEN_CALLS]
         elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True):
             found.append("allow_pickle")
     return found
@@ -64,6 +78,10 @@ def test_no_module_reads_what_could_run_code(path):
         "yaml.load(text, Loader=yaml.SafeLoader)",
         "np.load(path, allow_pickle=True)",
         "import torch\nread = torch.load",
+        "import torch as t\nt.load(path)",
+        "from torch import jit\njit.load(path)",
+        "from torch import hub as h\nh.load(path)",
+        "torch.serialization.load(path)",
     ],
 )
 def test_the_search_finds_what_it_looks_for(line):

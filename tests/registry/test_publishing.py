@@ -97,9 +97,47 @@ def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
     import shutil
 
     shutil.copytree(small_run, tmp_path / "run")
-    (tmp_path / "run" / "evaluation.json").unlink()
-    with pytest.raises(UsageError, match="it has no evaluation; vaezoo evaluate"):
-        publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
+    path = tmp_path / "run" / "evaluation.json"
+    found = json.loads(path.read_text())
+    for row in found["metrics"].values():
+        row["value"] = float("nan")
+    path.write_text(json.dumps(found))
+    for _ in range(2):
+        with pytest.raises(UsageError, match="it has no evaluation with a finite figure; vaezoo evaluate"):
+            publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
+        path.unlink(missing_ok=True)
+
+
+def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "lab" / "weights").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RegistryError, match="leads out of"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
+    assert not list((tmp_path / "elsewhere").iterdir()) and not (tmp_path / "lab" / "registry.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (
+            ["/home/me/venv/bin/vaezoo", "run", "a b.yaml", "--out", "/secret", "-s", "seed=1"],
+            "vaezoo run 'a b.yaml' -s seed=1",
+        ),
+        (["/x/vaezoo/__main__.py", "run", "a.yaml", "--out=/secret"], "vaezoo run a.yaml"),
+        (["/home/me/train.py", "--fast"], "python train.py --fast"),
+        ([""], "python"),
+    ],
+)
+def test_the_command_is_told_without_the_places_of_this_machine(small_run, tmp_path, about, typed, told):
+    import shutil
+
+    shutil.copytree(small_run, tmp_path / "run")
+    path = tmp_path / "run" / "environment.json"
+    git = {"commit": "a" * 40, "changed": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"command": typed, "git": git}))
+    training = publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about).entry.training
+    assert (training.command, training.commit) == (told, f"{'a' * 40} with changes")
 
 
 @pytest.mark.parametrize("version", ["0.2.dev1", "0.1.0+local", "not-a-version"])
@@ -248,6 +286,10 @@ def test_commands_say_of_revoked_weights_why(published):
     for command in ("pull", "reproduce", "verify"):
         told = vz("weights", command, "lab:vae-small", "--registry", published, code=4)
         assert "revoked: trained on the test set" in told.stderr
+
+
+def test_a_comma_in_the_path_of_a_registry_is_one_line():
+    assert "a comma parts registries" in vz("weights", "list", "--registry", "a,b", code=2).stderr
 
 
 def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def _remember(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
     """Lets registries count from here on, whatever asks for them."""
+    if any("," in each for each in value):
+        raise UsageError("--registry: a comma parts registries, so none may be in a path; repeat the option for more")
     if value:
         known = os.environ.get("VAEZOO_REGISTRIES", "")
         os.environ["VAEZOO_REGISTRIES"] = ",".join(filter(None, [known, *value]))

@@ -29,6 +29,8 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _LOCK = ".lock"
 _QUIET = 3600.0
 """Seconds after which a download that does not grow has broken off, where there are no locks."""
+_FIRST = 64
+"""Bytes by which something else is recognised."""
 _HINTS = (
     (b"version https://git-lfs", "a Git-LFS pointer: the file itself was not fetched (git lfs pull)"),
     (b"<!doctype html", "an HTML page: a login or an error page, say"),
@@ -41,32 +43,43 @@ class Mismatch(RegistryError):
     """Bytes that are not those a registry declares."""
 
 
-def read(path: Path) -> bytearray:
-    """A file's bytes, read once into memory that tensors may share."""
+def read(path: Path, file: File, source: str) -> bytearray:
+    """The bytes of ``file``, read once into memory that tensors may share.
+
+    Args:
+        path: where they are.
+        file: what they are declared to be.
+        source: where they come from, for messages.
+
+    Raises:
+        Mismatch: they are something else; says what was expected, what was got, from where, and how it begins.
+    """
     with open(path, "rb", buffering=0) as opened:
-        data = bytearray(os.fstat(opened.fileno()).st_size)
+        size = os.fstat(opened.fileno()).st_size
+        if size != file.size:  # which may be far more than memory holds
+            first = opened.read(_FIRST)
+            opened.seek(0)
+            raise _mismatch(file, source, hashlib.file_digest(opened, "sha256").hexdigest(), size, first)
+        data = bytearray(size)
         view, filled = memoryview(data), 0
         while filled < len(data) and (count := opened.readinto(view[filled:])):
             filled += count
-    if filled < len(data):
-        raise Mismatch(f"{path}: it shrank while it was read")
-    return data
+    return verified(data, file, source)
 
 
 def verified(data: bytearray, file: File, source: str) -> bytearray:
-    """The same bytes, once they are known to be those of ``file``.
-
-    Raises:
-        Mismatch: they are not; says what was expected, what was got, from where, and how it begins.
-    """
+    """The same bytes, once they are known to be those of ``file``; raises as ``read``."""
     got = hashlib.sha256(data).hexdigest()
     if len(data) == file.size and got == file.sha256:
         return data
-    first = bytes(data[:64])
+    raise _mismatch(file, source, got, len(data), bytes(data[:_FIRST]))
+
+
+def _mismatch(file: File, source: str, got: str, size: int, first: bytes) -> Mismatch:
     looks = next((f", which looks like {what}" for mark, what in _HINTS if first.lower().startswith(mark)), "")
-    raise Mismatch(
+    return Mismatch(
         f"{source}: {file.name} is not what the registry declares: expected sha256 {file.sha256} of {file.size:,} "
-        f"bytes, got {got} of {len(data):,}; it begins with {first[:24]!r}{looks}"
+        f"bytes, got {got} of {size:,}; it begins with {first[:24]!r}{looks}"
     )
 
 
@@ -88,11 +101,9 @@ class Cache:
         """
         path = self.path(file.sha256)
         try:
-            data = read(path)
+            return read(path, file, str(path))
         except OSError:
             return None
-        try:
-            return verified(data, file, str(path))
         except Mismatch as error:
             raise self._quarantine(path, error) from None
 
@@ -114,7 +125,7 @@ class Cache:
                 with tempfile.TemporaryDirectory() as folder:
                     passing = Path(folder) / file.name
                     download(passing, file.size)
-                    return verified(read(passing), file, source)
+                    return read(passing, file, source)
             reason = error.strerror or error
             raise VaezooError(f"cannot write {self.root}: {reason}; make room or set VAEZOO_HOME") from error
 
@@ -122,7 +133,7 @@ class Cache:
         resumed = partial.exists() and partial.stat().st_size > 0
         try:
             download(partial, file.size)
-            data = verified(read(partial), file, source)
+            data = read(partial, file, source)
         except Mismatch as error:
             if resumed:  # what was there from before may have been the fault
                 partial.unlink()
@@ -133,6 +144,7 @@ class Cache:
             raise
         path = self.path(file.sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
+        sync(partial)  # another process may have written the last of it, and died before that was on disk
         partial.chmod(0o444)
         partial.replace(path)
         sync(path.parent)

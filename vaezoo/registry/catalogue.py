@@ -8,11 +8,14 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from vaezoo import plugins
 from vaezoo.data.paths import home
@@ -63,7 +66,7 @@ class Registry:
             return http.address(source)
         if self.root is not None:
             return inside(self.root, source)
-        return http.address(f"{self.origin.rpartition('/')[0]}/{source}")
+        return f"{http.address(self.origin).rpartition('/')[0]}/{quote(source)}"
 
 
 @dataclass(frozen=True)
@@ -96,27 +99,37 @@ def registries(also: Iterable[str] = (), only: str | None = None) -> tuple[Regis
         UsageError: two registries have one prefix, or none has that of ``only``.
     """
     places = _places(also)
-    prefixes = [prefix for prefix, _ in places]
-    for prefix in prefixes:
-        twins = [place for other, place in places if other == prefix]
-        if len(twins) > 1:
-            raise UsageError(f"registries {' and '.join(twins)} have one prefix; say another-name={twins[-1]}")
+    prefixes = [place.prefix for place in places]
     if only is not None and only not in prefixes:
         known = ", ".join(sorted(filter(None, prefixes))) or "none"
         raise UsageError(f"no registry with the prefix {only!r}; known: {known}")
-    return tuple(_open(prefix, place) for prefix, place in places if only in (None, prefix))
+    wanted = [place for place in places if only in (None, place.prefix)]
+    for place in wanted:
+        twins = [other.where for other in wanted if other.prefix == place.prefix]
+        if len(twins) > 1:
+            raise UsageError(f"registries {' and '.join(twins)} have one prefix; say another-name={twins[-1]}")
+    return tuple(_open(place) for place in wanted)
 
 
-def _places(also: Iterable[str]) -> list[tuple[str, str]]:
-    """Prefix and file or address of each registry in reach, each once."""
-    found = [("", str(own()))]
+@dataclass(frozen=True)
+class _Place:
+    """Where a registry is: a file, an address, or ``package:path`` of a plugin."""
+
+    prefix: str
+    where: str
+    plugin: str = ""
+
+
+def _places(also: Iterable[str]) -> list[_Place]:
+    """Each registry in reach, once."""
+    found = [_Place("", str(own()))]
     for info in plugins.catalogue().plugins:
-        found += [(prefix, _resource(info.name, target)) for prefix, target in info.registries]
+        found += [_Place(prefix, target, info.name) for prefix, target in info.registries]
     found += [_named(text.strip()) for text in [*os.environ.get(VARIABLE, "").split(","), *also] if text.strip()]
     return list(dict.fromkeys(found))
 
 
-def _named(text: str) -> tuple[str, str]:
+def _named(text: str) -> _Place:
     prefix, equals, place = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
         prefix, place = "", text
@@ -131,7 +144,7 @@ def _named(text: str) -> tuple[str, str]:
         place = str(path / FILE if path.is_dir() else path)
         folder = Path(place).absolute().parent.name
     guess = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
-    return prefix or guess or "registry", place
+    return _Place(prefix or guess or "registry", place)
 
 
 def _resource(plugin: str, target: str) -> str:
@@ -139,21 +152,25 @@ def _resource(plugin: str, target: str) -> str:
     if _ADDRESS.match(target):
         return target
     package, _, path = target.partition(":")
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a part of its name is no package
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise PluginError(f"plugin {plugin!r} brings the registry {target!r}, but there is no package {package!r}")
     return str(inside(Path(next(iter(spec.submodule_search_locations))), path))
 
 
-def _open(prefix: str, place: str) -> Registry:
-    if _ADDRESS.match(place):
-        return Registry(prefix, place, None, _fetched(place))
-    path = Path(place)
+def _open(place: _Place) -> Registry:
+    where = _resource(place.plugin, place.where) if place.plugin else place.where
+    if _ADDRESS.match(where):
+        return Registry(place.prefix, where, None, _fetched(where))
+    path = Path(where)
     try:
         stamp = path.stat().st_mtime_ns
-        return Registry(prefix, place, path.parent, _parsed(place, stamp))
+        return Registry(place.prefix, where, path.parent, _parsed(where, stamp))
     except OSError as error:
-        raise UnavailableError(f"registry {place}: cannot be read: {error.strerror or error}") from error
+        raise UnavailableError(f"registry {where}: cannot be read: {error.strerror or error}") from error
 
 
 @lru_cache(maxsize=32)
@@ -172,9 +189,12 @@ def _fetched(address: str) -> tuple[Entry, ...]:
         fresh = Path(folder) / FILE
         try:
             http.download(http.address(address), fresh, schema.LIMITS.bytes)
-        except UnavailableError:
+        except UnavailableError as error:
             if not kept.is_file():
                 raise
+            if not http.offline():
+                day = datetime.fromtimestamp(kept.stat().st_mtime).date()
+                warnings.warn(f"registry {error}; its copy of {day} is used", stacklevel=2)
             return schema.entries(kept.read_bytes(), address)
         data = fresh.read_bytes()
     found = schema.entries(data, address)

@@ -7,7 +7,7 @@ import ssl
 import time
 from functools import cache
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import urllib3
 
@@ -18,6 +18,9 @@ ATTEMPTS = 5
 BACKOFF = 0.5
 """Seconds before the second attempt; twice as many before each further one."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
+PATIENCE = 60.0
+"""Seconds in which a server may send less than ``SLOWEST`` bytes a second."""
+SLOWEST = 1024
 _REDIRECTS = 5
 _CHUNK = 1 << 20
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -41,7 +44,7 @@ def address(source: str) -> str:
         raise RegistryError(f"{source}: say hf://owner/repo@commit/file with a whole commit")
     repository, commit, file = found
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    return f"{endpoint}/{repository}/resolve/{commit}/{file}"
+    return f"{endpoint}/{repository}/resolve/{commit}/{quote(file)}"
 
 
 def download(url: str, target: Path, limit: int) -> None:
@@ -79,7 +82,7 @@ def _attempt(url: str, target: Path, limit: int) -> None:
     try:
         response = _open(url, {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {}))
         try:
-            _receive(response, target, start, limit)
+            _receive(response, url, target, start, limit)
         finally:
             response.release_conn()
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
@@ -108,22 +111,25 @@ def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
     raise UnavailableError(f"{url}: more than {_REDIRECTS} redirects")
 
 
-def _receive(response: urllib3.BaseHTTPResponse, target: Path, start: int, limit: int) -> None:
+def _receive(response: urllib3.BaseHTTPResponse, url: str, target: Path, start: int, limit: int) -> None:
     status = response.status
     if status in _TRY_AGAIN or status == 416:
         if status == 416:  # what is there is not the beginning of what the server has
             target.unlink(missing_ok=True)
         raise _Transient(f"the server answered {status}")
     if status not in (200, 206):
-        raise UnavailableError(f"{response.url or target.name}: the server answered {status}")
+        raise UnavailableError(f"{url}: the server answered {status}")
     continues = status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
     if status == 206 and not continues:
         raise _Transient("the server sent another part than it was asked for")
-    kept = start if continues else 0
+    first, began = start if continues else 0, time.monotonic()
+    kept = first
     with open(target, "ab" if continues else "wb") as written:
         while kept <= limit and (chunk := response.read1(min(_CHUNK, limit + 1 - kept))):
             written.write(chunk)
             kept += len(chunk)
+            if kept - first < SLOWEST * (time.monotonic() - began - PATIENCE):  # others wait for this file, too
+                raise _Transient(f"the server sent less than {SLOWEST} bytes a second")
         written.flush()
         os.fsync(written.fileno())
     tells_its_end = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"

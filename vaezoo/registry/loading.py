@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vaezoo.composer import compose
 from vaezoo.environment import pick_device
-from vaezoo.errors import IntegrityError, PluginError, RegistryError, UnavailableError
+from vaezoo.errors import IntegrityError, PluginError, RegistryError, SpecError, UnavailableError
+from vaezoo.facts import DataSpec
 from vaezoo.model import Model
 from vaezoo.registry import header, http
 from vaezoo.registry.cache import Cache, Mismatch, read, verified
@@ -63,11 +64,22 @@ def opened(found: Found, device: str = "cpu") -> Run:
     tensors, about = table(found, weights)
     try:
         data, train_size = described(about, found.name)
-    except IntegrityError as error:
-        raise RegistryError(str(error)) from error
-    task = compose(spec, data, train_size)
-    fill(task.model, tensors, found.name, share=True)
+        _check_said(found, data)
+        task = compose(spec, data, train_size)
+        fill(task.model, tensors, found.name, share=True)
+    except (IntegrityError, SpecError) as error:
+        raise RegistryError(f"{found.name}: {error}" if isinstance(error, SpecError) else str(error)) from error
     return Run(RunDirectory(Path(found.name)), spec, task.to(pick_device(device)).eval())
+
+
+def _check_said(found: Found, data: DataSpec) -> None:
+    """Raises RegistryError where the entry says something else of its data than the weights do."""
+    said = found.entry.preprocessing
+    if (tuple(said.shape), said.support) != (data.shape, data.support):
+        given = f"{tuple(said.shape)}, {said.support}"
+        raise RegistryError(f"{found.name}: its examples are {data.shape}, {data.support}, not {given} as listed")
+    if found.entry.classes and tuple(found.entry.classes) != data.classes:
+        raise RegistryError(f"{found.name}: its classes are {', '.join(data.classes) or 'none'}, not those listed")
 
 
 def check_status(found: Found) -> None:
@@ -107,14 +119,17 @@ def spec_of(found: Found) -> Spec:
     """The spec of an entry.
 
     Raises:
-        RegistryError: it is not the one that the registry declares.
+        RegistryError: it is not the one that the registry declares, or no spec to what is installed here.
     """
     source = found.entry.spec
     if source.inline is None:
         data = fetch(found, source.file)
     else:
         data = verified(bytearray(dump(source.inline).encode()), source.file, f"{found.name}, spec.inline")
-    return load_spec(data.decode("utf-8", "replace"), text=True)
+    try:
+        return load_spec(data.decode("utf-8", "replace"), text=True)
+    except SpecError as error:
+        raise RegistryError(f"{found.name}: {error}") from error
 
 
 def table(found: Found, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -178,4 +193,4 @@ def fetch(found: Found, file: File) -> bytearray:
 
 def _beside(file: File, place: Path | str) -> bytearray | None:
     """The bytes of a file beside the registry, if that is where it is."""
-    return verified(read(place), file, str(place)) if isinstance(place, Path) and place.is_file() else None
+    return read(place, file, str(place)) if isinstance(place, Path) and place.is_file() else None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from vaezoo.registry import header
 from vaezoo.registry.card import card
 from vaezoo.registry.catalogue import FILE, Found, Registry
 from vaezoo.registry.loading import WEIGHTS, opened
+from vaezoo.registry.names import inside
 from vaezoo.registry.schema import FORMAT, Entry, Identity, Text, entries
 from vaezoo.runs import Run
 from vaezoo.spec.dump import dump
@@ -73,13 +75,15 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
     Raises:
         UsageError: the run was not evaluated, a plugin it needs is not a release, or the id is taken.
     """
-    if not run.directory.evaluation.is_file() or not run.evaluation["metrics"]:
-        raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
+    measured = run.evaluation["metrics"] if run.directory.evaluation.is_file() else {}
+    if not any(math.isfinite(row["value"]) for row in measured.values()):
+        raise UsageError(f"{run.path}: it has no evaluation with a finite figure; vaezoo evaluate {run.path}")
     requires = _requirements(run)
     _check(identity, about)
     place = to / FILE
     _listed_without(place, identity)
     folder = f"{FOLDER}/{re.sub('[/@]', '-', identity)}"
+    inside(to, f"{folder}/{WEIGHTS}")  # what a link leads elsewhere could not be loaded
     with _cleared(to / folder):
         entry = _write(run, identity, to, folder, about, requires, half)
         found = Found(Registry("", str(place), to, (entry,)), entry)
@@ -253,19 +257,30 @@ def _metrics(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[di
 
 def _training(run: Run) -> dict[str, Any]:
     told = read_json(run.directory.environment)
-    words = ["vaezoo", *told["command"][1:]]
-    if "--out" in words:  # where it was put is nobody's business
-        del words[words.index("--out") : words.index("--out") + 2]
     begun = datetime.fromisoformat(told["created"])
     ended = max((datetime.fromisoformat(record["time"]) for record in run.records), default=begun)
     git = told.get("git") or {}
     found = {
-        "command": " ".join(words),
+        "command": _command(told["command"]),
         "hardware": f"{told['device']}, {told['threads']} threads, {told['platform']}",
         "seconds": round(max((ended - begun).total_seconds(), 0.0), 1),
         "versions": f"vaezoo {told['vaezoo']}, torch {told['torch']}, Python {told['python']}",
     }
-    return found | ({"commit": git["commit"]} if git.get("commit") else {})
+    changed = " with changes" if git.get("changed") else ""
+    return found | ({"commit": f"{git['commit']}{changed}"} if git.get("commit") else {})
+
+
+def _command(words: list[str]) -> str:
+    """What somebody else would type; where a run was put is nobody's business."""
+    program = Path(words[0]).name  # empty where somebody typed at a prompt
+    said = ["vaezoo"] if program in ("vaezoo", "__main__.py") else ["python", *filter(None, [program])]
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif not word.startswith("--out="):
+            said.append(word)
+    return shlex.join(said)
 
 
 def _pictures(run: Run, folder: Path) -> list[str]:
