@@ -215,15 +215,35 @@ def test_one_hot_steps_cost_their_cross_entropy():
         CategoricalLikelihood(SYMBOLS, levels=4)
 
 
-def test_a_continuous_bernoulli_near_one_half_keeps_its_digits():
-    """Formulas that cancel there, in fp32, against the same in fp64 away from what a series covers."""
-    p = torch.linspace(0.4, 0.6, 4001, dtype=torch.float64)
-    likelihood = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))
-    px = likelihood(torch.logit(p).float()[:, None])
-    p = torch.sigmoid(torch.logit(p).float().double())
-    away = (p - 0.5).abs() > 1e-3
-    mean = p / (2 * p - 1) + 1 / (2 * torch.atanh(1 - 2 * p))
-    norm = torch.log(2 * torch.atanh(1 - 2 * p) / (1 - 2 * p))
-    log_p = torch.log(p) * 0.3 + torch.log1p(-p) * 0.7 + norm
-    torch.testing.assert_close(px.mean[away, 0].double(), mean[away], atol=3e-6, rtol=0)
-    torch.testing.assert_close(px.log_prob(torch.full((4001, 1), 0.3))[away].double(), log_p[away], atol=5e-6, rtol=0)
+def test_a_continuous_bernoulli_keeps_its_digits():
+    """Mean, variance, density and its gradient in fp32, against torch's formulas in fp64 where those do not cancel."""
+    logits = torch.linspace(-3, 3, 6000)
+    exact = torch.distributions.ContinuousBernoulli(
+        logits=logits.double().requires_grad_(), lims=(0.4999, 0.5001), validate_args=False
+    )
+    px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(logits[:, None].requires_grad_())
+    away = logits.abs() > 1e-3
+    for found, expected, digits in (
+        (px.mean[:, 0], exact.mean, 1e-6),
+        (px.variance[:, 0], exact.variance, 2e-6),
+        (px.log_prob(torch.full((6000, 1), 0.3)), exact.log_prob(torch.tensor(0.3, dtype=torch.float64)), 1e-6),
+    ):
+        torch.testing.assert_close(found[away].double(), expected[away], atol=digits, rtol=0)
+    h = px.base_dist.logits
+    (slope,) = torch.autograd.grad(px.base_dist._cont_bern_log_norm().sum(), h)
+    expected = 1 / logits.double() - 1 / logits.double().sinh()
+    torch.testing.assert_close(slope[away, 0].double(), expected[away], atol=1e-6, rtol=0)
+
+
+def test_draws_of_a_continuous_bernoulli_have_its_mean():
+    px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(torch.tensor([[-0.2], [0.0], [0.2], [4.0]]))
+    x = px.sample((200_000,))
+    torch.testing.assert_close(x.mean(0), px.mean, atol=4 * 0.29 / 200_000**0.5, rtol=0)
+
+
+def test_a_continuous_bernoulli_of_large_logits_is_finite():
+    h = torch.tensor([[-1e4], [-90.0], [0.0], [90.0], [1e4]]).requires_grad_()
+    px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(h)
+    total = px.log_prob(torch.full((5, 1), 0.5)).sum() + px.mean.sum()
+    total.backward()
+    assert bool(total.isfinite()) and bool(h.grad.isfinite().all())

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
-from torch.distributions import Categorical, ContinuousBernoulli, Distribution, Laplace, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Distribution, Laplace, MixtureSameFamily, Normal
 
 from vaezoo.distributions import (
     BinaryLogits,
+    ContinuousBernoulli,
     DiagonalNormal,
     DiscretizedLogistic,
     Levels,
@@ -36,10 +37,6 @@ class BernoulliLikelihood(Likelihood):
         return BinaryLogits(h, self.event_dims)
 
 
-_NEAR_HALF = (0.45, 0.55)
-"""Where a series stands in for formulas that cancel; with torch's own range means in fp32 are off by 0.003."""
-
-
 class ContinuousBernoulliLikelihood(Likelihood):
     """The density on [0, 1] with the Bernoulli's exponent (Loaiza-Ganem & Cunningham 2019)."""
 
@@ -47,7 +44,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
     def forward(self, h: Tensor) -> Distribution:
         """From logits ``[*, *shape]``."""
-        return independent(ContinuousBernoulli(logits=h, lims=_NEAR_HALF, validate_args=False), self.event_dims)
+        return independent(ContinuousBernoulli(logits=h, validate_args=False), self.event_dims)
 
 
 class NormalLikelihood(Likelihood):

@@ -3,6 +3,7 @@
 All are built with ``validate_args=False``: torch's own checks would wait for the device at every step.
 """
 
+from vaezoo.distributions.continuous_bernoulli import ContinuousBernoulli
 from vaezoo.distributions.discrete import BinaryLogits, DiscretizedLogistic, Levels, OneHot
 from vaezoo.distributions.drawing import draw
 from vaezoo.distributions.implicit import Implicit, detach
@@ -18,6 +19,7 @@ from vaezoo.distributions.normal import (
 
 __all__ = [
     "BinaryLogits",
+    "ContinuousBernoulli",
     "DiagonalNormal",
     "DiscretizedLogistic",
     "Implicit",
