@@ -42,7 +42,7 @@ class DataSpec:
         factors: what the data were made from, where that is known; see ``Split.factors``.
         steps: what the first of two dimensions of ``shape`` counts: ``fixed``, or ``up-to`` where examples are
             sequences and a batch holds as many steps as its longest needs.
-        symbols: what each place of a one-hot vector stands for.
+        symbols: what each place of a one-hot vector stands for, with ``<eos>`` and ``<unk>`` among them in text.
         steps_per_beat: how many steps a quarter note has, where examples are music.
         completes: whether the condition is a part of ``x``, with one channel more that is 1 where it is given.
         offset, scale: what was taken from each number of the last dimension, and what it was then divided by.

@@ -119,12 +119,14 @@ def _condition(model: Model, given: Tensor | None, n: int) -> Tensor | None:
         return None
     if shape is None:
         return None
+    given = given.double()  # torch compares some integers with nothing
+    if given.shape == (n,) and shape == (1,):
+        given = given[:, None]
     if given.shape != (n, *shape):
         raise ValueError(f"'condition' has the shape {tuple(given.shape)}; it must be {(n, *shape)}")
-    if not classes:
-        return given.float()
-    known = torch.isin(given, torch.arange(len(classes)))
+    known = torch.isin(given, torch.arange(len(classes)).double()) if classes else given.isfinite()
     if not bool(known.all()):
-        row = int((~known).nonzero()[0])
-        raise ValueError(f"'condition' row {row} is {given[row]}, not one of the {len(classes)} classes, from 0 on")
-    return given.long()
+        row = int((~known).nonzero()[0, 0])
+        what = f"is {given[row]:g}, not one of the {len(classes)} classes, from 0 on" if classes else "is not finite"
+        raise ValueError(f"'condition' row {row} {what}")
+    return given.long() if classes else given.float()

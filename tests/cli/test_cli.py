@@ -347,12 +347,6 @@ def test_a_file_that_cannot_be_scored_is_one_line(run, tmp_path, content, words)
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
 
-def test_a_model_that_knows_no_classes_scores_a_file_that_does(run, tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.zeros((4, 1, 8, 8), np.float32), condition=np.arange(4))
-    vaezoo("score", run, tmp_path / "x.npz", "--out", tmp_path / "s.csv")
-    assert (tmp_path / "s.csv").read_text().startswith("example,score")
-
-
 def test_a_metric_asked_for_that_is_not_defined_is_a_failure(run):
     done = vaezoo("evaluate", run, "--metric", "{type: anomaly, anomalous: ['x']}", "--metric", "elbo", check=1)
     assert done.stderr.startswith("error: not defined here: anomaly: no class 'x'; known") and "elbo" in done.stdout

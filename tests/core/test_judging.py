@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,9 +154,34 @@ def test_the_metric_tells_the_left_out_class_apart(mixture):
             Anomaly(anomalous=["d"])(mixture, data)
 
 
+def saved(path, condition=None):
+    """A file of two examples, with their conditions if there are any."""
+    np.savez(path, x=np.zeros((2, 3), np.float32), **({} if condition is None else {"condition": np.array(condition)}))
+    return path
+
+
 def test_a_file_without_the_conditions_that_a_model_needs_is_refused(mixture, tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), np.float32))
     with pytest.raises(DataError, match=r"x.npz: this model is conditional: give a condition, the array"):
-        examples(mixture, tmp_path / "x.npz")
-    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), np.float32), condition=np.array([2, 0], np.uint8))
-    assert examples(mixture, tmp_path / "x.npz").first(2).condition.tolist() == [2, 0]
+        examples(mixture, saved(tmp_path / "x.npz"))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.uint64, np.float32])
+def test_labels_of_a_file_may_be_numbers_of_any_kind(mixture, tmp_path, kind):
+    found = examples(mixture, saved(tmp_path / "x.npz", np.array([2, 0], kind))).first(2).condition
+    assert found.tolist() == [2, 0] and found.dtype == torch.int64
+    with pytest.raises(DataError, match="'condition' row 1 is 3, not one of the 3 classes"):
+        examples(mixture, saved(tmp_path / "x.npz", np.array([2, 3], kind)))
+
+
+def test_conditions_that_the_data_never_had_are_left_alone(exact, tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((2, *exact.model.data.shape), np.float32), condition=np.array([5, 7]))
+    assert examples(exact.model, path).condition is None
+
+
+def test_vectors_of_numbers_are_conditions_too(mixture, tmp_path):
+    mixture.data = replace(mixture.data, classes=(), condition_shape=(1,))
+    for given in ([0.5, 2.0], [[0.5], [2.0]]):
+        assert examples(mixture, saved(tmp_path / "x.npz", given)).condition.tolist() == [[0.5], [2.0]]
+    with pytest.raises(DataError, match="'condition' row 1 is not finite"):
+        examples(mixture, saved(tmp_path / "x.npz", [0.5, float("nan")]))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.errors import VaezooError
+from vaezoo.registry import cache
 from vaezoo.registry.cache import Cache, Mismatch, read
 
 from .conftest import DATA, FILE, fetched
@@ -235,3 +236,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(home, site):
     assert process.returncode == 1 and "cannot write" in errors and "set VAEZOO_HOME" in errors
     assert [path for path in home.root.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     assert bytes(fetched(home, site)) == DATA
+
+
+def test_bytes_are_on_disk_before_they_have_their_name(home, site, monkeypatch):
+    synced = []
+    monkeypatch.setattr(cache, "sync", lambda path: synced.append((path.name, home.path(FILE.sha256).exists())))
+    site.pages["/file"] = DATA
+    fetched(home, site)
+    assert synced == [(FILE.sha256, False), (FILE.sha256[:2], True)]

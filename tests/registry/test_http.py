@@ -190,21 +190,26 @@ def test_offline_makes_no_request(home, site, monkeypatch):
     assert len(site.requests) == asked
 
 
-@pytest.mark.parametrize("patience", [0.2, 60.0])
-def test_a_server_that_trickles_is_given_up(home, site, monkeypatch, patience):
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize(("patience", "arrives"), [(0.1, False), (60.0, True)])
+def test_a_server_that_trickles_is_given_up_however_fast_it_began(home, site, monkeypatch, patience, arrives, resumed):
     monkeypatch.setattr(http, "PATIENCE", patience)
-    monkeypatch.setattr(http, "SLOWEST", 10 * len(DATA))
+    monkeypatch.setattr(http, "SLOWEST", 1_000_000)
     monkeypatch.setattr(http, "ATTEMPTS", 1)
 
     def page(handler):
-        handler.give(DATA, stop=1000)
-        for start in range(1000, len(DATA), len(DATA) // 10):
+        handler.give(DATA, stop=len(DATA) - 400)
+        for start in range(len(DATA) - 400, len(DATA), 20):
             time.sleep(0.05)
-            handler.wfile.write(DATA[start : start + len(DATA) // 10])
+            handler.wfile.write(DATA[start : start + 20])
 
     site.pages["/file"] = page
-    if patience > 1:
-        assert bytes(fetched(home, site)) == DATA
+    if resumed:
+        partial = home.root / "partial" / FILE.sha256
+        partial.parent.mkdir(parents=True)
+        partial.write_bytes(DATA[:300_000])
+    if arrives:
+        assert bytes(fetched(home, site)) == DATA and len(site.requests) == 1
     else:
-        with pytest.raises(UnavailableError, match="the server sent less than 5120000 bytes a second"):
+        with pytest.raises(UnavailableError, match="the server sent less than 1000000 bytes a second"):
             fetched(home, site)

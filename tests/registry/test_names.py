@@ -81,12 +81,13 @@ def plugged(monkeypatch, *contributed):
 
 def test_plugins_whose_registries_are_amiss_stop_nobody_who_needs_another(published, monkeypatch):
     twins = ("twin", "vaezoo_vrae:a.yaml"), ("twin", "vaezoo_vrae:b.yaml")
-    plugged(monkeypatch, *twins, ("lost", "no_such_package:r.yaml"), ("deep", "no_such_package.inner:r.yaml"))
+    lost = ("lost", "no_such_package:r.yaml"), ("deep", "no_such_package.inner:r.yaml"), ("none", ":r.yaml")
+    plugged(monkeypatch, *twins, *lost)
     assert find("vae-mnist").registry.prefix == "" and load(published).latent_dim == 2
     with pytest.raises(UsageError, match="have one prefix"):
         find("twin:vae-small")
-    for prefix in ("lost", "deep"):
-        with pytest.raises(PluginError, match="but there is no package 'no_such_package"):
+    for prefix, _ in lost:
+        with pytest.raises(PluginError, match="but there is no package '"):
             find(f"{prefix}:vae-small")
 
 
@@ -121,7 +122,8 @@ def test_registries_come_from_the_environment_and_from_plugins(published, monkey
     shutil.copytree(published, package)
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    plugged(monkeypatch, ("plugged", "vaezoo_lab:registry.yaml"))
+    plugged(monkeypatch, ("plugged", "vaezoo_lab:registry.yaml"), ("plugged", "vaezoo_lab:registry.yaml"))
+    assert len(registries([f"plugged={package}"])) == 3, "its own, mine, and the one that three name"
     assert vaezoo.load("plugged:vae-small").latent_dim == 2
     sys.modules.pop("vaezoo_lab", None)
 

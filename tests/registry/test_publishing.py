@@ -102,10 +102,11 @@ def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
     for row in found["metrics"].values():
         row["value"] = float("nan")
     path.write_text(json.dumps(found))
-    for _ in range(2):
-        with pytest.raises(UsageError, match="it has no evaluation with a finite figure; vaezoo evaluate"):
+    for says in ("its evaluation has no finite figure", "it has no evaluation"):
+        with pytest.raises(UsageError, match=f"{says}; vaezoo evaluate"):
             publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
         path.unlink(missing_ok=True)
+    assert not list((tmp_path / "lab").rglob("*.*"))
 
 
 def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
@@ -125,7 +126,9 @@ def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
             "vaezoo run 'a b.yaml' -s seed=1",
         ),
         (["/x/vaezoo/__main__.py", "run", "a.yaml", "--out=/secret"], "vaezoo run a.yaml"),
+        (["/x/vaezoo/__main__.py", "run", "/home/me/a.yaml"], "vaezoo run a.yaml"),
         (["/home/me/train.py", "--fast"], "python train.py --fast"),
+        (["/x/other/__main__.py"], "python __main__.py"),
         ([""], "python"),
     ],
 )

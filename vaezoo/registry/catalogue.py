@@ -103,12 +103,13 @@ def registries(also: Iterable[str] = (), only: str | None = None) -> tuple[Regis
     if only is not None and only not in prefixes:
         known = ", ".join(sorted(filter(None, prefixes))) or "none"
         raise UsageError(f"no registry with the prefix {only!r}; known: {known}")
-    wanted = [place for place in places if only in (None, place.prefix)]
-    for place in wanted:
-        twins = [other.where for other in wanted if other.prefix == place.prefix]
+    wanted = [(place.prefix, place.resolved()) for place in places if only in (None, place.prefix)]
+    wanted = list(dict.fromkeys(wanted))
+    for prefix, _ in wanted:
+        twins = [where for other, where in wanted if other == prefix]
         if len(twins) > 1:
             raise UsageError(f"registries {' and '.join(twins)} have one prefix; say another-name={twins[-1]}")
-    return tuple(_open(place) for place in wanted)
+    return tuple(_open(prefix, where) for prefix, where in wanted)
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,18 @@ class _Place:
     where: str
     plugin: str = ""
 
+    def resolved(self) -> str:
+        """The file or address; one of a plugin is looked for only here, so that it can be amiss where nobody asks."""
+        return _resource(self.plugin, self.where) if self.plugin else self.where
+
 
 def _places(also: Iterable[str]) -> list[_Place]:
-    """Each registry in reach, once."""
+    """Each registry in reach."""
     found = [_Place("", str(own()))]
     for info in plugins.catalogue().plugins:
         found += [_Place(prefix, target, info.name) for prefix, target in info.registries]
-    found += [_named(text.strip()) for text in [*os.environ.get(VARIABLE, "").split(","), *also] if text.strip()]
-    return list(dict.fromkeys(found))
+    said = [*os.environ.get(VARIABLE, "").split(","), *also]
+    return found + [_named(text.strip()) for text in said if text.strip()]
 
 
 def _named(text: str) -> _Place:
@@ -161,14 +166,13 @@ def _resource(plugin: str, target: str) -> str:
     return str(inside(Path(next(iter(spec.submodule_search_locations))), path))
 
 
-def _open(place: _Place) -> Registry:
-    where = _resource(place.plugin, place.where) if place.plugin else place.where
+def _open(prefix: str, where: str) -> Registry:
     if _ADDRESS.match(where):
-        return Registry(place.prefix, where, None, _fetched(where))
+        return Registry(prefix, where, None, _fetched(where))
     path = Path(where)
     try:
         stamp = path.stat().st_mtime_ns
-        return Registry(place.prefix, where, path.parent, _parsed(where, stamp))
+        return Registry(prefix, where, path.parent, _parsed(where, stamp))
     except OSError as error:
         raise UnavailableError(f"registry {where}: cannot be read: {error.strerror or error}") from error
 
@@ -183,7 +187,7 @@ def _parsed(place: str, stamp: int) -> tuple[Entry, ...]:
 
 
 def _fetched(address: str) -> tuple[Entry, ...]:
-    """The entries of a registry on the network, or of its last good copy where there is no network."""
+    """The entries of a registry on the network, or of its last good copy where it cannot be had."""
     kept = home() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()}.yaml"
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / FILE

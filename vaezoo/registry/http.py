@@ -19,7 +19,7 @@ BACKOFF = 0.5
 """Seconds before the second attempt; twice as many before each further one."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
 PATIENCE = 60.0
-"""Seconds in which a server may send less than ``SLOWEST`` bytes a second."""
+"""Seconds, in each of which a server must send ``SLOWEST`` bytes on average."""
 SLOWEST = 1024
 _REDIRECTS = 5
 _CHUNK = 1 << 20
@@ -122,14 +122,16 @@ def _receive(response: urllib3.BaseHTTPResponse, url: str, target: Path, start: 
     continues = status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
     if status == 206 and not continues:
         raise _Transient("the server sent another part than it was asked for")
-    first, began = start if continues else 0, time.monotonic()
-    kept = first
+    kept = start if continues else 0
+    due, wanted = time.monotonic() + PATIENCE, kept + SLOWEST * PATIENCE
     with open(target, "ab" if continues else "wb") as written:
         while kept <= limit and (chunk := response.read1(min(_CHUNK, limit + 1 - kept))):
             written.write(chunk)
             kept += len(chunk)
-            if kept - first < SLOWEST * (time.monotonic() - began - PATIENCE):  # others wait for this file, too
-                raise _Transient(f"the server sent less than {SLOWEST} bytes a second")
+            if time.monotonic() > due:  # others wait for this file, too
+                if kept < wanted:
+                    raise _Transient(f"the server sent less than {SLOWEST} bytes a second")
+                due, wanted = time.monotonic() + PATIENCE, kept + SLOWEST * PATIENCE
         written.flush()
         os.fsync(written.fileno())
     tells_its_end = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"

@@ -67,8 +67,10 @@ def opened(found: Found, device: str = "cpu") -> Run:
         _check_said(found, data)
         task = compose(spec, data, train_size)
         fill(task.model, tensors, found.name, share=True)
-    except (IntegrityError, SpecError) as error:
-        raise RegistryError(f"{found.name}: {error}" if isinstance(error, SpecError) else str(error)) from error
+    except SpecError as error:
+        raise RegistryError(f"{found.name}: {error}") from error
+    except IntegrityError as error:  # names the weights
+        raise RegistryError(str(error)) from error
     return Run(RunDirectory(Path(found.name)), spec, task.to(pick_device(device)).eval())
 
 

@@ -73,11 +73,12 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
         half: store numbers in half precision; metrics are then measured again with what was stored.
 
     Raises:
-        UsageError: the run was not evaluated, a plugin it needs is not a release, or the id is taken.
+        UsageError: the run was not evaluated, no figure is finite, a plugin it needs is not a release, or the id is
+            taken.
+        RegistryError: the registry there is not valid, or a symbolic link leads out of its folder.
     """
-    measured = run.evaluation["metrics"] if run.directory.evaluation.is_file() else {}
-    if not any(math.isfinite(row["value"]) for row in measured.values()):
-        raise UsageError(f"{run.path}: it has no evaluation with a finite figure; vaezoo evaluate {run.path}")
+    if not run.directory.evaluation.is_file():
+        raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = _requirements(run)
     _check(identity, about)
     place = to / FILE
@@ -252,6 +253,8 @@ def _metrics(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[di
         if "samples" in row:
             found["samples"] = int(row["samples"])
         rows.append(found)
+    if not rows:
+        raise UsageError(f"{run.path}: its evaluation has no finite figure; vaezoo evaluate {run.path} --metric elbo")
     return rows
 
 
@@ -271,15 +274,16 @@ def _training(run: Run) -> dict[str, Any]:
 
 
 def _command(words: list[str]) -> str:
-    """What somebody else would type; where a run was put is nobody's business."""
-    program = Path(words[0]).name  # empty where somebody typed at a prompt
-    said = ["vaezoo"] if program in ("vaezoo", "__main__.py") else ["python", *filter(None, [program])]
+    """What somebody else would type, without the folders of this machine."""
+    program = Path(words[0])
+    ours = program.name == "vaezoo" or program.parts[-2:] == ("vaezoo", "__main__.py")
+    said = ["vaezoo"] if ours else ["python", *filter(None, [program.name])]
     rest = iter(words[1:])
     for word in rest:
         if word == "--out":
             next(rest, None)
         elif not word.startswith("--out="):
-            said.append(word)
+            said.append(Path(word).name if word.startswith("/") else word)
     return shlex.join(said)
 
 

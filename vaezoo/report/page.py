@@ -35,10 +35,8 @@ _CAPTIONS = {
     "curves": "Training (thin) and validation, in nats per example",
     "latents": "The latent space",
 }
-_STEPWISE = {
-    "samples": "Samples: z from the prior, and each step drawn given those before it",
-    "reconstructions": "Test examples and their reconstructions",
-}
+_OF_SEQUENCES = {"reconstructions": "Test examples and their reconstructions"}
+_STEPWISE = {"samples": "Samples: z from the prior, and each step drawn given those before it"}
 
 
 def write_report(run: Run) -> None:
@@ -85,7 +83,7 @@ def _data_pictures(run: Run, batch: Batch) -> dict[str, bytes]:
 
 
 def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
-    model, data = run.model, run.model.data
+    model, data, shown = run.model, run.model.data, _part(few, _SEQUENCES)
     condition, _ = _conditions(run, few)
     condition = None if condition is None else condition[:: max(1, len(condition) // _SEQUENCES)][:_SEQUENCES]
     steps = few.x.shape[1] if model.latents.stepwise else None
@@ -97,16 +95,16 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
     if any(site.mask is not None for site in sites):
         drawn["rates"] = sequences.rates(sites)
     try:
-        rebuilt = model.decode(model.encode(few.x, few.condition, few.mask), few.condition, steps=steps)
+        z = model.encode(shown.x, shown.condition, shown.mask)
+        rebuilt = model.decode(z, shown.condition, steps=steps)
         if (other := _of_one_kind(few)) is not None:
             one, two = few.part(0, 1), few.part(other, other + 1)
             path = model.interpolate(one.x, two.x, _SEQUENCES, one.condition, (one.mask, two.mask))
             drawn["interpolations"] = sequences.picture(data, data.restored(path[0]))
     except NotImplementedError:  # latents whose code is not one vector, or that have none
-        rebuilt = model.reconstruct(few.x, few.condition, few.mask)
-    shown = _part(few, _SEQUENCES)
-    second = data.restored(rebuilt[: len(shown)])
-    drawn["reconstructions"] = sequences.picture(data, data.restored(shown.x), second, shown.mask)
+        rebuilt = model.reconstruct(shown.x, shown.condition, shown.mask)
+    x, second = data.restored(shown.x), data.restored(rebuilt)
+    drawn["reconstructions"] = sequences.picture(data, x, second, shown.mask)
     return drawn
 
 
@@ -149,7 +147,8 @@ def page(run: Run, drawn: dict[str, bytes]) -> str:
 
     source = resources.files("vaezoo.report").joinpath("page.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    captions = _CAPTIONS | (_STEPWISE if run.model.latents.stepwise else {})
+    captions = _CAPTIONS | (_OF_SEQUENCES if run.model.data.is_sequence else {})
+    captions |= _STEPWISE if run.model.latents.stepwise else {}
     with torch.no_grad():
         parameters = sum(p.numel() for p in run.model.parameters())
     evaluation: dict[str, Any] = read_json(run.directory.evaluation)

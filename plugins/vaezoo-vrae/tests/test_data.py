@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from vaezoo_vrae.series import Series
 from vaezoo_vrae.text import Cities, Text
 
 import vaezoo
+from vaezoo.errors import UsageError
 from vaezoo.given import format_for, write_examples
 
 SPLITS = ("train", "validation", "test")
@@ -216,6 +218,12 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     assert data.symbols[whole.x[1, 0].argmax()] == vaezoo.UNKNOWN
     with pytest.raises(vaezoo.DataError, match="'z' is not in the training text"):
         form.read_beginnings(tmp_path / "p.txt")
+    letters = replace(data, symbols=(vaezoo.END, vaezoo.UNKNOWN, "\\x61", "\\xc3"))
+    (tmp_path / "p.txt").write_text("aé\n", "utf-8")
+    with pytest.raises(vaezoo.DataError, match="'é' is not in the training text"):
+        format_for(letters, tmp_path / "p.txt").read_beginnings(tmp_path / "p.txt")
+    with pytest.raises(UsageError, match="no text"):
+        format_for(replace(data, symbols=("a", "b")), tmp_path / "p.txt")
     (tmp_path / "p.txt").write_text("ab\nb\n")
     batch = form.read_beginnings(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]
@@ -236,9 +244,9 @@ def test_a_piano_roll_comes_back_from_its_midi_file(tmp_path):
     assert max(counts) == 16 and sum(counts) == 40 + sum(range(33, 41)), "a step is lost"
     track = b"\x00\xff\x59\x02\x0b\x00\x00\xff\x2f\x00"  # a key signature of eleven sharps
     odd = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk" + len(track).to_bytes(4, "big") + track
-    for content in (b"RIFF", odd):
+    for content in (b"RIFF", odd, b""):
         (tmp_path / "bad.mid").write_bytes(content)
-        with pytest.raises(vaezoo.DataError, match=r"bad\.mid: not a readable MIDI file"):
+        with pytest.raises(vaezoo.DataError, match=r"bad\.mid: not a readable MIDI file: \S"):
             Midi(path=str(tmp_path)).split("train")
 
 

@@ -28,7 +28,7 @@ class Txt(vaezoo.Format):
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
-        if not data.symbols:
+        if not {vaezoo.END, vaezoo.UNKNOWN} <= set(data.symbols):
             raise ValueError("these examples are no text; .npz holds them")
         self.bytes = all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in data.symbols[2:])
 
@@ -43,11 +43,11 @@ class Txt(vaezoo.Format):
 
     def read_beginnings(self, path: Path) -> vaezoo.Batch:
         """The same without ``<eos>``."""
-        rows = [self._symbols(line) for line in _lines(path)]
-        for symbol in (symbol for row in rows for symbol in row):
-            if symbol not in self.data.symbols:
-                raise vaezoo.DataError(f"{path}: {symbol!r} is not in the training text; leave it out")
-        return self._encoded(rows)
+        lines, known = _lines(path), set(self.data.symbols)
+        for letter in dict.fromkeys("".join(lines)):
+            if not known.issuperset(self._symbols(letter)):
+                raise vaezoo.DataError(f"{path}: {letter!r} is not in the training text; leave it out")
+        return self._encoded([self._symbols(line) for line in lines])
 
     def _encoded(self, lines: list[list[str]]) -> vaezoo.Batch:
         place = {symbol: i for i, symbol in enumerate(self.data.symbols)}
