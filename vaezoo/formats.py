@@ -18,12 +18,13 @@ from vaezoo.trace import Batch
 
 
 class Npz(Format):
-    """The array ``x``; when read, beside it ``condition``, ``mask``, and the ``lengths`` of sequences in one row."""
+    """The arrays ``x``, ``condition`` and ``mask``; when read, also the ``lengths`` of sequences one after another."""
 
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
-        """Writes ``x`` ``[n, *shape]``."""
+    def write(self, path: Path, examples: Batch, columns: int) -> None:
+        """Writes ``x`` ``[n, *shape]``, and the others where there are any."""
+        arrays = {name: value.numpy() for name, value in vars(examples).items() if value is not None}
         with open(path, "wb") as opened:
-            np.savez_compressed(opened, x=x.cpu().numpy())
+            np.savez_compressed(opened, **arrays)
 
     def read(self, path: Path) -> Batch:
         """Reads them as tensors of the file's own types."""
@@ -39,23 +40,24 @@ class Npz(Format):
 class Csv(Format):
     """Numbers: a row for each example, or for each step of a sequence, led by the example's and the step's number.
 
-    Sequences are also read from rows of numbers alone, which are the steps of one.
+    Sequences are also read from rows of numbers alone, which are the steps of one, below a header or not.
     """
 
     def __init__(self, data: DataSpec, /) -> None:
         super().__init__(data)
         if len(data.shape) > 2 or data.support == "one-hot":
-            raise ValueError(f"a csv file holds vectors of numbers or sequences of them, not {data.shape}")
+            raise ValueError(f"vectors of numbers or sequences of them are wanted, not {data.shape}; use .npz")
         self.lead = ["example", "step"] if data.is_sequence else ["example"]
 
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
+    def write(self, path: Path, examples: Batch, columns: int) -> None:
         """Writes ``x`` ``[n, D]`` or ``[n, T, D]``."""
-        width = x.shape[-1]
+        rows = examples.sequences() if self.data.is_sequence else examples.x
         with open(path, "w", newline="", encoding="utf-8") as opened:
             writer = csv.writer(opened)
-            writer.writerow([*self.lead, *(f"x{i}" for i in range(width))])
-            for index, row in zip(np.ndindex(x.shape[:-1]), x.reshape(-1, width).tolist(), strict=True):
-                writer.writerow([*index, *row])
+            writer.writerow([*self.lead, *(f"x{i}" for i in range(examples.x.shape[-1]))])
+            for i, row in enumerate(rows):
+                for step, values in enumerate(row.reshape(-1, row.shape[-1]).tolist()):
+                    writer.writerow([i, step][: len(self.lead)] + values)
 
     def read(self, path: Path) -> Batch:
         """Reads what ``write`` writes; sequences of unlike lengths with a mask."""
@@ -63,7 +65,9 @@ class Csv(Format):
             rows = [(number, row) for number, row in enumerate(csv.reader(opened), 1) if row]
         header = rows[0][1] if rows else []
         led = header[: len(self.lead)] == self.lead
-        values = [(number, _numbers(path, number, row)) for number, row in (rows[1:] if led else rows)]
+        values = [
+            (number, _numbers(path, number, row)) for number, row in (rows[1:] if led or _named(header) else rows)
+        ]
         if not values or len({len(row) for _, row in values}) != 1:
             raise DataError(f"{path}: wants rows of numbers, all of one length")
         table = torch.tensor([row for _, row in values], dtype=torch.float32)
@@ -73,6 +77,19 @@ class Csv(Format):
             return Batch(table[None])
         parts = [table[table[:, 0] == index, 2:] for index in table[:, 0].unique()]
         return padded(parts)
+
+
+def _named(row: list[str]) -> bool:
+    """Whether no cell of a row is a number, as in a header."""
+    return bool(row) and not any(_is_number(cell) for cell in row)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(path: Path, number: int, row: list[str]) -> list[float]:
@@ -98,13 +115,13 @@ class Png(Format):
         from vaezoo.report.pictures import is_image
 
         if not (is_image(data) or data.is_sequence):
-            raise ValueError(f"examples of shape {data.shape} are no images; .npz and .csv hold them")
+            raise ValueError(f"examples of shape {data.shape} are no images; use .npz or .csv")
 
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
-        """Draws ``x`` ``[n, *shape]``."""
+    def write(self, path: Path, examples: Batch, columns: int) -> None:
+        """Draws ``x`` ``[n, *shape]``; sequences with their class, if they have one."""
         from vaezoo.report import pictures, sequences
 
         if pictures.is_image(self.data):
-            path.write_bytes(pictures.grid(x, columns, pictures.zoom_for(x, columns)))
+            path.write_bytes(pictures.grid(examples.x, columns, pictures.zoom_for(examples.x, columns)))
         else:
-            path.write_bytes(sequences.picture(self.data, x))
+            path.write_bytes(sequences.picture(self.data, examples))

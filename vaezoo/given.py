@@ -33,21 +33,20 @@ def format_for(data: DataSpec, path: Path) -> Format:
     try:
         found: Format = cls(data)
     except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: .{ending} cannot hold them: {error}") from error
     return found
 
 
-def write_examples(form: Format, path: Path, x: Tensor, columns: int) -> list[Path]:
-    """Writes examples ``[n, *shape]`` as a model gives them, and says where: numbered files where one holds but one."""
-    x = form.data.restored(x).cpu()
-    paths = [path]
-    if form.single and len(x) > 1:
-        width = len(str(len(x)))
-        paths = [path.with_stem(f"{path.stem}-{i:0{width}}") for i in range(1, len(x) + 1)]
-    parts = x.split(1) if len(paths) > 1 else (x,)
-    for name, part in zip(paths, parts, strict=True):
+def write_examples(form: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
+    """Writes examples as a model gives them, and says where: numbered files where one holds but one."""
+    condition, mask = (None if part is None else part.cpu() for part in (batch.condition, batch.mask))
+    batch = Batch(form.data.restored(batch.x).cpu(), condition, mask)
+    paths, n = [path], len(batch)
+    if form.single and n > 1:
+        paths = [path.with_stem(f"{path.stem}-{i:0{len(str(n))}}") for i in range(1, n + 1)]
+    for i, name in enumerate(paths):
         with atomic(name) as temporary:
-            form.write(temporary, part, columns)
+            form.write(temporary, batch.part(i, i + 1) if len(paths) > 1 else batch, columns)
     return paths
 
 
@@ -80,7 +79,7 @@ def prefix(model: Model, path: Path) -> Tensor:
 def _read(model: Model, path: Path, *, beginnings: bool) -> Batch:
     """A batch in the model's range."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file, and no split: say train, validation or test")
     try:
         form = format_for(model.data, path)
         batch = form.read_beginnings(path) if beginnings else form.read(path)

@@ -295,8 +295,8 @@ class Format(ABC):
         self.data = data
 
     @abstractmethod
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
-        """Writes examples ``[n, *shape]``, on a sheet with so many in a row."""
+    def write(self, path: Path, examples: Batch, columns: int) -> None:
+        """Writes examples, sequences without the steps that their mask hides, on a sheet with so many in a row."""
 
     def read(self, path: Path) -> Batch:
         """Reads examples.

@@ -39,6 +39,10 @@ class Batch:
         condition = None if self.condition is None else self.condition[start:stop]
         return Batch(self.x[start:stop], condition, None if self.mask is None else self.mask[start:stop])
 
+    def sequences(self) -> list[Tensor]:
+        """Each example without the steps that its mask hides, ``[T_i, D]``."""
+        return list(self.x) if self.mask is None else [x[mask] for x, mask in zip(self.x, self.mask, strict=True)]
+
 
 def reduce_events(value: Tensor, mask: Tensor | None) -> Tensor:
     """Sums per-element log-probabilities ``[K, B, *rest]`` to ``[K, B]``, leaving out what the mask hides.

@@ -352,6 +352,11 @@ def test_a_metric_asked_for_that_is_not_defined_is_a_failure(run):
     assert done.stderr.startswith("error: not defined here: anomaly: no class 'x'; known") and "elbo" in done.stdout
 
 
+def test_a_metric_mistyped_is_told_where(run):
+    done = vaezoo("evaluate", run, "--metric", "elbos", check=3)
+    assert done.stderr == "error: --metric:1:1: no metric named 'elbos'; did you mean 'elbo'?\n"
+
+
 def test_problems_of_components_and_of_torch_come_together(tmp_path):
     spec = tmp_path / "spec.yaml"
     train = "{epochz: 3, optimizer: {type: adamm}, scheduler: cosin-annealing}"

@@ -12,6 +12,7 @@ from PIL import Image
 from vaezoo.errors import DataError, UsageError
 from vaezoo.facts import DataSpec
 from vaezoo.given import format_for, write_examples
+from vaezoo.trace import Batch
 
 VECTORS = DataSpec((3,), "real", offset=(1.0, 2.0, 3.0), scale=(2.0, 2.0, 4.0))
 SERIES = DataSpec((6, 2), "real", mask_dims=1, steps="up-to")
@@ -21,7 +22,7 @@ IMAGES = DataSpec((1, 4, 4), "unit", 256)
 
 
 def write(data, path, x, columns=4):
-    return write_examples(format_for(data, path), path, x, columns)
+    return write_examples(format_for(data, path), path, x if isinstance(x, Batch) else Batch(x), columns)
 
 
 @pytest.mark.parametrize("ending", ["npz", "csv"])
@@ -42,11 +43,23 @@ def test_files_are_in_the_units_of_the_source(tmp_path):
 
 def test_a_csv_file_of_rows_alone_is_one_sequence(tmp_path):
     path = tmp_path / "x.csv"
-    path.write_text("a,b\n1,2\n3,4\n")
+    for header in ("", "a,b\n"):
+        path.write_text(f"{header}1,2\n3,4\n")
+        assert format_for(SERIES, path).read(path).x.tolist() == [[[1, 2], [3, 4]]]
+    path.write_text("1,b\n3,4\n")
     with pytest.raises(DataError, match="row 1: could not convert"):
         format_for(SERIES, path).read(path)
-    path.write_text("1,2\n3,4\n")
-    assert format_for(SERIES, path).read(path).x.tolist() == [[[1, 2], [3, 4]]]
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+def test_sequences_keep_their_lengths_and_conditions(tmp_path, ending):
+    path, x = tmp_path / f"x.{ending}", torch.randn(2, 6, 2)
+    batch = Batch(x, torch.tensor([1, 0]), torch.arange(6) < torch.tensor([[6], [4]]))
+    write(SERIES, path, batch)
+    found = format_for(SERIES, path).read(path)
+    assert torch.equal(found.mask, batch.mask)
+    torch.testing.assert_close(found.x[batch.mask].float(), x[batch.mask])
+    assert ending == "csv" or found.condition.tolist() == [1, 0]
 
 
 def test_csv_sequences_of_unlike_lengths_have_a_mask(tmp_path):
@@ -81,8 +94,8 @@ def test_a_bad_csv_file_is_refused_with_its_row(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("data", "name", "message"),
     [
-        (VECTORS, "x.png", "are no images; .npz and"),
-        (IMAGES, "x.csv", "a csv file holds vectors"),
+        (VECTORS, "x.png", "are no images; use"),
+        (IMAGES, "x.csv", "vectors of numbers or sequences of them are wanted"),
         (IMAGES, "x.tiff", r"give it an ending that says how: .*\.npz.*\.png"),
         (IMAGES, "x", "give it an ending"),
     ],

@@ -106,6 +106,18 @@ def test_revoked_weights_give_way_to_older_ones_that_stand(published, small_run,
         assert find("lab:vae-small", also).entry.version == newest, "the newest of all where none stands"
 
 
+@pytest.mark.parametrize("text", ["my_zoo=lab", "B=lab", "=lab"])
+def test_a_prefix_that_is_none_is_said_to_be_that(text):
+    with pytest.raises(UsageError, match="a prefix is lower-case words and numbers joined by hyphens"):
+        registries([text])
+
+
+def test_an_empty_registry_is_told_how_to_begin(tmp_path):
+    (tmp_path / "registry.yaml").write_text("# nothing\n")
+    with pytest.raises(RegistryError, match="empty; it begins with 'registry: vaezoo/weights/v1'"):
+        registries([str(tmp_path)])
+
+
 def test_a_source_below_an_address_is_quoted():
     far = Registry("far", "https://host/a/registry.yaml", None, ())
     assert far.place("weights/my model#1.safetensors") == "https://host/a/weights/my%20model%231.safetensors"

@@ -17,8 +17,7 @@ from vaezoo.errors import RegistryError, UnavailableError, UsageError
 from vaezoo.files import read_tensors
 from vaezoo.registry import hub
 from vaezoo.registry.publishing import publish
-from vaezoo.registry.schema import entries
-from vaezoo.spec.tree import Limits
+from vaezoo.registry.schema import LIMITS, entries
 
 
 def vz(*words, code=0, **environment):
@@ -48,7 +47,7 @@ def test_publish_writes_the_entry_the_weights_and_a_card(published, small_run):
     assert entry.requires == [f"vaezoo>={vaezoo_version()}"] and entry.preprocessing.shape == [1, 8, 8]
     folder = published / "weights" / "vae-small-1"
     card = (folder / "README.md").read_text("utf-8")
-    assert 'vaezoo.load("vae-small").sample(16)' in card and "(samples.png)" in card
+    assert 'vaezoo.load("lab:vae-small").sample(16)' in card and "(samples.png)" in card
     assert (folder / "samples.png").is_file() and (folder / "spec.yaml").read_bytes() == run.directory.spec.read_bytes()
 
 
@@ -291,8 +290,9 @@ def test_commands_say_of_revoked_weights_why(published):
         assert "revoked: trained on the test set" in told.stderr
 
 
-def test_a_comma_in_the_path_of_a_registry_is_one_line():
+def test_a_registry_that_cannot_be_meant_is_one_line():
     assert "a comma parts registries" in vz("weights", "list", "--registry", "a,b", code=2).stderr
+    assert "nowhere: no such file or folder" in vz("weights", "list", "--registry", "a=nowhere", code=5).stderr
 
 
 def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):
@@ -313,7 +313,7 @@ def test_many_publish_at_once_and_all_are_listed(small_run, tmp_path, about):
 def test_a_registry_that_is_full_stays_readable(small_run, tmp_path, about, monkeypatch):
     run = vaezoo.open_run(small_run)
     publish(run, "vae/first@1", tmp_path, about)
-    monkeypatch.setattr("vaezoo.registry.schema.LIMITS", Limits(3000, 10_000, "split the registry in two"))
+    monkeypatch.setattr("vaezoo.registry.schema.LIMITS", replace(LIMITS, bytes=3000))
     with pytest.raises(RegistryError, match="larger than 2 KiB"):
         publish(run, "vae/second@1", tmp_path, about)
     monkeypatch.undo()

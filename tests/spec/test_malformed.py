@@ -61,8 +61,8 @@ def test_a_problem_names_file_line_column_path_and_message():
 
 
 WHOLE = {
-    "empty file": ("", "1:1: empty; a spec begins with 'spec: vaezoo/v1'"),
-    "only a comment": ("# nothing\n", "1:1: empty; a spec begins with 'spec: vaezoo/v1'"),
+    "empty file": ("", "1:1: empty; it begins with 'spec: vaezoo/v1'"),
+    "only a comment": ("# nothing\n", "1:1: empty; it begins with 'spec: vaezoo/v1'"),
     "a scalar": ("vaezoo\n", "1:1: a spec is a mapping that begins with 'spec: vaezoo/v1'"),
     "a list": ("\n- spec: vaezoo/v1\n", "2:1: a spec is a mapping that begins with 'spec: vaezoo/v1'"),
     "an empty document": ("---\n...\n", "2:1: a spec is a mapping that begins with 'spec: vaezoo/v1'"),

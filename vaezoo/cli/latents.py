@@ -58,7 +58,7 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
 @click.command("traverse")
 @run_argument
 @click.option("--index", default=0, show_default=True, type=click.IntRange(0), help="Which example of the split.")
-@click.option("--dimensions", "count", default=10, show_default=True, type=click.IntRange(1), help="How many rows.")
+@click.option("--dimensions", "count", type=click.IntRange(1), help="How many rows.  [default: 10, of sequences 3]")
 @click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 1000), help="Values in a row.")
 @click.option("--span", default=3.0, show_default=True, help="A row goes from -SPAN to SPAN.")
 @split_option
@@ -66,7 +66,15 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
 @device_option
 @click.pass_context
 def traverse_command(
-    ctx: click.Context, run: Path, index: int, count: int, steps: int, span: float, split: str, out: Path, device: str
+    ctx: click.Context,
+    run: Path,
+    index: int,
+    count: int | None,
+    steps: int,
+    span: float,
+    split: str,
+    out: Path,
+    device: str,
 ) -> None:
     """Move one latent dimension of an example after another, a row for each, those with the largest KL first."""
     from vaezoo.evaluation.latents import dimension_rates
@@ -81,7 +89,7 @@ def traverse_command(
             rates = dimension_rates(opened.model, data.first(min(1000, len(data))))
         except NotImplementedError as error:
             raise UsageError(f"traversals are not {error}") from error
-    order = rates.argsort(descending=True)[:count]
+    order = rates.argsort(descending=True)[: count or (3 if opened.model.data.is_sequence else 10)]
     sheet = opened.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
     said = write(form, out, sheet.flatten(0, 1), steps)
     sayer(ctx)(f"{said}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")

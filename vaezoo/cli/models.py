@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ import click
 from vaezoo.cli.conditioning import condition_option, wanted
 from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
 from vaezoo.cli.weights import registry_option
-from vaezoo.errors import UsageError, VaezooError
+from vaezoo.errors import Problem, SpecError, UsageError, VaezooError
 
 if TYPE_CHECKING:
     import torch
 
     from vaezoo.interfaces import Format
     from vaezoo.runs import Run
+    from vaezoo.trace import Batch
 
 _MANY = "How many.  [default: 32, of sequences 16, or 8 with --condition]"
 FORMS = "How it is written follows from the ending: .png, .npz, .csv or one that a plugin brings."
@@ -63,11 +65,19 @@ def form_for(run: Run, out: Path) -> Format:
     return format_for(run.model.data, out)
 
 
-def write(form: Format, out: Path, examples: torch.Tensor, columns: int) -> str:
+def write(
+    form: Format,
+    out: Path,
+    x: torch.Tensor,
+    columns: int,
+    condition: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+) -> str:
     """Writes examples and says where."""
     from vaezoo.given import write_examples
+    from vaezoo.trace import Batch
 
-    written = write_examples(form, out, examples, columns)
+    written = write_examples(form, out, Batch(x, condition, mask), columns)
     return f"wrote {out}" if len(written) == 1 else f"wrote {written[0]} to {written[-1].name}"
 
 
@@ -93,7 +103,10 @@ def evaluate_command(
 
     opened = open_run(run, device)
     chosen = [parse(metric, "--metric").plain() for metric in metrics]
-    found = opened.evaluate(split, chosen or None)
+    try:
+        found = opened.evaluate(split, chosen or None)
+    except SpecError as error:  # in what was typed, not in a file
+        raise SpecError([Problem("--metric", 1, 1, "", problem.message) for problem in error.problems]) from error
     if split == "test" and not chosen and opened.directory.spec.is_file():
         write_json(opened.directory.evaluation, found)
     print_json({"run": str(run), "evaluation": found}) if as_json else metrics_table(found)
@@ -155,7 +168,7 @@ def sample_command(
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
-    sayer(ctx)(write(form, out, samples, asked.columns))
+    sayer(ctx)(write(form, out, samples, asked.columns, asked.condition))
 
 
 def _prefixes(run: Run, path: Path | None) -> torch.Tensor | None:
@@ -174,19 +187,17 @@ def _prefixes(run: Run, path: Path | None) -> torch.Tensor | None:
 @click.option("-n", "count", type=click.IntRange(1, 100_000), help=_MANY)
 @split_option
 @condition_option
-@out_option("reconstructions.png", f"{FORMS} A sheet has the originals above.")
+@out_option("reconstructions.png", f"{FORMS} A picture has the originals, too.")
 @device_option
 @click.pass_context
 def reconstruct_command(
     ctx: click.Context, run: Path, count: int | None, split: str, condition: str | None, out: Path, device: str
 ) -> None:
-    """Show examples of a split, each above its reconstruction.
+    """Show examples of a split, each with its reconstruction.
 
     With --condition the z of each example is decoded under every condition asked for: an example to a row, the
     original first.
     """
-    from vaezoo.report.pictures import pairs
-
     opened = open_run(run, device)
     form = form_for(opened, out)
     asked = None if condition is None else wanted(opened, condition, 1).condition
@@ -194,14 +205,25 @@ def reconstruct_command(
     if asked is not None:  # each example takes up one place more than there are conditions
         usual = max(1, min(8, 40 // (1 + len(asked)))) if opened.model.data.is_sequence else 8
     batch = opened.data(split).first(count or usual)
-    if asked is not None:
+    if asked is None:
+        said = _rebuilt(opened, form, out, batch)
+    else:
         sheet = opened.model.translate(batch, asked)
         said = write(form, out, sheet.flatten(0, 1), sheet.shape[1])
-    else:
-        rebuilt = opened.model.reconstruct(batch.x, batch.condition, batch.mask)
-        columns = 1 if opened.model.data.is_sequence else 16
-        if batch.mask is not None and opened.model.data.is_sequence:
-            nothing = opened.model.data.standardised(rebuilt * 0)
-            rebuilt = rebuilt.where(batch.mask[..., None], nothing)
-        said = write(form, out, pairs(batch.x, rebuilt, columns) if out.suffix == ".png" else rebuilt, columns)
     sayer(ctx)(said)
+
+
+def _rebuilt(run: Run, form: Format, out: Path, batch: Batch) -> str:
+    """Writes reconstructions, beside what they are of in a picture, and says where."""
+    from vaezoo.files import write_bytes
+    from vaezoo.report import pictures, sequences
+
+    data = run.model.data
+    x = run.model.reconstruct(batch.x, batch.condition, batch.mask)
+    if out.suffix != ".png":
+        return write(form, out, x, 1, batch.condition, batch.mask if data.is_sequence else None)
+    if not data.is_sequence:
+        return write(form, out, pictures.pairs(batch.x, x, 16), 16)
+    shown = replace(batch, x=data.restored(batch.x))
+    write_bytes(out, sequences.picture(data, shown, data.restored(x)))
+    return f"wrote {out}"

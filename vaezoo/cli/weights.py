@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli.output import json_option, print_json, remark, sayer, table
-from vaezoo.errors import EXIT_OK, RegistryError, UsageError, VaezooError
+from vaezoo.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
 if TYPE_CHECKING:
     from vaezoo.registry.catalogue import Found
@@ -21,6 +21,10 @@ def _remember(ctx: click.Context, option: click.Parameter, value: tuple[str, ...
     """Lets registries count from here on, whatever asks for them."""
     if any("," in each for each in value):
         raise UsageError("--registry: a comma parts registries, so none may be in a path; repeat the option for more")
+    for each in value:
+        named = Path(each.partition("=")[2] or each).expanduser()
+        if "://" not in each and not named.exists() and not Path(each).expanduser().exists():
+            raise UnavailableError(f"--registry {each}: no such file or folder")
     if value:
         known = os.environ.get("VAEZOO_REGISTRIES", "")
         os.environ["VAEZOO_REGISTRIES"] = ",".join(filter(None, [known, *value]))

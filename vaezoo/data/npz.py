@@ -109,7 +109,10 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as opened:
             arrays = {name: opened[name] for name in NAMES if name in opened.files}
     except Exception as error:  # zipfile, zlib and numpy raise their own kinds on damaged files
-        raise DataError(f"{file}: not a readable npz file: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split())
+        if "allow_pickle" in said:
+            said = "it holds Python objects; store sequences of many lengths as x [steps, D] with lengths [n]"
+        raise DataError(f"{file}: not a readable npz file: {said}") from error
     if "x" not in arrays:
         raise DataError(f"{file}: has no array 'x'")
     return arrays

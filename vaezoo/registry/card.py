@@ -29,6 +29,8 @@ def use(entry: Entry, prefix: str = "") -> list[str]:
     """The lines of Python that load an entry and draw from it."""
     name, condition = prefix + short(entry), ""
     lines = ["```python", "import vaezoo", ""]
+    if prefix:
+        lines.append("# VAEZOO_REGISTRIES says where this registry is, or load(..., registry=...)")
     if entry.classes:
         condition = f', condition="{entry.classes[-1]}"'
     elif shape := entry.preprocessing.condition:

@@ -87,6 +87,11 @@ def own() -> Path:
     return ROOT / FILE
 
 
+def prefix_of(place: Path) -> str:
+    """What stands before the names in a registry file where nobody says otherwise; empty for vaezoo's own."""
+    return "" if place.resolve() == own().resolve() else _named(str(place)).prefix
+
+
 def registries(also: Iterable[str] = (), only: str | None = None) -> tuple[Registry, ...]:
     """vaezoo's own registry, those of plugins, of ``VAEZOO_REGISTRIES``, and ``also``.
 
@@ -137,6 +142,8 @@ def _places(also: Iterable[str]) -> list[_Place]:
 def _named(text: str) -> _Place:
     prefix, equals, place = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
+        if equals and not _ADDRESS.match(text) and not Path(text).expanduser().exists():
+            raise UsageError(f"registry {text}: a prefix is lower-case words and numbers joined by hyphens")
         prefix, place = "", text
     if "://" in place and not _ADDRESS.match(place):
         raise UsageError(f"registry {place}: only https:// and hf:// addresses are read")

@@ -38,7 +38,7 @@ def publish(run: Run, identity: str, to: str, about: About, *, half: bool = Fals
     except ImportError as error:
         raise UnavailableError("--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'") from error
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name) / repo.partition("/")[2]  # after which its registry is called
         try:
             base = HfApi().repo_info(repo).sha
             _fetch(repo, base, folder)

@@ -189,7 +189,8 @@ def fetch(found: Found, file: File) -> bytearray:
     reasons = "; ".join(failures)
     if damaged:
         raise RegistryError(f"{found.name}: {reasons}")
-    hint = f"; while online: vaezoo weights pull {found.name}" if http.offline() else ""
+    far = any(isinstance(place, str) for place in places)
+    hint = f"; while online: vaezoo weights pull {found.name}" if far and http.offline() else ""
     raise UnavailableError(f"{found.name}: {file.name} cannot be had: {reasons}{hint}")
 
 

@@ -28,7 +28,7 @@ from vaezoo.facts import DataSpec
 from vaezoo.files import read_json, read_tensors, write_bytes, write_text
 from vaezoo.registry import header
 from vaezoo.registry.card import card
-from vaezoo.registry.catalogue import FILE, Found, Registry
+from vaezoo.registry.catalogue import FILE, Found, Registry, prefix_of
 from vaezoo.registry.loading import WEIGHTS, opened
 from vaezoo.registry.names import inside
 from vaezoo.registry.schema import FORMAT, Entry, Identity, Text, entries
@@ -92,7 +92,8 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
             again = opened(found)
             measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
             entry = Entry.model_validate(entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)})
-        write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder)))
+        prefix = Registry(prefix_of(place), str(place), to, ()).prefixed("")
+        write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder), prefix))
         return Found(Registry("", str(place), to, _added(place, entry)), entry)
 
 

@@ -16,7 +16,9 @@ from vaezoo.spec import messages
 from vaezoo.spec.tree import SPEC, Limits, Node, parse
 
 FORMAT = "vaezoo/weights/v1"
-LIMITS = Limits(256 * 1024, 10_000, "split the registry in two")  # what is parsed in less than a second
+LIMITS = Limits(
+    256 * 1024, 10_000, "split the registry in two", f"registry: {FORMAT}"
+)  # what is parsed in less than a second
 _MOST = 50
 _WORDS = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _ID = re.compile(rf"(?P<architecture>{_WORDS})/(?P<tag>{_WORDS})@(?P<version>[1-9][0-9]{{0,5}})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from contextlib import suppress
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
     steps = few.x.shape[1] if model.latents.stepwise else None
     count = _SEQUENCES if condition is None else len(condition)
     sampled = model.sample(count, condition, seed=run.spec.seed, steps=steps)
-    drawn = {"samples": sequences.picture(data, data.restored(sampled))}
+    drawn = {"samples": sequences.picture(data, Batch(data.restored(sampled), condition))}
     with model.inference():
         sites = model.observe(few, 1).sites
     if any(site.mask is not None for site in sites):
@@ -100,11 +101,11 @@ def _sequence_pictures(run: Run, few: Batch) -> dict[str, bytes]:
         if (other := _of_one_kind(few)) is not None:
             one, two = few.part(0, 1), few.part(other, other + 1)
             path = model.interpolate(one.x, two.x, _SEQUENCES, one.condition, (one.mask, two.mask))
-            drawn["interpolations"] = sequences.picture(data, data.restored(path[0]))
+            drawn["interpolations"] = sequences.picture(data, Batch(data.restored(path[0])))
     except NotImplementedError:  # latents whose code is not one vector, or that have none
         rebuilt = model.reconstruct(shown.x, shown.condition, shown.mask)
-    x, second = data.restored(shown.x), data.restored(rebuilt)
-    drawn["reconstructions"] = sequences.picture(data, x, second, shown.mask)
+    shown = replace(shown, x=data.restored(shown.x))
+    drawn["reconstructions"] = sequences.picture(data, shown, data.restored(rebuilt))
     return drawn
 
 

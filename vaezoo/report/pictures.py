@@ -122,6 +122,7 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
     """
     drawn = figure(6.4, 5.2)
     axes = drawn.subplots()
+    size = float(np.clip(8000 / len(means), 4, 30))
     centred = means - means.mean(0)
     if means.shape[1] > 2 and len(means) > 1:
         _, singular, axes_of = np.linalg.svd(centred, full_matrices=False)
@@ -130,14 +131,14 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
     else:
         points, names = np.pad(means, ((0, 0), (0, max(0, 2 - means.shape[1])))), ["z1", "z2"]
     if labels is None or len(classes) > 20:
-        axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, color=ACCENT, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=size, alpha=0.5, color=ACCENT, linewidths=0)
     else:
         from matplotlib import colormaps
 
         palette = colormaps["tab10" if len(classes) <= 10 else "tab20"]
         for label, name in enumerate(classes):
             mine = points[labels == label]
-            axes.scatter(mine[:, 0], mine[:, 1], s=4, alpha=0.6, color=palette(label), label=name, linewidths=0)
+            axes.scatter(mine[:, 0], mine[:, 1], s=size, alpha=0.6, color=palette(label), label=name, linewidths=0)
         axes.legend(fontsize=8, frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5))
     style(axes, "posterior means of the test split", names[0], names[1])
     return png(drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from vaezoo.facts import DataSpec
 from vaezoo.report.pictures import ACCENT, INK, SECOND, figure, png, style
 from vaezoo.symbols import spelled
-from vaezoo.trace import Site
+from vaezoo.trace import Batch, Site
 
 _PANELS, _LINES = 40, 200  # what one picture has room for
 _CHARACTERS = 110
@@ -25,36 +26,43 @@ REMEDIES = (
 HIDE_STEPS = "hide steps from the decoder (word_dropout of vaezoo-vrae's recurrent latents)"
 
 
-def picture(data: DataSpec, x: Tensor, second: Tensor | None = None, mask: Tensor | None = None) -> bytes:
-    """Sequences, one below another: rolls of binary steps, lines of numbers, or lines of text.
+def picture(data: DataSpec, examples: Batch, second: Tensor | None = None) -> bytes:
+    """Sequences, one below another: rolls of binary steps, lines of numbers, or lines of text, with their class.
 
     It says how many there are where it has no room for all of them.
 
     Args:
         data: what one example is.
-        x: ``[n, T, D]``, in the units of the source.
-        second: what each was reconstructed to, likewise, drawn beside it.
-        mask: True where a step exists, ``[n, T]``.
+        examples: ``x`` ``[n, T, D]`` in the units of the source; steps that a mask hides are left out.
+        second: what each was reconstructed to, likewise: rolls beside it, lines dashed, text below in another colour.
     """
-    n = min(_LINES if data.symbols else _PANELS, len(x))
-    counts = [x.shape[1] if mask is None else max(1, int(mask[i].sum())) for i in range(n)]
-    shown = [x[i, : counts[i]].detach().float().cpu() for i in range(n)]
-    beside = None if second is None else [second[i, : counts[i]].detach().float().cpu() for i in range(n)]
-    if data.symbols:
-        drawn = _text(data, shown, beside)
-    else:
-        drawn = (_rolls if data.support in ("binary", "one-hot") else _lines)(shown, beside)
-    if n < len(x):
-        drawn.supxlabel(f"the first {n} of {len(x):,}", fontsize=9, color=INK)
+    n = min(_LINES if data.symbols else _PANELS, len(examples))
+    few = examples.part(0, n)
+    shown = [x.detach().float().cpu() for x in few.sequences()]
+    beside = None
+    if second is not None:
+        beside = [x.detach().float().cpu() for x in replace(few, x=second[:n]).sequences()]
+    labelled = data.classes and few.condition is not None and few.condition.dim() == 1
+    names = [data.classes[i] for i in few.condition.tolist()] if labelled and few.condition is not None else []
+    draw = _text if data.symbols else _rolls if data.support in ("binary", "one-hot") else _lines
+    drawn = draw(data, shown, beside, names)
+    if n < len(examples):
+        drawn.supxlabel(f"the first {n} of {len(examples):,}", fontsize=9, color=INK)
     return png(drawn)
 
 
 def _panels(rows: int, columns: int, height: float) -> tuple[Any, Any]:
     drawn = figure(10, height * rows + 0.3)
-    return drawn, drawn.subplots(rows, columns, squeeze=False, sharex="row" if columns == 2 else False)
+    return drawn, drawn.subplots(rows, columns, squeeze=False, sharex="row" if columns == 2 else False, sharey=True)
 
 
-def _rolls(x: list[Tensor], second: list[Tensor] | None) -> Any:
+def _name(axes: Any, names: list[str]) -> None:
+    """Writes its class beside each row of panels."""
+    for row, name in zip(axes, names, strict=False):
+        row[0].set_ylabel(name, fontsize=9, color=INK)
+
+
+def _rolls(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
     """Time to the right, places upward, only as many of them as ever sound."""
     whole = torch.cat(x + (second or [])) > 0.5
     used = whole.any(0).nonzero().flatten()
@@ -70,11 +78,12 @@ def _rolls(x: list[Tensor], second: list[Tensor] | None) -> Any:
             panel.set_ylim(low - 0.5, high + 0.5)
             panel.tick_params(labelsize=7)
     _head(axes, second)
+    _name(axes, names)
     axes[-1][0].set_xlabel("step", fontsize=9)
     return drawn
 
 
-def _lines(x: list[Tensor], second: list[Tensor] | None) -> Any:
+def _lines(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
     """One panel for each sequence and a line for each of its dimensions; reconstructions are dashed."""
     from matplotlib import colormaps
 
@@ -91,16 +100,18 @@ def _lines(x: list[Tensor], second: list[Tensor] | None) -> Any:
         axes[row][0].tick_params(labelsize=7)
         for side in ("top", "right"):
             axes[row][0].spines[side].set_visible(False)
+    _name(axes, names)
     axes[-1][0].set_xlabel("step", fontsize=9)
     return drawn
 
 
-def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None) -> Any:
+def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
+    width = max(map(len, names), default=-2) + 2
     lines = []
     for i, sequence in enumerate(x):
-        lines.append((INK, spelled(sequence, data.symbols)))
+        lines.append((INK, (names[i] if names else "").ljust(width) + spelled(sequence, data.symbols)))
         if second is not None:
-            lines.append((SECOND, spelled(second[i], data.symbols)))
+            lines.append((SECOND, " " * width + spelled(second[i], data.symbols)))
     drawn = figure(10, 0.24 * len(lines) + 0.2)
     axes = drawn.subplots()
     axes.set_axis_off()

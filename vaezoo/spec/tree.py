@@ -21,14 +21,15 @@ MAX_DEPTH = 24
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a document may hold: bytes, and keys and values."""
+    """How much a document may hold: bytes, and keys and values; why so; and what it begins with."""
 
     bytes: int
     nodes: int
     why: str
+    first: str
 
 
-SPEC = Limits(64 * 1024, 4000, "a spec is a page or two")
+SPEC = Limits(64 * 1024, 4000, "a spec is a page or two", "spec: vaezoo/v1")
 
 Scalar: TypeAlias = bool | int | float | str | None
 
@@ -163,7 +164,7 @@ class _Builder:
         self.next()  # stream start
         event = self.next()
         if isinstance(event, yaml.StreamEndEvent):
-            raise SpecError([Mark(self.file, 1, 1).problem("", "empty; a spec begins with 'spec: vaezoo/v1'")])
+            raise SpecError([Mark(self.file, 1, 1).problem("", f"empty; it begins with '{self.limits.first}'")])
         node = self.node(self.next(), 0)
         self.next()  # document end
         event = self.next()

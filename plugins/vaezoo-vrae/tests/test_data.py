@@ -228,7 +228,7 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     batch = form.read_beginnings(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]
     assert [data.symbols[i] for i in batch.x[0].argmax(-1)] == ["a", "b"]
-    write_examples(form, tmp_path / "q.txt", batch.x, 1)
+    write_examples(form, tmp_path / "q.txt", batch, 1)
     assert (tmp_path / "q.txt").read_text().splitlines()[0] == "ab"
 
 
@@ -259,9 +259,9 @@ def test_music_keeps_its_pace(tmp_path):
     form = format_for(data, tmp_path / "x.mid")
     batch = form.read(tmp_path / "0.mid")
     np.testing.assert_array_equal(batch.x[0], roll)
-    write_examples(form, tmp_path / "x.mid", batch.x, 1)
+    write_examples(form, tmp_path / "x.mid", batch, 1)
     assert (tmp_path / "x.mid").read_bytes() == (tmp_path / "0.mid").read_bytes()
-    write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch.x, 1)
+    write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch, 1)
     with wave.open(str(tmp_path / "x.wav")) as opened:
         assert opened.getnframes() / opened.getframerate() == pytest.approx(6 * 0.3 + 0.15, abs=0.01)
 
@@ -275,7 +275,7 @@ def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
     assert np.abs(sound[len(sound) * 3 // 4 :]).max() == 0
     data = vaezoo.DataSpec((20, 88), "binary", 2, mask_dims=1, steps="up-to")
     x = torch.from_numpy(roll).float()
-    paths = write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", x.repeat(2, 1, 1), 1)
+    paths = write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", vaezoo.Batch(x.repeat(2, 1, 1)), 1)
     assert [path.name for path in paths] == ["x-1.wav", "x-2.wav"]
     with wave.open(str(paths[0])) as opened:
         assert opened.getnframes() == len(sound)

@@ -19,7 +19,7 @@ from vaezoo.distributions import DiagonalNormal
 from vaezoo.facts import DataSpec
 from vaezoo.plugins import catalogue
 from vaezoo.report import sequences
-from vaezoo.trace import Site
+from vaezoo.trace import Batch, Site
 
 
 def call(*arguments):
@@ -177,7 +177,9 @@ def test_a_picture_holds_many_sequences_and_says_how_many_it_leaves_out(data, mo
     said = []
     label = Figure.supxlabel
     monkeypatch.setattr(Figure, "supxlabel", lambda drawn, text, **how: said.append(text) or label(drawn, text, **how))
-    heights = [Image.open(BytesIO(sequences.picture(data, torch.zeros(n, 4, 5)))).height for n in (2, most, most + 1)]
+    heights = [
+        Image.open(BytesIO(sequences.picture(data, Batch(torch.zeros(n, 4, 5))))).height for n in (2, most, most + 1)
+    ]
     assert heights[1] > 10 * heights[0] and heights[1] == heights[2]
     assert said == [f"the first {most} of {most + 1}"]
 
@@ -188,7 +190,7 @@ def test_a_line_of_one_step_is_a_dot(monkeypatch):
     monkeypatch.setattr(Axes, "plot", lambda axes, *x, **how: drawn.append(how["marker"]) or plot(axes, *x, **how))
     data = DataSpec((4, 1), "real", steps="up-to", mask_dims=1)
     for steps in (1, 2):
-        sequences.picture(data, torch.ones(1, steps, 1), torch.ones(1, steps, 1))
+        sequences.picture(data, Batch(torch.ones(1, steps, 1)), torch.ones(1, steps, 1))
         zero = torch.zeros(1, 1, steps, 2)
         site = Site(zero, DiagonalNormal(zero, zero), DiagonalNormal(zero, zero), torch.ones(1, steps) > 0)
         sequences.rates((site,))
@@ -200,7 +202,10 @@ def test_as_many_sequences_as_a_picture_has_room_for(text, music, tmp_path):
     assert call("-q", "sample", music, "--steps", 3, "--out", out) == 0
     assert len(np.load(out)["x"]) == 16
     assert call("-q", "reconstruct", text, "--split", "train", "--out", out) == 0
-    assert len(np.load(out)["x"]) == 16
+    with np.load(out) as arrays:
+        counts = arrays["mask"].sum(1)
+        assert arrays["x"].shape[:2] == arrays["mask"].shape and len(counts) == 16
+    assert set(counts) == {3, 4, 5, 6}, "a line is no longer than what it was made from, <eos> included"
     page = (text / "report.html").read_text()
     assert "Test examples and their reconstructions" in page and "each step drawn given those before it" in page
 
@@ -215,3 +220,14 @@ def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
     )
     sequences.rates((slow,))
     assert drawn == [[1, 5, 9]]
+
+
+@pytest.mark.parametrize("support", ["binary", "real", "one-hot"])
+def test_pictures_name_the_class_of_each_sequence(support, monkeypatch):
+    said = []
+    for kind, name in ((Axes, "set_ylabel"), (Axes, "text")):
+        monkeypatch.setattr(kind, name, lambda axes, *x, **how: said.append(x[0] if len(x) == 1 else x[2][:4].strip()))
+    symbols = ("<eos>", "<unk>", "x") if support == "one-hot" else ()
+    data = DataSpec((4, 3), support, steps="up-to", mask_dims=1, classes=("up", "down"), symbols=symbols)
+    sequences.picture(data, Batch(torch.zeros(3, 4, 3), torch.tensor([1, 0, 1])))
+    assert [word for word in said if word] == ["down", "up", "down"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 import vaezoo
@@ -29,12 +28,12 @@ class Txt(vaezoo.Format):
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         if not {vaezoo.END, vaezoo.UNKNOWN} <= set(data.symbols):
-            raise ValueError("these examples are no text; .npz holds them")
+            raise ValueError("these examples are no text; use .npz")
         self.bytes = all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in data.symbols[2:])
 
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
+    def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes what sequences ``[n, T, C]`` say, line breaks within them as spaces."""
-        lines = (" ".join(vaezoo.spelled(row, self.data.symbols).splitlines()) for row in x)
+        lines = (" ".join(vaezoo.spelled(row, self.data.symbols).splitlines()) for row in examples.sequences())
         path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
     def read(self, path: Path) -> vaezoo.Batch:
@@ -65,7 +64,7 @@ def _lines(path: Path) -> list[str]:
     try:
         found = [line for line in path.read_text("utf-8-sig").splitlines() if line]
     except UnicodeDecodeError as error:
-        raise vaezoo.DataError(f"{path}: {error}") from error
+        raise vaezoo.DataError(f"{path}: not UTF-8 text: byte {error.start}; save it as UTF-8") from error
     if not found:
         raise vaezoo.DataError(f"{path}: holds no line")
     return found
@@ -77,15 +76,15 @@ class _Music(vaezoo.Format):
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         if data.shape[1:] != (KEYS,) or data.support != "binary":
-            raise ValueError(f"these examples are no piano-rolls of {KEYS} keys; .npz holds them")
+            raise ValueError(f"these examples are no piano-rolls of {KEYS} keys; use .npz")
 
 
 class Mid(_Music):
     """A piano-roll as a MIDI file, a hundred quarter notes a minute; a key that sounds in successive steps is held."""
 
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
+    def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
-        write_roll(x[0].numpy(), path, self.data.steps_per_beat)
+        write_roll(examples.sequences()[0].numpy(), path, self.data.steps_per_beat)
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads a piano-roll ``[1, T, 88]``."""
@@ -95,9 +94,9 @@ class Mid(_Music):
 class Wav(_Music):
     """A piano-roll as sound: a few overtones for each key, fading while it is held; 16 bits, mono."""
 
-    def write(self, path: Path, x: Tensor, columns: int) -> None:
+    def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
-        sound = synthesised(x[0].numpy() > 0.5, _BEAT / self.data.steps_per_beat)
+        sound = synthesised(examples.sequences()[0].numpy() > 0.5, _BEAT / self.data.steps_per_beat)
         with wave.open(str(path), "wb") as opened:
             opened.setnchannels(1)
             opened.setsampwidth(2)

@@ -43,7 +43,9 @@ class Sequences(vaezoo.Dataset):
     deviation of the training split, which are stored with the model, unless they are 0 and 1 alone.
 
     Args:
-        path: the file or folder; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
+        path: the file (``x`` [steps, D] with ``lengths`` [n], or ``x`` [n, T, D]; labels ``condition`` [n]) or the
+            folder (a csv file is a sequence, a sub-folder a class); a relative path is looked for in the working
+            directory, then in ``VAEZOO_DATA``.
         window: cut series into pieces of so many steps, the last of what is left; 0 takes them whole.
         stride: from the start of one piece to the next; 0 is ``window``.
         standardise: bring each column to mean 0 and deviation 1.
@@ -132,7 +134,7 @@ def divided(
     for name, part in parts.items():
         if not part.rows:
             raise vaezoo.DataError(
-                f"{where}: too few steps for the {name} split; give a smaller window or other fractions"
+                f"{where}: nothing is left for the {name} split; give more sequences, longer ones or other fractions"
             )
     return parts
 
