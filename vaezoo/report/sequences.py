@@ -112,7 +112,8 @@ def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: l
         lines.append((INK, (names[i] if names else "").ljust(width) + spelled(sequence, data.symbols)))
         if second is not None:
             lines.append((SECOND, " " * width + spelled(second[i], data.symbols)))
-    drawn = figure(10, 0.24 * len(lines) + 0.2)
+    longest = min(_CHARACTERS, max(len(line) for _, line in lines))
+    drawn = figure(max(3.0, 0.064 * longest + 0.4), 0.24 * len(lines) + 0.2)
     axes = drawn.subplots()
     axes.set_axis_off()
     axes.set_ylim(len(lines) - 0.4, -0.6)
