@@ -19,7 +19,7 @@ BACKOFF = 0.5
 """Seconds before the second attempt; twice as many before each further one."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
 PATIENCE = 60.0
-"""Seconds, in each of which a server must send ``SLOWEST`` bytes on average."""
+"""Seconds over which a server must send at least ``SLOWEST`` bytes a second, again and again."""
 SLOWEST = 1024
 _REDIRECTS = 5
 _CHUNK = 1 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,14 +39,18 @@ def picture(data: DataSpec, examples: Batch, second: Tensor | None = None) -> by
     """
     n = min(_LINES if data.symbols else _PANELS, len(examples))
     few = examples.part(0, n)
+    if few.mask is not None:  # a panel without a single step cannot be drawn
+        few = replace(few, mask=torch.cat([torch.ones_like(few.mask[:, :1]), few.mask[:, 1:]], 1))
     shown = [x.detach().float().cpu() for x in few.sequences()]
     beside = None
     if second is not None:
         beside = [x.detach().float().cpu() for x in replace(few, x=second[:n]).sequences()]
-    labelled = data.classes and few.condition is not None and few.condition.dim() == 1
-    names = [data.classes[i] for i in few.condition.tolist()] if labelled and few.condition is not None else []
-    draw = _text if data.symbols else _rolls if data.support in ("binary", "one-hot") else _lines
-    drawn = draw(data, shown, beside, names)
+    label = few.condition if data.classes else None
+    names = [] if label is None or label.dim() > 1 else [data.classes[i] for i in label.tolist()]
+    if data.symbols:
+        drawn = _text(data.symbols, shown, beside, names)
+    else:
+        drawn = (_rolls if data.support in ("binary", "one-hot") else _lines)(shown, beside, names)
     if n < len(examples):
         drawn.supxlabel(f"the first {n} of {len(examples):,}", fontsize=9, color=INK)
     return png(drawn)
@@ -62,7 +67,7 @@ def _name(axes: Any, names: list[str]) -> None:
         row[0].set_ylabel(name, fontsize=9, color=INK)
 
 
-def _rolls(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
+def _rolls(x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
     """Time to the right, places upward, only as many of them as ever sound."""
     whole = torch.cat(x + (second or [])) > 0.5
     used = whole.any(0).nonzero().flatten()
@@ -83,7 +88,7 @@ def _rolls(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: 
     return drawn
 
 
-def _lines(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
+def _lines(x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
     """One panel for each sequence and a line for each of its dimensions; reconstructions are dashed."""
     from matplotlib import colormaps
 
@@ -105,13 +110,13 @@ def _lines(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: 
     return drawn
 
 
-def _text(data: DataSpec, x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
+def _text(symbols: Sequence[str], x: list[Tensor], second: list[Tensor] | None, names: list[str]) -> Any:
     width = max(map(len, names), default=-2) + 2
     lines = []
     for i, sequence in enumerate(x):
-        lines.append((INK, (names[i] if names else "").ljust(width) + spelled(sequence, data.symbols)))
+        lines.append((INK, (names[i] if names else "").ljust(width) + spelled(sequence, symbols)))
         if second is not None:
-            lines.append((SECOND, " " * width + spelled(second[i], data.symbols)))
+            lines.append((SECOND, " " * width + spelled(second[i], symbols)))
     longest = min(_CHARACTERS, max(len(line) for _, line in lines))
     drawn = figure(max(3.0, 0.064 * longest + 0.4), 0.24 * len(lines) + 0.2)
     axes = drawn.subplots()

@@ -231,3 +231,10 @@ def test_pictures_name_the_class_of_each_sequence(support, monkeypatch):
     data = DataSpec((4, 3), support, steps="up-to", mask_dims=1, classes=("up", "down"), symbols=symbols)
     sequences.picture(data, Batch(torch.zeros(3, 4, 3), torch.tensor([1, 0, 1])))
     assert [word for word in said if word] == ["down", "up", "down"]
+
+
+@pytest.mark.parametrize("support", ["binary", "real"])
+def test_a_sequence_that_is_hidden_whole_is_drawn_without_a_warning(support):
+    data = DataSpec((4, 3), support, steps="up-to", mask_dims=1)
+    hidden = Batch(torch.zeros(2, 4, 3), None, torch.tensor([[True] * 4, [False] * 4]))
+    assert Image.open(BytesIO(sequences.picture(data, hidden, torch.zeros(2, 4, 3)))).height
