@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.npz import read_npz
+from vaezoo.data.table import is_number
 from vaezoo.errors import DataError
 from vaezoo.facts import DataSpec
 from vaezoo.interfaces import Format
@@ -65,9 +66,8 @@ class Csv(Format):
             rows = [(number, row) for number, row in enumerate(csv.reader(opened), 1) if row]
         header = rows[0][1] if rows else []
         led = header[: len(self.lead)] == self.lead
-        values = [
-            (number, _numbers(path, number, row)) for number, row in (rows[1:] if led or _named(header) else rows)
-        ]
+        titled = led or (bool(header) and not any(map(is_number, header)))
+        values = [(number, _numbers(path, number, row)) for number, row in (rows[1:] if titled else rows)]
         if not values or len({len(row) for _, row in values}) != 1:
             raise DataError(f"{path}: wants rows of numbers, all of one length")
         table = torch.tensor([row for _, row in values], dtype=torch.float32)
@@ -77,19 +77,6 @@ class Csv(Format):
             return Batch(table[None])
         parts = [table[table[:, 0] == index, 2:] for index in table[:, 0].unique()]
         return padded(parts)
-
-
-def _named(row: list[str]) -> bool:
-    """Whether no cell of a row is a number, as in a header."""
-    return bool(row) and not any(_is_number(cell) for cell in row)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _numbers(path: Path, number: int, row: list[str]) -> list[float]:

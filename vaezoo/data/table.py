@@ -150,12 +150,12 @@ class Csv(Dataset):
     def _is_numeric(self, name: str, cells: Sequence[str]) -> bool:
         if self.numeric is not None:
             return name in self.numeric
-        return name not in (self.categorical or ()) and all(not cell or _is_number(cell) for cell in cells)
+        return name not in (self.categorical or ()) and all(not cell or is_number(cell) for cell in cells)
 
     def _standardised(self, name: str, cells: Sequence[str]) -> np.ndarray:
         values = np.full(len(cells), math.nan)
         for i, cell in enumerate(cells):
-            if cell and not (_is_number(cell) and math.isfinite(float(cell))):
+            if cell and not (is_number(cell) and math.isfinite(float(cell))):
                 raise DataError(f"{self.path}:{self._table[1][i][0]}: column {name!r}: {cell!r} is not a finite number")
             if cell:
                 values[i] = float(cell)
@@ -171,7 +171,8 @@ def _is_missing(cell: str) -> bool:
     return cell.strip().lower() in _MISSING
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell of a csv file reads as a number, NaN and infinity among them."""
     try:
         float(cell)
     except ValueError:
