@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
 import vaezoo
-from vaezoo.process import tune_allocator
+from vaezoo.utils.allocator import tune_allocator
 
 SPEC = Path(__file__).parents[1] / "examples/anomaly-mnist.yaml"
 

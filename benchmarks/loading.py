@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from vaezoo.registry.catalogue import Found, registries
-from vaezoo.registry.loading import WEIGHTS, opened, table
+from vaezoo.pretrained.loading import WEIGHTS, table
+from vaezoo.pretrained.registries import Found, registries
+from vaezoo.runs.opening import opened
 
 
 def milliseconds(act: Callable[[], object]) -> float:

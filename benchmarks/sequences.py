@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaezoo.process import tune_allocator
+from vaezoo.utils.allocator import tune_allocator
 
 PIECES, STEPS, KEYS, BATCH, UNITS, LATENT = 2400, 60, 88, 16, 200, 32
 COUNTED, ALL = 100, speed.AFTER + 100

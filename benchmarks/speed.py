@@ -26,7 +26,7 @@ import torch
 
 import vaezoo
 from vaezoo.cli.progress import PlainProgress
-from vaezoo.process import tune_allocator
+from vaezoo.utils.allocator import tune_allocator
 
 EPOCHS = {"mlp": 3, "conv": 1}
 AFTER = 50

@@ -22,12 +22,12 @@ SPEC = {
 }
 FIRST_STEP = """
 import os, sys
-import vaezoo.runs
-original = vaezoo.runs.Trainer._log
+import vaezoo.runs.start
+original = vaezoo.runs.start.Trainer._log
 def leave(self):
     original(self)
     os._exit(0)
-vaezoo.runs.Trainer._log = leave
+vaezoo.runs.start.Trainer._log = leave
 from vaezoo.cli.main import main
 main(["-q", "run", sys.argv[1], "--out", sys.argv[2]])
 """

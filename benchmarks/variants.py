@@ -15,7 +15,7 @@ from typing import Any
 
 import speed
 
-from vaezoo.process import tune_allocator
+from vaezoo.utils.allocator import tune_allocator
 
 LAYERS = [400, 400]
 VARIANTS: dict[str, tuple[dict[str, Any], float]] = {

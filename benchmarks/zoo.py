@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 
 import vaezoo
-from vaezoo.process import tune_allocator
-from vaezoo.registry.publishing import About, publish
-from vaezoo.registry.schema import entries
+from vaezoo.pretrained.entry import entries
+from vaezoo.runs.publishing import About, publish
+from vaezoo.utils.allocator import tune_allocator
 
 ROOT = Path(__file__).parents[1]
 MNIST, MADE, MUSIC = "CC BY-SA 3.0 (MNIST)", "none needed: drawn by a program", "no licence stated (research sets)"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vaezoo import plugins
-from vaezoo.hookspecs import KIND_NAMES
-from vaezoo.reference import describe
-from vaezoo.registry.card import gallery
-from vaezoo.registry.schema import entries
+from vaezoo.plugins import discovery
+from vaezoo.plugins.kinds import KINDS
+from vaezoo.pretrained.card import gallery
+from vaezoo.pretrained.entry import entries
+from vaezoo.spec.reference import describe
 
 FOLDER = Path(__file__).parent
 SHIPPED = ("vaezoo", *sorted(path.name for path in (FOLDER.parent / "plugins").iterdir()))
@@ -27,8 +27,8 @@ def page() -> str:
         "Generated from the code by `make docs`. `vaezoo show KIND NAME` prints one of them.",
         "",
     ]
-    catalogue = plugins.catalogue()
-    for kind in KIND_NAMES:
+    catalogue = discovery.catalogue()
+    for kind in KINDS:
         entries = [entry for entry in catalogue.all(kind) if entry.plugin in SHIPPED]
         if not entries:
             continue

@@ -1,20 +1,38 @@
-"""Shared by all tests: one thread, and models whose log p(x) is known."""
+"""Shared by all tests: one thread, models whose log p(x) is known, and tiny runs with ways to stop them."""
 
 from __future__ import annotations
 
+import inspect
 import math
+import multiprocessing
+import os
+import signal
+import textwrap
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.distributions import MultivariateNormal
 
-from vaezoo.components.latents import Single, StandardNormal
+from vaezoo.components.callbacks import Callback
+from vaezoo.components.latents import Single
 from vaezoo.components.likelihoods import NormalLikelihood
+from vaezoo.components.priors import StandardNormal
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.facts import DataSpec
-from vaezoo.interfaces import Decoder, Encoder, Posterior
-from vaezoo.model import Model
+from vaezoo.model.model import Model
+from vaezoo.model.parts import Decoder, Encoder, Posterior
+from vaezoo.model.task import Task
+from vaezoo.model.trace import Site
+from vaezoo.runs.directory import RunDirectory
+from vaezoo.runs.setup import prepare
+from vaezoo.runs.start import resume, run
+from vaezoo.spec.load import load
+from vaezoo.training.process_group import World
+from vaezoo.training.trainer import Trainer
+from vaezoo.utils.errors import Interrupted
+from vaezoo.utils.files import read_tensors
 
 torch.set_num_threads(1)
 
@@ -102,3 +120,203 @@ def _seeded():
 
 def standard_error(values):
     return float(values.std() / math.sqrt(len(values)))
+
+
+CPU = torch.device("cpu")
+BASE = {
+    "spec": "vaezoo/v1",
+    "name": "tiny",
+    "data": {"type": "digits", "batch_size": 128},  # 1,258 examples: 10 steps an epoch, the last of 106 examples
+    "model": {
+        "latent_dim": 2,
+        "encoder": {"type": "mlp", "hidden": [16]},
+        "decoder": {"type": "mlp", "hidden": [16]},
+        "likelihood": "bernoulli",
+    },
+    "train": {"epochs": 3, "log_every": 4, "device": "cpu"},
+    "evaluate": ["elbo"],
+}
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["vaezoo.runs.start", "vaezoo.runs.report.page", "sklearn.datasets", "torch._dynamo"])
+
+
+def tiny(**blocks):
+    """The smallest spec with some of its blocks changed, as a mapping."""
+    found = {**BASE}
+    for name, value in blocks.items():
+        found[name] = {**BASE[name], **value} if isinstance(value, dict) and isinstance(BASE.get(name), dict) else value
+    return found
+
+
+@pytest.fixture(scope="session")
+def _digits():
+    return load_digits(return_X_y=True)
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch, _digits):
+    """Keeps the digits between runs: reading their text takes as long as an epoch."""
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda return_X_y: _digits)
+
+
+@pytest.fixture
+def spec():
+    """Makes specs: ``spec(train={"epochs": 1})`` changes the smallest one."""
+    return tiny
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leaves the report out, which takes ten times as long as the training."""
+    monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
+
+
+@pytest.fixture
+def train(tmp_path, no_report):
+    """Trains a spec below ``tmp_path / "runs"``: ``train(train={"epochs": 1})``."""
+
+    def start(*, callbacks=(), **blocks):
+        return run(tiny(**blocks), out=tmp_path / "runs", callbacks=callbacks)
+
+    return start
+
+
+@pytest.fixture
+def interrupted(train, tmp_path):
+    """Trains a spec that is expected to be interrupted, and tells where it was left."""
+
+    def start(**blocks):
+        before = set(tmp_path.glob("runs/tiny/*"))
+        with pytest.raises(Interrupted):
+            train(**blocks)
+        (path,) = set(tmp_path.glob("runs/tiny/*")) - before
+        return path
+
+    return start
+
+
+@pytest.fixture
+def again(no_report):
+    """Resumes a run without drawing its report."""
+    return resume
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Sends this process a SIGINT in the middle of an optimizer step; steps count from 2."""
+    original, wanted = Task.set_step, set()
+
+    def set_step(task, step):
+        original(task, step)
+        if step and step + 1 in wanted:
+            wanted.remove(step + 1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Task, "set_step", set_step)
+    return lambda *steps: wanted.update(steps)
+
+
+class StopAt(Callback):
+    """Sends this process one SIGINT when the first record of a step arrives."""
+
+    def __init__(self, step):
+        self.step, self.sent = step, False
+
+    def log(self, record):
+        if record["step"] == self.step and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def stop_at():
+    return StopAt
+
+
+@pytest.fixture
+def left_by():
+    """Everything that a run is to be judged by: its weights and its last checkpoint, as (text, tensors)."""
+
+    def read(path):
+        directory = RunDirectory(path)
+        tensors, metadata = read_tensors(directory.model)
+        state, header = read_tensors(directory.saved_checkpoints()[-1])
+        named = {**{f"model/{k}": v for k, v in tensors.items()}, **{f"checkpoint/{k}": v for k, v in state.items()}}
+        return {"about": metadata["about"], "state": header["state"]}, named
+
+    return read
+
+
+@pytest.fixture
+def same():
+    """Two dictionaries of tensors hold the same bits."""
+
+    def check(first, second):
+        assert first.keys() == second.keys()
+        different = [name for name in first if not torch.equal(first[name], second[name])]
+        assert not different, different
+
+    return check
+
+
+class Notes:
+    """A journal that keeps records in a list."""
+
+    def __init__(self):
+        self.records, self.checkpoints = [], []
+
+    def record(self, record):
+        self.records.append(dict(record))
+
+    def checkpoint(self, step, state):
+        self.checkpoints.append(step)
+
+    def last_good(self):
+        return "no checkpoint"
+
+    def stopping(self):
+        return False
+
+
+@pytest.fixture
+def trainer():
+    """A trainer that writes nothing, with the measurements of each validation given beforehand."""
+
+    def build(measured=None, **blocks):
+        loaded = load(tiny(**blocks))
+        _, loader, task = prepare(loaded, CPU)
+        given = iter(measured or [])
+        always = {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0}
+        return Trainer(task, loader, loaded, lambda task: {**always, **next(given, {})}, Notes(), World())
+
+    return build
+
+
+@pytest.fixture
+def without_noise(monkeypatch):
+    """Takes the mean of q(z|x) as its only sample, so that nothing but the data decides a step."""
+
+    def infer(self, features, context, mask, k):
+        q = self.posterior(features[-1].flatten(1).float())
+        z = q.mean.expand(k, *q.mean.shape)
+        return (Site(z, q, self.prior(context)),), z
+
+    monkeypatch.setattr(Single, "infer", infer)
+
+
+@pytest.fixture
+def child():
+    """Starts a function, whose imports are all inside it, in a process of its own."""
+    started = []
+
+    def start(function, *args):
+        source = f"{textwrap.dedent(inspect.getsource(function))}\n{function.__name__}(*args)"
+        process = FORKS.Process(target=exec, args=(source, {"args": args}))
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()

@@ -1,7 +1,5 @@
 """What every composition must keep, for the tests of plugin authors.
 
-from vaezoo.testing import check_spec
-
 def test_my_encoder():
     check_spec({"spec": "vaezoo/v1", "name": "t", "data": {"type": "digits"}, "model": {...}})
 """
@@ -15,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.runs import prepare
-from vaezoo.seeds import seeded
+from vaezoo.data.batch import Batch
+from vaezoo.model.task import Task
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.task import Task
-from vaezoo.trace import Batch
-from vaezoo.trainer.player import Player
-from vaezoo.trainer.world import World
+from vaezoo.training.phase_optimizer import Player
+from vaezoo.training.process_group import World
+from vaezoo.utils.seeds import seeded
 
 _STEP = 10**6  # past every warm-up, so that a weight of zero hides no gradient
 

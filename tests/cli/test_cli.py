@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaezoo.shared import ROOT
+from vaezoo.utils.packaged import ROOT
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 FAST = ["-s", "train.epochs=2", "-s", "evaluate=[elbo]"]
@@ -241,10 +241,10 @@ def test_list_and_show_know_every_component():
 
 
 def test_every_option_of_every_component_is_described():
-    from vaezoo import plugins
-    from vaezoo.reference import describe
+    from vaezoo.plugins import discovery
+    from vaezoo.spec.reference import describe
 
-    for entry in plugins.discover().all():
+    for entry in discovery.discover().all():
         found = describe(entry.kind, entry.name) if entry.plugin in ("vaezoo", "vaezoo-mnist") else {"options": []}
         for option in found["options"]:
             assert option["description"], f"{entry}: {option['name']}"

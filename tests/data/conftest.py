@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaezoo.errors import VaezooError
+from vaezoo.utils.errors import VaezooError
 
 
 @pytest.fixture(autouse=True)

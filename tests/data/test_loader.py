@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vaezoo.data.dataset import Split
 from vaezoo.data.images import bernoulli_draw
 from vaezoo.data.loader import Loader
-from vaezoo.errors import DataError
-from vaezoo.facts import Split
+from vaezoo.utils.errors import DataError
 
 CPU = torch.device("cpu")
 N = 23

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from vaezoo import plugins
-from vaezoo.errors import SpecError, UsageError
+from vaezoo.plugins import discovery
 from vaezoo.spec.load import load
+from vaezoo.utils.errors import SpecError, UsageError
 
 VALID = """\
 spec: vaezoo/v1
@@ -28,11 +28,11 @@ ACTIVATIONS = "'relu', 'leaky-relu', 'elu', 'gelu', 'silu', 'tanh' or 'softplus'
 @pytest.fixture(autouse=True)
 def built_ins_only(monkeypatch, tmp_path):
     """What is installed beside vaezoo must not change a message; relative paths make the file name short."""
-    monkeypatch.setattr(plugins, "_installed", lambda: [])
-    plugins._discovered.cache_clear()
+    monkeypatch.setattr(discovery, "_installed", lambda: [])
+    discovery._discovered.cache_clear()
     monkeypatch.chdir(tmp_path)
     yield
-    plugins._discovered.cache_clear()
+    discovery._discovered.cache_clear()
 
 
 def complaint(text: str | bytes, overrides: tuple[str, ...] = ()) -> str:
@@ -523,7 +523,7 @@ def test_a_bad_edit_is_refused(case):
     old, new, expected = EDITS[case]
     assert old in VALID
     for kind in ("encoder", "likelihood"):
-        expected = expected.replace(f"{{{kind}}}", ", ".join(plugins.catalogue().names(kind)))
+        expected = expected.replace(f"{{{kind}}}", ", ".join(discovery.catalogue().names(kind)))
     assert complaint(VALID.replace(old, new, 1)) == expected
 
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vaezoo.errors import PluginError, Problem, SpecError
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import Spec, load
+from vaezoo.spec.load import load
+from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import SPEC, Node, parse
+from vaezoo.utils.errors import PluginError, Problem, SpecError
 
 VALID = """\
 spec: vaezoo/v1

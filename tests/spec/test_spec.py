@@ -7,12 +7,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from vaezoo import plugins
-from vaezoo.errors import PluginError, SpecError, UsageError
+from vaezoo.plugins import discovery
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load
 from vaezoo.spec.schema import json_schema
 from vaezoo.spec.tree import parse, resolve_scalar
+from vaezoo.utils.errors import PluginError, SpecError, UsageError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("plugins/*/examples/*.yaml")])
@@ -376,7 +376,7 @@ def test_a_mapping_is_a_spec_too():
 
 @pytest.fixture(scope="module")
 def schema():
-    return json_schema(plugins.catalogue())
+    return json_schema(discovery.catalogue())
 
 
 @pytest.fixture(scope="module")

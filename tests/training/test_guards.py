@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from vaezoo.components.regularizers import KL
-from vaezoo.errors import TrainingError
-from vaezoo.rundir import RunDirectory
-from vaezoo.task import Task
+from vaezoo.model.task import Task
+from vaezoo.runs.directory import RunDirectory
+from vaezoo.utils.errors import TrainingError
 
 
 class Spoiled(torch.autograd.Function):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vaezoo.data.loader import Loader
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.trainer.player import Player
-from vaezoo.trainer.world import World
+from vaezoo.training.phase_optimizer import Player
+from vaezoo.training.process_group import World
 
 CPU = torch.device("cpu")
 SGD = {"type": "sgd", "lr": 0.01}

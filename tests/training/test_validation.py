@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vaezoo.evaluation.bounds import validate
-from vaezoo.runs import loader, prepare
-from vaezoo.seeds import seed_device
+from vaezoo.evaluation.validation import validate
+from vaezoo.runs.run import loader
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.seeds import seed_device
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import click
 
 from vaezoo.cli.models import FORMS, device_option, form_for, open_run, out_option, run_argument, split_option, write
 from vaezoo.cli.output import sayer
-from vaezoo.errors import UsageError
+from vaezoo.utils.errors import UsageError
 
 
 @click.command("encode")
@@ -25,7 +25,7 @@ def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: P
     import numpy as np
     import torch
 
-    from vaezoo.files import atomic
+    from vaezoo.utils.files import atomic
 
     if out.suffix not in (".npz", ".csv"):
         raise UsageError(f"{out}: write a .npz or a .csv")
@@ -77,7 +77,7 @@ def traverse_command(
     device: str,
 ) -> None:
     """Move one latent dimension of an example after another, a row for each, those with the largest KL first."""
-    from vaezoo.evaluation.latents import dimension_rates
+    from vaezoo.evaluation.latent_space import dimension_rates
 
     opened = open_run(run, device)
     form = form_for(opened, out)

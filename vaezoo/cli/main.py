@@ -10,29 +10,29 @@ from typing import Any
 
 import click
 
-from vaezoo.errors import EXIT_INTERRUPTED, EXIT_OK, VaezooError
+from vaezoo.utils.errors import EXIT_INTERRUPTED, EXIT_OK, VaezooError
 
 _COMMANDS = {
-    "run": "training",
-    "resume": "training",
-    "sweep": "sweeping",
+    "run": "running",
+    "resume": "running",
+    "sweep": "sweep",
     "evaluate": "models",
     "sample": "models",
     "reconstruct": "models",
     "encode": "latents",
     "interpolate": "latents",
     "traverse": "latents",
-    "classify": "judging",
-    "score": "judging",
+    "classify": "scoring",
+    "score": "scoring",
     "weights": "weights",
-    "publish": "shipping",
-    "export": "shipping",
+    "publish": "publishing",
+    "export": "publishing",
     "validate": "specs",
     "schema": "specs",
     "new": "specs",
-    "list": "catalogue",
-    "show": "catalogue",
-    "plugins": "catalogue",
+    "list": "components",
+    "show": "components",
+    "plugins": "components",
 }
 _SUMMARIES = {
     "run": "Train, evaluate and show what a spec describes.",
@@ -75,7 +75,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from vaezoo.errors import did_you_mean
+            from vaezoo.utils.errors import did_you_mean
 
             raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli.conditioning import condition_option, wanted
+from vaezoo.cli.condition_option import condition_option, wanted
 from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
 from vaezoo.cli.weights import registry_option
-from vaezoo.errors import Problem, SpecError, UsageError, VaezooError
+from vaezoo.utils.errors import Problem, SpecError, UsageError, VaezooError
 
 if TYPE_CHECKING:
     import torch
 
-    from vaezoo.interfaces import Format
-    from vaezoo.runs import Run
-    from vaezoo.trace import Batch
+    from vaezoo.data.batch import Batch
+    from vaezoo.data.format import Format
+    from vaezoo.runs.run import Run
 
 _MANY = "How many.  [default: 32, of sequences 16, or 8 with --condition]"
 FORMS = "How it is written follows from the ending: .png, .npz, .csv or one that a plugin brings."
@@ -43,14 +43,14 @@ def out_option(default: str, forms: str) -> Callable[[Any], Any]:
 
 def open_run(path: Path, device: str) -> Run:
     """The run at a path, or pretrained weights by name, in a process of its own."""
-    from vaezoo.process import tune_allocator
+    from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
-    from vaezoo import runs
+    from vaezoo.runs import opening
 
     if path.exists() or str(path).startswith(("/", ".", "~")):
-        return runs.open_run(path, device=device)
-    from vaezoo.registry.loading import open_weights
+        return opening.open_run(path, device=device)
+    from vaezoo.runs.opening import open_weights
 
     try:
         return open_weights(str(path), device=device)
@@ -60,7 +60,7 @@ def open_run(path: Path, device: str) -> Run:
 
 def form_for(run: Run, out: Path) -> Format:
     """How ``out`` is to be written, found out before anything is drawn."""
-    from vaezoo.given import format_for
+    from vaezoo.runs.example_files import format_for
 
     return format_for(run.model.data, out)
 
@@ -74,8 +74,8 @@ def write(
     mask: torch.Tensor | None = None,
 ) -> str:
     """Writes examples and says where."""
-    from vaezoo.given import write_examples
-    from vaezoo.trace import Batch
+    from vaezoo.data.batch import Batch
+    from vaezoo.runs.example_files import write_examples
 
     written = write_examples(form, out, Batch(x, condition, mask), columns)
     return f"wrote {out}" if len(written) == 1 else f"wrote {written[0]} to {written[-1].name}"
@@ -98,8 +98,8 @@ def evaluate_command(
     On the test split with the spec's own metrics, evaluation.json is written anew. A metric asked for here that this
     model or data does not have is a failure.
     """
-    from vaezoo.files import write_json
     from vaezoo.spec.tree import parse
+    from vaezoo.utils.files import write_json
 
     opened = open_run(run, device)
     chosen = [parse(metric, "--metric").plain() for metric in metrics]
@@ -173,7 +173,7 @@ def sample_command(
 
 def _prefixes(run: Run, path: Path | None) -> torch.Tensor | None:
     """What a file holds of beginnings, ``[n, T, D]``."""
-    from vaezoo.given import prefix
+    from vaezoo.runs.example_files import prefix
 
     if path is None:
         return None
@@ -215,8 +215,8 @@ def reconstruct_command(
 
 def _rebuilt(run: Run, form: Format, out: Path, batch: Batch) -> str:
     """Writes reconstructions, beside what they are of in a picture, and says where."""
-    from vaezoo.files import write_bytes
-    from vaezoo.report import pictures, sequences
+    from vaezoo.runs.report import pictures, sequences
+    from vaezoo.utils.files import write_bytes
 
     data = run.model.data
     x = run.model.reconstruct(batch.x, batch.condition, batch.mask)

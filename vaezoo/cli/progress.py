@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaezoo.cli.output import remark
-from vaezoo.interfaces import Callback
+from vaezoo.components.callbacks import Callback
 
 _SECONDS = 10.0
 

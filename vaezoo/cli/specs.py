@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vaezoo.cli.output import json_option, overrides_option, print_json, sayer
-from vaezoo.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
+from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
 
 
 @click.command("validate")
@@ -49,9 +49,9 @@ def schema_command(out: Path | None) -> None:
 
     Name it in a spec's first line: # yaml-language-server: $schema=vaezoo.schema.json
     """
-    from vaezoo.files import write_text
-    from vaezoo.plugins import catalogue
+    from vaezoo.plugins.discovery import catalogue
     from vaezoo.spec.schema import json_schema
+    from vaezoo.utils.files import write_text
 
     text = json.dumps(json_schema(catalogue()), indent=2)
     if out is None:
@@ -73,14 +73,14 @@ def new_command() -> None:
 @click.pass_context
 def new_spec_command(ctx: click.Context, path: Path, example: str) -> None:
     """Write a spec to start from: a copy of an example."""
-    from vaezoo.shared import examples
+    from vaezoo.utils.packaged import examples
 
     known = examples()
     if example not in known:
         raise UsageError(f"no example {example!r}{did_you_mean(example, known)}")
     if path.exists():
         raise UsageError(f"{path} exists; choose another name")
-    from vaezoo.files import write_bytes
+    from vaezoo.utils.files import write_bytes
 
     write_bytes(path, known[example].read_bytes())
     sayer(ctx)(f"wrote {path}; try: vaezoo run {path}")

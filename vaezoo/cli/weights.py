@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli.output import json_option, print_json, remark, sayer, table
-from vaezoo.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
+from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
 if TYPE_CHECKING:
-    from vaezoo.registry.catalogue import Found
-    from vaezoo.registry.checking import Comparison
+    from vaezoo.pretrained.registries import Found
+    from vaezoo.runs.checking import Comparison
 
 
 def _remember(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
@@ -43,13 +43,13 @@ name_argument = click.argument("name", metavar="WEIGHTS")
 
 def found(name: str) -> Found:
     """The entry that a name means."""
-    from vaezoo.registry.catalogue import find
+    from vaezoo.pretrained.registries import find
 
     return find(name)
 
 
 def _everything() -> list[Found]:
-    from vaezoo.registry.catalogue import Found, registries
+    from vaezoo.pretrained.registries import Found, registries
 
     return [Found(registry, entry) for registry in registries() for entry in registry.entries]
 
@@ -100,7 +100,7 @@ def _plain(each: Found) -> dict[str, Any]:
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """Show everything that is known of WEIGHTS."""
-    from vaezoo.registry.card import card
+    from vaezoo.pretrained.card import card
 
     each = found(name)
     print_json(_plain(each)) if as_json else click.echo(card(each.entry, (), each.registry.prefixed("")), nl=False)
@@ -112,7 +112,7 @@ def show_command(name: str, as_json: bool) -> None:
 @click.pass_context
 def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Fetch WEIGHTS, so that they load without the network."""
-    from vaezoo.registry.loading import check_status, fetch
+    from vaezoo.pretrained.loading import check_status, fetch
 
     for name in names:
         each = found(name)
@@ -131,7 +131,7 @@ def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
 @click.pass_context
 def verify_command(ctx: click.Context, names: tuple[str, ...], everything: bool, metrics: bool) -> int:
     """Hash WEIGHTS again and load them; with --metrics compare their figures within the stated error."""
-    from vaezoo.registry.checking import remeasure, verify
+    from vaezoo.runs.checking import remeasure, verify
 
     if bool(names) == everything:
         raise UsageError("name WEIGHTS, or say --all")
@@ -176,10 +176,10 @@ def _cells(compared: Sequence[Comparison]) -> list[tuple[str, ...]]:
 @click.pass_context
 def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
     """Train WEIGHTS again from the recorded spec and seed, and compare the figures."""
-    from vaezoo.process import tune_allocator
+    from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
-    from vaezoo.registry.checking import reproduce
+    from vaezoo.runs.checking import reproduce
 
     again, compared = reproduce(found(name), out, sayer(ctx))
     table(("figure", "recorded", "found", "allowed", ""), _cells(compared))
@@ -193,7 +193,7 @@ def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
 @click.pass_context
 def gc_command(ctx: click.Context, dry_run: bool) -> None:
     """Remove from the cache what no registry in reach lists, broken-off downloads and quarantine."""
-    from vaezoo.registry.cache import Cache
+    from vaezoo.pretrained.cache import Cache
 
     wanted = {file.sha256 for each in _everything() for file in (*each.entry.files, each.entry.spec.file)}
     size, unused = 0, Cache().unused(wanted)

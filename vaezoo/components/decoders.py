@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from vaezoo.components.encoders import Dropout, Widths
 from vaezoo.components.sizes import strided_sizes
-from vaezoo.facts import Shape
-from vaezoo.interfaces import Decoder
+from vaezoo.data.dataspec import Shape
+from vaezoo.model.parts import Decoder
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, mlp, norm2d
 
 

@@ -10,8 +10,8 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from torch import Tensor, nn
 
 from vaezoo.components.sizes import strided_sizes
-from vaezoo.facts import Shape
-from vaezoo.interfaces import Encoder
+from vaezoo.data.dataspec import Shape
+from vaezoo.model.parts import Encoder
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked, mlp, norm2d
 
 Width = Annotated[int, Gt(0)]

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Laplace, MixtureSameFamily, Normal
 
+from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.distributions import (
     BinaryLogits,
     ContinuousBernoulli,
@@ -21,8 +22,7 @@ from vaezoo.distributions import (
     independent,
     soft_clip,
 )
-from vaezoo.facts import DataSpec, Shape
-from vaezoo.interfaces import Likelihood
+from vaezoo.model.parts import Likelihood
 
 PositiveFloat = Annotated[float, Gt(0)]
 

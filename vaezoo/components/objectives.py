@@ -10,8 +10,8 @@ from annotated_types import Gt
 from torch import Tensor
 
 from vaezoo.distributions import detach
-from vaezoo.interfaces import Objective
-from vaezoo.trace import Site, Trace
+from vaezoo.model.objectives import Objective
+from vaezoo.model.trace import Site, Trace
 
 
 class Reconstruction(Objective):

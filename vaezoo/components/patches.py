@@ -6,8 +6,8 @@ from torch import Tensor, channels_last, nn
 
 from vaezoo.components.decoders import code_width
 from vaezoo.components.encoders import Width
-from vaezoo.facts import Shape
-from vaezoo.interfaces import Decoder, Encoder
+from vaezoo.data.dataspec import Shape
+from vaezoo.model.parts import Decoder, Encoder
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked
 
 

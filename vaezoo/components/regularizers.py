@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vaezoo.facts import Facts
-from vaezoo.interfaces import Regularizer, Schedule
-from vaezoo.trace import Trace
+from vaezoo.model.objectives import Regularizer, Schedule
+from vaezoo.model.trace import Trace
+from vaezoo.model.wiring import Facts
 
 
 class KL(Regularizer):

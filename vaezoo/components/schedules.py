@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from vaezoo.interfaces import Schedule
+from vaezoo.model.objectives import Schedule
 
 Step = Annotated[int, Gt(0)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaezoo.facts import Shape
+from vaezoo.data.dataspec import Shape
 
 
 def strided_sizes(shape: Shape, layers: int, kernel: int) -> list[tuple[int, int]]:

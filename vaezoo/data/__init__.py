@@ -1,1 +1,1 @@
-"""Data sets, and the path from their storage to batches on the training device."""
+"""Examples: data sets, file formats, batches, conditions, and the loader that brings them to the device."""

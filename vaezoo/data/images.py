@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaezoo.errors import DataError
-from vaezoo.facts import DataSpec, Shape, Split
+from vaezoo.data.dataset import Split
+from vaezoo.data.dataspec import DataSpec, Shape
+from vaezoo.utils.errors import DataError
 
 Binarize: TypeAlias = Literal["none", "threshold", "dynamic", "static"]
 

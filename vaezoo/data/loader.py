@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vaezoo.errors import VaezooError
-from vaezoo.facts import Split
-from vaezoo.seeds import mix
-from vaezoo.trace import Batch
+from vaezoo.data.batch import Batch
+from vaezoo.data.dataset import Split
+from vaezoo.utils.errors import VaezooError
+from vaezoo.utils.seeds import mix
 
 
 class Loader:

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from annotated_types import Gt, Len
 
-from vaezoo.errors import DataError
+from vaezoo.utils.errors import DataError
 
 NAMES = ("train", "validation", "test")
 

@@ -10,13 +10,13 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor
 
+from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
-from vaezoo.errors import did_you_mean
-from vaezoo.estimators import importance
-from vaezoo.facts import Estimate
-from vaezoo.interfaces import Metric, Regularizer
-from vaezoo.model import Model
-from vaezoo.trace import Batch
+from vaezoo.evaluation.metric import Estimate, Metric
+from vaezoo.model.estimators import importance
+from vaezoo.model.model import Model
+from vaezoo.model.objectives import Regularizer
+from vaezoo.utils.errors import did_you_mean
 
 Method: TypeAlias = Literal["reconstruction", "elbo", "nll", "critic", "mahalanobis"]
 

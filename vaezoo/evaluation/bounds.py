@@ -11,11 +11,9 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from vaezoo.data.loader import Loader
-from vaezoo.estimators import importance
-from vaezoo.facts import Estimate
-from vaezoo.interfaces import Metric
-from vaezoo.model import Model
-from vaezoo.task import Task
+from vaezoo.evaluation.metric import Estimate, Metric
+from vaezoo.model.estimators import importance
+from vaezoo.model.model import Model
 
 Samples = Annotated[int, Gt(0)]
 
@@ -37,26 +35,6 @@ def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
     found = [torch.stack([trace.mean_distortion, trace.mean_rate]) for trace in traces]
     distortion, rate = torch.cat(found, 1).cpu()
     return distortion, rate
-
-
-def validate(task: Task, data: Loader) -> dict[str, float]:
-    """ELBO, rate, distortion and the objective's own bound on a split, in nats per example, as far as defined.
-
-    Nothing of a training weight enters, and networks compute in fp32: what is compared between epochs is the bound.
-    """
-    task.eval()
-    sums: dict[str, float] = {}
-    k = task.objective.num_samples
-    with task.model.inference("fp32"):
-        for batch in data.ordered(task.model.batch_size(k)):
-            trace = task.model(batch, k)
-            values = {"distortion": trace.mean_distortion}
-            if trace.has_rate:
-                elbo = -(trace.mean_distortion + trace.mean_rate)
-                values |= {"rate": trace.mean_rate, "elbo": elbo, "bound": task.objective.bound(trace)}
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + float(value.double().sum())
-    return {name: total / len(data) for name, total in sums.items()}
 
 
 class ELBO(Metric):

@@ -10,13 +10,12 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
-from vaezoo.estimators import importance
 from vaezoo.evaluation.bounds import estimate
-from vaezoo.facts import Estimate
-from vaezoo.interfaces import Metric
-from vaezoo.model import Model
-from vaezoo.trace import Batch
+from vaezoo.evaluation.metric import Estimate, Metric
+from vaezoo.model.estimators import importance
+from vaezoo.model.model import Model
 
 _BINS = 15
 

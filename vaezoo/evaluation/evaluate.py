@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from vaezoo.composer import unused
 from vaezoo.data.loader import Loader
-from vaezoo.model import Model
-from vaezoo.seeds import seeded
-from vaezoo.spec.options import Bound
+from vaezoo.model.model import Model
+from vaezoo.model.task import unused
+from vaezoo.utils.seeds import seeded
 
 SCHEMA_VERSION = 1
 
 
-def evaluate(model: Model, metrics: Sequence[Bound], data: Loader, split: str, seed: int) -> dict[str, Any]:
-    """Every metric on one split, as ``evaluation.json`` holds it; ``undefined`` says why a metric has no value."""
+class MetricSpec(Protocol):
+    """A metric that a spec names and that is built when its turn comes."""
+
+    @property
+    def name(self) -> str:
+        """The name in the spec; the metric's random stream is seeded by it."""
+
+    def build(self) -> Any:
+        """The metric."""
+
+
+def evaluate(model: Model, metrics: Sequence[MetricSpec], data: Loader, split: str, seed: int) -> dict[str, Any]:
+    """Every metric on one split, as ``evaluation.json`` holds it; ``undefined`` says why a metric has no value.
+
+    Args:
+        model: is put into evaluation mode.
+        metrics: what is measured.
+        data: the split.
+        split: its name.
+        seed: each metric draws from a stream of this seed and its own name.
+    """
     model.eval()
     found: dict[str, Any] = {}
     undefined: dict[str, str] = {}
-    for bound in metrics:
-        with model.inference(), seeded(model.device, seed, "evaluation", bound.name):
+    for metric in metrics:
+        with model.inference(), seeded(model.device, seed, "evaluation", metric.name):
             try:
-                results = bound.build()(model, data)
+                results = metric.build()(model, data)
             except (RuntimeError, ValueError) as error:  # not defined here, out of memory, ...: the others still count
-                undefined[unused(bound.name, undefined)] = " ".join(str(error).split())
+                undefined[unused(metric.name, undefined)] = " ".join(str(error).split())
                 continue
         for name, result in results.items():
             row = dataclasses.asdict(result)

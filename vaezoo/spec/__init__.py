@@ -1,1 +1,1 @@
-"""Specs: from strict YAML to a checked, frozen ``Spec`` whose every part knows its place in the file."""
+"""Specs: strict YAML to a checked ``Spec``, and from it to a composed task."""

@@ -2,85 +2,21 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import BaseModel, ValidationError
 
-from vaezoo import plugins
-from vaezoo.errors import PluginError, Problem, SpecError, did_you_mean
-from vaezoo.fusion import How
-from vaezoo.plugins import Catalogue
-from vaezoo.spec import messages, torchnames
+from vaezoo.plugins import discovery
+from vaezoo.spec import messages
+from vaezoo.spec.checker import _Checker
 from vaezoo.spec.dump import dump
-from vaezoo.spec.options import Bound, Loading, opened, references
 from vaezoo.spec.resolve import read, resolve
-from vaezoo.spec.schema import Into, ModelSpec, SpecModel, TorchBlock, TrainSpec
-from vaezoo.spec.tree import Mark, Node, parse, resolve_scalar
-
-_ALSO = {"dataset": tuple(Loading.model_fields), "conditioner": ("into", "fuse")}
-"""Keys of a block that are not options of its component."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A valid spec.
-
-    Attributes:
-        name, seed, requires: as written.
-        data, model, objective, train, evaluate: the parts; components are ``Bound``.
-        regularizers: as written, or the default: ``kl``, unless the objective counts the rate itself.
-        into: which parts of the model see the condition.
-        fuse: how it joins the inputs of encoder and decoder.
-        tree: the resolved YAML with its positions.
-    """
-
-    name: str
-    seed: int
-    requires: tuple[str, ...]
-    data: Bound
-    model: ModelSpec
-    objective: Bound
-    regularizers: tuple[Bound, ...]
-    train: TrainSpec
-    evaluate: tuple[Bound, ...]
-    into: frozenset[str]
-    fuse: How
-    tree: Node
-
-    def problem(self, path: str, message: str) -> SpecError:
-        """An error at a place in the spec, such as ``model.likelihood``."""
-        steps = tuple(int(step) if step.isdecimal() else step for step in path.split("."))
-        return SpecError([self.tree.locate(steps).problem(path, message)])
-
-    def resolved(self) -> dict[str, Any]:
-        """The spec in full, defaults written out: it composes to the same model for ever."""
-        model = {
-            key: value.resolved() if isinstance(value, Bound) else value
-            for key, value in ((key, getattr(self.model, key)) for key in ModelSpec.model_fields)
-            if value is not None
-        }
-        if self.model.condition is not None:
-            model["condition"] |= {"into": sorted(self.into), "fuse": self.fuse}
-        train = self.train.model_dump(exclude_none=True)
-        train["callbacks"] = [callback.resolved() for callback in self.train.callbacks]
-        return {
-            "spec": "vaezoo/v1",
-            "name": self.name,
-            "seed": self.seed,
-            "requires": list(self.requires),
-            "data": self.data.resolved(),
-            "model": model,
-            "objective": self.objective.resolved(),
-            "regularizers": [bound.resolved() for bound in self.regularizers],
-            "train": train,
-            "evaluate": [bound.resolved() for bound in self.evaluate],
-        }
+from vaezoo.spec.spec import Spec
+from vaezoo.spec.tree import Node, parse
+from vaezoo.utils.errors import PluginError, SpecError
 
 
 def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, text: bool = False) -> Spec:
@@ -104,7 +40,7 @@ def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
         tree = read(base)
     tree = resolve(tree, base, overrides)
     _check_requirements(tree)
-    return _Checker(plugins.catalogue()).spec(tree)
+    return _Checker(discovery.catalogue()).spec(tree)
 
 
 def _check_requirements(tree: Node) -> None:
@@ -136,173 +72,3 @@ def _check_requirements(tree: Node) -> None:
                 f"{mark.file}:{mark.line}: needs {requirement}, but {found} is installed; "
                 f"pip install --upgrade {str(requirement)!r}"
             )
-
-
-class _Checker:
-    """One walk over a tree that binds components and gathers problems."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-        self.problems: list[Problem] = []
-
-    def spec(self, tree: Node) -> Spec:
-        into, fuse = self.into(tree), self.fuse(tree)
-        self.torch_blocks(tree)
-        checked = self.check(SpecModel, tree, "")
-        if self.problems or checked is None:
-            raise SpecError(self.problems)
-        regularizers = checked.regularizers
-        if regularizers is None:
-            default = Node([] if checked.objective.cls.counts_rate else [Node("kl", tree.mark, {})], tree.mark, {})
-            regularizers = [self.bind("regularizer", node, "regularizers") for node in default.value]
-        spec = Spec(
-            checked.name,
-            checked.seed,
-            tuple(checked.requires),
-            checked.data,
-            checked.model,
-            checked.objective,
-            tuple(regularizers),
-            checked.train,
-            tuple(checked.evaluate),
-            into,
-            fuse,
-            tree,
-        )
-        self.check_together(spec)
-        if self.problems:
-            raise SpecError(self.problems)
-        return spec
-
-    def torch_blocks(self, tree: Node) -> None:
-        """The optimizer and the scheduler, whose names and options are torch's; their form is checked with the rest."""
-        train = tree.value.get("train")
-        for what in ("optimizer", "scheduler"):
-            node = train.value.get(what) if train and isinstance(train.value, dict) else None
-            try:
-                block = TorchBlock.model_validate(node.plain()) if node else None
-            except ValidationError:
-                continue
-            for key, message in torchnames.faults(what, block) if block else ():
-                steps = ("train", what, key) if key else ("train", what)
-                self.problems.append(tree.locate(steps).problem(".".join(steps), message))
-
-    def fuse(self, tree: Node) -> How:
-        """``model.condition.fuse``, which belongs to the composer and not to the conditioner."""
-        node = _of_condition(tree, "fuse")
-        if node is None:
-            return "concat"
-        if node.value not in get_args(How):
-            what = f"must be concat or film, not {messages.shown(node.plain())}"
-            self.problems.append(node.mark.problem("model.condition.fuse", what))
-        return node.value
-
-    def into(self, tree: Node) -> frozenset[str]:
-        """``model.condition.into``, likewise."""
-        into, path, known = _of_condition(tree, "into"), "model.condition.into", get_args(Into)
-        if into is None:
-            return frozenset(("encoder", "decoder"))
-        if not isinstance(into.value, list) or not into.value:
-            what = f"must be a list such as [encoder, decoder], not {messages.shown(into.plain())}"
-            self.problems.append(into.mark.problem(path, what))
-            return frozenset()
-        for index, node in enumerate(into.value):
-            if node.value not in known:
-                hint = did_you_mean(node.value if isinstance(node.value, str) else "", known)
-                what = f"no part named {messages.shown(node.plain())}{hint}"
-                self.problems.append(node.mark.problem(f"{path}.{index}", what))
-        return frozenset(str(node.value) for node in into.value)
-
-    def check(self, model: type[BaseModel], node: Node, path: str, also: Sequence[str] = ()) -> Any:
-        """Validates a mapping against a model, its components bound first. ``also``: keys that others take."""
-        try:
-            return model.model_validate(self.fields(model, node, path))
-        except ValidationError as error:
-            self.problems += messages.translate(error, node, path, (*model.model_fields, *also))
-            return None
-
-    def fields(self, model: type[BaseModel], node: Node, path: str) -> dict[str, Any]:
-        """The plain values of a mapping, with every block that names a component replaced by what it names."""
-        data: dict[str, Any] = {key: child.plain() for key, child in node.value.items()}
-        for key, info in model.model_fields.items():
-            annotation = _annotation(model, key)
-            child, where = node.value.get(key), f"{path}.{key}" if path else key
-            kind = references(annotation)
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                if child is not None and isinstance(child.value, dict):
-                    data[key] = self.fields(annotation, child, where)
-            elif kind and child is None and not info.is_required() and info.default not in (None, []):
-                data[key] = self.default(kind, info.default, node.mark, where)
-            elif kind and child is not None:
-                data[key] = self.component(kind, annotation, child, where)
-        return data
-
-    def default(self, kind: str, value: Any, mark: Mark, path: str) -> Any:
-        if isinstance(value, list):
-            return [self.bind(kind, Node(item, mark, {}), path) for item in value]
-        return self.bind(kind, Node(value, mark, {}), path) if isinstance(value, str) else value
-
-    def component(self, kind: str, annotation: Any, node: Node, path: str) -> Any:
-        if isinstance(node.value, list) and _is_list(annotation):
-            return [self.component(kind, Bound, child, f"{path}.{i}") for i, child in enumerate(node.value)]
-        name = isinstance(node.value, str) and isinstance(resolve_scalar(node.value), str)  # a quoted number is none
-        fits = (name or isinstance(node.value, dict)) and not _is_list(annotation)
-        return self.bind(kind, node, path) if fits else node.plain()
-
-    def bind(self, kind: str, node: Node, path: str) -> Bound | None:
-        """Looks a component up and checks its options. Where that fails, a stand-in keeps the walk going."""
-        block = node if isinstance(node.value, dict) else Node({"type": node}, node.mark, {"type": node.mark})
-        name = block.value.get("type")
-        if name is None or not isinstance(name.value, str):
-            hint = did_you_mean("", self.catalogue.names(kind))
-            given = "" if name is None else f", not {messages.shown(name.plain())}"
-            where = (name or node).mark
-            self.problems.append(where.problem(path, f"needs a `type` that names the {kind}{given}{hint}"))
-            return _stand_in(kind, node.mark, path)
-        try:
-            entry = self.catalogue.find(kind, name.value)
-            cls, model = opened(entry)
-        except PluginError as error:
-            self.problems.append(name.mark.problem(path, str(error)))
-            return _stand_in(kind, name.mark, path)
-        values = {key: child for key, child in block.value.items() if key != "type"}
-        also = _ALSO.get(kind, ())
-        own = {key: values.pop(key) for key in also if key in values}
-        loader = self.check(Loading, Node(own, block.mark, block.keys), path) if kind == "dataset" else None
-        options = self.check(model, Node(values, block.mark, block.keys), path, also)
-        if options is None:
-            return _stand_in(kind, node.mark, path)
-        chosen = {key: getattr(options, key) for key in model.model_fields}
-        return Bound(kind, entry.name, entry.plugin, cls, chosen, name.mark, path, loader)
-
-    def check_together(self, spec: Spec) -> None:
-        """What no part can see alone."""
-        train = spec.train
-        if (train.epochs is None) == (train.steps is None):
-            what = "give `epochs` or `steps`, not both" if train.epochs else "give `epochs` or `steps`"
-            self.problems.append(spec.tree.locate(("train",)).problem("train", what))
-        for bound in spec.regularizers:
-            if spec.objective.cls.counts_rate and bound.cls.adds_rate:  # type: ignore[attr-defined]
-                reason = f"objective {spec.objective.name!r} counts the rate already; remove this {bound.name!r}"
-                self.problems.append(bound.mark.problem(bound.path, reason))
-
-
-def _of_condition(tree: Node, key: str) -> Node | None:
-    """The value of a key of ``model.condition``, where it is written."""
-    model = tree.value.get("model")
-    condition = model.value.get("condition") if model and isinstance(model.value, dict) else None
-    return condition.value.get(key) if condition and isinstance(condition.value, dict) else None
-
-
-def _annotation(model: type[BaseModel], key: str) -> Any:
-    """A field's annotation with the ``Annotated`` part that pydantic stores elsewhere."""
-    info = model.model_fields[key]
-    return typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-
-
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(_is_list(arg) for arg in get_args(annotation))
-
-
-def _stand_in(kind: str, mark: Mark, path: str) -> Bound:
-    return Bound(kind, "", "", object, {}, mark, path)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vaezoo.errors import Problem, did_you_mean
 from vaezoo.spec.tree import Node
+from vaezoo.utils.errors import Problem, did_you_mean
 
 _COMPONENT = "a component (its name, or a mapping with `type`)"
 _WANTED = {

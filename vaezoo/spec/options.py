@@ -13,10 +13,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from torch import nn
 
-from vaezoo.errors import PluginError
-from vaezoo.interfaces import KINDS
-from vaezoo.plugins import Entry
+from vaezoo.plugins.catalogue import Entry
+from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.spec.tree import Mark
+from vaezoo.utils.errors import PluginError
 
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -88,7 +88,7 @@ def reference(kind: str) -> Any:
     return Annotated[Bound, Reference(kind), WithJsonSchema({COMPONENT: kind})]
 
 
-_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
+_KIND_OF = {kind_class(kind): kind for kind in KINDS}
 
 
 def _substitute(annotation: Any) -> Any:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaezoo.errors import Problem, SpecError, UsageError, did_you_mean
 from vaezoo.spec.messages import shown
 from vaezoo.spec.tree import MAX_DEPTH, Mark, Node, parse, place
+from vaezoo.utils.errors import Problem, SpecError, UsageError, did_you_mean
 
 MAX_EXTENDS = 8
 _VARIABLE = re.compile(r"\$\{vars\.([A-Za-z_][\w-]*)\}")

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
-from vaezoo.errors import PluginError
-from vaezoo.fusion import How
-from vaezoo.interfaces import KINDS
-from vaezoo.plugins import Catalogue
+from vaezoo.model.fusion import How
+from vaezoo.plugins.catalogue import Catalogue
+from vaezoo.plugins.kinds import KINDS
 from vaezoo.spec.options import COMPONENT, CONFIG, Loading, options_model, reference, summary
+from vaezoo.utils.errors import PluginError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"

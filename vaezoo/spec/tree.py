@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from vaezoo.errors import Problem, SpecError
+from vaezoo.utils.errors import Problem, SpecError
 
 MAX_DEPTH = 24
 

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 
 import vaezoo
-from vaezoo import plugins, testing
-from vaezoo.environment import pick_device
-from vaezoo.plugins import Catalogue, Entry, PluginInfo
-from vaezoo.runs import prepare
+from vaezoo import testing
+from vaezoo.plugins import discovery
+from vaezoo.plugins.catalogue import Catalogue, Entry, PluginInfo
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.trainer.player import Player
-from vaezoo.trainer.world import World
+from vaezoo.training.phase_optimizer import Player
+from vaezoo.training.process_group import World
+from vaezoo.utils.devices import pick_device
 
 torch.set_num_threads(1)
 
@@ -80,10 +81,10 @@ def _parts(monkeypatch):
             setattr(module, cls.__name__, cls)
             entries.append(Entry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    known = plugins.catalogue()
+    known = discovery.catalogue()
     extended = Catalogue(list(known.plugins), {key: list(value) for key, value in known.entries.items()})
     extended.add(PluginInfo("parts", "0", "ok", "", tuple(entries)))
-    monkeypatch.setattr(plugins, "catalogue", lambda: extended)
+    monkeypatch.setattr(discovery, "catalogue", lambda: extended)
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from vaezoo_aae.critic import Adversarial, Critic, critic_loss, generator_loss, 
 
 import vaezoo
 from vaezoo.distributions import Implicit
-from vaezoo.errors import SpecError, UsageError
 from vaezoo.evaluation.anomaly import scores
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.errors import SpecError, UsageError
 
 from .conftest import changed, facts, players, snapshot, spec, trace
 

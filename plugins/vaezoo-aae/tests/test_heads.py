@@ -11,9 +11,9 @@ from vaezoo_aae.posteriors import Deterministic
 
 import vaezoo
 from vaezoo.distributions import Implicit
-from vaezoo.errors import SpecError
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.errors import SpecError
 
 from .conftest import facts, players, snapshot, spec, trace
 

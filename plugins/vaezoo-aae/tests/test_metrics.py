@@ -12,7 +12,7 @@ from vaezoo_aae.metrics import ClusteringError, HeadError
 
 import vaezoo
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.runs import loader
+from vaezoo.runs.run import loader
 from vaezoo.spec.load import load
 
 from .conftest import facts, players, spec

@@ -8,8 +8,8 @@ from vaezoo_aae.posteriors import Deterministic, Universal
 
 import vaezoo
 from vaezoo.distributions import Implicit
-from vaezoo.errors import SpecError
-from vaezoo.evaluation.bounds import validate
+from vaezoo.evaluation.validation import validate
+from vaezoo.utils.errors import SpecError
 
 from .conftest import players, spec
 

@@ -10,10 +10,10 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from vaezoo_aae.priors import Ring, SwissRoll
 
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.errors import SpecError
-from vaezoo.runs import prepare
+from vaezoo.model.trace import Site
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.trace import Site
+from vaezoo.utils.errors import SpecError
 
 from .conftest import spec
 

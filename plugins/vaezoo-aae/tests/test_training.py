@@ -8,12 +8,13 @@ from vaezoo_aae.metrics import HeadError
 from vaezoo_aae.priors import Ring
 
 import vaezoo
-from vaezoo.environment import pick_device
-from vaezoo.evaluation.bounds import validate
-from vaezoo.runs import loader, prepare
+from vaezoo.evaluation.validation import validate
+from vaezoo.runs.run import loader
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.trainer.loop import Trainer
-from vaezoo.trainer.world import World
+from vaezoo.training.process_group import World
+from vaezoo.training.trainer import Trainer
+from vaezoo.utils.devices import pick_device
 
 from .conftest import spec
 

@@ -158,7 +158,7 @@ def test_the_discriminator_is_shown_observed_codes_and_none_that_carry_a_graph(t
     shown = []
     original = Factor.discriminate
     monkeypatch.setattr(Factor, "discriminate", lambda self, z: (shown.append(z), original(self, z))[1])
-    monkeypatch.setattr("vaezoo.report.page.write_report", lambda run: None)
+    monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
     run = vaezoo.run({**spec(), "evaluate": ["elbo"]}, ["data.batch_size=128"], out=tmp_path)
     assert len(shown) == 10 and not any(z.requires_grad for z in shown)
     record = run.records[0]

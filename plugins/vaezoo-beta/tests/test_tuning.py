@@ -351,7 +351,7 @@ class StopAt(vaezoo.Callback):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    monkeypatch.setattr("vaezoo.report.page.write_report", lambda run: None)
+    monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
 
 
 def left_by(path):

@@ -9,9 +9,10 @@ import torch
 from vaezoo_cvae import classifier
 from vaezoo_cvae.accuracy import ConditionalAccuracy, SampleRecall, coverage
 
-from vaezoo.errors import IntegrityError
-from vaezoo.runs import loader, prepare
+from vaezoo.runs.run import loader
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.errors import IntegrityError
 
 CPU = torch.device("cpu")
 SPEC = {

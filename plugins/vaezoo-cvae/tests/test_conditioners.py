@@ -10,10 +10,10 @@ from vaezoo_cvae.conditioners import Attributes, Image, Label
 from vaezoo_cvae.priors import ConditionalNormal
 
 import vaezoo
-from vaezoo.errors import SpecError
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
 from vaezoo.testing import check_spec
+from vaezoo.utils.errors import SpecError
 
 LABELLED = vaezoo.DataSpec((1, 8, 8), "unit", classes=tuple("abc"), condition_shape=())
 NAMED = vaezoo.DataSpec(

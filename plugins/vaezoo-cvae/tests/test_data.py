@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.errors import DataError, SpecError
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.errors import DataError, SpecError
 
 CPU = torch.device("cpu")
 

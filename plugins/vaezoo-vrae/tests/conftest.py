@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.environment import pick_device
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.devices import pick_device
 
 torch.set_num_threads(1)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vaezoo.errors import SpecError
-from vaezoo.runs import prepare, run
+from vaezoo.runs.setup import prepare
+from vaezoo.runs.start import run
 from vaezoo.spec.load import load
+from vaezoo.utils.errors import SpecError
 
 CHAIN = {"type": "chain", "units": 8, "hidden": 8}
 LATENTS = {

@@ -17,8 +17,8 @@ from vaezoo_vrae.series import Series
 from vaezoo_vrae.text import Cities, Text
 
 import vaezoo
-from vaezoo.errors import UsageError
-from vaezoo.given import format_for, write_examples
+from vaezoo.runs.example_files import format_for, write_examples
+from vaezoo.utils.errors import UsageError
 
 SPLITS = ("train", "validation", "test")
 

@@ -15,11 +15,12 @@ from vaezoo_vrae.midi import write_roll
 from vaezoo_vrae.recurrent import Recurrent
 
 from vaezoo.cli.main import main
+from vaezoo.data.batch import Batch
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.facts import DataSpec
-from vaezoo.plugins import catalogue
-from vaezoo.report import sequences
-from vaezoo.trace import Batch, Site
+from vaezoo.model.trace import Site
+from vaezoo.plugins.discovery import catalogue
+from vaezoo.runs.report import sequences
 
 
 def call(*arguments):

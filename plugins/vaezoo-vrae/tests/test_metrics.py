@@ -8,10 +8,10 @@ from vaezoo_vrae.judge import LabelAccuracy
 from vaezoo_vrae.metrics import NextStep, ReconstructionAccuracy, Steps
 
 import vaezoo
-from vaezoo.environment import pick_device
 from vaezoo.evaluation.anomaly import scores
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.devices import pick_device
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from vaezoo_vrae.metrics import NextStep, Steps, per_step
 from vaezoo_vrae.particles import particle_filter
 
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.environment import pick_device
-from vaezoo.runs import prepare
+from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
+from vaezoo.utils.devices import pick_device
 
 A, C, Q, R, T = 0.9, 1.5, 0.6, 0.4, 12
 

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vaezoo.data.datasets.npz import Npz
+from vaezoo.data.splits import NAMES
+from vaezoo.runs.setup import prepare
+from vaezoo.spec.load import load
+from vaezoo.utils.errors import DataError
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def npz(tmp_path):
+    def make(support="auto", **arrays) -> Npz:
+        np.savez(tmp_path / "some.npz", **arrays)
+        return Npz(path=str(tmp_path / "some.npz"), support=support)
+
+    return make
+
+
+def test_masks_and_conditions_follow_their_examples(npz):
+    row = np.arange(100.0)
+    mask = np.arange(4) < 1 + row[:, None] % 4
+    data = npz(x=np.tile(row[:, None, None], (1, 4, 2)), condition=row[:, None], mask=mask)
+    found = []
+    for name in NAMES:
+        part = data.split(name)
+        assert torch.equal(part.x[:, 0, 0], part.condition[:, 0])
+        assert torch.equal(part.mask.sum(1), 1 + part.x[:, 0, 0].long() % 4)
+        found += part.x[:, 0, 0].tolist()
+    assert sorted(found) == row.tolist()
+    assert (data.spec.shape, data.spec.mask_dims, data.spec.condition_shape) == ((4, 2), 1, (1,))
+    assert [len(data.split(name)) for name in NAMES] == [80, 10, 10]
+
+
+def test_an_integer_condition_is_a_label(npz):
+    data = npz(x=RNG.normal(size=(30, 3)), condition=np.arange(30) % 4)
+    assert (data.spec.classes, data.spec.condition_shape) == (("0", "1", "2", "3"), ())
+    assert data.split("train").condition.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("x", "support", "levels", "largest"),
+    [
+        (RNG.normal(size=(30, 3)), "real", 0, None),
+        (np.linspace(0, 1, 90).reshape(30, 3), "unit", 0, 1.0),
+        (np.arange(90).reshape(30, 3) % 2 * 1.0, "binary", 2, 1.0),
+        (np.arange(90).reshape(30, 3) % 2, "binary", 2, 1.0),
+        (np.arange(90, dtype=np.uint8).reshape(30, 3) + 166, "unit", 256, 1.0),
+    ],
+)
+def test_the_support_is_found(npz, x, support, levels, largest):
+    data = npz(x=x)
+    assert (data.spec.support, data.spec.levels) == (support, levels)
+    parts = [data.split(name) for name in NAMES]
+    seen = torch.cat([part.transform(part.x) if part.transform else part.x for part in parts])
+    assert seen.dtype == torch.float32
+    assert largest is None or seen.max() == largest
+
+
+def test_a_wider_support_may_be_asked_for(npz):
+    assert npz("real", x=np.linspace(0, 1, 90).reshape(30, 3)).spec.support == "real"
+
+
+def test_a_support_that_x_leaves_is_refused(npz, refuses):
+    data = npz("unit", x=RNG.normal(size=(30, 3)))
+    refuses(DataError, lambda: data.spec, "some.npz", "real, not unit")
+
+
+def test_what_a_mask_hides_may_be_nan(npz):
+    x = np.ones((20, 4, 2))
+    x[3, 2:] = np.nan
+    part = npz(x=x, mask=np.isfinite(x[..., 0])).split("train")
+    assert part.x.isfinite().all()
+    assert (part.x[~part.mask] == 0).all()
+
+
+def holed(value, dtype=float):
+    x = np.ones((20, 3), dtype)
+    x[7, 1] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": holed(np.nan)}, ("'x' row 7",)),
+        ({"x": holed(np.inf)}, ("'x' row 7",)),
+        ({"x": holed(1e300)}, ("'x' row 7",)),
+        ({"x": holed(np.nan), "mask": np.ones((20, 3))}, ("'x' row 7",)),
+        ({"x": np.ones((20, 3)), "condition": holed(np.nan)}, ("'condition' row 7",)),
+        ({"x": np.ones((20, 3)), "condition": holed(-1, int)[:, 1]}, ("'condition' row 7", "-1")),
+        ({"y": np.ones((20, 3))}, ("no array 'x'",)),
+        ({"x": np.ones(20)}, ("(20,)",)),
+        ({"x": np.ones((0, 3))}, ("(0, 3)",)),
+        ({"x": np.ones((20, 0))}, ("(20, 0)",)),
+        ({"x": np.full((20, 3), "a")}, ("<U1",)),
+        ({"x": np.full((20, 3), None)}, ("not a readable",)),
+        ({"x": holed(256, int)}, ("0..255",)),
+        ({"x": holed(-1, int)}, ("0..255",)),
+        ({"x": np.ones((20, 3)), "condition": np.ones(19)}, ("'condition'", "20 rows", "(19,)")),
+        ({"x": np.ones((20, 3)), "condition": np.float64(1)}, ("'condition'", "20 rows")),
+        ({"x": np.ones((20, 3)), "condition": np.full(20, "a")}, ("'condition'", "numbers")),
+        ({"x": np.ones((20, 3)), "mask": np.full((20, 3), "a")}, ("'mask'", "numbers")),
+        ({"x": np.ones((20, 3)), "mask": np.ones((20, 2))}, ("'mask' (20, 2)",)),
+        ({"x": np.ones((20, 3)), "mask": np.ones(20)}, ("'mask' (20,)",)),
+        ({"x": np.ones((4, 3))}, ("4 examples are too few",)),
+    ],
+)
+def test_bad_arrays_are_refused(npz, refuses, arrays, words):
+    data = npz(**arrays)
+    refuses(DataError, lambda: data.split("train"), "some.npz", *words)
+
+
+def test_a_missing_file_is_refused(tmp_path, refuses):
+    refuses(DataError, lambda: Npz(path=str(tmp_path / "none.npz")).spec, "none.npz", "VAEZOO_DATA")
+
+
+def test_another_kind_of_file_is_refused(tmp_path, refuses):
+    (tmp_path / "text.npz").write_text("hello\n")
+    np.save(tmp_path / "one.npy", np.ones((20, 3)))
+    for name in ("text.npz", "one.npy"):
+        refuses(DataError, lambda name=name: Npz(path=str(tmp_path / name)).spec, name, "not an npz file")
+    refuses(DataError, lambda: Npz(path=str(tmp_path)).spec, "not an npz file")
+
+
+def test_a_damaged_file_is_refused(npz, tmp_path, refuses):
+    data = npz(x=RNG.normal(size=(200, 3)))
+    file = tmp_path / "some.npz"
+    content = bytearray(file.read_bytes())
+    content[300:310] = bytes(10)
+    file.write_bytes(content)
+    refuses(DataError, lambda: data.spec, "some.npz", "not a readable npz file")
+
+
+def test_a_relative_path_is_found_in_vaezoo_data(npz, tmp_path, monkeypatch, refuses):
+    npz(x=np.ones((20, 3)))
+    monkeypatch.chdir("/")
+    refuses(DataError, lambda: Npz(path="some.npz").spec, "no some.npz")
+    monkeypatch.setenv("VAEZOO_DATA", str(tmp_path))
+    assert Npz(path="some.npz").spec.shape == (3,)
+    refuses(DataError, lambda: Npz(path="none.npz").spec, "no none.npz and no", str(tmp_path))
+
+
+def test_labels_without_an_example_are_refused(npz):
+    with pytest.raises(DataError, match=r"no row of 'condition' is 1, but one is 2; count without gaps"):
+        _ = npz(x=RNG.normal(size=(30, 3)), condition=np.arange(30) % 2 * 2).spec
+
+
+@pytest.mark.parametrize(
+    "x", [RNG.integers(0, 2, (40, 3)), RNG.integers(0, 256, (40, 3)), RNG.integers(0, 256, (40, 3), np.uint8)]
+)
+def test_a_model_reads_a_file_as_training_read_it(npz, x, tmp_path):
+    npz(x=x)
+    model = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
+    data = {"type": "npz", "path": str(tmp_path / "some.npz")}
+    given = {"spec": "vaezoo/v1", "name": "x", "data": data, "model": model, "train": {"steps": 1}}
+    dataset, loader, task = prepare(load(given), torch.device("cpu"))
+    part = dataset.split("train")
+    torch.testing.assert_close(task.model.prepare(part.x.long()), loader.first(len(loader)).x)

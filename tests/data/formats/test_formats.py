@@ -1,0 +1,123 @@
+"""Files of examples: what is written can be read again, and what cannot be held is refused before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaezoo.data.batch import Batch
+from vaezoo.data.dataspec import DataSpec
+from vaezoo.runs.example_files import format_for, write_examples
+from vaezoo.utils.errors import DataError, UsageError
+
+VECTORS = DataSpec((3,), "real", offset=(1.0, 2.0, 3.0), scale=(2.0, 2.0, 4.0))
+SERIES = DataSpec((6, 2), "real", mask_dims=1, steps="up-to")
+ROLLS = DataSpec((6, 5), "binary", 2, mask_dims=1, steps="up-to")
+TEXT = DataSpec((6, 3), "one-hot", 2, mask_dims=1, steps="up-to", symbols=("<eos>", "<unk>", "a"))
+IMAGES = DataSpec((1, 4, 4), "unit", 256)
+
+
+def write(data, path, x, columns=4):
+    return write_examples(format_for(data, path), path, x if isinstance(x, Batch) else Batch(x), columns)
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+@pytest.mark.parametrize(("data", "shape"), [(VECTORS, (5, 3)), (SERIES, (5, 6, 2))])
+def test_numbers_come_back(tmp_path, ending, data, shape):
+    path, x = tmp_path / f"x.{ending}", torch.randn(shape)
+    assert write(data, path, x) == [path]
+    batch = format_for(data, path).read(path)
+    torch.testing.assert_close(data.standardised(batch.x), x)
+    assert batch.mask is None
+
+
+def test_files_are_in_the_units_of_the_source(tmp_path):
+    path = tmp_path / "x.npz"
+    write(VECTORS, path, torch.zeros(1, 3))
+    np.testing.assert_allclose(np.load(path)["x"], [[1.0, 2.0, 3.0]])
+
+
+def test_a_csv_file_of_rows_alone_is_one_sequence(tmp_path):
+    path = tmp_path / "x.csv"
+    for header in ("", "a,b\n"):
+        path.write_text(f"{header}1,2\n3,4\n")
+        assert format_for(SERIES, path).read(path).x.tolist() == [[[1, 2], [3, 4]]]
+    path.write_text("1,b\n3,4\n")
+    with pytest.raises(DataError, match="row 1: could not convert"):
+        format_for(SERIES, path).read(path)
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+def test_sequences_keep_their_lengths_and_conditions(tmp_path, ending):
+    path, x = tmp_path / f"x.{ending}", torch.randn(2, 6, 2)
+    batch = Batch(x, torch.tensor([1, 0]), torch.arange(6) < torch.tensor([[6], [4]]))
+    write(SERIES, path, batch)
+    found = format_for(SERIES, path).read(path)
+    assert torch.equal(found.mask, batch.mask)
+    torch.testing.assert_close(found.x[batch.mask].float(), x[batch.mask])
+    assert ending == "csv" or found.condition.tolist() == [1, 0]
+
+
+def test_csv_sequences_of_unlike_lengths_have_a_mask(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("example,step,x0,x1\n0,0,1,2\n0,1,3,4\n1,0,5,6\n")
+    batch = format_for(SERIES, path).read(path)
+    assert batch.mask.tolist() == [[True, True], [True, False]]
+    assert batch.x[1].tolist() == [[5, 6], [0, 0]]
+
+
+def test_npz_sequences_of_unlike_lengths_have_a_mask(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.arange(6.0).reshape(3, 2), lengths=[1, 2], condition=[0, 1])
+    batch = format_for(SERIES, path).read(path)
+    assert batch.mask.tolist() == [[True, False], [True, True]]
+    assert batch.condition.tolist() == [0, 1]
+    np.savez(path, x=np.arange(6.0).reshape(3, 2), lengths=[1, 3])
+    with pytest.raises(DataError, match="lengths do not add up to the 3 steps of x"):
+        format_for(SERIES, path).read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("", "wants rows"), ("1,2\n3\n", "wants rows"), ("1,2\n3,x\n", "row 2: could not convert")]
+)
+def test_a_bad_csv_file_is_refused_with_its_row(tmp_path, content, message):
+    path = tmp_path / "x.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        format_for(SERIES, path).read(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "message"),
+    [
+        (VECTORS, "x.png", "are no images; use"),
+        (IMAGES, "x.csv", "vectors of numbers or sequences of them are wanted"),
+        (IMAGES, "x.tiff", r"give it an ending that says how: .*\.npz.*\.png"),
+        (IMAGES, "x", "give it an ending"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused_before_anything_is_drawn(data, name, message):
+    with pytest.raises(UsageError, match=message):
+        format_for(data, Path(name))
+
+
+@pytest.mark.parametrize("data", [IMAGES, SERIES, ROLLS, TEXT])
+def test_pictures_show_something(tmp_path, data):
+    path = tmp_path / "x.png"
+    write(data, path, torch.rand(3, *data.shape).round())
+    assert np.ptp(np.asarray(Image.open(path).convert("L"))) > 0
+    with pytest.raises(NotImplementedError, match="for writing only"):
+        format_for(data, path).read(path)
+
+
+def test_a_picture_of_rolls_has_a_dark_row_for_a_held_key(tmp_path):
+    x = torch.zeros(1, 6, 5)
+    x[0, :, 2] = 1
+    write(ROLLS, tmp_path / "on.png", x)
+    write(ROLLS, tmp_path / "off.png", torch.zeros(1, 6, 5))
+    dark = [(np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")) < 90).mean() for name in ("on", "off")]
+    assert dark[0] > dark[1] + 0.05

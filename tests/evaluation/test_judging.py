@@ -1,0 +1,189 @@
+"""Classes by Bayes' rule and anomaly scores, against models whose answer is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+from vaezoo.components.latents import Single
+from vaezoo.components.likelihoods import NormalLikelihood
+from vaezoo.components.priors import StandardNormal
+from vaezoo.data.dataset import Split
+from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.loader import Loader
+from vaezoo.distributions import DiagonalNormal
+from vaezoo.evaluation.anomaly import Anomaly, area_under_curve, scores
+from vaezoo.evaluation.classification import Classification, calibration_error, class_posterior
+from vaezoo.model.fusion import Fusion
+from vaezoo.model.model import Model
+from vaezoo.model.parts import Conditioner, Decoder, Encoder, Posterior
+from vaezoo.runs.example_files import examples
+from vaezoo.utils.errors import DataError
+
+MEANS = torch.tensor([[0.0, 0.0, 0.0], [1.5, 0.0, 1.0], [0.0, -2.0, 0.5]])
+LOADING = torch.tensor([[1.0], [0.5], [-0.3]])
+SIGMA = 0.6
+
+
+class OneHot(Conditioner):
+    def forward(self, condition):
+        return nn.functional.one_hot(condition, 3).float()
+
+
+class Pass(Encoder):
+    def forward(self, x, mask=None):
+        return (x,)
+
+
+class Exact(Posterior):
+    """The exact posterior of z given x and the class, as both stand in the features."""
+
+    def forward(self, h):
+        x, label = h[:, :3], h[:, 3:]
+        precision = 1 + (LOADING**2).sum() / SIGMA**2
+        mean = (x - label @ MEANS) @ LOADING / SIGMA**2 / precision
+        return DiagonalNormal(mean, torch.full_like(mean, -0.5 * math.log(precision)))
+
+
+class Shifted(Decoder):
+    def forward(self, code):
+        return code[:, :1] @ LOADING.T + code[:, 1:] @ MEANS
+
+
+@pytest.fixture
+def mixture():
+    """Three linear-Gaussian classes, of frequencies 1/2, 1/3, 1/6: p(y|x) is known in closed form."""
+    data = DataSpec((3,), "real", classes=("a", "b", "c"), condition_shape=())
+    into = Fusion((3,), (3,), "concat"), Fusion((1,), (3,), "concat")
+    latents = Single(((6,),), 1, lambda *_: Exact(), StandardNormal, 0)
+    likelihood = NormalLikelihood(data, scale=SIGMA)
+    model = Model(data, 1, Pass(), latents, Shifted(), likelihood, (1,), OneHot(), *into)
+    model.count_classes(torch.tensor([0] * 3 + [1] * 2 + [2]))
+    model.register_buffer("here", torch.zeros(()))
+    model.register_parameter("_anchor", nn.Parameter(torch.zeros(())))
+    return model.eval()
+
+
+def draw(n):
+    labels = torch.multinomial(torch.tensor([3.0, 2.0, 1.0]), n, replacement=True)
+    z, noise = torch.randn(n, 1), SIGMA * torch.randn(n, 3)
+    return MEANS[labels] + z @ LOADING.T + noise, labels
+
+
+def exact_posterior(x):
+    covariance = LOADING @ LOADING.T + SIGMA**2 * torch.eye(3)
+    log_joint = torch.stack([MultivariateNormal(m, covariance).log_prob(x) for m in MEANS], 1)
+    return torch.log_softmax(log_joint + torch.tensor([3.0, 2.0, 1.0]).log(), 1)
+
+
+def test_bayes_rule_gives_the_exact_class_posterior(mixture):
+    x, labels = draw(64)
+    data = Loader(Split(x, labels), torch.device("cpu"), 64)
+    with mixture.inference():
+        found = class_posterior(mixture, data.first(64), 3)  # an exact proposal: any number of samples will do
+    torch.testing.assert_close(found, exact_posterior(x), atol=1e-4, rtol=1e-4)
+
+
+def test_the_metric_reports_accuracy_and_calibration_of_the_exact_posterior(mixture):
+    x, labels = draw(4000)
+    with mixture.inference():
+        found = Classification(samples=2)(mixture, Loader(Split(x, labels), torch.device("cpu"), 500))
+    expected = (exact_posterior(x).argmax(1) == labels).double().mean()
+    assert found["accuracy"].value == pytest.approx(float(expected), abs=1e-3)
+    assert found["label_nll"].value == pytest.approx(-float(exact_posterior(x)[range(4000), labels].mean()), abs=1e-3)
+    assert found["calibration_error"].value < 0.03, "an exact posterior is calibrated"
+
+
+def test_overconfidence_is_a_calibration_error():
+    confidence, correct = torch.full((1000,), 0.99), torch.arange(1000) < 700
+    assert calibration_error(confidence, correct) == pytest.approx(0.29, abs=1e-4)
+    assert calibration_error(torch.full((1000,), 0.7), correct) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_model_without_labels_classifies_nothing(exact):
+    with pytest.raises(NotImplementedError, match="conditional on a label"):
+        class_posterior(exact.model, next(exact.model.batches(exact.data(4))), 2)
+
+
+@pytest.mark.parametrize("method", ["elbo", "nll"])
+def test_scores_of_an_exact_model_are_minus_log_p(exact, method):
+    x = exact.data(16)
+    data = Loader(Split(x), torch.device("cpu"), 16)
+    torch.testing.assert_close(
+        scores(exact.model.eval(), data, method, 400).float(), -exact.log_p(x), atol=0.15, rtol=0.02
+    )
+
+
+def test_mahalanobis_is_the_distance_of_posterior_means(exact):
+    reference, x = exact.data(500, seed=2), exact.data(8)
+    model = exact.model.eval()
+    loaders = [Loader(Split(part), torch.device("cpu"), 100) for part in (x, reference)]
+    found = scores(model, loaders[0], "mahalanobis", reference=loaders[1])
+    means, others = model.encode(x).double().numpy(), model.encode(reference).double().numpy()
+    shift = means - others.mean(0)
+    expected = np.einsum("ni,ij,nj->n", shift, np.linalg.inv(np.cov(others.T)), shift)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    with pytest.raises(NotImplementedError, match="needs the training split"):
+        scores(model, loaders[0], "mahalanobis")
+
+
+def test_the_area_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(0)
+    score, anomalous = rng.normal(size=300), rng.random(300) < 0.3
+    score[anomalous] += 1
+    pairs = score[anomalous][:, None] > score[~anomalous][None]
+    found = area_under_curve(score, anomalous)
+    assert found["anomaly_auroc"].value == pytest.approx(pairs.mean())
+    assert 0 < found["anomaly_auroc"].error < 0.06
+    assert found["anomaly_average_precision"].details["floor"] == pytest.approx(anomalous.mean())
+
+
+def test_the_metric_tells_the_left_out_class_apart(mixture):
+    x, labels = draw(500)
+    x[labels == 2] += 8
+    data = Loader(Split(x, labels), torch.device("cpu"), 500)
+    with mixture.inference():
+        found = Anomaly(anomalous=["c"], samples=3)(mixture, data)
+        assert found["anomaly_auroc"].value > 0.95
+        assert found["anomaly_auroc"].details["anomalies"] == int((labels == 2).sum())
+        with pytest.raises(NotImplementedError, match="no class 'd'"):
+            Anomaly(anomalous=["d"])(mixture, data)
+
+
+def saved(path, condition=None):
+    """A file of two examples, with their conditions if there are any."""
+    np.savez(path, x=np.zeros((2, 3), np.float32), **({} if condition is None else {"condition": np.array(condition)}))
+    return path
+
+
+def test_a_file_without_the_conditions_that_a_model_needs_is_refused(mixture, tmp_path):
+    with pytest.raises(DataError, match=r"x.npz: this model is conditional: give a condition, the array"):
+        examples(mixture, saved(tmp_path / "x.npz"))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.uint64, np.float32])
+def test_labels_of_a_file_may_be_numbers_of_any_kind(mixture, tmp_path, kind):
+    found = examples(mixture, saved(tmp_path / "x.npz", np.array([2, 0], kind))).first(2).condition
+    assert found.tolist() == [2, 0] and found.dtype == torch.int64
+    with pytest.raises(DataError, match="'condition' row 1 is 3, not one of the 3 classes"):
+        examples(mixture, saved(tmp_path / "x.npz", np.array([2, 3], kind)))
+
+
+def test_conditions_that_the_data_never_had_are_left_alone(exact, tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((2, *exact.model.data.shape), np.float32), condition=np.array([5, 7]))
+    assert examples(exact.model, path).condition is None
+
+
+def test_vectors_of_numbers_are_conditions_too(mixture, tmp_path):
+    mixture.data = replace(mixture.data, classes=(), condition_shape=(1,))
+    for given in ([0.5, 2.0], [[0.5], [2.0]]):
+        assert examples(mixture, saved(tmp_path / "x.npz", given)).condition.tolist() == [[0.5], [2.0]]
+    with pytest.raises(DataError, match="'condition' row 1 is not finite"):
+        examples(mixture, saved(tmp_path / "x.npz", [0.5, float("nan")]))

@@ -1,0 +1,215 @@
+"""Servers that stall, lie, break off and redirect."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import urllib3
+
+from vaezoo.pretrained import download as http
+from vaezoo.pretrained.cache import Mismatch
+from vaezoo.utils.errors import RegistryError, UnavailableError, VaezooError
+
+from .conftest import DATA, FILE, fetched
+
+
+def test_a_server_that_fails_three_times_is_asked_again(home, site, monkeypatch):
+    waited = []
+    monkeypatch.setattr(http, "BACKOFF", 0.5)
+    monkeypatch.setattr(http.time, "sleep", waited.append)
+
+    def page(handler):
+        handler.send_error(500) if len(site.requests) <= 3 else handler.give(DATA)
+
+    site.pages["/file"] = page
+    assert bytes(fetched(home, site)) == DATA and len(site.requests) == 4
+    assert waited == [0.5, 1.0, 2.0]
+
+
+def test_a_refused_range_begins_again(home, site):
+    def page(handler):
+        handler.send_error(416) if len(site.requests) == 1 else handler.give(DATA)
+
+    site.pages["/file"] = page
+    assert bytes(fetched(home, site)) == DATA and len(site.requests) == 2
+
+
+def moved(to):
+    def page(handler):
+        handler.send_response(302)
+        handler.send_header("Location", to)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return page
+
+
+@pytest.mark.parametrize(("hops", "arrives"), [(5, True), (6, False)])
+def test_five_redirects_are_followed(home, site, hops, arrives):
+    for hop in range(hops):
+        site.pages[f"/{hop}"] = moved(f"/{hop + 1}")
+    site.pages[f"/{hops}"] = DATA
+    if arrives:
+        assert bytes(fetched(home, site, "/0")) == DATA
+    else:
+        with pytest.raises(UnavailableError, match="more than 5 redirects"):
+            fetched(home, site, "/0")
+
+
+def test_a_redirect_to_no_address_is_refused(home, site):
+    site.pages["/file"] = moved("https://[nowhere/file")
+    with pytest.raises(VaezooError, match="nowhere"):
+        fetched(home, site)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(home, site, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    http._pool.cache_clear()
+    monkeypatch.setattr(http.time, "sleep", lambda seconds: pytest.fail("a second attempt"))
+    site.pages["/file"] = DATA
+    with pytest.raises(UnavailableError, match="certificate"):
+        fetched(home, site)
+
+
+def test_a_server_that_always_fails_is_given_up(home, site):
+    site.pages["/file"] = lambda handler: handler.send_error(503)
+    with pytest.raises(UnavailableError, match=r"answered 503 \(5 attempts\)"):
+        fetched(home, site)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_refusal_is_not_repeated(home, site, status):
+    site.pages["/file"] = lambda handler: handler.send_error(status)
+    with pytest.raises(UnavailableError, match=f"answered {status}"):
+        fetched(home, site)
+    assert len(site.requests) == 1
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(home, site):
+    def page(handler):
+        handler.give(DATA, stop=200_000) if len(site.requests) == 1 else handler.give(DATA)
+
+    site.pages["/file"] = page
+    assert bytes(fetched(home, site)) == DATA
+    assert [asked for _, asked in site.requests] == [None, "bytes=200000-"]
+
+
+def test_a_server_that_cannot_go_on_begins_again(home, site):
+    def page(handler):
+        stop = 200_000 if len(site.requests) == 1 else None
+        del handler.headers["Range"]
+        handler.give(DATA, stop=stop)
+
+    site.pages["/file"] = page
+    assert bytes(fetched(home, site)) == DATA and len(site.requests) == 2
+
+
+def test_a_server_that_stalls_is_given_up_and_what_came_is_kept(home, site, monkeypatch):
+    monkeypatch.setattr(http, "TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
+    monkeypatch.setattr(http, "ATTEMPTS", 2)
+    released = threading.Event()
+
+    def page(handler):
+        handler.give(DATA, stop=100_000)
+        released.wait(20)
+
+    site.pages["/file"] = page
+    with pytest.raises(UnavailableError, match="Timeout"):
+        fetched(home, site)
+    released.set()
+    site.pages["/file"] = DATA
+    assert bytes(fetched(home, site)) == DATA
+    assert site.requests[-1][1] == "bytes=200000-" or site.requests[-1][1] == "bytes=100000-"
+
+
+@pytest.mark.parametrize("claim", [len(DATA) + 1000, len(DATA) - 1000])
+def test_a_server_that_lies_about_the_length_is_caught(home, site, claim, monkeypatch):
+    monkeypatch.setattr(http, "ATTEMPTS", 2)
+
+    def page(handler):
+        del handler.headers["Range"]
+        handler.give(DATA[:-1000] if claim < len(DATA) else DATA[:-500], claim=claim)
+
+    site.pages["/file"] = page
+    with pytest.raises(VaezooError) as caught:
+        fetched(home, site)
+    assert isinstance(caught.value, UnavailableError if claim > len(DATA) else Mismatch)
+    assert home.get(FILE) is None
+
+
+def test_redirects_are_followed_to_https_alone(home, site):
+    site.pages |= {"/file": moved("/real"), "/real": DATA, "/plain": moved("http://localhost:1/x")}
+    site.pages["/round"] = moved("/round")
+    assert bytes(fetched(home, site)) == DATA
+    home.path(FILE.sha256).unlink()
+    with pytest.raises(RegistryError, match="leads to http://localhost:1/x; only https"):
+        fetched(home, site, "/plain")
+    with pytest.raises(UnavailableError, match="more than 5 redirects"):
+        fetched(home, site, "/round")
+    with pytest.raises(RegistryError, match="only https"):
+        http.download("http://localhost:1/x", home.root / "x", 1)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(home, site, chunked, monkeypatch):
+    monkeypatch.setattr(http, "ATTEMPTS", 2)
+
+    def page(handler):
+        if chunked:
+            handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        if chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello")
+        handler.close_connection = True
+
+    site.pages["/file"] = page
+    target = home.root / "target"
+    target.parent.mkdir(parents=True)
+    if chunked:
+        http.download(site.url + "/file", target, 1000)
+        assert target.read_bytes() == b"hello" and len(site.requests) == 1
+    else:
+        with pytest.raises(UnavailableError, match="closed after 5 of 1,000 bytes"):
+            http.download(site.url + "/file", target, 1000)
+
+
+def test_offline_makes_no_request(home, site, monkeypatch):
+    site.pages["/file"] = DATA
+    monkeypatch.setenv("VAEZOO_OFFLINE", "1")
+    with pytest.raises(UnavailableError, match="offline"):
+        fetched(home, site)
+    monkeypatch.delenv("VAEZOO_OFFLINE")
+    fetched(home, site)
+    asked = len(site.requests)
+    monkeypatch.setenv("VAEZOO_OFFLINE", "1")
+    assert bytes(home.get(FILE)) == DATA and bytes(fetched(home, site)) == DATA
+    assert len(site.requests) == asked
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize(("patience", "arrives"), [(0.1, False), (60.0, True)])
+def test_a_server_that_trickles_is_given_up_however_fast_it_began(home, site, monkeypatch, patience, arrives, resumed):
+    monkeypatch.setattr(http, "PATIENCE", patience)
+    monkeypatch.setattr(http, "SLOWEST", 1_000_000)
+    monkeypatch.setattr(http, "ATTEMPTS", 1)
+
+    def page(handler):
+        handler.give(DATA, stop=len(DATA) - 400)
+        for start in range(len(DATA) - 400, len(DATA), 20):
+            time.sleep(0.05)
+            handler.wfile.write(DATA[start : start + 20])
+
+    site.pages["/file"] = page
+    if resumed:
+        partial = home.root / "partial" / FILE.sha256
+        partial.parent.mkdir(parents=True)
+        partial.write_bytes(DATA[:300_000])
+    if arrives:
+        assert bytes(fetched(home, site)) == DATA and len(site.requests) == 1
+    else:
+        with pytest.raises(UnavailableError, match="the server sent less than 1000000 bytes a second"):
+            fetched(home, site)

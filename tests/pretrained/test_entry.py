@@ -1,0 +1,226 @@
+"""The registry file: every fault named with its line, and no way out of its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaezoo.pretrained.entry import LIMITS, entries
+from vaezoo.pretrained.names import fault, inside
+from vaezoo.utils.errors import RegistryError
+
+SHA = "0" * 64
+
+
+def entry(**changes):
+    base = {
+        "id": "vae/small@1",
+        "title": "A model",
+        "published": "2026-01-01",
+        "spec": {"path": "weights/spec.yaml", "sha256": SHA, "size": 10},
+        "requires": ["vaezoo>=0.1"],
+        "files": [{"name": "model.safetensors", "sha256": SHA, "size": 8, "sources": ["weights/model.safetensors"]}],
+        "tensors": {"count": 1, "parameters": 2, "sha256": SHA},
+        "preprocessing": {"data": "{type: digits}", "shape": [1, 8, 8], "support": "unit", "output": "[0, 1]"},
+        "metrics": [],
+        "training": {"command": "vaezoo run x.yaml", "hardware": "cpu", "seconds": 1.0, "versions": "torch"},
+        "licence": {"weights": "Apache-2.0", "data": "BSD"},
+        "citation": "nobody",
+    }
+    return base | changes
+
+
+def parsed(*found, **top):
+    text = yaml.safe_dump({"registry": "vaezoo/weights/v1", "entries": list(found)} | top, sort_keys=False)
+    return entries(text.encode(), "registry.yaml")
+
+
+def source(text):
+    return [entry()["files"][0] | {"sources": [text]}]
+
+
+def test_a_whole_entry_is_read():
+    (found,) = parsed(entry())
+    assert (found.architecture, found.tag, found.version, found.size) == ("vae", "small", 1, 8)
+
+
+@pytest.mark.parametrize("missing", [key for key in entry() if key != "classes"])
+def test_every_part_is_required(missing):
+    broken = entry()
+    del broken[missing]
+    with pytest.raises(RegistryError, match=rf"registry.yaml:\d+:\d+: entries.0.{missing}: is required"):
+        parsed(broken)
+
+
+@pytest.mark.parametrize("part", ["sha256", "size"])
+def test_hash_and_size_of_a_file_are_mandatory(part):
+    file = dict(entry()["files"][0])
+    del file[part]
+    with pytest.raises(RegistryError, match=rf"files.0.{part}: is required"):
+        parsed(entry(files=[file]))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../model.safetensors",
+        "weights/../../etc/passwd",
+        "/etc/passwd",
+        "~/model.safetensors",
+        "C:/model.safetensors",
+        "weights\\model.safetensors",
+        "weights/CON",
+        "weights/nul.safetensors",
+        "weights/nul .safetensors",
+        "CONIN$",
+        "COM1/model.safetensors",
+        "weights/model.",
+        "weights/model ",
+        "weights//model",
+        "./model",
+        "weights/a\x00b",
+        "weights/" + "a" * 300,
+        "http://host/model.safetensors",
+        "file:///etc/passwd",
+        "https://user@host/model.safetensors",
+        "https://[x/model.safetensors",
+        "hf://owner/repo@main/model.safetensors",
+        f"hf://../..@{'a' * 40}/model.safetensors",
+        f"hf://owner/repo@{'a' * 40}/../../../../evil/model.safetensors",
+        "",
+    ],
+)
+def test_a_source_that_could_lead_astray_is_refused(path):
+    with pytest.raises(RegistryError, match=r"registry\.yaml:"):
+        parsed(entry(files=source(path)))
+
+
+@pytest.mark.parametrize(
+    "path", ["https://host/a/b", f"hf://owner/repo@{'a' * 40}/dir/file", "weights/x/model.safetensors"]
+)
+def test_other_sources_pass(path):
+    assert parsed(entry(files=source(path)))[0].files[0].sources == [path]
+
+
+def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "secret"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    (root / "link").symlink_to(outside)
+    with pytest.raises(RegistryError, match="through a symbolic link"):
+        inside(root, "link/file")
+    (root / "own").mkdir()
+    (root / "near").symlink_to(root / "own")
+    assert inside(root, "near/file") == root / "near" / "file"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"id": "Small"}, "architecture/tag@version"),
+        ({"id": "vae/small"}, "architecture/tag@version"),
+        ({"status": "deprecated"}, "a mapping with a successor"),
+        ({"status": "deprecated", "successor": "vae/small@2"}, "is not listed"),
+        ({"status": "revoked"}, "a mapping with a reason"),
+        ({"spec": {"sha256": SHA, "size": 3}}, "either path or inline"),
+        ({"spec": {"path": "a", "inline": {}, "sha256": SHA, "size": 3}}, "either path or inline"),
+        ({"files": []}, "a list of 1 or more"),
+        ({"files": entry()["files"] + entry()["files"]}, "names of their own"),
+        ({"requires": ["not a requirement!"]}, "a package and its versions"),
+        ({"requires": ["x @ https://host/x.whl"]}, "by name, not by address"),
+        ({"requires": ["x; os_name ~= 'posix'"]}, "whose condition makes sense"),
+        ({"title": 3}, "must be text"),
+        ({"sise": 3}, "unknown key"),
+    ],
+)
+def test_what_is_wrong_is_said(change, says):
+    with pytest.raises(RegistryError, match=says) as caught:
+        parsed(entry(**change))
+    assert str(caught.value).startswith("registry.yaml")
+
+
+def test_an_id_is_listed_once():
+    with pytest.raises(RegistryError, match="listed twice"):
+        parsed(entry(), entry())
+
+
+def test_a_deprecated_entry_points_on():
+    old, new = parsed(entry(status="deprecated", successor="vae/small@2"), entry(id="vae/small@2"))
+    assert old.successor == new.id
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"- a", b"registry: x", b"\xff", b"a: &b c", b"x" * (LIMITS.bytes + 1), b"a: [" * 50]
+)
+def test_other_files_are_refused(data):
+    with pytest.raises(RegistryError, match=r"registry\.yaml"):
+        entries(data, "registry.yaml")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))))
+def test_any_bytes_are_a_registry_or_an_error(data):
+    _bounded(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(entry())), VALUES)
+def test_any_change_of_an_entry_is_a_registry_or_an_error(key, value):
+    changed = yaml.safe_dump({"registry": "vaezoo/weights/v1", "entries": [entry(**{key: value})]}, allow_unicode=True)
+    _bounded(changed.encode("utf-8", "replace"))
+
+
+HEAD = "registry: vaezoo/weights/v1\nentries: "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + "word " * (LIMITS.bytes // 5 - 10),
+        HEAD + "[" + ",".join("1" * (LIMITS.nodes - 10)) + "]",
+        HEAD + "[" + ",".join(["{}"] * (LIMITS.nodes - 10)) + "]",
+        HEAD + "[" + ",".join(["{}"] * 50) + "]",
+        HEAD + "[]\n" + "".join(f"k{i}: 1\n" for i in range(LIMITS.nodes // 2 - 10)),
+        HEAD + "[" * LIMITS.bytes,
+    ],
+    ids=["words", "numbers", "mappings", "entries", "keys", "brackets"],
+)
+def test_as_much_as_a_file_may_hold_is_refused_within_a_second(text):
+    data = text.encode()[: LIMITS.bytes]
+    _bounded(data, tries=5)
+    with pytest.raises(RegistryError) as caught:
+        entries(data, "full")
+    assert len(str(caught.value)) < 10_000
+
+
+def _bounded(data, tries=3):
+    """Reads a registry file in less than a second; what else runs on the machine may spoil a try, not all of them."""
+    for _ in range(tries):
+        began = time.monotonic()
+        with contextlib.suppress(RegistryError):
+            entries(data, "fuzz")
+        took = time.monotonic() - began
+        if took < 1:
+            return
+    pytest.fail(f"{took:.2f} s")
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="./\\~:abc\0 CON", max_size=12))
+def test_no_harmless_path_leaves_its_folder(path):
+    if fault(path) is None:
+        assert os.path.normpath(f"/root/dir/{path}").startswith("/root/dir/")

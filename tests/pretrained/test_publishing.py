@@ -1,0 +1,328 @@
+"""From a run to an entry, through the commands that people type."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import vaezoo
+from vaezoo.pretrained.entry import LIMITS, entries
+from vaezoo.runs import hub
+from vaezoo.runs.publishing import publish
+from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError
+from vaezoo.utils.files import read_tensors
+
+
+def vz(*words, code=0, **environment):
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vaezoo", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_publish_writes_the_entry_the_weights_and_a_card(published, small_run):
+    (entry,) = entries((published / "registry.yaml").read_bytes(), "registry.yaml")
+    run = vaezoo.open_run(small_run)
+    measured = run.evaluation["metrics"]
+    assert {row.name: round(row.value, 3) for row in entry.metrics} == {
+        name: round(row["value"], 3) for name, row in measured.items()
+    }
+    assert entry.metrics[0].error and entry.metrics[0].spec_sha256 == entry.spec.sha256
+    assert entry.tensors.parameters == sum(value.numel() for value in run.model.state_dict().values())
+    assert entry.requires == [f"vaezoo>={vaezoo_version()}"] and entry.preprocessing.shape == [1, 8, 8]
+    folder = published / "weights" / "vae-small-1"
+    card = (folder / "README.md").read_text("utf-8")
+    assert 'vaezoo.load("lab:vae-small").sample(16)' in card and "(samples.png)" in card
+    assert (folder / "samples.png").is_file() and (folder / "spec.yaml").read_bytes() == run.directory.spec.read_bytes()
+
+
+def test_the_plugins_of_every_component_are_required(tmp_path, about):
+    small = {"type": "mlp", "hidden": [8]}
+    spec = {
+        "spec": "vaezoo/v1",
+        "name": "plugged",
+        "data": {"type": "digits", "batch_size": 256},
+        "model": {"latent_dim": 2, "encoder": small, "decoder": small, "likelihood": "continuous-bernoulli"},
+        "regularizers": [{"type": "beta-kl", "weight": {"type": "logistic"}}],
+        "train": {"epochs": 1, "select": "last"},
+        "evaluate": ["elbo", {"type": "next-step"}],
+    }
+    found = publish(vaezoo.run(spec, out=tmp_path / "runs"), "vae/plugged@1", tmp_path / "lab", about)
+    names = [text.partition(">")[0] for text in found.entry.requires]
+    assert names == ["vaezoo", "vaezoo-beta", "vaezoo-vrae"]
+
+
+def vaezoo_version():
+    from importlib import metadata
+
+    return metadata.version("vaezoo")
+
+
+def test_an_id_is_never_taken_twice(published, small_run, about):
+    before = (published / "registry.yaml").read_bytes()
+    with pytest.raises(UsageError, match="an id never changes; give it another version"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", published, about)
+    (published / "weights" / "vae-small-2").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        publish(vaezoo.open_run(small_run), "vae/small@2", published, about)
+    assert (published / "registry.yaml").read_bytes() == before
+
+
+def test_what_fails_leaves_nothing_behind(small_run, tmp_path, about, monkeypatch):
+    import vaezoo.runs.publishing as module
+
+    monkeypatch.setattr(module, "card", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
+    assert not list((tmp_path / "lab").rglob("*.*"))
+
+
+def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
+    import shutil
+
+    shutil.copytree(small_run, tmp_path / "run")
+    path = tmp_path / "run" / "evaluation.json"
+    found = json.loads(path.read_text())
+    for row in found["metrics"].values():
+        row["value"] = float("nan")
+    path.write_text(json.dumps(found))
+    for says in ("its evaluation has no finite figure", "it has no evaluation"):
+        with pytest.raises(UsageError, match=f"{says}; vaezoo evaluate"):
+            publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
+        path.unlink(missing_ok=True)
+    assert not list((tmp_path / "lab").rglob("*.*"))
+
+
+def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "lab" / "weights").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RegistryError, match="leads out of"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
+    assert not list((tmp_path / "elsewhere").iterdir()) and not (tmp_path / "lab" / "registry.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (
+            ["/home/me/venv/bin/vaezoo", "run", "a b.yaml", "--out", "/secret", "-s", "seed=1"],
+            "vaezoo run 'a b.yaml' -s seed=1",
+        ),
+        (["/x/vaezoo/__main__.py", "run", "a.yaml", "--out=/secret"], "vaezoo run a.yaml"),
+        (["/x/vaezoo/__main__.py", "run", "/home/me/a.yaml"], "vaezoo run a.yaml"),
+        (["/home/me/train.py", "--fast"], "python train.py --fast"),
+        (["/x/other/__main__.py"], "python __main__.py"),
+        ([""], "python"),
+    ],
+)
+def test_the_command_is_told_without_the_places_of_this_machine(small_run, tmp_path, about, typed, told):
+    import shutil
+
+    shutil.copytree(small_run, tmp_path / "run")
+    path = tmp_path / "run" / "environment.json"
+    git = {"commit": "a" * 40, "changed": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"command": typed, "git": git}))
+    training = publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about).entry.training
+    assert (training.command, training.commit) == (told, f"{'a' * 40} with changes")
+
+
+@pytest.mark.parametrize("version", ["0.2.dev1", "0.1.0+local", "not-a-version"])
+def test_a_run_whose_plugins_are_not_released_is_refused(small_run, tmp_path, about, version, monkeypatch):
+    monkeypatch.setattr("vaezoo.runs.publishing.metadata.version", lambda name: version)
+    with pytest.raises(UsageError, match=f"vaezoo .*{version.replace('+', '.')} is no release"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
+
+
+def test_half_precision_is_measured_as_it_is_stored(small_run, tmp_path, about):
+    run = vaezoo.open_run(small_run)
+    found = publish(run, "vae/half@1", tmp_path / "lab", about, half=True)
+    tensors, _ = read_tensors(tmp_path / "lab" / "weights" / "vae-half-1" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    model = vaezoo.load("lab:vae-half", registry=tmp_path / "lab")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    value = next(row.value for row in found.entry.metrics if row.name == "elbo")
+    exact = run.evaluation["metrics"]["elbo"]["value"]
+    assert value != float(f"{exact:.6g}") and abs(value - exact) < 0.05
+    vz("weights", "verify", "lab:vae-half", "--metrics", "--registry", tmp_path / "lab")
+
+
+def test_the_commands_from_run_to_reproduction(small_run, tmp_path):
+    lab = tmp_path / "lab"
+    vz("publish", small_run, "--name", "vae/small@1", "--to", lab, "--title", "A model", "--data-licence", "BSD")
+    listed = vz("weights", "list", "--registry", lab).stdout
+    assert "lab:vae/small@1" in listed and "A model" in listed
+    told = json.loads(vz("weights", "list", "--registry", lab, "--json", "--metric", "active-units").stdout)
+    assert "lab:vae/small@1" in [row["name"] for row in told["weights"]]
+    other = json.loads(vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout)["weights"]
+    assert other and "lab:vae/small@1" not in [row["name"] for row in other]
+    shown = json.loads(vz("weights", "show", "lab:vae-small", "--registry", lab, "--json").stdout)
+    assert shown["licence"] == {"weights": "Apache-2.0", "data": "BSD"}
+    assert "agrees" in vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", lab).stdout
+    again = vz("weights", "reproduce", "lab:vae-small", "--registry", lab, "--out", tmp_path / "runs")
+    assert again.stdout.count("agrees") == 2
+
+
+def test_weights_stand_where_a_run_may(published, tmp_path):
+    out = tmp_path / "four.npz"
+    vz("sample", "lab:vae-small", "-n", 4, "--out", out, "--registry", published)
+    assert out.is_file()
+    told = json.loads(vz("evaluate", "lab:vae-small", "--registry", published, "--json").stdout)
+    assert told["evaluation"]["metrics"]["elbo"]["examples"] == 270
+    failed = vz("sample", "lab:vae-smal", "--registry", published, code=2)
+    assert "lab:vae-smal: not a run, and no weights named" in failed.stderr and "did you mean" in failed.stderr
+
+
+def test_verify_fails_where_bytes_or_figures_differ(published):
+    path = published / "registry.yaml"
+    text = path.read_text("utf-8")
+    value = next(row.value for row in entries(text.encode(), "x")[0].metrics if row.name == "elbo")
+    path.write_text(text.replace(f"value: {value}", f"value: {value + 5}"), "utf-8")
+    failed = vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", published, code=4)
+    assert "DIFFERS" in failed.stdout
+    weights = published / "weights" / "vae-small-1" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "expected sha256" in vz("weights", "verify", "lab:vae-small", "--registry", published, code=4).stderr
+    vz("weights", "verify", code=2)
+
+
+def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
+    (file,) = entries((published / "registry.yaml").read_bytes(), "x")[0].files
+    site.pages["/model"] = (published / file.sources[0]).read_bytes()
+    (published / file.sources[0]).unlink()
+    path = published / "registry.yaml"
+    path.write_text(path.read_text("utf-8").replace(f"[{file.sources[0]}]", f"[{site.url}/model]"), "utf-8")
+    assert "verified" in vz("weights", "pull", "lab:vae-small", "--registry", published).stderr
+    assert home.path(file.sha256).is_file()
+    (home.root / "quarantine").mkdir()
+    (home.root / "quarantine" / "old").write_text("x")
+    told = vz("weights", "gc", "--dry-run", "--registry", published)
+    assert "quarantine/old" in told.stdout and (home.root / "quarantine" / "old").exists()
+    vz("weights", "gc", "--registry", published)
+    assert home.path(file.sha256).is_file() and not (home.root / "quarantine" / "old").exists()
+    vz("weights", "gc")
+    assert not home.path(file.sha256).exists()
+    assert vz("sample", "lab:vae-small", "--registry", published, code=5, VAEZOO_OFFLINE="1").stderr.count("\n") == 1
+
+
+def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    seen = {}
+
+    class Commit:
+        oid = "c" * 40
+
+    class Api:
+        def repo_info(self, repo):
+            return SimpleNamespace(sha="b" * 40)
+
+        def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns, parent_commit):
+            seen.update(repo=repo_id, message=commit_message, parent=parent_commit)
+            seen["files"] = sorted(str(p.relative_to(folder_path)) for p in folder_path.rglob("*") if p.is_file())
+            return Commit()
+
+    def absent(repo, name, *, revision, local_dir):
+        raise EntryNotFoundError("no such file")
+
+    def cut_off(repo, name, *, revision, local_dir):
+        raise LocalEntryNotFoundError("no network, no copy")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
+    run = vaezoo.open_run(small_run)
+    assert hub.publish(run, "vae/small@1", "hf://me/zoo", about) == f"hf://me/zoo@{'c' * 40}/registry.yaml"
+    assert seen["repo"] == "me/zoo" and seen["parent"] == "b" * 40 and "registry.yaml" in seen["files"]
+    assert "weights/vae-small-1/model.safetensors" in seen["files"]
+    with pytest.raises(UsageError, match="hf://owner/repo"):
+        hub.publish(run, "vae/small@1", "hf://zoo", about)
+    seen.clear()
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", cut_off)
+    with pytest.raises(UnavailableError, match="no network"):
+        hub.publish(run, "vae/small@1", "hf://me/zoo", about)
+    assert not seen, "a network that fails must not pass for an empty repository"
+
+
+@pytest.mark.parametrize("name", ["Small", "vae/small", "../x@1"])
+def test_an_id_that_is_none_is_refused_before_anything_is_written(small_run, tmp_path, name):
+    told = vz("publish", small_run, "--name", name, "--to", tmp_path / "lab", code=2)
+    assert "architecture/tag@version" in told.stderr and not (tmp_path / "lab").exists()
+
+
+def test_what_others_published_meanwhile_stays_listed(small_run, tmp_path, about, monkeypatch):
+    from vaezoo.runs import publishing
+
+    run, evaluate = vaezoo.open_run(small_run), publishing.evaluate
+
+    def slow(*given):
+        publish(run, "vae/first@1", tmp_path, about)
+        return evaluate(*given)
+
+    monkeypatch.setattr(publishing, "evaluate", slow)
+    publish(run, "vae/second@1", tmp_path, about, half=True)
+    listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
+    assert [entry.id for entry in listed] == ["vae/first@1", "vae/second@1"]
+
+
+def test_commands_say_of_revoked_weights_why(published):
+    path = published / "registry.yaml"
+    path.write_text(path.read_text().replace("@1\n", "@1\n  status: revoked\n  reason: trained on the test set\n", 1))
+    shown = vz("weights", "show", "lab:vae-small", "--registry", published).stdout
+    assert "**revoked**: trained on the test set" in shown and "vaezoo.load" not in shown
+    for command in ("pull", "reproduce", "verify"):
+        told = vz("weights", command, "lab:vae-small", "--registry", published, code=4)
+        assert "revoked: trained on the test set" in told.stderr
+
+
+def test_a_registry_that_cannot_be_meant_is_one_line():
+    assert "a comma parts registries" in vz("weights", "list", "--registry", "a,b", code=2).stderr
+    assert "nowhere: no such file or folder" in vz("weights", "list", "--registry", "a=nowhere", code=5).stderr
+
+
+def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):
+    told = vz("weights", "list", "--registry", "http://host/registry.yaml", code=2)
+    assert "only https:// and hf://" in told.stderr
+    assert "registry" in vz("weights", "list", "--registry", tmp_path / "absent.yaml", code=5).stderr
+
+
+def test_many_publish_at_once_and_all_are_listed(small_run, tmp_path, about):
+    with ThreadPoolExecutor(8) as pool:
+        runs = [vaezoo.open_run(small_run) for _ in range(8)]
+        list(pool.map(lambda i: publish(runs[i], f"vae/n{i}@1", tmp_path, about), range(8)))
+    listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
+    assert sorted(entry.tag for entry in listed) == [f"n{i}" for i in range(8)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["registry.yaml", "weights"]
+
+
+def test_a_registry_that_is_full_stays_readable(small_run, tmp_path, about, monkeypatch):
+    run = vaezoo.open_run(small_run)
+    publish(run, "vae/first@1", tmp_path, about)
+    monkeypatch.setattr("vaezoo.pretrained.entry.LIMITS", replace(LIMITS, bytes=3000))
+    with pytest.raises(RegistryError, match="larger than 2 KiB"):
+        publish(run, "vae/second@1", tmp_path, about)
+    monkeypatch.undo()
+    assert [entry.tag for entry in entries((tmp_path / "registry.yaml").read_bytes(), "x")] == ["first"]
+    assert not (tmp_path / "weights" / "vae-second-1").exists()
+
+
+@pytest.mark.parametrize("title", ["", "x" * 2001, "\x1b[31mred"])
+def test_a_title_that_is_no_line_is_refused(small_run, tmp_path, about, title):
+    with pytest.raises(UsageError, match="title: say a line"):
+        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", replace(about, title=title))
+    assert not (tmp_path / "lab").exists()

@@ -1,0 +1,222 @@
+"""A run on disk: names, atomic files, records, and opening it again."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaezoo
+from vaezoo.runs import directory as rundir
+from vaezoo.runs.directory import RunDirectory
+from vaezoo.runs.start import run
+from vaezoo.utils import files
+from vaezoo.utils.devices import pick_precision
+from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
+from vaezoo.utils.files import read_tensors, write_tensors
+
+
+@pytest.fixture
+def finished(train):
+    return train(train={"epochs": 1})
+
+
+@pytest.fixture
+def one_second(monkeypatch):
+    """Time stands still."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return cls(2026, 1, 2, 3, 4, 5, tzinfo=zone)
+
+    monkeypatch.setattr(rundir, "datetime", Clock)
+
+
+def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path, one_second):
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: RunDirectory.create(tmp_path, "a-run").path, range(24)))
+    assert len(set(paths)) == 24 and all(path.is_dir() and not list(path.iterdir()) for path in paths)
+    assert sorted(path.name for path in paths)[:2] == ["20260102-030405", "20260102-030405-10"]
+
+
+def test_a_run_never_takes_the_directory_of_another(train, one_second, tmp_path):
+    taken = tmp_path / "runs" / "tiny" / "20260102-030405"
+    taken.mkdir(parents=True)
+    (taken / "spec.yaml").write_text("mine")
+    assert train(train={"epochs": 1}).path.name == "20260102-030405-2"
+    assert (taken / "spec.yaml").read_text() == "mine" and len(list(taken.iterdir())) == 1
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(VaezooError, match=r"cannot create .*; choose another --out"):
+        RunDirectory.create(tmp_path / "file", "a-run")
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
+    target = tmp_path / "file.json"
+    files.write_json(target, {"old": True})
+
+    def full(self, *args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, step, full)
+        with pytest.raises(VaezooError, match=r"cannot write .*file\.json: No space left on device"):
+            files.write_json(target, {"old": False})
+    assert files.read_json(target) == {"old": True}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_write_that_is_broken_off_leaves_the_old_file(error, tmp_path):
+    target = tmp_path / "file.txt"
+    files.write_text(target, "old")
+    with pytest.raises(error), files.atomic(target) as temporary:
+        temporary.write_text("half of the ne")
+        raise error
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_others_may_read_what_is_written(tmp_path):
+    files.write_text(tmp_path / "file.txt", "text")
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_temporary_files_of_a_kill_are_swept_when_the_run_is_taken_up(finished, again):
+    left = [finished.path / folder / ".tmp-abc.png" for folder in (".", "checkpoint", "pictures")]
+    for file in left:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    again(finished.path)
+    assert not [file for file in left if file.exists()]
+
+
+def test_a_torn_last_line_is_no_record_and_does_not_reach_the_next(finished):
+    whole = finished.records
+    with open(finished.directory.metrics, "a", encoding="utf-8") as opened:
+        opened.write('{"step": 11, "spl')
+    assert finished.records == whole
+    finished.directory.rewind(10)
+    with open(finished.directory.metrics, "a", encoding="utf-8") as opened:
+        opened.write('{"step": 11}\n')
+    assert finished.records == [*whole, {"step": 11}]
+
+
+def test_rewinding_forgets_later_records_alone(finished):
+    whole = finished.records
+    finished.directory.rewind(4)
+    assert finished.records == [record for record in whole if record["step"] <= 4] != whole
+
+
+def test_as_many_checkpoints_are_kept_as_the_spec_says(train):
+    run = train(train={"checkpoint_every": 0, "keep": 3})
+    names = [path.name for path in run.directory.saved_checkpoints()]
+    assert names == [f"step-0000000{step}.safetensors" for step in (24, 28, 30)]
+
+
+def test_checkpoints_come_no_more_often_than_asked(train):
+    assert len(train(train={"checkpoint_every": 3600, "keep": 9}).directory.saved_checkpoints()) == 1
+
+
+def test_a_run_hands_out_what_it_holds(train):
+    run = train(train={"epochs": 1}, evaluate=["elbo", {"type": "elbo", "samples": 3}])
+    assert set(run.evaluation["metrics"]) == {"elbo", "elbo-2"}
+    assert run.evaluation == json.loads(run.directory.evaluation.read_text())
+    assert [record["split"] for record in run.records] == ["train", "train", "train", "validation"]
+    assert not run.model.training and run.model.precision == "fp32"
+    for split, count in {"train": 1258, "validation": 269, "test": 270}.items():
+        assert len(run.data(split)) == count
+    assert run.data().first(8).x.shape == (8, 1, 8, 8)
+
+
+def test_evaluating_again_gives_the_same_and_writes_nothing(finished):
+    opened = vaezoo.open_run(finished.path, device="cpu")
+    before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
+    assert opened.evaluate() == finished.evaluation
+    other = opened.evaluate("validation", ["rate", {"type": "nll", "samples": 3, "limit": 5}])
+    assert other["split"] == "validation" and set(other["metrics"]) == {"rate", "nll"}
+    assert other["metrics"]["nll"]["examples"] == 5 and other["metrics"]["rate"]["examples"] == 269
+    assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_metric_that_does_not_exist_is_found_before_anything_is_measured(finished):
+    with pytest.raises(vaezoo.SpecError, match="no metric named 'elbow'; did you mean 'elbo'"):
+        finished.evaluate(metrics=["elbow"])
+
+
+def test_an_opened_model_is_the_one_that_was_trained(finished, same):
+    opened = vaezoo.open_run(finished.path, device="cpu")
+    same(opened.model.state_dict(), finished.model.state_dict())
+    assert opened.model.data == finished.model.data and not opened.model.training
+    assert torch.equal(opened.model.sample(4, seed=1), finished.model.sample(4, seed=1))
+    assert vaezoo.open_run(finished.path, device="cpu", precision="bf16").model.precision == "bf16"
+
+
+def test_opening_needs_no_data(train, tmp_path):
+    import numpy as np
+
+    data = tmp_path / "some.npz"
+    np.savez(data, x=np.random.default_rng(0).random((40, 6), np.float32))
+    run = train(data={"type": "npz", "path": str(data), "batch_size": 16}, train={"epochs": 1})
+    data.unlink()
+    opened = vaezoo.open_run(run.path, device="cpu")
+    assert opened.model.sample(3).shape == (3, 6)
+    with pytest.raises(vaezoo.DataError, match=r"no .*some\.npz"):
+        opened.data()
+
+
+def test_an_unfinished_run_cannot_be_opened(interrupted, stop_at):
+    path = interrupted(callbacks=[stop_at(4)])
+    with pytest.raises(UsageError, match=f"the run is not finished; vaezoo resume {path}"):
+        vaezoo.open_run(path)
+    for call in (vaezoo.open_run, vaezoo.resume):
+        with pytest.raises(UsageError, match=r"not a run: it has no spec\.yaml"):
+            call(path.parent)
+
+
+def test_damaged_weights_are_refused(finished):
+    whole = finished.directory.model.read_bytes()
+    for damaged in (whole[:-1], whole[:100], b"", whole[8:]):
+        finished.directory.model.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match=r"model\.safetensors: cannot be read as safetensors"):
+            vaezoo.open_run(finished.path)
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(finished):
+    tensors, metadata = read_tensors(finished.directory.model)
+    removed, grown = "encoder.net.0.bias", "decoder.out.bias"
+    others = {**tensors, grown: torch.zeros(3), "stray": torch.zeros(1)}
+    del others[removed]
+    write_tensors(finished.directory.model, others, metadata)
+    with pytest.raises(IntegrityError) as caught:
+        vaezoo.open_run(finished.path)
+    for words in (f"missing {removed}", "unexpected stray", f"{grown} is (3,), expected (64,)"):
+        assert words in str(caught.value)
+    for header in ({}, {"about": "{}"}, {"about": "no json"}, {"about": '{"data": {"form": [1]}, "train_size": 1}'}):
+        write_tensors(finished.directory.model, tensors, header)
+        with pytest.raises(IntegrityError, match="does not describe a vaezoo model"):
+            vaezoo.open_run(finished.path)
+
+
+def test_what_is_wrong_before_training_leaves_no_run(tmp_path, spec):
+    data = {"type": "npz", "path": str(tmp_path / "missing.npz")}
+    with pytest.raises(VaezooError, match="missing"):
+        run({**spec(), "data": data}, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "wanted", "found"), [(True, "auto", "bf16"), (False, "auto", "fp32"), (False, "bf16", "bf16")]
+)
+def test_auto_precision_is_bf16_where_it_is_sure_to_pay(tiles, wanted, found, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert pick_precision(wanted, torch.device("cpu")) == found

@@ -1,0 +1,1 @@
+"""The public names: ``users`` are called, ``authors`` are what plugins subclass and build on; the rest is internal."""

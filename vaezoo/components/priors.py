@@ -1,0 +1,54 @@
+"""Priors: p(z)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaezoo import distributions
+from vaezoo.model.parts import Prior
+
+
+class StandardNormal(Prior):
+    """N(0, I)."""
+
+    zero: Tensor
+
+    def __init__(self, latent_dim: int, context_dim: int, /) -> None:
+        super().__init__()
+        self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self, h: Tensor | None) -> Distribution:
+        """The same N(0, I) for every context."""
+        return distributions.UnitNormal(self.zero)
+
+
+class Mixture(Prior):
+    """A mixture of diagonal normals with learned weights, means and scales. Its KL is estimated by sampling.
+
+    Args:
+        components: how many normals.
+        spread: the standard deviation of the means before training.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        context_dim: int,
+        /,
+        *,
+        components: Annotated[int, Gt(0)] = 10,
+        spread: Annotated[float, Gt(0)] = 1.0,
+    ) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.mean = nn.Parameter(spread * torch.randn(components, latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(components, latent_dim))
+
+    def forward(self, h: Tensor | None) -> Distribution:
+        """The same mixture for every context."""
+        return distributions.NormalMixture(self.logits, self.mean, self.log_scale)

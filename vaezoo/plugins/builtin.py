@@ -1,0 +1,75 @@
+"""The built-in components, registered through the same hook that plugins use."""
+
+from __future__ import annotations
+
+from vaezoo.plugins.hooks import Register, hookimpl
+
+_BUILT_IN = {
+    "dataset": {
+        "digits": "vaezoo.data.datasets.digits:Digits",
+        "torchvision": "vaezoo.data.datasets.torchvision:TorchvisionDataset",
+        "image-folder": "vaezoo.data.datasets.image_folder:ImageFolder",
+        "npz": "vaezoo.data.datasets.npz:Npz",
+        "csv": "vaezoo.data.datasets.csv:Csv",
+    },
+    "encoder": {
+        "mlp": "vaezoo.components.encoders:MLPEncoder",
+        "conv": "vaezoo.components.encoders:ConvEncoder",
+        "patch": "vaezoo.components.patches:PatchEncoder",
+    },
+    "posterior": {"diagonal-normal": "vaezoo.components.posteriors:DiagonalNormal"},
+    "prior": {
+        "standard-normal": "vaezoo.components.priors:StandardNormal",
+        "mixture": "vaezoo.components.priors:Mixture",
+    },
+    "latents": {"single": "vaezoo.components.latents:Single"},
+    "decoder": {
+        "mlp": "vaezoo.components.decoders:MLPDecoder",
+        "conv": "vaezoo.components.decoders:ConvDecoder",
+        "patch": "vaezoo.components.patches:PatchDecoder",
+    },
+    "likelihood": {
+        "bernoulli": "vaezoo.components.likelihoods:BernoulliLikelihood",
+        "continuous-bernoulli": "vaezoo.components.likelihoods:ContinuousBernoulliLikelihood",
+        "normal": "vaezoo.components.likelihoods:NormalLikelihood",
+        "mixture-normal": "vaezoo.components.likelihoods:MixtureNormalLikelihood",
+        "laplace": "vaezoo.components.likelihoods:LaplaceLikelihood",
+        "categorical": "vaezoo.components.likelihoods:CategoricalLikelihood",
+        "discretized-logistic": "vaezoo.components.likelihoods:DiscretizedLogisticLikelihood",
+    },
+    "objective": {
+        "reconstruction": "vaezoo.components.objectives:Reconstruction",
+        "iwae": "vaezoo.components.objectives:IWAE",
+    },
+    "regularizer": {"kl": "vaezoo.components.regularizers:KL"},
+    "schedule": {
+        "constant": "vaezoo.components.schedules:Constant",
+        "linear": "vaezoo.components.schedules:Linear",
+        "cyclical": "vaezoo.components.schedules:Cyclical",
+    },
+    "metric": {
+        "elbo": "vaezoo.evaluation.bounds:ELBO",
+        "rate": "vaezoo.evaluation.bounds:Rate",
+        "distortion": "vaezoo.evaluation.bounds:Distortion",
+        "nll": "vaezoo.evaluation.bounds:NLL",
+        "active-units": "vaezoo.evaluation.latent_space:ActiveUnits",
+        "mutual-information": "vaezoo.evaluation.latent_space:MutualInformation",
+        "aggregate-posterior-gap": "vaezoo.evaluation.latent_space:AggregatePosteriorGap",
+        "classification": "vaezoo.evaluation.classification:Classification",
+        "anomaly": "vaezoo.evaluation.anomaly:Anomaly",
+    },
+    "callback": {"tensorboard": "vaezoo.components.callbacks:TensorBoard", "csv": "vaezoo.components.callbacks:CsvLog"},
+    "format": {
+        "npz": "vaezoo.data.formats.npz:Npz",
+        "csv": "vaezoo.data.formats.csv:Csv",
+        "png": "vaezoo.runs.report.png:Png",
+    },
+}
+
+
+@hookimpl
+def vaezoo_components(register: Register) -> None:
+    """Registers everything that vaezoo itself brings."""
+    for kind, targets in _BUILT_IN.items():
+        for name, target in targets.items():
+            register(kind, name, target)

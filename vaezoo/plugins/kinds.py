@@ -1,0 +1,36 @@
+"""The kinds of component, each with the abstract class that components of it subclass.
+
+Classes stand here by name, so that naming a kind imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+
+KINDS: Mapping[str, str] = {
+    "dataset": "vaezoo.data.dataset:Dataset",
+    "encoder": "vaezoo.model.parts:Encoder",
+    "posterior": "vaezoo.model.parts:Posterior",
+    "prior": "vaezoo.model.parts:Prior",
+    "latents": "vaezoo.model.parts:Latents",
+    "decoder": "vaezoo.model.parts:Decoder",
+    "likelihood": "vaezoo.model.parts:Likelihood",
+    "conditioner": "vaezoo.model.parts:Conditioner",
+    "objective": "vaezoo.model.objectives:Objective",
+    "regularizer": "vaezoo.model.objectives:Regularizer",
+    "schedule": "vaezoo.model.objectives:Schedule",
+    "metric": "vaezoo.evaluation.metric:Metric",
+    "callback": "vaezoo.components.callbacks:Callback",
+    "format": "vaezoo.data.format:Format",
+}
+"""The kinds in the order of the data flow, with the place of each one's abstract class."""
+
+
+@cache
+def kind_class(kind: str) -> type:
+    """The abstract class of a kind."""
+    module, _, name = KINDS[kind].partition(":")
+    cls: type = getattr(importlib.import_module(module), name)
+    return cls

@@ -1,0 +1,1 @@
+"""Pretrained weights by name: what registries list, downloaded, verified, cached and loaded."""

@@ -1,1 +1,0 @@
-"""Pretrained weights by name: what registries list, fetched, verified, loaded, published and made again."""

@@ -1,1 +1,0 @@
-"""Pictures and the report of a run."""

@@ -1,0 +1,80 @@
+"""What a component's class says of itself: for ``vaezoo show`` and the generated reference."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from vaezoo.plugins import discovery
+from vaezoo.spec.options import Bound, Loading, Reference, options_model, summary
+
+
+def describe(kind: str, name: str) -> dict[str, Any]:
+    """A component's summary and options.
+
+    Raises:
+        PluginError: no such component.
+    """
+    entry = discovery.catalogue().find(kind, name)
+    cls = entry.load()
+    options = _options(options_model(cls)) + (_options(Loading) if kind == "dataset" else [])
+    return {
+        "kind": kind,
+        "name": entry.name,
+        "plugin": entry.plugin,
+        "class": f"{cls.__module__}:{cls.__qualname__}",
+        "summary": summary(cls),
+        "options": options,
+    }
+
+
+def _options(model: type[BaseModel]) -> list[dict[str, Any]]:
+    rows = []
+    for name, info in model.model_fields.items():
+        annotation: Any = info.annotation
+        if info.metadata:
+            annotation = typing.Annotated[(annotation, *info.metadata)]
+        default = "required" if info.default is PydanticUndefined else _shown(info.default)
+        rows.append(
+            {"name": name, "type": type_name(annotation), "default": default, "description": info.description or ""}
+        )
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def type_name(annotation: Any) -> str:
+    """An annotation in words, such as ``number > 0`` or ``relu or tanh``."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is typing.Annotated:
+        kinds = [item.kind for item in args[1:] if isinstance(item, Reference)]
+        return kinds[0] if kinds else " ".join([type_name(args[0]), *filter(None, map(_limit, args[1:]))])
+    if origin is typing.Literal:
+        return " or ".join(str(arg) for arg in args)
+    if origin is not None and type(None) in args:
+        return " or ".join([*(type_name(arg) for arg in args if arg is not type(None)), "none"])
+    if origin in (list, tuple, Sequence):
+        return f"list of {type_name(args[0])}"
+    if args:
+        return " or ".join(type_name(arg) for arg in args)
+    words = {int: "integer", float: "number", str: "text", bool: "true or false", Bound: "component"}
+    return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _limit(item: Any) -> str:
+    signs = {Gt: ("gt", ">"), Ge: ("ge", ">="), Lt: ("lt", "<"), Le: ("le", "<=")}
+    for cls, (key, sign) in signs.items():
+        if isinstance(item, cls):
+            return f"{sign} {getattr(item, key)}"
+    if isinstance(item, Len) and item.max_length == item.min_length:
+        return f"(exactly {item.min_length})"
+    return f"(at least {item.min_length})" if isinstance(item, MinLen | Len) else ""

@@ -1,1 +1,0 @@
-"""Training: optimizers by name, the loop over phases, and the processes it runs in."""

@@ -1,0 +1,1 @@
+"""What needs nothing else of vaezoo: errors, files, paths, random seeds, devices."""

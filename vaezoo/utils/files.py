@@ -1,0 +1,139 @@
+"""Writing files so that a reader sees the old content or the new, never a part of either."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vaezoo.utils.errors import IntegrityError, VaezooError
+
+TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well.
+
+    Raises:
+        VaezooError: the disk is full or the folder cannot be written; ``path`` is then as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise VaezooError(f"cannot write {path}: {error.strerror or error}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise VaezooError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file or folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a whole file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole text file atomically, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        IntegrityError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes safetensors atomically. Tensors that share memory are stored one by one."""
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_bytes(path, save(owned, dict(metadata or {})))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Reads safetensors and their metadata.
+
+    Raises:
+        IntegrityError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+            return tensors, opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise IntegrityError(f"{path}: cannot be read as safetensors: {error}") from error
+
+
+def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Splits nested state into JSON and tensors, for storage without pickle.
+
+    Raises:
+        TypeError: the state holds something that is neither.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            key = f"t{len(tensors)}"
+            tensors[key] = value
+            return {"tensor": key}
+        if isinstance(value, Mapping):
+            return {"map": [[walk(key), walk(item)] for key, item in value.items()]}
+        if isinstance(value, list | tuple):
+            return {"list" if isinstance(value, list) else "tuple": [walk(item) for item in value]}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(f"cannot store {type(value).__name__} in a checkpoint")
+
+    return walk(state), tensors
+
+
+def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of ``pack``."""
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, value),) = packed.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "map":
+        return {unpack(key, tensors): unpack(item, tensors) for key, item in value}
+    items = [unpack(item, tensors) for item in value]
+    return items if kind == "list" else tuple(items)
