@@ -74,7 +74,7 @@ def layer(width: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, UNITS), nn.ReLU(), nn.Linear(UNITS, out))
 
 
-class Whole(nn.Module):
+class SequenceLatent(nn.Module):
     """A recurrent decoder with one z or none."""
 
     def __init__(self, latent: int) -> None:
@@ -137,7 +137,13 @@ class Chain(nn.Module):
 
 def by_hand(name: str, rolls: Tensor) -> float:
     """Seconds of the counted steps."""
-    net = Whole(0) if name == "gru" else Whole(LATENT) if name == "vrae" else Chain(1 + (name == "hvrnn"))
+    net = (
+        SequenceLatent(0)
+        if name == "gru"
+        else SequenceLatent(LATENT)
+        if name == "vrae"
+        else Chain(1 + (name == "hvrnn"))
+    )
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     started = 0.0
     for step in range(ALL):

@@ -44,8 +44,8 @@ ZOO: dict[str, tuple[str, str, str, str]] = {
 def train(name: str, runs: Path) -> vaezoo.Run:
     """The finished run of a spec: the last one there is, taken up again, or a new one."""
     for path in sorted((runs / name).glob("*"), reverse=True):
-        return vaezoo.open_run(path) if (path / "report.html").is_file() else vaezoo.resume(path, say=print)
-    return vaezoo.run(ROOT / "examples" / "zoo" / f"{name}.yaml", out=runs, say=print)
+        return vaezoo.open_run(path) if (path / "report.html").is_file() else vaezoo.resume(path, print_line=print)
+    return vaezoo.run(ROOT / "examples" / "zoo" / f"{name}.yaml", out=runs, print_line=print)
 
 
 def main() -> None:

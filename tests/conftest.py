@@ -29,7 +29,7 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.setup import prepare
 from vaezoo.runs.start import resume, run
 from vaezoo.spec.load import load
-from vaezoo.training.process_group import World
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.errors import Interrupted
 from vaezoo.utils.files import read_tensors
@@ -240,7 +240,7 @@ def left_by():
     def read(path):
         directory = RunDirectory(path)
         tensors, metadata = read_tensors(directory.model)
-        state, header = read_tensors(directory.saved_checkpoints()[-1])
+        state, header = read_tensors(directory.checkpoint_files()[-1])
         named = {**{f"model/{k}": v for k, v in tensors.items()}, **{f"checkpoint/{k}": v for k, v in state.items()}}
         return {"about": metadata["about"], "state": header["state"]}, named
 
@@ -271,7 +271,7 @@ class Notes:
     def checkpoint(self, step, state):
         self.checkpoints.append(step)
 
-    def last_good(self):
+    def last_checkpoint(self):
         return "no checkpoint"
 
     def stopping(self):
@@ -287,7 +287,7 @@ def trainer():
         _, loader, task = prepare(loaded, CPU)
         given = iter(measured or [])
         always = {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0}
-        return Trainer(task, loader, loaded, lambda task: {**always, **next(given, {})}, Notes(), World())
+        return Trainer(task, loader, loaded, lambda task: {**always, **next(given, {})}, Notes(), ProcessGroup())
 
     return build
 

@@ -50,7 +50,7 @@ def test_dreg_refuses_a_regularizer_whose_gradient_it_would_rescale(monkeypatch)
     from vaezoo.components.regularizers import KL
     from vaezoo.utils.errors import SpecError
 
-    monkeypatch.setattr(KL, "adds_rate", False)
+    monkeypatch.setattr(KL, "penalizes_rate", False)
     iwae = {"type": "iwae", "samples": 4, "gradient": "dreg"}
     with pytest.raises(SpecError, match="objective: 'iwae' rescales the gradients of latents"):
         check_spec({**spec(), "objective": iwae, "regularizers": ["kl"]})
@@ -75,6 +75,6 @@ def test_a_weight_without_gradient_is_caught(monkeypatch):
 
 
 def test_an_observation_that_leaves_statistics_behind_is_caught(monkeypatch):
-    monkeypatch.setattr(Model, "observe", torch.no_grad()(lambda self, batch: self(batch)))
+    monkeypatch.setattr(Model, "infer_detached", torch.no_grad()(lambda self, batch: self(batch)))
     with pytest.raises(AssertionError, match=r"observing changed .*running_mean"):
         check_spec(spec(encoder={"type": "conv", "norm": "batch"}))

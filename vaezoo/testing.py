@@ -17,8 +17,8 @@ from vaezoo.data.batch import Batch
 from vaezoo.model.task import Task
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.training.phase_optimizer import Player
-from vaezoo.training.process_group import World
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
 
 _STEP = 10**6  # past every warm-up, so that a weight of zero hides no gradient
@@ -45,10 +45,10 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
         _check_observe(task, batch)
         _check_bf16(task, batch)
         phases = task.phases()
-        players = [Player(phase, phase.loss, task, loaded, 1, World()) for phase in phases]
-        _check_ownership(task, players)
-        for player, phase in zip(players, phases, strict=True):
-            _check_move(task, player, phase.module, batch)
+        phase_optimizers = [PhaseOptimizer(phase, phase.loss, task, loaded, 1, ProcessGroup()) for phase in phases]
+        _check_ownership(task, phase_optimizers)
+        for phase_optimizer, phase in zip(phase_optimizers, phases, strict=True):
+            _check_move(task, phase_optimizer, phase.module, batch)
     _, _, again = prepare(loaded, device)
     _, _, once_more = prepare(loaded, device)
     _assert_unchanged(_snapshot(again), once_more, "two compositions with one seed differ in")
@@ -67,7 +67,7 @@ def _check_shapes(task: Task, batch: Batch) -> None:
 
 def _check_observe(task: Task, batch: Batch) -> None:
     before = _snapshot(task)
-    trace = task.model.observe(batch)
+    trace = task.model.infer_detached(batch)
     assert not any(site.z.requires_grad for site in trace.sites), "observed latents carry the encoder's graph"
     _assert_unchanged(before, task, "observing changed")
 
@@ -90,32 +90,32 @@ def _check_seed(first: Task, second: Task, batch: Batch) -> None:
     assert torch.equal(*losses), "two losses with one seed differ: something draws from another generator"
 
 
-def _check_ownership(task: Task, players: Sequence[Player]) -> None:
+def _check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> None:
     owners: dict[int, list[str]] = {}
-    for player in players:
-        for parameter in player.parameters:
-            owners.setdefault(id(parameter), []).append(player.name)
+    for phase_optimizer in phase_optimizers:
+        for parameter in phase_optimizer.parameters:
+            owners.setdefault(id(parameter), []).append(phase_optimizer.name)
     for name, parameter in task.named_parameters():
         if parameter.requires_grad:
             mine = owners.get(id(parameter), [])
             assert len(mine) == 1, f"{name} belongs to {mine or 'no player'}"
 
 
-def _check_move(task: Task, player: Player, module: nn.Module, batch: Batch) -> None:
-    own = {id(tensor) for tensor in (*player.parameters, *module.buffers())}
+def _check_move(task: Task, phase_optimizer: PhaseOptimizer, module: nn.Module, batch: Batch) -> None:
+    own = {id(tensor) for tensor in (*phase_optimizer.parameters, *module.buffers())}
     if module is task:
-        own = {id(tensor) for tensor in (*player.parameters, *task.model.buffers())}
+        own = {id(tensor) for tensor in (*phase_optimizer.parameters, *task.model.buffers())}
     foreign = {name for name, tensor in task.state_dict(keep_vars=True).items() if id(tensor) not in own}
     before = _snapshot(task)
-    player.move(batch, len(batch), want_norm=True)
+    phase_optimizer.move(batch, len(batch), want_norm=True)
     for name, parameter in task.named_parameters():
-        if id(parameter) in {id(p) for p in player.parameters}:
+        if id(parameter) in {id(p) for p in phase_optimizer.parameters}:
             gradient = parameter.grad
             assert gradient is not None and bool(torch.isfinite(gradient).all()), (
-                f"{player.name}: no gradient for {name}"
+                f"{phase_optimizer.name}: no gradient for {name}"
             )
     changed = {name: value for name, value in before.items() if name in foreign}
-    _assert_unchanged(changed, task, f"the move of {player.name} changed")
+    _assert_unchanged(changed, task, f"the move of {phase_optimizer.name} changed")
 
 
 def _snapshot(module: nn.Module) -> dict[str, Tensor]:

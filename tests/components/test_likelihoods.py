@@ -22,8 +22,8 @@ from vaezoo.distributions import draw
 
 REAL, UNIT = DataSpec((1,), "real"), DataSpec((1,), "unit", 256)
 BINARY = DataSpec((1,), "binary", 2)
-SERIES = DataSpec((5, 3), "real", mask_dims=1, steps="up-to")
-SYMBOLS = DataSpec((5, 4), "one-hot", 2, mask_dims=1, steps="up-to")
+SERIES = DataSpec((5, 3), "real", mask_dims=1, variable_length=True)
+SYMBOLS = DataSpec((5, 4), "one-hot", 2, mask_dims=1, variable_length=True)
 
 
 def density(likelihood, h, grid):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaezoo.data.conditions import parse
-from vaezoo.data.dataspec import Attribute, DataSpec
+from vaezoo.data.dataspec import DataSpec, Field
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import UsageError
@@ -15,7 +15,7 @@ LABELS = DataSpec((2,), classes=("cat", "dog", "eel"), condition_shape=())
 NAMED = DataSpec(
     (2,),
     condition_shape=(3,),
-    attributes=(Attribute("color", ("red", "blue")), Attribute("size"), Attribute("digit", ("7", "9"))),
+    condition_fields=(Field("color", ("red", "blue")), Field("size"), Field("digit", ("7", "9"))),
 )
 
 

@@ -81,9 +81,9 @@ def test_starting_within_an_epoch_gives_the_rest(start, split):
 
 @pytest.mark.parametrize("split", [whole(), Split(Lazy())])
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_divide_each_batch(world, split):
+def test_processes_divide_each_batch(world_size, split):
     alone = rows(Loader(split, CPU, 4).epoch(0))
-    shares = [rows(Loader(split, CPU, 4, rank=rank, world=world).epoch(0)) for rank in range(world)]
+    shares = [rows(Loader(split, CPU, 4, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
     assert len({len(share) for share in shares}) == 1
     for step, parts in enumerate(zip(*shares)):
         assert sorted(joined(parts)) == sorted(alone[step])
@@ -91,7 +91,7 @@ def test_processes_divide_each_batch(world, split):
 
 
 def test_a_last_batch_too_small_for_every_process_is_left_out():
-    loaders = [Loader(whole(), CPU, 11, rank=rank, world=2) for rank in range(2)]
+    loaders = [Loader(whole(), CPU, 11, rank=rank, world_size=2) for rank in range(2)]
     assert [loader.steps_per_epoch for loader in loaders] == [2, 2]
     assert len(flat(loaders[0].epoch(0)) + flat(loaders[1].epoch(0))) == 22
 

@@ -10,9 +10,9 @@ import torch
 from vaezoo.data.dataset import Split
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.bounds import ELBO, NLL, Distortion, Rate, estimate
-from vaezoo.evaluation.evaluate import evaluate, in_words
+from vaezoo.evaluation.evaluate import evaluate, metric_rows
 from vaezoo.evaluation.latent_space import ActiveUnits, AggregatePosteriorGap, MutualInformation
-from vaezoo.spec.options import Bound
+from vaezoo.spec.options import ComponentSpec
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def measure(metric, model, x):
 
 def bound(cls, **options):
     """A metric as a spec names it."""
-    return Bound("metric", cls.__name__.lower(), "test", cls, options, None, "evaluate.0")
+    return ComponentSpec("metric", cls.__name__.lower(), "test", cls, options, None, "evaluate.0")
 
 
 def test_nll_is_minus_log_p_within_its_error(inexact):
@@ -172,7 +172,7 @@ def test_metrics_leave_the_model_and_the_generator_as_they_were(inexact, same):
 def test_figures_in_words_have_their_error_and_how_they_were_measured(inexact):
     metrics = [bound(NLL, samples=5, limit=20), bound(ActiveUnits)]
     found = evaluate(inexact.model, metrics, served(inexact.data(1200)), "test", 0)
-    nll, units = in_words(found)
+    nll, units = metric_rows(found)
     row = found["metrics"]["nll"]
     assert nll[:3] == ("nll", f"{row['value']:.3f} ± {row['standard_error']:.3f}", "nats per example")
     assert nll[3].startswith("20 examples, samples 5, effective sample size ")

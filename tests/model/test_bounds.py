@@ -12,7 +12,7 @@ from vaezoo.components.regularizers import KL
 from vaezoo.data.batch import Batch
 from vaezoo.model.estimators import importance
 from vaezoo.model.task import Task
-from vaezoo.model.wiring import Facts
+from vaezoo.model.wiring import TaskWiring
 
 
 def elbo(model, x, samples):
@@ -90,7 +90,7 @@ def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
     kl = 0.5 * (mean.square() + variance - 1).sum(1) - posterior.log_scale.sum()
     analytic = torch.autograd.grad((kl - log_px).mean(), parameters)
 
-    task = Task(model, Reconstruction(samples=40_000), {"kl": KL(Facts(model.data, 2, 0, 16, (2,)))})
+    task = Task(model, Reconstruction(samples=40_000), {"kl": KL(TaskWiring(model.data, 2, 0, 16, (2,)))})
     loss, _ = task(Batch(x))
     torch.testing.assert_close(loss.mean(), (kl - log_px).mean(), atol=0.02, rtol=0)
     sampled = torch.autograd.grad(loss.mean(), parameters)
@@ -137,7 +137,7 @@ def test_dreg_leaves_the_decoder_the_standard_gradient(inexact):
 def test_sticking_the_landing_has_the_gradient_of_the_elbo_at_one_sample(inexact):
     x, model = inexact.data(4), inexact.model
     wanted = posterior_parameters(model)
-    task = Task(model, Reconstruction(), {"kl": KL(Facts(model.data, 2, 0, 4, (2,)))})
+    task = Task(model, Reconstruction(), {"kl": KL(TaskWiring(model.data, 2, 0, 4, (2,)))})
 
     class Negative(IWAE):
         def forward(self, trace):

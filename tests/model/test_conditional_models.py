@@ -14,7 +14,7 @@ from torch.distributions import Independent, Normal
 from vaezoo.data.batch import Batch
 from vaezoo.model.parts import Conditioner, Prior
 from vaezoo.plugins import discovery
-from vaezoo.plugins.catalogue import Entry
+from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.report.page import write_report
 from vaezoo.runs.setup import prepare
@@ -59,7 +59,7 @@ def parts(monkeypatch):
     monkeypatch.setitem(sys.modules, "tiny_parts", module)
     entries = discovery.catalogue().entries
     for kind, name, cls in (("conditioner", "tiny", "Tiny"), ("prior", "shifted", "Shifted")):
-        monkeypatch.setitem(entries, (kind, name), [Entry(kind, name, f"tiny_parts:{cls}", "tests")])
+        monkeypatch.setitem(entries, (kind, name), [ComponentEntry(kind, name, f"tiny_parts:{cls}", "tests")])
 
 
 @pytest.fixture

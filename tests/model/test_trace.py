@@ -11,7 +11,7 @@ from vaezoo.components.likelihoods import BernoulliLikelihood, NormalLikelihood
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.distributions import DiagonalNormal, NormalMixture, UnitNormal, detach
-from vaezoo.model.trace import Site, Trace, reduce_events
+from vaezoo.model.trace import Site, Trace, sum_event_dims
 
 
 def torch_normal(mean, scale):
@@ -138,7 +138,7 @@ def test_encoders_do_not_see_what_the_mask_hides():
 
 def test_a_mask_of_the_wrong_shape_is_refused():
     with pytest.raises(ValueError, match=r"mask \(4, 5\) does not cover"):
-        reduce_events(torch.zeros(2, 4, 6), torch.ones(4, 5, dtype=torch.bool))
+        sum_event_dims(torch.zeros(2, 4, 6), torch.ones(4, 5, dtype=torch.bool))
 
 
 def test_detach_stops_gradients_at_every_parameter():

@@ -13,7 +13,7 @@ from vaezoo.plugins.discovery import discover
 from vaezoo.plugins.hooks import hookimpl
 from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.spec.load import load
-from vaezoo.spec.options import opened
+from vaezoo.spec.options import load_component
 from vaezoo.utils.errors import PluginError, SpecError
 
 SPEC = """\
@@ -92,7 +92,7 @@ def test_the_built_ins_come_first_and_every_one_of_them_loads(installed):
     entries = list(catalogue.all())
     assert {(entry.kind, entry.name) for entry in entries} == set(catalogue.entries)
     for entry in entries:
-        cls, options = opened(entry)
+        cls, options = load_component(entry)
         assert issubclass(cls, kind_class(entry.kind))
         assert issubclass(options, BaseModel)
 
@@ -408,7 +408,7 @@ def test_a_bad_target_is_an_error_that_names_plugin_and_kind_when_it_is_used(ins
     target, reason = TARGETS[case]
     installed(timing=plugin(("schedule", "odd", target)))
     with pytest.raises(PluginError) as caught:
-        opened(discover().find("schedule", "odd"))
+        load_component(discover().find("schedule", "odd"))
     assert str(caught.value).startswith(f"schedule 'odd' of plugin 'timing': {reason}")
     text = SPEC.replace("LIKELIHOOD", "bernoulli")
     assert load(text, text=True).name == "demo"  # only a spec that names it is affected

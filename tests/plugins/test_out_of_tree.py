@@ -14,8 +14,8 @@ import vaezoo
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load
-from vaezoo.training.phase_optimizer import Player
-from vaezoo.training.process_group import World
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import PluginError, SpecError
 from vaezoo.utils.files import read_tensors
@@ -47,7 +47,7 @@ CONDITIONAL = {
 def players(spec):
     loaded = load(spec)
     _, train, task = prepare(loaded, pick_device("cpu"))
-    found = [Player(phase, phase.loss, task, loaded, 100, World()) for phase in task.phases()]
+    found = [PhaseOptimizer(phase, phase.loss, task, loaded, 100, ProcessGroup()) for phase in task.phases()]
     return task, found, train.first(64)
 
 
@@ -107,7 +107,7 @@ def test_observing_leaves_buffers_gradients_and_decoder_alone(installed, monkeyp
     task, _, batch = players(copy.deepcopy(SPEC))
     before = snapshot(task.model)
     monkeypatch.setattr(task.model.decoder, "forward", lambda code: pytest.fail("the decoder was called"))
-    trace = task.model.observe(batch, 2)
+    trace = task.model.infer_detached(batch, 2)
     assert not changed(before, task.model)
     assert trace.px is None and not trace.sites[0].z.requires_grad
     with pytest.raises(ValueError, match="decoder was skipped"):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vaezoo
-from vaezoo.nn.loading import fill
+from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained.loading import fetch, table
 from vaezoo.pretrained.registries import find
 from vaezoo.utils.errors import IntegrityError, PluginError, RegistryError, UnavailableError
@@ -162,7 +162,7 @@ def test_a_table_that_is_not_the_models_names_each_tensor(published, small_run, 
     tensors = dict(model.state_dict())
     change(tensors)
     with pytest.raises(IntegrityError, match=f"here: weights do not fit the spec: {says}"):
-        fill(model, tensors, "here")
+        load_strict(model, tensors, "here")
 
 
 def test_a_missing_plugin_is_named_with_its_pip_command(published):

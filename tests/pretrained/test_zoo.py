@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.pretrained.registries import Found, registries
+from vaezoo.pretrained.registries import RegistryEntry, registries
 from vaezoo.runs.checking import remeasure, verify
 from vaezoo.utils.errors import DataError, UnavailableError
 
@@ -29,7 +29,7 @@ def _no_network(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
 def test_each_is_as_declared_and_draws(entry):
-    assert verify(Found(OWN, entry)) == entry.size
+    assert verify(RegistryEntry(OWN, entry)) == entry.size
     model = vaezoo.load(entry.id)
     shape = entry.preprocessing.condition
     condition = "all" if entry.classes else torch.rand(3, *shape) if shape else None
@@ -61,7 +61,7 @@ def test_the_two_smallest_are_measured_again():
     compared = []
     for entry in sorted(ENTRIES, key=lambda each: each.size):
         try:
-            compared.append(remeasure(Found(OWN, entry)))
+            compared.append(remeasure(RegistryEntry(OWN, entry)))
         except (DataError, UnavailableError):  # its data is not on this machine
             continue
         if len(compared) == 2:

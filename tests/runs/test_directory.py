@@ -119,12 +119,12 @@ def test_rewinding_forgets_later_records_alone(finished):
 
 def test_as_many_checkpoints_are_kept_as_the_spec_says(train):
     run = train(train={"checkpoint_every": 0, "keep": 3})
-    names = [path.name for path in run.directory.saved_checkpoints()]
+    names = [path.name for path in run.directory.checkpoint_files()]
     assert names == [f"step-0000000{step}.safetensors" for step in (24, 28, 30)]
 
 
 def test_checkpoints_come_no_more_often_than_asked(train):
-    assert len(train(train={"checkpoint_every": 3600, "keep": 9}).directory.saved_checkpoints()) == 1
+    assert len(train(train={"checkpoint_every": 3600, "keep": 9}).directory.checkpoint_files()) == 1
 
 
 def test_a_run_hands_out_what_it_holds(train):

@@ -37,12 +37,12 @@ def go_on(spec, out):
     vaezoo.runs.report.page.write_report = lambda finished: None
     there = [path.parent for path in Path(out).glob("*/*/spec.yaml")]
 
-    def say(line):
+    def print_line(line):
         with open(f"{out}.said", "a") as said:
             print(line, file=said)
 
     try:
-        resume(there[0], say=say) if there else run(spec, out=out, say=say)
+        resume(there[0], print_line=print_line) if there else run(spec, out=out, print_line=print_line)
     except Interrupted as error:
         raise SystemExit(error.exit_code) from None
 
@@ -86,7 +86,7 @@ def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(train, spec, c
     stopped.join(60)
     assert stopped.exitcode == 130
     (path,) = out.glob("tiny/*")
-    (checkpoint,) = RunDirectory(path).saved_checkpoints()
+    (checkpoint,) = RunDirectory(path).checkpoint_files()
     assert int(checkpoint.stem.removeprefix("step-")) < 400
     (path / "spec.yaml").write_text((path / "spec.yaml").read_text().replace("steps: 1000000", "steps: 400"))
     last = child(go_on, spec(), str(out))
@@ -100,11 +100,11 @@ def test_a_newest_checkpoint_falls_back_when_it_is(damage, train, interrupted, a
     block = {"checkpoint_every": 0, "callbacks": ["csv"]}
     whole = train(train=block)
     path = interrupted(train=block, callbacks=[stop_at(24)])
-    older, newest = RunDirectory(path).saved_checkpoints()
+    older, newest = RunDirectory(path).checkpoint_files()
     assert (older.name, newest.name) == ("step-000000020.safetensors", "step-000000024.safetensors")
     DAMAGES[damage](newest)
     begun = []
-    again(path, say=begun.append)
+    again(path, print_line=begun.append)
     assert "step 20 of 30" in begun[0]
     same(left_by(whole.path)[1], left_by(path)[1])
     assert (path / "validation.csv").read_text() == (whole.path / "validation.csv").read_text()
@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_does_not_outlive_a_good_one(interrupted, again, st
     block = {"checkpoint_every": 0, "log_every": 1, "keep": 3}
     path = interrupted(train=block, callbacks=[stop_at(24)])
     directory = RunDirectory(path)
-    for damaged in directory.saved_checkpoints()[1:]:
+    for damaged in directory.checkpoint_files()[1:]:
         DAMAGES["empty"](damaged)
     (path / "spec.yaml").write_text((path / "spec.yaml").read_text().replace("keep: 3", "keep: 1"))
     with pytest.raises(Interrupted, match=r"stopped at step 23 of 30; .*step-000000023"):
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_does_not_outlive_a_good_one(interrupted, again, st
 
 def test_nothing_is_left_to_resume_when_every_checkpoint_is_damaged(interrupted, again, stop_at):
     path = interrupted(train={"checkpoint_every": 0}, callbacks=[stop_at(24)])
-    for checkpoint in RunDirectory(path).saved_checkpoints():
+    for checkpoint in RunDirectory(path).checkpoint_files():
         DAMAGES["cut short"](checkpoint)
     with pytest.raises(IntegrityError) as caught:
         again(path)

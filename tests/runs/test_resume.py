@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.training.metric_logger import Meter
+from vaezoo.training.metric_logger import MetricLogger
 from vaezoo.utils.errors import IntegrityError, Interrupted
 from vaezoo.utils.files import read_json
 
@@ -95,7 +95,7 @@ def test_resuming_a_finished_run_changes_no_weight(train, again, left_by, same):
 def test_a_run_without_a_checkpoint_begins_anew(train, again, left_by, same):
     done = train()
     before = left_by(done.path)[1]
-    for path in (*RunDirectory(done.path).saved_checkpoints(), done.directory.model):
+    for path in (*RunDirectory(done.path).checkpoint_files(), done.directory.model):
         path.unlink()
     assert len(again(done.path).records) == len(done.records)
     same(before, left_by(done.path)[1])
@@ -115,9 +115,9 @@ def test_speed_is_that_since_the_run_was_taken_up(interrupted, again, stop_after
     stop_after(3)
     path = interrupted(train={"log_every": 4}, data={"batch_size": 128})
     counted = []
-    original = Meter.read
+    original = MetricLogger.read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Meter, "read", lambda self: (counted.append(self.examples), original(self))[1])
+        patch.setattr(MetricLogger, "read", lambda self: (counted.append(self.examples), original(self))[1])
         again(path)
     assert counted[0] == 128, "of the four steps of the record three were taken before"
 

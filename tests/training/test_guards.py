@@ -53,7 +53,7 @@ def test_a_term_that_is_not_finite_is_named_with_its_step_and_the_last_checkpoin
     spoil(7, lambda kl: kl + value)
     message = failure(train, train={"checkpoint_every": 0})
     (path,) = tmp_path.glob("runs/tiny/*")
-    (checkpoint,) = RunDirectory(path).saved_checkpoints()
+    (checkpoint,) = RunDirectory(path).checkpoint_files()
     assert checkpoint.name == "step-000000004.safetensors"
     assert message == f"kl is {word} at step 7; last good checkpoint: {checkpoint}"
 
@@ -89,7 +89,7 @@ def test_weights_that_break_without_a_validation_to_see_it_are_not_saved(trainer
     spoil(30, Spoiled.apply)
     broken = trainer(train={"epochs": 3})
     assert failure(broken.fit).startswith("model.encoder.net.0.weight is not finite after step 30;")
-    assert broken.journal.checkpoints == []
+    assert broken.run_log.checkpoints == []
 
 
 def test_averaged_weights_that_break_are_not_kept(train, spoil):

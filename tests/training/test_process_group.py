@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.training.process_group import World
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.files import read_tensors
 
 UNEVEN = {"data": {"batch_size": 25}, "train": {"epochs": None, "steps": 8, "log_every": 1}}
@@ -177,15 +177,15 @@ def test_a_mean_over_processes_leaves_the_callers_numbers_alone(monkeypatch):
     """The other process of this one has nines everywhere."""
     monkeypatch.setattr(dist, "all_reduce", lambda tensor, *a: tensor.add_(9.0 / 2))
     mine = torch.tensor([1.0, 3.0])
-    assert World(0, 2).mean(mine).tolist() == [5.0, 6.0]
+    assert ProcessGroup(0, 2).mean(mine).tolist() == [5.0, 6.0]
     assert mine.tolist() == [1.0, 3.0]
-    assert World().mean(mine) is mine
+    assert ProcessGroup().mean(mine) is mine
 
 
 def test_gradients_are_summed_where_one_process_has_none(monkeypatch):
     monkeypatch.setattr(dist, "all_reduce", lambda tensor, *a: tensor.add_(1.0))
     weights = [torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(4))]
     weights[0].grad = torch.arange(6.0).reshape(2, 3)
-    World(1, 2).sum_gradients(weights)
+    ProcessGroup(1, 2).sum_gradients(weights)
     assert weights[0].grad.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
     assert weights[1].grad.tolist() == [1.0] * 4

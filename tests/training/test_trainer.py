@@ -8,8 +8,8 @@ import torch
 from vaezoo.data.loader import Loader
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.training.phase_optimizer import Player
-from vaezoo.training.process_group import World
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.process_group import ProcessGroup
 
 CPU = torch.device("cpu")
 SGD = {"type": "sgd", "lr": 0.01}
@@ -27,17 +27,17 @@ SCHEDULERS = [
 ]
 
 
-def player(spec, batch_size=40):
+def phase_optimizer(spec, batch_size=40):
     """The model's player, and a batch of digits."""
     loaded = load(spec)
     _, loader, task = prepare(loaded, CPU)
     (phase,) = task.phases()
-    return Player(phase, phase.loss, task, loaded, 100, World()), loader.first(batch_size)
+    return PhaseOptimizer(phase, phase.loss, task, loaded, 100, ProcessGroup()), loader.first(batch_size)
 
 
 def moved(spec, batch_size=40, steps=3):
     """The weights after a few steps on one batch, and what the last one measured."""
-    model, batch = player(spec, batch_size)
+    model, batch = phase_optimizer(spec, batch_size)
     for _ in range(steps):
         torch.manual_seed(1)
         told = model.move(batch, len(batch), want_norm=True)
@@ -70,7 +70,7 @@ def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):
 def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(trainer, monkeypatch):
     decay, told = 0.8, trainer(train={"ema": 0.8, "epochs": 1})
     averages, seen = [], []
-    original = told.players[0].move
+    original = told.phase_optimizers[0].move
 
     def move(*args):
         found = original(*args)
@@ -79,7 +79,7 @@ def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(tr
         averages.append({name: decay * before[name] + (1 - decay) * now[name] for name in now})
         return found
 
-    monkeypatch.setattr(told.players[0], "move", move)
+    monkeypatch.setattr(told.phase_optimizers[0], "move", move)
     told.validate = lambda task: (seen.append(task), {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0})[1]
     told.fit()
     assert len(averages) == 10 and seen[0] is told.ema.module
@@ -173,7 +173,7 @@ def test_training_leaves_the_order_of_examples_to_the_seed_and_the_epoch(trainer
 
 @pytest.mark.parametrize("shape", [(), (39,), (40, 1)])
 def test_a_term_is_one_number_or_one_for_each_example(shape, spec, monkeypatch):
-    model, batch = player(spec())
+    model, batch = phase_optimizer(spec())
     counter = torch.zeros(shape)
     original = model.loss
     monkeypatch.setattr(model, "loss", lambda batch: (original(batch)[0], {"counter": counter}))

@@ -55,7 +55,7 @@ def test_the_weights_kept_are_those_of_the_best_validation(select, best, trainer
     for name, weight in chosen.best["tensors"].items():
         assert torch.equal(weight, kept[best][name])
         assert not torch.equal(weight, kept[40][name])
-    flags = [record["best"] for record in chosen.journal.records if record["split"] == "validation"]
+    flags = [record["best"] for record in chosen.run_log.records if record["split"] == "validation"]
     assert flags == [step in (10, best) for step in (10, 20, 30, 40)]
 
 
@@ -63,7 +63,7 @@ def test_the_training_loss_decides_nothing(trainer):
     """A loss that only falls, beside a bound that only worsens: the first weights are kept."""
     chosen = trainer([{"bound": -1.0 - n} for n in range(3)], train={"epochs": 3})
     chosen.fit()
-    losses = [record["loss"] for record in chosen.journal.records if record["split"] == "train"]
+    losses = [record["loss"] for record in chosen.run_log.records if record["split"] == "train"]
     assert losses[-1] < losses[0] and chosen.best["step"] == 10
 
 
@@ -74,13 +74,13 @@ def test_early_stopping_counts_validations_without_progress(patience, end, train
     stopped = trainer([{"bound": bound} for bound in bounds], train=block)
     stopped.fit()
     assert stopped.step == end
-    assert stopped.journal.checkpoints[-1] == end
+    assert stopped.run_log.checkpoints[-1] == end
 
 
 def test_validation_comes_every_so_many_epochs_and_at_the_end(trainer):
     rare = trainer(train={"steps": 47, "epochs": None, "validate_every": 2})
     rare.fit()
-    assert [r["step"] for r in rare.journal.records if r["split"] == "validation"] == [20, 40, 47]
+    assert [r["step"] for r in rare.run_log.records if r["split"] == "validation"] == [20, 40, 47]
 
 
 def test_the_weight_of_kl_is_in_the_loss_and_in_no_other_figure(train):

@@ -54,13 +54,13 @@ def wanted(run: Run, text: str | None, count: int | None) -> Wanted:
         try:
             model.context(None, 1)
         except ValueError as error:
-            named = "all" if model.data.attributes else "data"
-            raise UsageError(f"{error}, such as --condition {(*model.seen_classes, named)[0]}") from None
+            named = "all" if model.data.condition_fields else "data"
+            raise UsageError(f"{error}, such as --condition {(*model.trained_classes, named)[0]}") from None
         return Wanted(None, some, square(some))
     if text == "data":
         batch = run.data("test").first(some)
         return Wanted(batch.condition, len(batch), square(len(batch)))
-    conditions, names = parse(model.data, text, model.seen_classes)
+    conditions, names = parse(model.data, text, model.trained_classes)
     each = some if len(names) == 1 else count or usual_each
     columns = square(each) if len(names) == 1 else each
     return Wanted(conditions.repeat_interleave(each, 0), each * len(names), columns)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vaezoo.cli.models import FORMS, device_option, form_for, open_run, out_option, run_argument, split_option, write
-from vaezoo.cli.output import sayer
+from vaezoo.cli.output import line_printer
 from vaezoo.utils.errors import UsageError
 
 
@@ -25,7 +25,7 @@ def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: P
     import numpy as np
     import torch
 
-    from vaezoo.utils.files import atomic
+    from vaezoo.utils.files import atomic_write
 
     if out.suffix not in (".npz", ".csv"):
         raise UsageError(f"{out}: write a .npz or a .csv")
@@ -37,13 +37,13 @@ def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: P
             if batch.condition is not None and batch.condition.dim() == 1:
                 labels.append(batch.condition.cpu().numpy())
     arrays: dict[str, Any] = {"mean": np.concatenate(means)} | ({"label": np.concatenate(labels)} if labels else {})
-    with atomic(out) as temporary:
+    with atomic_write(out) as temporary:
         if out.suffix == ".npz":
             with open(temporary, "wb") as binary:
                 np.savez_compressed(binary, **arrays)
         else:
             _write_csv(temporary, arrays)
-    sayer(ctx)(f"wrote {len(arrays['mean']):,} latents to {out}")
+    line_printer(ctx)(f"wrote {len(arrays['mean']):,} latents to {out}")
 
 
 def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def traverse_command(
     order = rates.argsort(descending=True)[: count or (3 if opened.model.data.is_sequence else 10)]
     sheet = opened.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
     said = write(form, out, sheet.flatten(0, 1), steps)
-    sayer(ctx)(f"{said}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")
+    line_printer(ctx)(f"{said}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")
 
 
 @click.command("interpolate")
@@ -121,4 +121,4 @@ def interpolate_command(
         path = opened.model.interpolate(one.x, other.x, steps, condition, (one.mask, other.mask))
     except NotImplementedError as error:
         raise UsageError(f"no way between examples: {error}") from error
-    sayer(ctx)(write(form, out, path[0], steps))
+    line_printer(ctx)(write(form, out, path[0], steps))

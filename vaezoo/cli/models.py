@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli.condition_option import condition_option, wanted
-from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
+from vaezoo.cli.output import json_option, line_printer, metrics_table, print_json
 from vaezoo.cli.weights import registry_option
 from vaezoo.utils.errors import Problem, SpecError, UsageError, VaezooError
 
@@ -168,7 +168,7 @@ def sample_command(
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
-    sayer(ctx)(write(form, out, samples, asked.columns, asked.condition))
+    line_printer(ctx)(write(form, out, samples, asked.columns, asked.condition))
 
 
 def _prefixes(run: Run, path: Path | None) -> torch.Tensor | None:
@@ -210,7 +210,7 @@ def reconstruct_command(
     else:
         sheet = opened.model.translate(batch, asked)
         said = write(form, out, sheet.flatten(0, 1), sheet.shape[1])
-    sayer(ctx)(said)
+    line_printer(ctx)(said)
 
 
 def _rebuilt(run: Run, form: Format, out: Path, batch: Batch) -> str:
@@ -224,6 +224,6 @@ def _rebuilt(run: Run, form: Format, out: Path, batch: Batch) -> str:
         return write(form, out, x, 1, batch.condition, batch.mask if data.is_sequence else None)
     if not data.is_sequence:
         return write(form, out, pictures.pairs(batch.x, x, 16), 16)
-    shown = replace(batch, x=data.restored(batch.x))
-    write_bytes(out, sequences.picture(data, shown, data.restored(x)))
+    shown = replace(batch, x=data.to_source_units(batch.x))
+    write_bytes(out, sequences.picture(data, shown, data.to_source_units(x)))
     return f"wrote {out}"

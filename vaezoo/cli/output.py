@@ -23,12 +23,12 @@ def print_json(content: Mapping[str, Any]) -> None:
     click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, ensure_ascii=False))
 
 
-def sayer(ctx: click.Context) -> Callable[[str], None]:
+def line_printer(ctx: click.Context) -> Callable[[str], None]:
     """Says a line on stderr, unless the user asked for quiet."""
-    return (lambda line: None) if ctx.obj["quiet"] else remark
+    return (lambda line: None) if ctx.obj["quiet"] else print_to_stderr
 
 
-def remark(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     """A line on stderr. Training goes on where nobody reads it any more."""
     with contextlib.suppress(OSError):
         click.echo(line, err=True)
@@ -55,6 +55,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def metrics_table(evaluation: Mapping[str, Any]) -> None:
     """The metrics of an evaluation as a table."""
-    from vaezoo.evaluation.evaluate import in_words
+    from vaezoo.evaluation.evaluate import metric_rows
 
-    table((evaluation["split"], "value", "unit", "measured with"), in_words(evaluation))
+    table((evaluation["split"], "value", "unit", "measured with"), metric_rows(evaluation))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from vaezoo.cli.output import remark
+from vaezoo.cli.output import print_to_stderr
 from vaezoo.components.callbacks import Callback
 
 _SECONDS = 10.0
@@ -24,7 +24,7 @@ class PlainProgress(Callback):
         if record["split"] == "train" and time.monotonic() - self.spoken < _SECONDS:
             return
         self.spoken = time.monotonic()
-        remark(line(record))
+        print_to_stderr(line(record))
 
 
 class BarProgress(Callback):

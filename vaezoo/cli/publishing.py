@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vaezoo.cli.models import open_run, run_argument
-from vaezoo.cli.output import sayer
+from vaezoo.cli.output import line_printer
 from vaezoo.utils.errors import UsageError
 
 
@@ -42,10 +42,10 @@ def publish_command(
     about = About(title or opened.spec.name, licence, data_licence, citation)
     if to.startswith(hub.SCHEME):
         place = hub.publish(opened, name, to, about, half=half)
-        sayer(ctx)(f"published {name}; vaezoo weights list --registry {place}")
+        line_printer(ctx)(f"published {name}; vaezoo weights list --registry {place}")
         return
     published = publish(opened, name, Path(to), about, half=half)
-    sayer(ctx)(f"published {published.entry.id} in {published.registry.origin}: {published.entry.size:,} bytes")
+    line_printer(ctx)(f"published {published.entry.id} in {published.registry.origin}: {published.entry.size:,} bytes")
 
 
 @click.command("export")
@@ -58,4 +58,4 @@ def export_command(ctx: click.Context, run: Path, form: str, out: Path) -> None:
     from vaezoo.model.export import export
 
     for path, difference in export(open_run(run, "cpu").model, form, out):
-        sayer(ctx)(f"wrote {path}; largest difference from vaezoo {difference:.1e}")
+        line_printer(ctx)(f"wrote {path}; largest difference from vaezoo {difference:.1e}")

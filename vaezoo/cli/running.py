@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.cli.output import json_option, metrics_table, overrides_option, print_json, sayer
+from vaezoo.cli.output import json_option, line_printer, metrics_table, overrides_option, print_json
 
 if TYPE_CHECKING:
     from vaezoo.runs.run import Run
@@ -52,7 +52,9 @@ def run_command(
     from vaezoo.runs.start import run
 
     with closing(progress()) as shown:
-        finished = run(spec, overrides, out=out, callbacks=[] if ctx.obj["quiet"] else [shown], say=sayer(ctx))
+        finished = run(
+            spec, overrides, out=out, callbacks=[] if ctx.obj["quiet"] else [shown], print_line=line_printer(ctx)
+        )
     _report(finished, as_json)
 
 
@@ -69,5 +71,5 @@ def resume_command(ctx: click.Context, run: Path, as_json: bool) -> None:
     from vaezoo.runs.start import resume
 
     with closing(progress()) as shown:
-        finished = resume(run, callbacks=[] if ctx.obj["quiet"] else [shown], say=sayer(ctx))
+        finished = resume(run, callbacks=[] if ctx.obj["quiet"] else [shown], print_line=line_printer(ctx))
     _report(finished, as_json)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vaezoo.cli.models import device_option, open_run, run_argument, split_option
-from vaezoo.cli.output import json_option, metrics_table, print_json, sayer
+from vaezoo.cli.output import json_option, line_printer, metrics_table, print_json
 from vaezoo.utils.errors import UsageError
 
 
@@ -50,7 +50,7 @@ def score_command(
     The csv has a row for each example, with its number, score and, where there is one, label.
     """
     from vaezoo.evaluation.anomaly import scores
-    from vaezoo.utils.files import atomic
+    from vaezoo.utils.files import atomic_write
 
     opened = open_run(run, device)
     loader = opened.data(data) if data in ("train", "validation", "test") else opened.from_file(Path(data))
@@ -62,10 +62,10 @@ def score_command(
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     labels = loader.condition if loader.condition is not None and loader.condition.dim() == 1 else None
-    with atomic(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as written:
+    with atomic_write(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as written:
         writer = csv.writer(written)
         writer.writerow(["example", "score", *(["label"] if labels is not None else [])])
         for index, score in enumerate(found.tolist()):
             label = [] if labels is None else [opened.model.data.classes[int(labels[index])]]
             writer.writerow([index, score, *label])
-    sayer(ctx)(f"wrote {len(found):,} scores to {out}")
+    line_printer(ctx)(f"wrote {len(found):,} scores to {out}")

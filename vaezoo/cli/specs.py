@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vaezoo.cli.output import json_option, overrides_option, print_json, sayer
+from vaezoo.cli.output import json_option, line_printer, overrides_option, print_json
 from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
 
 
@@ -25,7 +25,7 @@ def validate_command(ctx: click.Context, specs: tuple[Path, ...], overrides: tup
         problems: list[dict[str, object]] = []
         try:
             load(path, overrides)
-            sayer(ctx)(f"{path}: valid")
+            line_printer(ctx)(f"{path}: valid")
         except SpecError as error:
             code = code or error.exit_code
             problems = [vars(problem) for problem in error.problems]
@@ -83,4 +83,4 @@ def new_spec_command(ctx: click.Context, path: Path, example: str) -> None:
     from vaezoo.utils.files import write_bytes
 
     write_bytes(path, known[example].read_bytes())
-    sayer(ctx)(f"wrote {path}; try: vaezoo run {path}")
+    line_printer(ctx)(f"wrote {path}; try: vaezoo run {path}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vaezoo.cli.output import overrides_option, sayer, table
+from vaezoo.cli.output import line_printer, overrides_option, table
 
 
 @click.command("sweep")
@@ -58,7 +58,7 @@ def sweep_command(
         overrides=overrides,
         maximize=not minimize,
         prune=prune,
-        say=sayer(ctx),
+        print_line=line_printer(ctx),
     )
     headings = ("trial", "state", "parameters", metric, "rate", "distortion", "run")
     found = rows(study)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli.output import json_option, print_json, remark, sayer, table
+from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
 if TYPE_CHECKING:
-    from vaezoo.pretrained.registries import Found
+    from vaezoo.pretrained.registries import RegistryEntry
     from vaezoo.runs.checking import Comparison
 
 
@@ -41,17 +41,17 @@ registry_option = click.option(
 name_argument = click.argument("name", metavar="WEIGHTS")
 
 
-def found(name: str) -> Found:
+def found(name: str) -> RegistryEntry:
     """The entry that a name means."""
     from vaezoo.pretrained.registries import find
 
     return find(name)
 
 
-def _everything() -> list[Found]:
-    from vaezoo.pretrained.registries import Found, registries
+def _everything() -> list[RegistryEntry]:
+    from vaezoo.pretrained.registries import RegistryEntry, registries
 
-    return [Found(registry, entry) for registry in registries() for entry in registry.entries]
+    return [RegistryEntry(registry, entry) for registry in registries() for entry in registry.entries]
 
 
 @click.group("weights")
@@ -81,7 +81,7 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
         print_json({"weights": [_plain(each) for each in chosen]})
         return
     if not chosen:
-        remark("no weights are like that; vaezoo weights list shows all")
+        print_to_stderr("no weights are like that; vaezoo weights list shows all")
     rows = []
     for each in chosen:
         shown = [row for row in each.entry.metrics if wanted in (None, row.name)][:1]
@@ -90,7 +90,7 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
     table(("weights", "status", "size", "figure", "what it is"), rows)
 
 
-def _plain(each: Found) -> dict[str, Any]:
+def _plain(each: RegistryEntry) -> dict[str, Any]:
     return {"name": each.name, **each.entry.model_dump(mode="json", exclude_none=True)}
 
 
@@ -120,7 +120,7 @@ def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
         size = sum(len(fetch(each, file)) for file in each.entry.files)
         if each.entry.spec.inline is None:
             size += len(fetch(each, each.entry.spec.file))
-        sayer(ctx)(f"{each.name}: {size:,} bytes, verified")
+        line_printer(ctx)(f"{each.name}: {size:,} bytes, verified")
 
 
 @weights_command.command("verify")
@@ -142,17 +142,19 @@ def verify_command(ctx: click.Context, names: tuple[str, ...], everything: bool,
             size = verify(each)
             compared = remeasure(each) if metrics else []
         except VaezooError as error:
-            remark(f"error: {each.name}: {str(error).removeprefix(f'{each.name}: ')}")
+            print_to_stderr(f"error: {each.name}: {str(error).removeprefix(f'{each.name}: ')}")
             failed, worst = failed + 1, max(worst, error.exit_code)
             continue
         rows += [(each.name, *cells) for cells in _cells(compared)]
         if not all(row.agrees for row in compared):
             failed, worst = failed + 1, max(worst, RegistryError.exit_code)
-        sayer(ctx)(f"{each.name}: {size:,} bytes as declared" + (f", figures: {len(compared)}" if metrics else ""))
+        line_printer(ctx)(
+            f"{each.name}: {size:,} bytes as declared" + (f", figures: {len(compared)}" if metrics else "")
+        )
     if rows:
         table(("weights", "figure", "recorded", "found", "allowed", ""), rows)
     if failed:
-        remark(f"error: {failed} failed")
+        print_to_stderr(f"error: {failed} failed")
     return worst
 
 
@@ -181,9 +183,9 @@ def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
     tune_allocator()
     from vaezoo.runs.checking import reproduce
 
-    again, compared = reproduce(found(name), out, sayer(ctx))
+    again, compared = reproduce(found(name), out, line_printer(ctx))
     table(("figure", "recorded", "found", "allowed", ""), _cells(compared))
-    sayer(ctx)(f"the new run is {again.path}")
+    line_printer(ctx)(f"the new run is {again.path}")
     return EXIT_OK if all(row.agrees for row in compared) else VaezooError.exit_code
 
 
@@ -202,4 +204,4 @@ def gc_command(ctx: click.Context, dry_run: bool) -> None:
         click.echo(str(path))
         if not dry_run:
             path.unlink()
-    sayer(ctx)(f"{'would remove' if dry_run else 'removed'} {len(unused)} files, {size:,} bytes")
+    line_printer(ctx)(f"{'would remove' if dry_run else 'removed'} {len(unused)} files, {size:,} bytes")

@@ -30,7 +30,7 @@ class MLPEncoder(Encoder):
         dropout: the share of units dropped while training.
     """
 
-    flat = True
+    takes_vectors = True
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataspec import Shape
-from vaezoo.model.generation import Loop
+from vaezoo.model.generation import Generation
 from vaezoo.model.parts import Latents, Posterior, Prior
 from vaezoo.model.trace import Site
 
@@ -41,11 +41,11 @@ class Single(Latents):
         """The mean of q(z|x), ``[B, D]``; nothing is drawn."""
         return self.posterior(features[-1].flatten(1).float()).mean
 
-    def generate(self, n: int, context: Tensor | None, loop: Loop | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, generation: Generation | None = None) -> Tensor:
         """``[n, D]`` from the prior; a conditional prior has one distribution per context already."""
         p = self.prior(context)
         return p.sample() if p.batch_shape else p.sample(torch.Size((n,)))
 
-    def code(self, z: Tensor, context: Tensor | None = None, loop: Loop | None = None) -> Tensor:
+    def code(self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None) -> Tensor:
         """The latent vector is the code."""
         return z

@@ -71,7 +71,7 @@ class NormalLikelihood(Likelihood):
         if scale == "optimal" and data.mask_dims:
             raise ValueError("scale: optimal would count what the mask hides; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
-        self.multiplicity = 2 if scale == "predicted" else 1
+        self.params_per_value = 2 if scale == "predicted" else 1
         start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":
             self.log_scale = nn.Parameter(start)
@@ -81,7 +81,7 @@ class NormalLikelihood(Likelihood):
 
     def forward(self, h: Tensor) -> Distribution:
         """From means ``[*, *shape]``; with ``predicted``, from means and log-scales side by side."""
-        if self.multiplicity == 2:
+        if self.params_per_value == 2:
             loc, log_scale = self.split_parameters(h).unbind(0)
             scale = soft_clip(log_scale, self.minimum).exp()
             return independent(Normal(loc, scale, validate_args=False), self.event_dims)
@@ -161,7 +161,7 @@ class CategoricalLikelihood(Likelihood):
         self.one_hot = data.support == "one-hot"
         if self.one_hot and levels:
             raise ValueError("levels is for pixels, but this data set is one-hot")
-        self.multiplicity = 1 if self.one_hot else _levels(data, levels)
+        self.params_per_value = 1 if self.one_hot else _levels(data, levels)
 
     def forward(self, h: Tensor) -> Distribution:
         """From logits ``[*, levels · C, H, W]``, or ``[*, *shape]`` for one-hot data."""
@@ -178,7 +178,7 @@ class DiscretizedLogisticLikelihood(Likelihood):
         minimum: the least log-scale.
     """
 
-    multiplicity = 2
+    params_per_value = 2
     supports = frozenset({"binary", "unit"})
 
     def __init__(self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0) -> None:

@@ -40,14 +40,14 @@ class IWAE(Objective):
             biased for K > 1. The value of the loss is the bound whichever is chosen.
     """
 
-    counts_rate = True
+    loss_includes_rate = True
 
     def __init__(
         self, *, samples: Annotated[int, Gt(0)] = 8, gradient: Literal["standard", "dreg", "stl"] = "standard"
     ) -> None:
         super().__init__()
         self.num_samples, self.gradient = samples, gradient
-        self.alone = gradient == "dreg"
+        self.rescales_gradients = gradient == "dreg"
 
     def forward(self, trace: Trace) -> Tensor:
         """The negative bound of each example, ``[B]``.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vaezoo.model.objectives import Regularizer, Schedule
 from vaezoo.model.trace import Trace
-from vaezoo.model.wiring import Facts
+from vaezoo.model.wiring import TaskWiring
 
 
 class KL(Regularizer):
@@ -16,9 +16,9 @@ class KL(Regularizer):
         weight: beta, a number or a schedule; 1 gives the ELBO.
     """
 
-    adds_rate = True
+    penalizes_rate = True
 
-    def __init__(self, facts: Facts, /, *, weight: float | Schedule = 1.0) -> None:
+    def __init__(self, wiring: TaskWiring, /, *, weight: float | Schedule = 1.0) -> None:
         super().__init__(weight)
 
     def forward(self, trace: Trace) -> Tensor:

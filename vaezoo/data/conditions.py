@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaezoo.data.dataspec import Attribute, DataSpec
+from vaezoo.data.dataspec import DataSpec, Field
 from vaezoo.utils.errors import UsageError, did_you_mean
 
 ALL = "all"
@@ -31,8 +31,8 @@ def parse(data: DataSpec, text: str, seen: Sequence[str] | None = None) -> tuple
     """
     if data.classes:
         return _labels(data.classes, text.strip(), data.classes if seen is None else seen)
-    if data.attributes:
-        return _attributes(data.attributes, text)
+    if data.condition_fields:
+        return _attributes(data.condition_fields, text)
     shape = ", ".join(map(str, data.condition_shape or ()))
     raise UsageError(
         f"the conditions of this model have no names; give a tensor [n, {shape}], or --condition data for those of "
@@ -51,7 +51,7 @@ def _labels(classes: Sequence[str], text: str, seen: Sequence[str]) -> tuple[Ten
     return torch.tensor([classes.index(name) for name in names]), names
 
 
-def _attributes(attributes: Sequence[Attribute], text: str) -> tuple[Tensor, list[str]]:
+def _attributes(attributes: Sequence[Field], text: str) -> tuple[Tensor, list[str]]:
     given: dict[str, str] = {}
     known = [attribute.name for attribute in attributes]
     for part in text.split(","):
@@ -73,14 +73,14 @@ def _attributes(attributes: Sequence[Attribute], text: str) -> tuple[Tensor, lis
     return torch.tensor([[number for number, _ in row] for row in rows]), names
 
 
-def _values(attribute: Attribute, text: str) -> list[tuple[float, str]]:
+def _values(attribute: Field, text: str) -> list[tuple[float, str]]:
     """The numbers that stand for an attribute's value, with their names."""
-    if attribute.values and text == ALL:
-        return [(float(index), name) for index, name in enumerate(attribute.values)]
-    if attribute.values:
-        if text not in attribute.values:
-            raise UsageError(f"{attribute.name}: no value {text!r}{did_you_mean(text, attribute.values)}")
-        return [(float(attribute.values.index(text)), text)]
+    if attribute.categories and text == ALL:
+        return [(float(index), name) for index, name in enumerate(attribute.categories)]
+    if attribute.categories:
+        if text not in attribute.categories:
+            raise UsageError(f"{attribute.name}: no value {text!r}{did_you_mean(text, attribute.categories)}")
+        return [(float(attribute.categories.index(text)), text)]
     try:
         return [(float(text), text)]
     except ValueError:

@@ -43,8 +43,8 @@ class Split:
         mask: bool, ``[n, *shape[:mask_dims]]``, or None.
         transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
         factors: the index of each ground-truth factor's value, int64 ``[n, factors]``; None where it is not known.
-        derive: from a batch to the batch that the model is given, where condition or mask follow from ``x``; runs last.
-        order: from an epoch's number, a seed and the size of a batch to the examples the epoch takes, ``[n]``;
+        batch_transform: from a batch to the batch that the model is given, where condition or mask follow from ``x``; runs last.
+        epoch_order: from an epoch's number, a seed and the size of a batch to the examples the epoch takes, ``[n]``;
             None takes each once, shuffled.
     """
 
@@ -53,8 +53,8 @@ class Split:
     mask: Tensor | None = None
     transform: Callable[[Tensor], Tensor] | None = None
     factors: Tensor | None = None
-    derive: Callable[[Batch], Batch] | None = None
-    order: Callable[[int, int, int], Tensor] | None = None
+    batch_transform: Callable[[Batch], Batch] | None = None
+    epoch_order: Callable[[int, int, int], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.x)  # type: ignore[arg-type]

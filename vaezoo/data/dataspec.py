@@ -12,16 +12,16 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Attribute:
+class Field:
     """One column of a condition that is a vector, or one factor that an example was made from.
 
     Attributes:
         name: as users say it.
-        values: the names of its values where it is categorical, the column holding an index; empty for a number.
+        categories: the names of its values where it is categorical, the column holding an index; empty for a number.
     """
 
     name: str
-    values: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class DataSpec:
     mask_dims: int = 0
     classes: tuple[str, ...] = ()
     condition_shape: Shape | None = None
-    attributes: tuple[Attribute, ...] = ()
-    factors: tuple[Attribute, ...] = ()
-    steps: Literal["fixed", "up-to"] = "fixed"
+    condition_fields: tuple[Field, ...] = ()
+    factors: tuple[Field, ...] = ()
+    variable_length: bool = False
     symbols: tuple[str, ...] = ()
     steps_per_beat: int = 4
-    completes: bool = False
+    inpainting: bool = False
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 
@@ -65,11 +65,11 @@ class DataSpec:
         """The number of scalars in one example."""
         return int(torch.Size(self.shape).numel())
 
-    def restored(self, x: Tensor) -> Tensor:
+    def to_source_units(self, x: Tensor) -> Tensor:
         """Model output ``[*, D]`` in the units of the source."""
         return x * x.new_tensor(self.scale) + x.new_tensor(self.offset) if self.scale else x
 
-    def standardised(self, x: Tensor) -> Tensor:
+    def from_source_units(self, x: Tensor) -> Tensor:
         """Numbers ``[*, D]`` in the units of the source as the model takes them."""
         return (x - x.new_tensor(self.offset)) / x.new_tensor(self.scale) if self.scale else x
 

@@ -36,10 +36,10 @@ class Loader:
         workers: int = 0,
         seed: int = 0,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ) -> None:
         self.split, self.device, self.batch_size = split, device, batch_size
-        self.workers, self.seed, self.rank, self.world = workers, seed, rank, world
+        self.workers, self.seed, self.rank, self.world_size = workers, seed, rank, world_size
         self.x = split.x.to(device) if isinstance(split.x, Tensor) else None
         self.condition = None if split.condition is None else split.condition.to(device)
         self.mask = None if split.mask is None else split.mask.to(device)
@@ -52,12 +52,12 @@ class Loader:
     def steps_per_epoch(self) -> int:
         """Batches in one epoch; a last one too small to give every process an example is left out."""
         full, rest = divmod(len(self), self.batch_size)
-        return full + (rest >= self.world)
+        return full + (rest >= self.world_size)
 
     def order(self, epoch: int) -> Tensor:
         """The order of examples in an epoch: a pure function of the seed."""
-        if self.split.order is not None:
-            return self.split.order(epoch, mix(self.seed, "order", epoch), self.batch_size)
+        if self.split.epoch_order is not None:
+            return self.split.epoch_order(epoch, mix(self.seed, "order", epoch), self.batch_size)
         generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
         return torch.randperm(len(self), generator=generator)
 
@@ -65,13 +65,13 @@ class Loader:
         """Shuffled batches of one epoch, from batch ``start`` on."""
         order = self.order(number)
         steps = range(start, self.steps_per_epoch)
-        size, rank, world = self.batch_size, self.rank, self.world
+        size, rank, world_size = self.batch_size, self.rank, self.world_size
         if self.x is None:
-            yield from self._stream([order[i * size : (i + 1) * size][rank::world].tolist() for i in steps])
+            yield from self._stream([order[i * size : (i + 1) * size][rank::world_size].tolist() for i in steps])
             return
         order = order.to(self.device)
         for i in steps:
-            yield self.gather(order[i * size : (i + 1) * size][rank::world])
+            yield self.gather(order[i * size : (i + 1) * size][rank::world_size])
 
     def ordered(self, batch_size: int | None = None, limit: int | None = None) -> Iterator[Batch]:
         """Batches in the order of the split, up to ``limit`` examples."""
@@ -97,7 +97,7 @@ class Loader:
 
     def _batch(self, x: Tensor, condition: Tensor | None, mask: Tensor | None) -> Batch:
         batch = Batch(self.split.transform(x) if self.split.transform else x, condition, mask)
-        return self.split.derive(batch) if self.split.derive else batch
+        return self.split.batch_transform(batch) if self.split.batch_transform else batch
 
     def _stream(self, batches: list[list[int]]) -> Iterator[Batch]:
         pinned = self.device.type == "cuda"

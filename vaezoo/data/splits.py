@@ -16,7 +16,7 @@ Fractions: TypeAlias = Annotated[Sequence[Annotated[float, Gt(0)]], Len(3, 3)]
 """The shares of train, validation and test."""
 
 
-def indices(count: int, fractions: Sequence[float], seed: int, where: str) -> dict[str, np.ndarray]:
+def split_indices(count: int, fractions: Sequence[float], seed: int, where: str) -> dict[str, np.ndarray]:
     """A seeded partition of ``count`` examples, each part in the order of the source.
 
     Raises:

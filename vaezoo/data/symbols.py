@@ -10,7 +10,7 @@ from torch import Tensor
 END, UNKNOWN = "<eos>", "<unk>"
 
 
-def spelled(x: Tensor, symbols: Sequence[str]) -> str:
+def decode_symbols(x: Tensor, symbols: Sequence[str]) -> str:
     """The text of one sequence ``[T, C]`` of one-hot vectors, or of probabilities, up to ``<eos>``.
 
     Args:

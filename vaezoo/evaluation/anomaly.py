@@ -80,10 +80,10 @@ def _steps(batch: Batch) -> Tensor | int:
 
 
 def _judged(model: Model, data: Loader, samples: int, critics: Sequence[Regularizer]) -> Tensor:
-    able = [critic for critic in critics if critic.judges]
+    able = [critic for critic in critics if critic.has_score]
     if not able:
         raise NotImplementedError("no regularizer of this model has a critic")
-    traces = (model.observe(batch, samples) for batch in data.ordered(model.batch_size(samples)))
+    traces = (model.infer_detached(batch, samples) for batch in data.ordered(model.batch_size(samples)))
     return torch.cat([torch.stack([critic.score(trace) for critic in able]).sum(0) for trace in traces]).double().cpu()
 
 

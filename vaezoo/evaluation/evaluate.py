@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
-from vaezoo.model.task import unused
+from vaezoo.model.task import unique_name
 from vaezoo.utils.seeds import seeded
 
 SCHEMA_VERSION = 1
@@ -43,17 +43,17 @@ def evaluate(model: Model, metrics: Sequence[MetricSpec], data: Loader, split: s
             try:
                 results = metric.build()(model, data)
             except (RuntimeError, ValueError) as error:  # not defined here, out of memory, ...: the others still count
-                undefined[unused(metric.name, undefined)] = " ".join(str(error).split())
+                undefined[unique_name(metric.name, undefined)] = " ".join(str(error).split())
                 continue
         for name, result in results.items():
             row = dataclasses.asdict(result)
             details = row.pop("details") or {}
             row["standard_error"] = row.pop("error")
-            found[unused(name, found)] = row | dict(details)
+            found[unique_name(name, found)] = row | dict(details)
     return {"schema_version": SCHEMA_VERSION, "split": split, "seed": seed, "metrics": found, "undefined": undefined}
 
 
-def in_words(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Each metric's name, value with its standard error, unit, and how it was measured."""
     rows = []
     for name, row in evaluation["metrics"].items():

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
-from vaezoo.model.latent_variable_model import Composition
+from vaezoo.model.latent_variable_model import LatentVariableModel
 from vaezoo.model.trace import Trace
 
 
-def importance(model: Composition, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
+def importance(model: LatentVariableModel, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
     """log p(x) by importance sampling from q(z|x) (Burda et al. 2016, eq. 8 with K = samples).
 
     The batch is encoded once; samples are drawn a few at a time and their weights summed as they come.
@@ -29,7 +29,7 @@ def importance(model: Composition, batch: Batch, samples: int) -> tuple[Tensor, 
         return _importance(model, batch, samples)
 
 
-def _importance(model: Composition, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
+def _importance(model: LatentVariableModel, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
     context = model.context(batch.condition, len(batch))
     features = model.features(batch, context)
     at_once = model.samples_at_once(len(batch))

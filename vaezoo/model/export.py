@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vaezoo.data.batch import Batch
 from vaezoo.model.model import Model
 from vaezoo.utils.errors import UnavailableError, UsageError, VaezooError
-from vaezoo.utils.files import atomic
+from vaezoo.utils.files import atomic_write
 from vaezoo.utils.seeds import seeded
 
 TOLERANCE = 1e-4
@@ -73,7 +73,7 @@ def export(model: Model, form: str, out: Path) -> list[tuple[Path, float]]:
             warnings.simplefilter("ignore")  # the exporters' own deprecations
             for name, module, inputs in parts:
                 path = out / f"{name}{_ENDINGS[form]}"
-                temporary = whole.enter_context(atomic(path))
+                temporary = whole.enter_context(atomic_write(path))
                 difference = _difference(_WRITERS[form](module.eval(), inputs(2), temporary), module, inputs(5))
                 if not difference <= TOLERANCE:  # NaN, too
                     raise VaezooError(f"{path}: differs from the model by {difference:.1e}, more than {TOLERANCE:g}")

@@ -26,7 +26,7 @@ _LARGEST_BATCH = 1000
 _OUTPUTS_AT_ONCE = {"cpu": 2**20}  # 4 MiB for each intermediate result, which fits a cache; elsewhere 128 MiB
 
 
-class Composition(nn.Module):
+class LatentVariableModel(nn.Module):
     """p(x|z) p(z) and q(z|x), from components that know nothing of one another: the passes that training makes.
 
     Args:
@@ -72,7 +72,7 @@ class Composition(nn.Module):
             self.class_counts.copy_(torch.bincount(labels[labels >= 0], minlength=len(self.data.classes)))
 
     @property
-    def seen_classes(self) -> tuple[str, ...]:
+    def trained_classes(self) -> tuple[str, ...]:
         """The names of the classes that occurred in training."""
         if self.class_counts is None or not bool(self.class_counts.any()):
             return self.data.classes
@@ -145,12 +145,12 @@ class Composition(nn.Module):
         if isinstance(condition, int | str):
             if self.conditioner is None:
                 raise ValueError("this model is not conditional; leave condition out")
-            conditions, names = parse(self.data, str(condition), self.seen_classes)
+            conditions, names = parse(self.data, str(condition), self.trained_classes)
             condition = conditions[torch.arange(n) % len(names)]
         if self.conditioner is None:
             return None
         if condition is None:
-            return self.conditioner.absent(n)
+            return self.conditioner.unconditional_context(n)
         given, shape = torch.as_tensor(condition, device=self.device), self.data.condition_shape
         if shape is not None and tuple(given.shape) != (n, *shape):
             raise ValueError(f"conditions for {n} examples have the shape {(n, *shape)}, not {tuple(given.shape)}")
@@ -192,7 +192,7 @@ class Composition(nn.Module):
         return Trace(batch, sites, self.likelihood_of(code, context), context)
 
     @torch.no_grad()
-    def observe(self, batch: Batch, k: int = 1) -> Trace:
+    def infer_detached(self, batch: Batch, k: int = 1) -> Trace:
         """Infers for another player's phase: without gradients, decoder or change to any buffer."""
         with frozen_buffers(self):
             context = self.context(batch.condition, len(batch))

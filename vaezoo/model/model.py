@@ -14,9 +14,9 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.distributions import draw
 from vaezoo.model.estimators import importance
-from vaezoo.model.generation import Loop
-from vaezoo.model.latent_variable_model import Composition
-from vaezoo.model.step_generator import Feedback
+from vaezoo.model.generation import Generation
+from vaezoo.model.latent_variable_model import LatentVariableModel
+from vaezoo.model.step_generator import StepGenerator
 from vaezoo.utils.seeds import seeded
 
 P = ParamSpec("P")
@@ -34,7 +34,7 @@ def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
     return wrapped
 
 
-class Model(Composition):
+class Model(LatentVariableModel):
     """A composition with everything that its users do: sample, encode, decode, reconstruct, compare."""
 
     def prepare(self, x: Tensor | np.ndarray) -> Tensor:
@@ -51,7 +51,7 @@ class Model(Composition):
             tensor = tensor / 255
         tensor = tensor.float()
         given, expected = tuple(tensor.shape[1:]), self.data.shape
-        if self.data.steps == "up-to":  # any number of them
+        if self.data.variable_length:  # any number of them
             given, expected = given[1:], expected[1:]
         if given != expected:
             raise ValueError(f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}")
@@ -115,14 +115,14 @@ class Model(Composition):
 
     def _completed(self, made: Tensor, condition: Tensor | int | str | None) -> Tensor:
         """With what the condition gives in its place, where it is a part of the data."""
-        if not self.data.completes or not isinstance(condition, Tensor):
+        if not self.data.inpainting or not isinstance(condition, Tensor):
             return made
         given = condition.to(made)
         return torch.where(given[:, -1:] > 0, given[:, :-1], made)
 
     def _made(
         self,
-        make: Callable[[Loop | None], Tensor],
+        make: Callable[[Generation | None], Tensor],
         context: Tensor | None,
         mean: bool,
         steps: int | None,
@@ -137,9 +137,9 @@ class Model(Composition):
             return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be at least 1, not {steps}")
-        feedback = Feedback(self, context, temperature)
+        feedback = StepGenerator(self, context, temperature)
         heard = None if prefix is None else tuple(f.float() for f in self.features(Batch(prefix), context))
-        return feedback.result(make(Loop(self.data.shape[0] if steps is None else steps, feedback, heard)))
+        return feedback.result(make(Generation(self.data.shape[0] if steps is None else steps, feedback, heard)))
 
     @_inference
     def sample(

@@ -20,14 +20,14 @@ class Objective(nn.Module, ABC):
     num_samples: int = 1
     """How many posterior samples K the trace must hold."""
 
-    alone: bool = False
+    rescales_gradients: bool = False
     """Whether it rescales the gradients of latents, and a regularizer's with them: then none may stand beside it."""
 
-    listens: ClassVar[bool] = False
-    """Whether ``observe`` does anything."""
+    self_tuning: ClassVar[bool] = False
+    """Whether ``update`` does anything."""
 
-    counts_rate: ClassVar[bool] = False
-    """Whether the rate is already in the loss; the composer then refuses a regularizer that ``adds_rate``."""
+    loss_includes_rate: ClassVar[bool] = False
+    """Whether the rate is already in the loss; the composer then refuses a regularizer that ``penalizes_rate``."""
 
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
@@ -37,7 +37,7 @@ class Objective(nn.Module, ABC):
         """The bound on log p(x) that it optimises, ``[B]``: the ELBO, unless it knows a tighter one."""
         return -(trace.mean_distortion + trace.mean_rate)
 
-    def observe(self, terms: Terms) -> None:
+    def update(self, terms: Terms) -> None:
         """Hears the scalar terms of each step, still on the device; for objectives that tune themselves."""
         return
 
@@ -47,15 +47,15 @@ class Objective(nn.Module, ABC):
 
 
 class Regularizer(nn.Module, ABC):
-    """A trace to a penalty; may own a second player. Wiring: ``facts``, a Facts.
+    """A trace to a penalty; may own a second player. Wiring: ``wiring``, a TaskWiring.
 
     Requirements: ``__init__`` calls ``super().__init__(weight)``.
     """
 
-    adds_rate: ClassVar[bool] = False
+    penalizes_rate: ClassVar[bool] = False
     """Whether the penalty contains the rate."""
 
-    judges: ClassVar[bool] = False
+    has_score: ClassVar[bool] = False
     """Whether it can ``score`` latents."""
 
     def __init__(self, weight: float | Schedule) -> None:
@@ -77,7 +77,7 @@ class Regularizer(nn.Module, ABC):
     def phases(self, model: Model) -> Sequence[Phase]:
         """Moves beside the model's own, such as a critic's.
 
-        A critic's loss must not train the model: take its latents from ``model.observe``, which infers without
+        A critic's loss must not train the model: take its latents from ``model.infer_detached``, which infers without
         gradients, skips the decoder and leaves buffers as they were.
         """
         return ()
@@ -86,14 +86,14 @@ class Regularizer(nn.Module, ABC):
 class Schedule(nn.Module, ABC):
     """A weight over time. Wiring: none. State that must survive a resume belongs in buffers."""
 
-    listens: ClassVar[bool] = False
-    """Whether ``observe`` does anything."""
+    self_tuning: ClassVar[bool] = False
+    """Whether ``update`` does anything."""
 
     @abstractmethod
     def forward(self, step: int) -> float | Tensor:
         """The weight at an optimizer step, counted from 0."""
 
-    def observe(self, terms: Terms) -> None:
+    def update(self, terms: Terms) -> None:
         """Hears the scalar terms of each step, still on the device; for schedules that tune themselves."""
         return
 

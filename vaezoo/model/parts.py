@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaezoo.data.dataspec import DataSpec, Shape
-from vaezoo.model.generation import Loop
+from vaezoo.model.generation import Generation
 from vaezoo.model.trace import Site
 
 
 class Encoder(nn.Module, ABC):
     """Data to features. Wiring: ``in_shape``, the shape of one input."""
 
-    flat: ClassVar[bool] = False
+    takes_vectors: ClassVar[bool] = False
     """Whether it takes its input as one vector; a context is then put beside the vector, once, not in every pixel."""
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Likelihood(nn.Module, ABC):
     distribution's event must be the dimensions that no mask covers (``event_dims`` of them).
     """
 
-    multiplicity: int = 1
+    params_per_value: int = 1
     """How many numbers the decoder must give for each scalar of data, stacked along the first dimension."""
 
     supports: ClassVar[frozenset[str]] = frozenset({"binary", "unit", "real"})
@@ -78,13 +78,13 @@ class Likelihood(nn.Module, ABC):
     def parameter_shape(self) -> Shape:
         """The shape of the decoder's output for one example."""
         if self._steps:  # the scalars of a sequence step lie in the last dimension
-            return (*self.data.shape[:-1], self.multiplicity * self.data.shape[-1])
-        return (self.multiplicity * self.data.shape[0], *self.data.shape[1:])
+            return (*self.data.shape[:-1], self.params_per_value * self.data.shape[-1])
+        return (self.params_per_value * self.data.shape[0], *self.data.shape[1:])
 
     def split_parameters(self, h: Tensor) -> Tensor:
-        """From ``[*, *parameter_shape]`` to ``[multiplicity, *, *data.shape]``."""
+        """From ``[*, *parameter_shape]`` to ``[params_per_value, *, *data.shape]``."""
         dim = -1 if self._steps else -len(self.data.shape)
-        return torch.stack(h.chunk(self.multiplicity, dim))
+        return torch.stack(h.chunk(self.params_per_value, dim))
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
@@ -116,10 +116,10 @@ class Latents(nn.Module, ABC):
         return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
 
     @abstractmethod
-    def generate(self, n: int, context: Tensor | None, loop: Loop | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, generation: Generation | None = None) -> Tensor:
         """Draws n codes from the prior, ``[n, ...]``; sequences of ``loop.steps`` where it is ``stepwise``."""
 
-    def code(self, z: Tensor, context: Tensor | None = None, loop: Loop | None = None) -> Tensor:
+    def code(self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None) -> Tensor:
         """The code for chosen latent vectors ``z`` ``[n, D]``; raises where one vector does not decide it."""
         raise NotImplementedError(f"{type(self).__name__} has no code for a single latent vector")
 
@@ -139,7 +139,7 @@ class Conditioner(nn.Module, ABC):
     def forward(self, condition: Tensor) -> Tensor:
         """From conditions ``[B, ...]`` to contexts: vectors ``[B, E]`` or feature maps ``[B, E, H, W]``."""
 
-    def absent(self, n: int) -> Tensor:
+    def unconditional_context(self, n: int) -> Tensor:
         """The contexts of n examples without a condition, for a model that was trained to do without.
 
         Raises:

@@ -7,19 +7,19 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.distributions import draw
-from vaezoo.model.latent_variable_model import Composition
+from vaezoo.model.latent_variable_model import LatentVariableModel
 
 
-class Feedback:
+class StepGenerator:
     """Draws the data of each step's code and gives back its features; keeps what it drew.
 
     Args:
-        model: whose likelihood draws and whose encoder listens.
+        model: whose likelihood draws and whose encoder self_tuning.
         context: of the examples, or None.
         temperature: of the draws; 0 takes the likeliest value of each step.
     """
 
-    def __init__(self, model: Composition, context: Tensor | None, temperature: float) -> None:
+    def __init__(self, model: LatentVariableModel, context: Tensor | None, temperature: float) -> None:
         self.model, self.context, self.temperature = model, context, temperature
         self.steps: list[Tensor] = []
 

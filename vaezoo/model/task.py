@@ -38,7 +38,7 @@ class Task(nn.Module):
         return [(name, module) for name, module in self.regularizers.items() if isinstance(module, Regularizer)]
 
     @property
-    def has_players(self) -> bool:
+    def has_trainable_regularizers(self) -> bool:
         """Whether a regularizer learns weights of its own."""
         return any(True for _ in self.regularizers.parameters())
 
@@ -56,14 +56,14 @@ class Task(nn.Module):
         return loss, {"distortion": trace.mean_distortion, **rate, **terms}
 
     @property
-    def listening(self) -> list[Schedule | Objective]:
+    def self_tuning_parts(self) -> list[Schedule | Objective]:
         """The parts that tune themselves by what a step measured."""
-        return [part for part in self.modules() if isinstance(part, Schedule | Objective) and part.listens]
+        return [part for part in self.modules() if isinstance(part, Schedule | Objective) and part.self_tuning]
 
-    def observe(self, terms: Mapping[str, Tensor]) -> None:
+    def update(self, terms: Mapping[str, Tensor]) -> None:
         """Lets them hear the scalar terms of a step."""
-        for part in self.listening:
-            part.observe(terms)
+        for part in self.self_tuning_parts:
+            part.update(terms)
 
     def phases(self) -> Sequence[Phase]:
         """The model's move, then those of the regularizers' players."""
@@ -79,7 +79,7 @@ class Task(nn.Module):
         return [parameter for parameter in own if parameter.requires_grad]
 
 
-def unused(name: str, taken: dict[str, Any]) -> str:
+def unique_name(name: str, taken: dict[str, Any]) -> str:
     """``name``, or ``name-2`` and so on where it is taken."""
     count = 1
     while (candidate := name if count == 1 else f"{name}-{count}") in taken:

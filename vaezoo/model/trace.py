@@ -18,7 +18,7 @@ from vaezoo.data.batch import Batch
 from vaezoo.distributions import Implicit
 
 
-def reduce_events(value: Tensor, mask: Tensor | None) -> Tensor:
+def sum_event_dims(value: Tensor, mask: Tensor | None) -> Tensor:
     """Sums per-element log-probabilities ``[K, B, *rest]`` to ``[K, B]``, leaving out what the mask hides.
 
     Args:
@@ -35,7 +35,7 @@ def reduce_events(value: Tensor, mask: Tensor | None) -> Tensor:
     return value.flatten(2).sum(-1) if value.dim() > 2 else value
 
 
-def over_samples(value: Tensor) -> Tensor:
+def mean_over_samples(value: Tensor) -> Tensor:
     """The mean over samples, from ``[K, B]`` to ``[B]``."""
     return value.squeeze(0) if value.shape[0] == 1 else value.mean(0)
 
@@ -49,14 +49,14 @@ class Site:
         q: posterior q(z|x), which broadcasts to ``[K, B]``.
         p: prior p(z) or p(z|context), likewise.
         mask: True where the variable exists, ``[B, T]``; None means everywhere.
-        clock: of how many steps of the data each of the T is.
+        stride: of how many steps of the data each of the T is.
     """
 
     z: Tensor
     q: Distribution
     p: Distribution
     mask: Tensor | None = None
-    clock: int = 1
+    stride: int = 1
 
     @property
     def has_density(self) -> bool:
@@ -75,7 +75,7 @@ class Site:
         Raises:
             NotImplementedError: q has no density.
         """
-        return reduce_events(self.q.log_prob(self.z) - self.p.log_prob(self.z), self.mask)
+        return sum_event_dims(self.q.log_prob(self.z) - self.p.log_prob(self.z), self.mask)
 
     @cached_property
     def kl(self) -> Tensor:
@@ -85,7 +85,7 @@ class Site:
         except NotImplementedError:
             return self.log_ratio
         shape = self.z.shape[: self.z.dim() - len(self.q.event_shape)]
-        return reduce_events(kl.expand(shape), self.mask)
+        return sum_event_dims(kl.expand(shape), self.mask)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Trace:
         """
         if self.px is None:
             raise ValueError("this trace has no likelihood: the decoder was skipped")
-        return reduce_events(self.px.log_prob(self.batch.x), self.batch.mask)
+        return sum_event_dims(self.px.log_prob(self.batch.x), self.batch.mask)
 
     @cached_property
     def distortion(self) -> Tensor:
@@ -139,12 +139,12 @@ class Trace:
     @cached_property
     def mean_distortion(self) -> Tensor:
         """The distortion averaged over samples, ``[B]``."""
-        return over_samples(self.distortion)
+        return mean_over_samples(self.distortion)
 
     @cached_property
     def mean_rate(self) -> Tensor:
         """The rate averaged over samples, ``[B]``."""
-        return over_samples(self.rate)
+        return mean_over_samples(self.rate)
 
     @cached_property
     def log_weight(self) -> Tensor:

@@ -8,7 +8,7 @@ from vaezoo.data.dataspec import DataSpec
 
 
 @dataclass(frozen=True)
-class Facts:
+class TaskWiring:
     """What a regularizer may know about the model it is composed into.
 
     Attributes:

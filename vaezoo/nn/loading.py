@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vaezoo.utils.errors import IntegrityError
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str, *, share: bool = False) -> None:
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], source: str, *, share: bool = False) -> None:
     """Puts weights into a module, all of them or none.
 
     Args:

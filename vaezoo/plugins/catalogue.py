@@ -16,7 +16,7 @@ BUILT_IN = "vaezoo"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComponentEntry:
     """One registered component: what it is called, who brought it, and where its class is."""
 
     kind: str
@@ -55,7 +55,7 @@ class PluginInfo:
     version: str
     status: Literal["ok", "disabled", "incompatible", "broken"]
     reason: str = ""
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ComponentEntry, ...] = ()
     registries: tuple[tuple[str, str], ...] = ()
 
 
@@ -64,7 +64,7 @@ class Catalogue:
     """Every component that a spec may name, and the plugins they come from."""
 
     plugins: list[PluginInfo] = field(default_factory=list)
-    entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
+    entries: dict[tuple[str, str], list[ComponentEntry]] = field(default_factory=dict)
 
     def add(self, info: PluginInfo) -> None:
         """Takes in a plugin and, where it is in order, its components."""
@@ -76,13 +76,13 @@ class Catalogue:
         """The names that specs may use for a kind, sorted."""
         return sorted(name for a_kind, name in self.entries if a_kind == kind)
 
-    def all(self, kind: str | None = None) -> Iterator[Entry]:
+    def all(self, kind: str | None = None) -> Iterator[ComponentEntry]:
         """Every entry, by kind in the order of the data flow and then by name."""
         for a_kind in KINDS if kind is None else (kind,):
             for name in self.names(a_kind):
                 yield from self.entries[a_kind, name]
 
-    def find(self, kind: str, reference: str) -> Entry:
+    def find(self, kind: str, reference: str) -> ComponentEntry:
         """The entry for ``name``, or for ``plugin:name`` where several plugins claim one name.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Any
 import pluggy
 
 from vaezoo.plugins import builtin, hooks
-from vaezoo.plugins.catalogue import BUILT_IN, Catalogue, Entry, PluginInfo
+from vaezoo.plugins.catalogue import BUILT_IN, Catalogue, ComponentEntry, PluginInfo
 from vaezoo.plugins.hooks import API_VERSION
 from vaezoo.plugins.kinds import KINDS
 from vaezoo.utils.errors import PluginError, did_you_mean
@@ -29,7 +29,7 @@ class _Collector:
 
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
-        self.entries: dict[tuple[str, str], Entry] = {}
+        self.entries: dict[tuple[str, str], ComponentEntry] = {}
 
     def __call__(self, kind: str, name: str, target: str) -> None:
         if kind not in KINDS:
@@ -40,7 +40,7 @@ class _Collector:
             raise PluginError(f"registers {kind} {name!r} as {target!r}: a target is 'package.module:Class'")
         if (kind, name) in self.entries:
             raise PluginError(f"registers {kind} {name!r} twice")
-        self.entries[kind, name] = Entry(kind, name, target, self.plugin)
+        self.entries[kind, name] = ComponentEntry(kind, name, target, self.plugin)
 
 
 def _registries(hook: Any) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from vaezoo.pretrained.entry import File
 from vaezoo.utils.errors import RegistryError, VaezooError
 from vaezoo.utils.files import sync
-from vaezoo.utils.paths import home
+from vaezoo.utils.paths import cache_home
 
 Download = Callable[[Path, int], None]
 """Completes the file at a path up to a number of bytes."""
@@ -87,7 +87,7 @@ class Cache:
     """The files of one ``VAEZOO_HOME``."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or home()
+        self.root = root or cache_home()
 
     def path(self, sha256: str) -> Path:
         """Where the bytes with this hash are, or would be."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vaezoo.pretrained.entry import Entry
+from vaezoo.pretrained.entry import WeightsEntry
 
 _MOST = 12
 
 
-def short(entry: Entry) -> str:
+def short(entry: WeightsEntry) -> str:
     """The name that is quickest to type."""
     return f"{entry.architecture}-{entry.tag}"
 
 
-def metrics_table(entry: Entry) -> list[str]:
+def metrics_table(entry: WeightsEntry) -> list[str]:
     """The figures of an entry as the rows of a table in Markdown."""
     rows = ["| metric | value | unit | examples |", "|---|---|---|---|"]
     for row in entry.metrics[:_MOST]:
@@ -25,7 +25,7 @@ def metrics_table(entry: Entry) -> list[str]:
     return rows
 
 
-def use(entry: Entry, prefix: str = "") -> list[str]:
+def use(entry: WeightsEntry, prefix: str = "") -> list[str]:
     """The lines of Python that load an entry and draw from it."""
     name, condition = prefix + short(entry), ""
     lines = ["```python", "import vaezoo", ""]
@@ -41,7 +41,7 @@ def use(entry: Entry, prefix: str = "") -> list[str]:
     return [*lines, f'vaezoo.load("{name}").sample(16{condition})', "```"]
 
 
-def card(entry: Entry, pictures: Sequence[str], prefix: str = "") -> str:
+def card(entry: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> str:
     """The card of an entry.
 
     Args:
@@ -74,7 +74,7 @@ def card(entry: Entry, pictures: Sequence[str], prefix: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def gallery(entries: Iterable[Entry], pictures: dict[str, str]) -> str:
+def gallery(entries: Iterable[WeightsEntry], pictures: dict[str, str]) -> str:
     """A page with a section for each entry.
 
     Args:

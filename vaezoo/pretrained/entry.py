@@ -168,7 +168,7 @@ class Licence(_Part):
     data: Text
 
 
-class Entry(_Part):
+class WeightsEntry(_Part):
     """One set of weights. An id never changes its meaning: another version gets another id."""
 
     id: Identity
@@ -209,7 +209,7 @@ class Entry(_Part):
         return sum(file.size for file in self.files)
 
     @model_validator(mode="after")
-    def _status(self) -> Entry:
+    def _status(self) -> WeightsEntry:
         if self.status == "deprecated" and not self.successor:
             raise ValueError("a mapping with a successor, as every deprecated entry")
         if self.status == "revoked" and not self.reason:
@@ -221,10 +221,10 @@ class Entry(_Part):
 
 class _RegistryFile(_Part):
     registry: Literal["vaezoo/weights/v1"]
-    entries: Annotated[list[Entry], Field(max_length=50)]
+    entries: Annotated[list[WeightsEntry], Field(max_length=50)]
 
 
-def entries(data: bytes, origin: str) -> tuple[Entry, ...]:
+def entries(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
     """The entries of a registry file.
 
     Args:
@@ -255,7 +255,7 @@ def _problems(error: ValidationError, node: Node) -> list[Any]:
     return sorted(messages.translate(error, node, "", ("registry", "entries"), _MOST))
 
 
-def _check_together(found: tuple[Entry, ...], origin: str) -> None:
+def _check_together(found: tuple[WeightsEntry, ...], origin: str) -> None:
     known: set[str] = set()
     for entry in found:
         if entry.id in known:

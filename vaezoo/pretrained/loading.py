@@ -13,13 +13,13 @@ from torch import Tensor
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.model.model import Model
 from vaezoo.model.task import Task
-from vaezoo.nn.loading import fill
+from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained import download as http
 from vaezoo.pretrained import safetensors_header as header
 from vaezoo.pretrained.cache import Cache, Mismatch, read, verified
 from vaezoo.pretrained.entry import File
-from vaezoo.pretrained.model_header import described
-from vaezoo.pretrained.registries import Found, find
+from vaezoo.pretrained.model_header import read_model_header
+from vaezoo.pretrained.registries import RegistryEntry, find
 from vaezoo.spec.composer import compose
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load as load_spec
@@ -48,7 +48,7 @@ def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) 
     return task.model
 
 
-def load_entry(found: Found, device: str = "cpu") -> tuple[Spec, Task]:
+def load_entry(found: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
     """The spec of an entry, and its task with the published weights, in evaluation mode; raises as ``load``."""
     entry = found.entry
     check_status(found)
@@ -59,10 +59,10 @@ def load_entry(found: Found, device: str = "cpu") -> tuple[Spec, Task]:
         raise RegistryError(f"{found.name}: lists no {WEIGHTS}")
     tensors, about = table(found, weights)
     try:
-        data, train_size = described(about, found.name)
+        data, train_size = read_model_header(about, found.name)
         _check_said(found, data)
         task = compose(spec, data, train_size)
-        fill(task.model, tensors, found.name, share=True)
+        load_strict(task.model, tensors, found.name, share=True)
     except SpecError as error:
         raise RegistryError(f"{found.name}: {error}") from error
     except IntegrityError as error:  # names the weights
@@ -70,7 +70,7 @@ def load_entry(found: Found, device: str = "cpu") -> tuple[Spec, Task]:
     return spec, task.to(pick_device(device)).eval()
 
 
-def _check_said(found: Found, data: DataSpec) -> None:
+def _check_said(found: RegistryEntry, data: DataSpec) -> None:
     """Raises RegistryError where the entry says something else of its data than the weights do."""
     said = found.entry.preprocessing
     if (tuple(said.shape), said.support) != (data.shape, data.support):
@@ -80,7 +80,7 @@ def _check_said(found: Found, data: DataSpec) -> None:
         raise RegistryError(f"{found.name}: its classes are {', '.join(data.classes) or 'none'}, not those listed")
 
 
-def check_status(found: Found) -> None:
+def check_status(found: RegistryEntry) -> None:
     """Warns of an entry that is deprecated.
 
     Raises:
@@ -95,7 +95,7 @@ def check_status(found: Found) -> None:
         warnings.warn(f"{found.name} is deprecated{reason}; its successor is {successor}", stacklevel=4)
 
 
-def check_requirements(found: Found) -> None:
+def check_requirements(found: RegistryEntry) -> None:
     """Raises PluginError, with the pip command, where packages are missing or too old."""
     missing = []
     for text in found.entry.requires:
@@ -113,7 +113,7 @@ def check_requirements(found: Found) -> None:
         raise PluginError(f"{found.name} needs {', '.join(missing)}; pip install {' '.join(map(repr, missing))}")
 
 
-def spec_of(found: Found) -> Spec:
+def spec_of(found: RegistryEntry) -> Spec:
     """The spec of an entry.
 
     Raises:
@@ -130,7 +130,7 @@ def spec_of(found: Found) -> Spec:
         raise RegistryError(f"{found.name}: {error}") from error
 
 
-def table(found: Found, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
+def table(found: RegistryEntry, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The verified tensors of an entry and their metadata; they share the memory that the file was read into.
 
     Raises:
@@ -147,7 +147,7 @@ def table(found: Found, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, about
 
 
-def fetch(found: Found, file: File) -> bytearray:
+def fetch(found: RegistryEntry, file: File) -> bytearray:
     """A file's bytes, read once and verified: from beside the registry, from the cache, or from the network.
 
     Raises:

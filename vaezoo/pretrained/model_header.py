@@ -11,7 +11,7 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.utils.errors import IntegrityError
 
 
-def described(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
+def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
     """What the header of a model's weights says of its data, and of how many examples it was trained on.
 
     Raises:

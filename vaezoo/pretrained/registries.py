@@ -20,12 +20,12 @@ from urllib.parse import quote
 from vaezoo.plugins import discovery
 from vaezoo.pretrained import download as http
 from vaezoo.pretrained import entry as schema
-from vaezoo.pretrained.entry import Entry
+from vaezoo.pretrained.entry import WeightsEntry
 from vaezoo.pretrained.names import hub, inside
 from vaezoo.utils.errors import PluginError, RegistryError, UnavailableError, UsageError, VaezooError
 from vaezoo.utils.files import write_bytes
 from vaezoo.utils.packaged import ROOT
-from vaezoo.utils.paths import home
+from vaezoo.utils.paths import cache_home
 
 VARIABLE = "VAEZOO_REGISTRIES"
 FILE = "registry.yaml"
@@ -47,9 +47,9 @@ class Registry:
     prefix: str
     origin: str
     root: Path | None
-    entries: tuple[Entry, ...]
+    entries: tuple[WeightsEntry, ...]
 
-    def name(self, entry: Entry) -> str:
+    def name(self, entry: WeightsEntry) -> str:
         """The whole name of an entry."""
         return self.prefixed(entry.id)
 
@@ -71,11 +71,11 @@ class Registry:
 
 
 @dataclass(frozen=True)
-class Found:
+class RegistryEntry:
     """An entry and the registry it is in."""
 
     registry: Registry
-    entry: Entry
+    entry: WeightsEntry
 
     @property
     def name(self) -> str:
@@ -186,7 +186,7 @@ def _open(prefix: str, where: str) -> Registry:
 
 
 @lru_cache(maxsize=32)
-def _parsed(place: str, stamp: int) -> tuple[Entry, ...]:
+def _parsed(place: str, stamp: int) -> tuple[WeightsEntry, ...]:
     """The entries of a file as it was at a time."""
     path = Path(place)
     if path.stat().st_size > schema.LIMITS.bytes:
@@ -194,9 +194,9 @@ def _parsed(place: str, stamp: int) -> tuple[Entry, ...]:
     return schema.entries(path.read_bytes(), place)
 
 
-def _fetched(address: str) -> tuple[Entry, ...]:
+def _fetched(address: str) -> tuple[WeightsEntry, ...]:
     """The entries of a registry on the network, or of its last good copy where it cannot be had."""
-    kept = home() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()}.yaml"
+    kept = cache_home() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()}.yaml"
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / FILE
         try:
@@ -215,7 +215,7 @@ def _fetched(address: str) -> tuple[Entry, ...]:
     return found
 
 
-def find(name: str, also: Iterable[str] = ()) -> Found:
+def find(name: str, also: Iterable[str] = ()) -> RegistryEntry:
     """The entry that a name means.
 
     Args:
@@ -228,8 +228,10 @@ def find(name: str, also: Iterable[str] = ()) -> Found:
     """
     prefix, _, rest = name.rpartition(":")
     known = registries(also, only=prefix)
-    matches = [Found(registry, entry) for registry in known for entry in registry.entries if _means(rest, entry)]
-    newest: dict[str, Found] = {}
+    matches = [
+        RegistryEntry(registry, entry) for registry in known for entry in registry.entries if _means(rest, entry)
+    ]
+    newest: dict[str, RegistryEntry] = {}
     for found in sorted(matches, key=lambda match: (match.entry.status != "revoked", match.entry.version)):
         newest[found.entry.id.partition("@")[0]] = found
     if len(newest) == 1:
@@ -242,7 +244,7 @@ def find(name: str, also: Iterable[str] = ()) -> Found:
     raise UsageError(f"no weights named {name!r}{_near(rest, known)}")
 
 
-def _means(name: str, entry: Entry) -> bool:
+def _means(name: str, entry: WeightsEntry) -> bool:
     base = entry.id.partition("@")[0]
     names = (base, base.replace("/", "-"))
     return name == entry.architecture or name in names or name in [f"{each}@{entry.version}" for each in names]

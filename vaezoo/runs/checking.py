@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.pretrained.loading import check_requirements, check_status, fetch, spec_of
-from vaezoo.pretrained.registries import Found
-from vaezoo.runs.log import Say
-from vaezoo.runs.opening import opened
+from vaezoo.pretrained.registries import RegistryEntry
+from vaezoo.runs.log import PrintLine
+from vaezoo.runs.opening import open_entry
 from vaezoo.runs.run import Run
 from vaezoo.runs.start import run
 from vaezoo.spec.dump import dump
@@ -38,7 +38,7 @@ class Comparison:
         return self.found is not None and abs(self.found - self.recorded) <= self.allowed
 
 
-def verify(found: Found) -> int:
+def verify(found: RegistryEntry) -> int:
     """Hashes every file again and loads the weights into their model.
 
     Returns:
@@ -48,25 +48,25 @@ def verify(found: Found) -> int:
         RegistryError: something is not what the registry declares.
     """
     size = sum(len(fetch(found, file)) for file in found.entry.files)
-    opened(found)
+    open_entry(found)
     return size
 
 
-def remeasure(found: Found) -> list[Comparison]:
+def remeasure(found: RegistryEntry) -> list[Comparison]:
     """Measures every figure of an entry again; each must be within its own standard error."""
-    return _compare(found, opened(found).evaluate(), 1.0)
+    return _compare(found, open_entry(found).evaluate(), 1.0)
 
 
-def reproduce(found: Found, out: Path, say: Say) -> tuple[Run, list[Comparison]]:
+def reproduce(found: RegistryEntry, out: Path, print_line: PrintLine) -> tuple[Run, list[Comparison]]:
     """Trains an entry's spec again and compares; figures must agree as independent measurements do."""
     check_status(found)
     check_requirements(found)
     spec = load(dump(spec_of(found).resolved()), text=True)
-    again = run(spec, out=out, say=say)
+    again = run(spec, out=out, print_line=print_line)
     return again, _compare(found, again.evaluation, _TRAINED_AGAIN)
 
 
-def _compare(found: Found, evaluation: Mapping[str, Any], width: float) -> list[Comparison]:
+def _compare(found: RegistryEntry, evaluation: Mapping[str, Any], width: float) -> list[Comparison]:
     rows = []
     for recorded in found.entry.metrics:
         row = evaluation["metrics"].get(recorded.name)

@@ -5,7 +5,7 @@ environment.json     versions, plugins, device, git state
 metrics.jsonl        one record per log interval and validation
 checkpoint/          step-000001200.safetensors: tensors, with the rest of the state as JSON in the header
 model.safetensors    the best weights by the validation bound
-players.safetensors  what regularizers had learned by then: critics, say; only where they learn
+regularizers.safetensors  what regularizers had learned by then: critics, say; only where they learn
 evaluation.json      metrics on the test split
 pictures/            samples, reconstructions, curves, latent map
 report.html          all of it on one page
@@ -23,7 +23,7 @@ from typing import Any
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.utils.files import TEMPORARY, pack, read_tensors, unpack, write_tensors, write_text
 
-_FORMAT = "checkpoint/v2"
+_FORMAT = "checkpoint/v3"
 
 
 class RunDirectory:
@@ -36,7 +36,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoint"
         self.model = path / "model.safetensors"
-        self.players = path / "players.safetensors"
+        self.regularizers = path / "regularizers.safetensors"
         self.evaluation = path / "evaluation.json"
         self.pictures = path / "pictures"
         self.report = path / "report.html"
@@ -79,13 +79,13 @@ class RunDirectory:
 
     def rewind(self, step: int) -> None:
         """Forgets records and checkpoints after ``step``: they will be written again."""
-        for path in self.saved_checkpoints():
+        for path in self.checkpoint_files():
             if int(path.stem.removeprefix("step-")) > step:
                 path.unlink()
         kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
         write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def saved_checkpoints(self) -> list[Path]:
+    def checkpoint_files(self) -> list[Path]:
         """Checkpoints, the oldest first."""
         return sorted(self.checkpoints.glob("step-*.safetensors"))
 
@@ -94,7 +94,7 @@ class RunDirectory:
         packed, tensors = pack(state)
         path = self.checkpoints / f"step-{step:09d}.safetensors"
         write_tensors(path, tensors, {"vaezoo": _FORMAT, "state": json.dumps(packed)})
-        for old in self.saved_checkpoints()[:-keep]:
+        for old in self.checkpoint_files()[:-keep]:
             old.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ class RunDirectory:
             IntegrityError: there are checkpoints, and every one is damaged.
         """
         failures: list[str] = []
-        for path in reversed(self.saved_checkpoints()):
+        for path in reversed(self.checkpoint_files()):
             try:
                 tensors, metadata = read_tensors(path)
                 if metadata.get("vaezoo") != _FORMAT:

@@ -13,8 +13,8 @@ from vaezoo.model.task import Task
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
-from vaezoo.training.phase_optimizer import Player
-from vaezoo.training.process_group import World
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import TrainingError
 from vaezoo.utils.seeds import seeded
@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRunReport:
     """What a dry run found."""
 
     spec: Spec
@@ -65,7 +65,7 @@ class Rehearsal:
         return "\n".join([dump(self.spec.resolved()), *table, "", "one batch, in nats per example", *losses])
 
 
-def dry_run(spec: Spec) -> Rehearsal:
+def dry_run(spec: Spec) -> DryRunReport:
     """Composes a spec and lets every player train on one batch.
 
     Raises:
@@ -79,28 +79,28 @@ def dry_run(spec: Spec) -> Rehearsal:
         parts = _parts(spec, task, batch)
         losses = {}
         for phase in task.phases():
-            player = Player(phase, phase.loss, task, spec, 1, World())
-            losses[phase.name] = _move(player, batch)
-            _check(task, player, losses[phase.name])
-    return Rehearsal(spec, parts, losses)
+            phase_optimizer = PhaseOptimizer(phase, phase.loss, task, spec, 1, ProcessGroup())
+            losses[phase.name] = _move(phase_optimizer, batch)
+            _check(task, phase_optimizer, losses[phase.name])
+    return DryRunReport(spec, parts, losses)
 
 
-def _move(player: Player, batch: Batch) -> dict[str, float]:
+def _move(phase_optimizer: PhaseOptimizer, batch: Batch) -> dict[str, float]:
     try:
-        told = player.move(batch, len(batch), want_norm=True)
+        told = phase_optimizer.move(batch, len(batch), want_norm=True)
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"{player.name}: first batch: {' '.join(str(error).split())}") from error
+        raise TrainingError(f"{phase_optimizer.name}: first batch: {' '.join(str(error).split())}") from error
     return {name: float(values.mean()) for name, values in told.items()}
 
 
-def _check(task: Task, player: Player, terms: dict[str, float]) -> None:
+def _check(task: Task, phase_optimizer: PhaseOptimizer, terms: dict[str, float]) -> None:
     for name, value in terms.items():
         if not math.isfinite(value):
-            raise TrainingError(f"{player.name}: {name} is {value} on the first batch")
-    unmoved = {id(parameter) for parameter in player.parameters if parameter.grad is None}
+            raise TrainingError(f"{phase_optimizer.name}: {name} is {value} on the first batch")
+    unmoved = {id(parameter) for parameter in phase_optimizer.parameters if parameter.grad is None}
     idle = [name for name, parameter in task.named_parameters() if id(parameter) in unmoved]
     if idle:
-        raise TrainingError(f"{player.name}: no gradient reaches {', '.join(idle)}")
+        raise TrainingError(f"{phase_optimizer.name}: no gradient reaches {', '.join(idle)}")
 
 
 def _count(module: torch.nn.Module | None) -> int:

@@ -15,7 +15,7 @@ from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
-from vaezoo.utils.files import atomic
+from vaezoo.utils.files import atomic_write
 
 
 def format_for(data: DataSpec, path: Path) -> Format:
@@ -41,12 +41,12 @@ def format_for(data: DataSpec, path: Path) -> Format:
 def write_examples(form: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
     """Writes examples as a model gives them, and says where: numbered files where one holds but one."""
     condition, mask = (None if part is None else part.cpu() for part in (batch.condition, batch.mask))
-    batch = Batch(form.data.restored(batch.x).cpu(), condition, mask)
+    batch = Batch(form.data.to_source_units(batch.x).cpu(), condition, mask)
     paths, n = [path], len(batch)
     if form.single and n > 1:
         paths = [path.with_stem(f"{path.stem}-{i:0{len(str(n))}}") for i in range(1, n + 1)]
     for i, name in enumerate(paths):
-        with atomic(name) as temporary:
+        with atomic_write(name) as temporary:
             form.write(temporary, batch.part(i, i + 1) if len(paths) > 1 else batch, columns)
     return paths
 
@@ -84,7 +84,7 @@ def _read(model: Model, path: Path, *, beginnings: bool) -> Batch:
     try:
         form = format_for(model.data, path)
         batch = form.read_beginnings(path) if beginnings else form.read(path)
-        x = model.data.standardised(model.prepare(batch.x))
+        x = model.data.from_source_units(model.prepare(batch.x))
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
     except (ValueError, TypeError) as error:

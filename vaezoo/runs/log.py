@@ -10,14 +10,14 @@ from typing import Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.runs.signals import Stop
+from vaezoo.runs.signals import StopSignal
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.files import (
     sync,
 )
 
 
-class Journal:
+class FileRunLog:
     """Writes a training run down as it goes.
 
     Args:
@@ -27,7 +27,7 @@ class Journal:
         stopping: whether the run was asked to stop.
     """
 
-    def __init__(self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: Stop) -> None:
+    def __init__(self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: StopSignal) -> None:
         self.directory, self.keep, self.callbacks, self.stop = directory, keep, callbacks, stop
 
     def start(self, step: int) -> None:
@@ -53,9 +53,9 @@ class Journal:
             sync(self.directory.metrics)
         self.directory.save_checkpoint(step, state, self.keep)
 
-    def last_good(self) -> str:
+    def last_checkpoint(self) -> str:
         """Where training can be taken up again."""
-        saved = self.directory.saved_checkpoints()
+        saved = self.directory.checkpoint_files()
         return f"last good checkpoint: {os.fspath(saved[-1])}" if saved else "there is no checkpoint yet"
 
     def stopping(self) -> bool:
@@ -63,13 +63,13 @@ class Journal:
         return self.stop.requested
 
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
-class _Silent:
+class NullRunLog:
     """The journal of a process that writes nothing."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: StopSignal) -> None:
         self.stop = stop
 
     def start(self, step: int) -> None:
@@ -81,7 +81,7 @@ class _Silent:
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
         return
 
-    def last_good(self) -> str:
+    def last_checkpoint(self) -> str:
         return "see the main process"
 
     def stopping(self) -> bool:

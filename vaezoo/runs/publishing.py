@@ -26,11 +26,11 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.evaluation.evaluate import evaluate
 from vaezoo.pretrained import safetensors_header as header
 from vaezoo.pretrained.card import card
-from vaezoo.pretrained.entry import FORMAT, Entry, Identity, Text, entries
+from vaezoo.pretrained.entry import FORMAT, Identity, Text, WeightsEntry, entries
 from vaezoo.pretrained.loading import WEIGHTS
 from vaezoo.pretrained.names import inside
-from vaezoo.pretrained.registries import FILE, Found, Registry, prefix_of
-from vaezoo.runs.opening import opened
+from vaezoo.pretrained.registries import FILE, Registry, RegistryEntry, prefix_of
+from vaezoo.runs.opening import open_entry
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
@@ -63,7 +63,7 @@ class About:
     citation: str
 
 
-def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = False) -> Found:
+def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = False) -> RegistryEntry:
     """Adds a run to the registry in a folder; what is there already stays as it is.
 
     Args:
@@ -88,14 +88,16 @@ def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = Fal
     inside(to, f"{folder}/{WEIGHTS}")  # what a link leads elsewhere could not be loaded
     with _cleared(to / folder):
         entry = _write(run, identity, to, folder, about, requires, half)
-        found = Found(Registry("", str(place), to, (entry,)), entry)
+        found = RegistryEntry(Registry("", str(place), to, (entry,)), entry)
         if half:
-            again = opened(found)
+            again = open_entry(found)
             measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
-            entry = Entry.model_validate(entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)})
+            entry = WeightsEntry.model_validate(
+                entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)}
+            )
         prefix = Registry(prefix_of(place), str(place), to, ()).prefixed("")
         write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder), prefix))
-        return Found(Registry("", str(place), to, _added(place, entry)), entry)
+        return RegistryEntry(Registry("", str(place), to, _added(place, entry)), entry)
 
 
 def _check(identity: str, about: About) -> None:
@@ -111,7 +113,7 @@ def _check(identity: str, about: About) -> None:
             raise UsageError(f"{name}: say a line of 1 to 2,000 characters") from None
 
 
-def _added(place: Path, entry: Entry) -> tuple[Entry, ...]:
+def _added(place: Path, entry: WeightsEntry) -> tuple[WeightsEntry, ...]:
     """What a registry file lists once an entry has joined it; of several who publish, one does so at a time."""
     lock = place.with_name(f".{place.name}.lock")
     with FileLock(lock):
@@ -125,7 +127,7 @@ def _added(place: Path, entry: Entry) -> tuple[Entry, ...]:
             lock.unlink()
 
 
-def _listed_without(place: Path, identity: str) -> tuple[Entry, ...]:
+def _listed_without(place: Path, identity: str) -> tuple[WeightsEntry, ...]:
     """What a registry file lists; raises UsageError where an id is among it."""
     known = entries(place.read_bytes(), str(place)) if place.is_file() else ()
     if any(entry.id == identity for entry in known):
@@ -133,7 +135,7 @@ def _listed_without(place: Path, identity: str) -> tuple[Entry, ...]:
     return known
 
 
-def listed(known: tuple[Entry, ...]) -> str:
+def listed(known: tuple[WeightsEntry, ...]) -> str:
     """A registry file with these entries."""
     plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in known]
     return _HEAD + dump({"registry": FORMAT, "entries": plain})
@@ -153,7 +155,9 @@ def _cleared(folder: Path) -> Any:
         raise
 
 
-def _write(run: Run, identity: str, to: Path, folder: str, about: About, requires: list[str], half: bool) -> Entry:
+def _write(
+    run: Run, identity: str, to: Path, folder: str, about: About, requires: list[str], half: bool
+) -> WeightsEntry:
     tensors, told = read_tensors(run.directory.model)
     if half:
         tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
@@ -162,7 +166,7 @@ def _write(run: Run, identity: str, to: Path, folder: str, about: About, require
     write_bytes(to / folder / WEIGHTS, data)
     write_bytes(to / folder / "spec.yaml", spec)
     spec_hash, described = hashlib.sha256(spec).hexdigest(), run.model.data
-    return Entry.model_validate(
+    return WeightsEntry.model_validate(
         {
             "id": identity,
             "title": about.title,

@@ -20,7 +20,7 @@ from vaezoo.runs.example_files import examples
 from vaezoo.runs.report.page import RunRecord
 from vaezoo.spec.load import load
 from vaezoo.spec.spec import Spec
-from vaezoo.training.process_group import World
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json
 
@@ -50,8 +50,8 @@ class Run:
         Raises:
             UsageError: they learn, and what they learned is not in the run's directory.
         """
-        path = self.directory.players
-        if self.task.has_players and not path.is_file():
+        path = self.directory.regularizers
+        if self.task.has_trainable_regularizers and not path.is_file():
             raise UsageError(f"{path} is missing: it holds what the regularizers learned")
         return [penalty for _, penalty in self.task.penalties()]
 
@@ -120,13 +120,23 @@ class Run:
         return evaluate(self.model, chosen, self.data(split), split, self.spec.seed)
 
 
-def loader(spec: Spec, dataset: Dataset, split: str, device: torch.device, world: World | None = None) -> Loader:
+def loader(
+    spec: Spec, dataset: Dataset, split: str, device: torch.device, process_group: ProcessGroup | None = None
+) -> Loader:
     """Batches of one split as the spec asks for them."""
-    asked, world = spec.data.loader, world or World()
+    asked, process_group = spec.data.loader, process_group or ProcessGroup()
     assert asked is not None
-    if asked.batch_size < world.size:
-        raise spec.problem("data.batch_size", f"{asked.batch_size} examples are too few for {world.size} processes")
+    if asked.batch_size < process_group.size:
+        raise spec.problem(
+            "data.batch_size", f"{asked.batch_size} examples are too few for {process_group.size} processes"
+        )
     part = dataset.split(split)
     return Loader(
-        part, device, asked.batch_size, workers=asked.workers, seed=spec.seed, rank=world.rank, world=world.size
+        part,
+        device,
+        asked.batch_size,
+        workers=asked.workers,
+        seed=spec.seed,
+        rank=process_group.rank,
+        world_size=process_group.size,
     )

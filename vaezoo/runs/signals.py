@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class Stop:
+class StopSignal:
     """A request to stop at the next step, raised by a signal."""
 
     def __init__(self) -> None:
@@ -15,12 +15,12 @@ class Stop:
 
 
 @contextlib.contextmanager
-def heeding_signals() -> Iterator[Stop]:
+def stop_on_signals() -> Iterator[StopSignal]:
     """Turns SIGINT and SIGTERM into a request; a second one ends the process the usual way."""
     import signal
     import threading
 
-    stop = Stop()
+    stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

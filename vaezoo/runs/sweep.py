@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
-from vaezoo.runs.log import Say
+from vaezoo.runs.log import PrintLine
 from vaezoo.runs.start import run
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import TrainingError, UnavailableError, UsageError, did_you_mean
@@ -93,7 +93,7 @@ def sweep(
     overrides: Sequence[str] = (),
     maximize: bool = True,
     prune: str | None = None,
-    say: Say = lambda line: None,
+    print_line: PrintLine = lambda line: None,
 ) -> optuna.Study:
     """Runs a spec ``trials`` times; again with the same ``out`` goes on, and several processes may share it.
 
@@ -129,7 +129,7 @@ def sweep(
         pruner=optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    attempt = _attempt(spec, parameters, metric, out, overrides, prune, say)
+    attempt = _attempt(spec, parameters, metric, out, overrides, prune, print_line)
     study.optimize(attempt, n_trials=trials, catch=(TrainingError,))
     return study
 
@@ -141,7 +141,7 @@ def _attempt(
     out: Path,
     overrides: Sequence[str],
     prune: str | None,
-    say: Say,
+    print_line: PrintLine,
 ) -> Callable[[optuna.Trial], float]:
     def attempt(trial: optuna.Trial) -> float:
         chosen = [parameter.suggest(trial) for parameter in parameters]
@@ -158,7 +158,7 @@ def _attempt(
         if metric not in figures:
             raise UsageError(f"evaluation has no {metric!r}{did_you_mean(metric, figures)}")
         value = float(figures[metric]["value"])
-        say(f"trial {trial.number}: {' '.join(chosen)}: {metric} {value:.4f}")
+        print_line(f"trial {trial.number}: {' '.join(chosen)}: {metric} {value:.4f}")
         return value
 
     return attempt

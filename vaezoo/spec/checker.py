@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from vaezoo.model.fusion import How
 from vaezoo.plugins.catalogue import Catalogue
 from vaezoo.spec import messages
-from vaezoo.spec import torch_names as torchnames
-from vaezoo.spec.options import Bound, Loading, opened, references
+from vaezoo.spec import torch_names as torch_names
+from vaezoo.spec.options import ComponentSpec, Loading, load_component, references
 from vaezoo.spec.schema import Into, SpecModel, TorchBlock
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import Mark, Node, resolve_scalar
@@ -37,7 +37,9 @@ class _Checker:
             raise SpecError(self.problems)
         regularizers = checked.regularizers
         if regularizers is None:
-            default = Node([] if checked.objective.cls.counts_rate else [Node("kl", tree.mark, {})], tree.mark, {})
+            default = Node(
+                [] if checked.objective.cls.loss_includes_rate else [Node("kl", tree.mark, {})], tree.mark, {}
+            )
             regularizers = [self.bind("regularizer", node, "regularizers") for node in default.value]
         spec = Spec(
             checked.name,
@@ -67,7 +69,7 @@ class _Checker:
                 block = TorchBlock.model_validate(node.plain()) if node else None
             except ValidationError:
                 continue
-            for key, message in torchnames.faults(what, block) if block else ():
+            for key, message in torch_names.faults(what, block) if block else ():
                 steps = ("train", what, key) if key else ("train", what)
                 self.problems.append(tree.locate(steps).problem(".".join(steps), message))
 
@@ -128,12 +130,12 @@ class _Checker:
 
     def component(self, kind: str, annotation: Any, node: Node, path: str) -> Any:
         if isinstance(node.value, list) and _is_list(annotation):
-            return [self.component(kind, Bound, child, f"{path}.{i}") for i, child in enumerate(node.value)]
+            return [self.component(kind, ComponentSpec, child, f"{path}.{i}") for i, child in enumerate(node.value)]
         name = isinstance(node.value, str) and isinstance(resolve_scalar(node.value), str)  # a quoted number is none
         fits = (name or isinstance(node.value, dict)) and not _is_list(annotation)
         return self.bind(kind, node, path) if fits else node.plain()
 
-    def bind(self, kind: str, node: Node, path: str) -> Bound | None:
+    def bind(self, kind: str, node: Node, path: str) -> ComponentSpec | None:
         """Looks a component up and checks its options. Where that fails, a stand-in keeps the walk going."""
         block = node if isinstance(node.value, dict) else Node({"type": node}, node.mark, {"type": node.mark})
         name = block.value.get("type")
@@ -145,7 +147,7 @@ class _Checker:
             return _stand_in(kind, node.mark, path)
         try:
             entry = self.catalogue.find(kind, name.value)
-            cls, model = opened(entry)
+            cls, model = load_component(entry)
         except PluginError as error:
             self.problems.append(name.mark.problem(path, str(error)))
             return _stand_in(kind, name.mark, path)
@@ -157,7 +159,7 @@ class _Checker:
         if options is None:
             return _stand_in(kind, node.mark, path)
         chosen = {key: getattr(options, key) for key in model.model_fields}
-        return Bound(kind, entry.name, entry.plugin, cls, chosen, name.mark, path, loader)
+        return ComponentSpec(kind, entry.name, entry.plugin, cls, chosen, name.mark, path, loader)
 
     def check_together(self, spec: Spec) -> None:
         """What no part can see alone."""
@@ -166,7 +168,7 @@ class _Checker:
             what = "give `epochs` or `steps`, not both" if train.epochs else "give `epochs` or `steps`"
             self.problems.append(spec.tree.locate(("train",)).problem("train", what))
         for bound in spec.regularizers:
-            if spec.objective.cls.counts_rate and bound.cls.adds_rate:  # type: ignore[attr-defined]
+            if spec.objective.cls.loss_includes_rate and bound.cls.penalizes_rate:  # type: ignore[attr-defined]
                 reason = f"objective {spec.objective.name!r} counts the rate already; remove this {bound.name!r}"
                 self.problems.append(bound.mark.problem(bound.path, reason))
 
@@ -188,5 +190,5 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(arg) for arg in get_args(annotation))
 
 
-def _stand_in(kind: str, mark: Mark, path: str) -> Bound:
-    return Bound(kind, "", "", object, {}, mark, path)
+def _stand_in(kind: str, mark: Mark, path: str) -> ComponentSpec:
+    return ComponentSpec(kind, "", "", object, {}, mark, path)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.model.fusion import Fusion
-from vaezoo.model.generation import Loop
+from vaezoo.model.generation import Generation
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.parts import Conditioner
-from vaezoo.model.task import Task, unused
-from vaezoo.model.wiring import Facts
-from vaezoo.spec.options import Bound
+from vaezoo.model.task import Task, unique_name
+from vaezoo.model.wiring import TaskWiring
+from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.seeds import seeded
@@ -48,11 +48,11 @@ class _Composer:
     def __init__(self, spec: Spec, data: DataSpec) -> None:
         self.spec, self.data = spec, data
 
-    def build(self, bound: Bound, *wiring: Any) -> Any:
+    def build(self, bound: ComponentSpec, *wiring: Any) -> Any:
         """Constructs a component; what its constructor refuses is an error at its place in the spec."""
-        return self.guard(bound, lambda: bound.build(*wiring))
+        return self.locate_errors(bound, lambda: bound.build(*wiring))
 
-    def guard(self, bound: Bound, action: Callable[[], T]) -> T:
+    def locate_errors(self, bound: ComponentSpec, action: Callable[[], T]) -> T:
         try:
             return action()
         except VaezooError:
@@ -61,7 +61,7 @@ class _Composer:
             reason = " ".join(str(error).split())
             raise self.spec.problem(bound.path, f"{bound.kind} {bound.name!r}: {reason}") from error
 
-    def probe(self, bound: Bound, module: nn.Module, *inputs: Any) -> Any:
+    def probe(self, bound: ComponentSpec, module: nn.Module, *inputs: Any) -> Any:
         """What a component makes of an empty input."""
 
         def call() -> Any:
@@ -71,17 +71,17 @@ class _Composer:
             module.train()
             return output
 
-        return self.guard(bound, call)
+        return self.locate_errors(bound, call)
 
     def task(self, train_size: int) -> Task:
         model, context_shape, site_dims = self.model()
         context_dim = 0 if context_shape is None else math.prod(context_shape)
-        facts = Facts(self.data, self.spec.model.latent_dim, context_dim, train_size, site_dims)
+        wiring = TaskWiring(self.data, self.spec.model.latent_dim, context_dim, train_size, site_dims)
         regularizers: dict[str, Regularizer] = {}
         for bound in self.spec.regularizers:
-            regularizers[unused(bound.name, regularizers)] = self.build(bound, facts)
+            regularizers[unique_name(bound.name, regularizers)] = self.build(bound, wiring)
         objective = self.build(self.spec.objective)
-        if objective.alone and regularizers:
+        if objective.rescales_gradients and regularizers:
             reason = (
                 f"{self.spec.objective.name!r} rescales the gradients of latents, so no regularizer can stand beside it"
             )
@@ -92,7 +92,7 @@ class _Composer:
         """The model, the shape of one context, and how many numbers each latent variable has."""
         parts, data = self.spec.model, self.data
         conditioner, context = self.conditioner()
-        flat = parts.encoder.cls.flat
+        flat = parts.encoder.cls.takes_vectors
         into_encoder = self.fusion("encoder", (math.prod(data.shape),) if flat else data.shape, context)
         encoder, shapes = self.encoder(into_encoder)
         seen = context.flatten(1) if context is not None and "prior" in self.spec.into else None
@@ -128,22 +128,22 @@ class _Composer:
         bound = self.spec.model.encoder
         seen = self.data.shape if fusion is None else fusion.out_shape
         encoder = self.build(bound, seen)
-        features = self.probe(bound, encoder, *self.empty(fusion))
+        features = self.probe(bound, encoder, *self.dummy_input(fusion))
         self.check_features(features)
         return encoder, tuple(tuple(feature.shape[1:]) for feature in features)
 
     def features(self, encoder: Any, fusion: Fusion | None) -> tuple[Tensor, ...]:
         """What the encoder makes of two empty examples, which have one step where they are sequences of any length."""
         bound, data = self.spec.model.encoder, self.data
-        if data.steps == "fixed" and not self.spec.model.latents.cls.stepwise:
-            return self.probe(bound, encoder, *self.empty(fusion))
+        if not data.variable_length and not self.spec.model.latents.cls.stepwise:
+            return self.probe(bound, encoder, *self.dummy_input(fusion))
         try:
-            return self.probe(bound, encoder, *self.empty(fusion, 1))
+            return self.probe(bound, encoder, *self.dummy_input(fusion, 1))
         except VaezooError as error:
             reason = f"encoder {bound.name!r} wants {data.shape[0]} steps, but there may be fewer"
             raise self.spec.problem(bound.path, reason) from error
 
-    def empty(self, fusion: Fusion | None, steps: int | None = None) -> tuple[Tensor, Tensor | None]:
+    def dummy_input(self, fusion: Fusion | None, steps: int | None = None) -> tuple[Tensor, Tensor | None]:
         """What the encoder is given of two examples of zeros, and their mask where the data has masks: all is seen."""
         shape, dims = self.data.shape if fusion is None else fusion.out_shape, self.data.mask_dims
         covered = self.data.shape[:dims]
@@ -159,8 +159,8 @@ class _Composer:
         if shape is None:
             raise self.spec.problem(bound.path, f"data set {self.spec.data.name!r} has no condition")
         conditioner = self.build(bound, self.data)
-        empty = torch.zeros(2, *shape, dtype=torch.float32 if shape else torch.int64)
-        return conditioner, self.probe(bound, conditioner, empty)
+        dummy_input = torch.zeros(2, *shape, dtype=torch.float32 if shape else torch.int64)
+        return conditioner, self.probe(bound, conditioner, dummy_input)
 
     def check_features(self, features: Any) -> None:
         bound = self.spec.model.encoder
@@ -197,10 +197,10 @@ class _Composer:
         bound = self.spec.model.latents
         if bound.cls.stepwise and not self.data.is_sequence:
             raise self.spec.problem(bound.path, f"latents {bound.name!r} want sequences, not {self.data.shape}")
-        loop = Loop(1, lambda code: features) if bound.cls.stepwise else None
+        generation = Generation(1, lambda code: features) if bound.cls.stepwise else None
         with torch.no_grad():
-            code = self.guard(bound, lambda: latents.generate(2, context, loop))
-        return tuple(code.shape[1:]) if loop is None else (self.data.shape[0], *code.shape[2:])
+            code = self.locate_errors(bound, lambda: latents.generate(2, context, generation))
+        return tuple(code.shape[1:]) if generation is None else (self.data.shape[0], *code.shape[2:])
 
     def site_dims(self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None) -> tuple[int, ...]:
         """How many numbers each latent variable has, at one step where it has steps."""
@@ -210,7 +210,7 @@ class _Composer:
         mask = torch.ones(2, *covered, dtype=torch.bool) if covered else None
         latents.eval()
         with torch.no_grad():
-            sites, _ = self.guard(bound, lambda: latents.infer(features, context, mask, 1))
+            sites, _ = self.locate_errors(bound, lambda: latents.infer(features, context, mask, 1))
         latents.train()
         return tuple(site.z.shape[2:].numel() if site.mask is None else site.z.shape[-1] for site in sites)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from torch import nn
 
-from vaezoo.plugins.catalogue import Entry
+from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.spec.tree import Mark
 from vaezoo.utils.errors import PluginError
@@ -22,7 +22,7 @@ CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=Tru
 
 
 @dataclass(frozen=True)
-class Bound:
+class ComponentSpec:
     """A component that a spec names: its class, and options that fit its signature.
 
     Attributes:
@@ -45,22 +45,22 @@ class Bound:
 
     def build(self, *wiring: Any) -> Any:
         """Constructs the component, and first the ones it holds."""
-        return self.cls(*wiring, **{key: _unbound(value, Bound.build) for key, value in self.options.items()})
+        return self.cls(*wiring, **{key: _unbound(value, ComponentSpec.build) for key, value in self.options.items()})
 
     def resolved(self) -> dict[str, Any]:
         """The block of a spec that names exactly this."""
         name = self.name if self.plugin == "vaezoo" else f"{self.plugin}:{self.name}"
         block: dict[str, Any] = {"type": name}
         for key, value in self.options.items():
-            block[key] = _unbound(value, Bound.resolved)
+            block[key] = _unbound(value, ComponentSpec.resolved)
         return block | (self.loader.model_dump() if self.loader else {})
 
 
-def _unbound(value: Any, act: Callable[[Bound], Any]) -> Any:
+def _unbound(value: Any, act: Callable[[ComponentSpec], Any]) -> Any:
     """A value whose components, alone or in a list, are replaced by what ``act`` makes of them."""
     if isinstance(value, list | tuple):
         return [_unbound(item, act) for item in value]
-    return act(value) if isinstance(value, Bound) else value
+    return act(value) if isinstance(value, ComponentSpec) else value
 
 
 class Loading(BaseModel):
@@ -85,7 +85,7 @@ class Reference:
 
 def reference(kind: str) -> Any:
     """The annotation of a component of a kind. Pydantic refuses a ``$ref`` not its own; ``json_schema`` puts it in."""
-    return Annotated[Bound, Reference(kind), WithJsonSchema({COMPONENT: kind})]
+    return Annotated[ComponentSpec, Reference(kind), WithJsonSchema({COMPONENT: kind})]
 
 
 _KIND_OF = {kind_class(kind): kind for kind in KINDS}
@@ -117,7 +117,7 @@ def references(annotation: Any) -> str | None:
     return None
 
 
-def opened(entry: Entry) -> tuple[type, type[BaseModel]]:
+def load_component(entry: ComponentEntry) -> tuple[type, type[BaseModel]]:
     """The class of an entry and the model of its options.
 
     Raises:

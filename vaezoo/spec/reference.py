@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from vaezoo.plugins import discovery
-from vaezoo.spec.options import Bound, Loading, Reference, options_model, summary
+from vaezoo.spec.options import ComponentSpec, Loading, Reference, options_model, summary
 
 
 def describe(kind: str, name: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def type_name(annotation: Any) -> str:
         return f"list of {type_name(args[0])}"
     if args:
         return " or ".join(type_name(arg) for arg in args)
-    words = {int: "integer", float: "number", str: "text", bool: "true or false", Bound: "component"}
+    words = {int: "integer", float: "number", str: "text", bool: "true or false", ComponentSpec: "component"}
     return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

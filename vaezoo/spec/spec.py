@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.model.fusion import How
-from vaezoo.spec.options import Bound
+from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.schema import ModelSpec, TrainSpec
 from vaezoo.spec.tree import Node
 from vaezoo.utils.errors import SpecError
@@ -28,12 +28,12 @@ class Spec:
     name: str
     seed: int
     requires: tuple[str, ...]
-    data: Bound
+    data: ComponentSpec
     model: ModelSpec
-    objective: Bound
-    regularizers: tuple[Bound, ...]
+    objective: ComponentSpec
+    regularizers: tuple[ComponentSpec, ...]
     train: TrainSpec
-    evaluate: tuple[Bound, ...]
+    evaluate: tuple[ComponentSpec, ...]
     into: frozenset[str]
     fuse: How
     tree: Node
@@ -46,7 +46,7 @@ class Spec:
     def resolved(self) -> dict[str, Any]:
         """The spec in full, defaults written out: it composes to the same model for ever."""
         model = {
-            key: value.resolved() if isinstance(value, Bound) else value
+            key: value.resolved() if isinstance(value, ComponentSpec) else value
             for key, value in ((key, getattr(self.model, key)) for key in ModelSpec.model_fields)
             if value is not None
         }

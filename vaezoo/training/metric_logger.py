@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaezoo.training.process_group import World
+from vaezoo.training.process_group import ProcessGroup
 
 _AT_ONCE = 50
 """Steps whose terms are kept for each example: a few MiB at the most."""
@@ -30,14 +30,14 @@ class NonFiniteError(ArithmeticError):
         super().__init__(f"{term} is {value} at step {step}")
 
 
-class Meter:
+class MetricLogger:
     """Gathers the terms of each step without waiting for the device.
 
     A step leaves its terms as they are; they are averaged many steps at a time, while the code that does so is warm.
     """
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, process_group: ProcessGroup) -> None:
+        self.process_group = process_group
         self.names: tuple[str, ...] = ()
         self.fresh: list[tuple[tuple[Tensor, ...], float]] = []
         self.rows: list[Tensor] = []
@@ -61,7 +61,7 @@ class Meter:
         if self.is_read:
             self.names, self.first_step = tuple(terms), step
         values = tuple(terms.values())
-        self.fresh.append((values, len(values[0]) * self.world.size / examples))
+        self.fresh.append((values, len(values[0]) * self.process_group.size / examples))
         self.examples += examples
         if len(self.fresh) >= _AT_ONCE:
             self._average()
@@ -76,7 +76,7 @@ class Meter:
     def latest(self) -> dict[str, Tensor]:
         """The mean of each term over the examples of the last step, still on the device."""
         self._average()
-        return dict(zip(self.names, self.world.mean(self.rows[-1]).unbind(), strict=True))
+        return dict(zip(self.names, self.process_group.mean(self.rows[-1]).unbind(), strict=True))
 
     def peek(self) -> dict[str, float]:
         """The means of each term since the last reading, which stays open.
@@ -87,7 +87,7 @@ class Meter:
         if self.is_read:
             return {}
         self._average()
-        table = self.world.mean(torch.stack(self.rows)).double().cpu()
+        table = self.process_group.mean(torch.stack(self.rows)).double().cpu()
         for offset, row in enumerate(table.tolist()):
             for name, value in sorted(zip(self.names, row, strict=True), key=lambda item: item[0] == "loss"):
                 if not math.isfinite(value):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaezoo.spec import torch_names as torchnames
+from vaezoo.spec import torch_names as torch_names
 from vaezoo.spec.spec import Spec
 
 _ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
@@ -19,9 +19,9 @@ _ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
 def build_optimizer(spec: Spec, parameters: Sequence[nn.Parameter]) -> Optimizer:
     """The optimizer of ``train.optimizer``, fused where torch has a fused one."""
     block = spec.train.optimizer
-    cls = torchnames.find("optimizer", block)
+    cls = torch_names.find("optimizer", block)
     assert cls is not None, "checked when the spec was loaded"
-    options = torchnames.options(block, cls, 0)
+    options = torch_names.options(block, cls, 0)
     if "fused" in inspect.signature(cls).parameters and not {"fused", "foreach", "differentiable"} & options.keys():
         options["fused"] = True
     optimizer: Optimizer = cls(parameters, **options)
@@ -39,11 +39,11 @@ def build_schedulers(spec: Spec, optimizer: Optimizer, total: int) -> list[LRSch
     found: list[LRScheduler] = []
     block, warmup = spec.train.scheduler, spec.train.warmup
     if block is not None:
-        cls = torchnames.find("scheduler", block)
+        cls = torch_names.find("scheduler", block)
         assert cls is not None, "checked when the spec was loaded"
         if warmup and cls.__name__ in _ABSOLUTE:
             raise spec.problem("train.warmup", f"scheduler {block.type!r} sets the learning rate itself; remove warmup")
-        found.append(cls(optimizer, **torchnames.options(block, cls, total)))
+        found.append(cls(optimizer, **torch_names.options(block, cls, total)))
     if warmup:
         found.append(lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), 1.0, warmup))
     return found

@@ -15,13 +15,13 @@ from vaezoo.model.task import Task
 from vaezoo.model.trace import Terms
 from vaezoo.spec.spec import Spec
 from vaezoo.training.optimizers import build_optimizer, build_schedulers, gradient_norm
-from vaezoo.training.process_group import World
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.errors import IntegrityError
 
 Loss = Callable[[Batch], tuple[Tensor, Terms]]
 
 
-class Player:
+class PhaseOptimizer:
     """Moves the weights of one phase, and no others.
 
     Args:
@@ -33,8 +33,10 @@ class Player:
         world: the processes that train together.
     """
 
-    def __init__(self, phase: Phase, loss: Loss, task: Task, spec: Spec, total: int, world: World) -> None:
-        self.name, self.loss, self.world = phase.name, loss, world
+    def __init__(
+        self, phase: Phase, loss: Loss, task: Task, spec: Spec, total: int, process_group: ProcessGroup
+    ) -> None:
+        self.name, self.loss, self.process_group = phase.name, loss, process_group
         self.parts, self.clip = spec.train.accumulate, spec.train.clip
         self.parameters = task.parameters_of(phase)
         weights = sum(parameter.requires_grad for parameter in task.parameters())
@@ -70,7 +72,7 @@ class Player:
             self._backward(mean if len(part) == total else mean * (len(part) / total))
             told = {"loss": loss, **terms}
             measured.append({name: _of_each(name, value, len(part)) for name, value in told.items()})
-        self.world.sum_gradients(self.parameters)
+        self.process_group.sum_gradients(self.parameters)
         self._step(want_norm)
         if self.parts == 1:
             return measured[0]

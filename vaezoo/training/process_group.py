@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process among its peers.
 
     Attributes:
@@ -23,7 +23,7 @@ class World:
     size: int = 1
 
     @classmethod
-    def current(cls) -> World:
+    def current(cls) -> ProcessGroup:
         """The processes torch.distributed knows of."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())

@@ -14,19 +14,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
-from vaezoo.nn.loading import fill
+from vaezoo.nn.loading import load_strict
 from vaezoo.spec.spec import Spec
-from vaezoo.training.metric_logger import Meter, NonFiniteError
-from vaezoo.training.phase_optimizer import Player
-from vaezoo.training.process_group import World
+from vaezoo.training.metric_logger import MetricLogger, NonFiniteError
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.errors import IntegrityError, Interrupted, TrainingError
 from vaezoo.utils.seeds import seed_device, seeded
 
 Validate = Callable[[Task], dict[str, float]]
 
 
-class Journal(Protocol):
-    """Where a run is written down; called by the main process only, but for ``stopping`` and ``last_good``."""
+class RunLog(Protocol):
+    """Where a run is written down; called by the main process only, but for ``stopping`` and ``last_checkpoint``."""
 
     def record(self, record: Mapping[str, Any]) -> None:
         """One line of metrics."""
@@ -34,7 +34,7 @@ class Journal(Protocol):
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
         """Everything that training needs to go on from ``step``."""
 
-    def last_good(self) -> str:
+    def last_checkpoint(self) -> str:
         """Names the last checkpoint, for error messages."""
 
     def stopping(self) -> bool:
@@ -54,27 +54,28 @@ class Trainer:
     """
 
     def __init__(
-        self, task: Task, loader: Loader, spec: Spec, validate: Validate, journal: Journal, world: World
+        self, task: Task, loader: Loader, spec: Spec, validate: Validate, run_log: RunLog, process_group: ProcessGroup
     ) -> None:
         self.task, self.loader, self.spec, self.config = task, loader, spec, spec.train
-        self.validate, self.journal, self.world = validate, journal, world
+        self.validate, self.run_log, self.process_group = validate, run_log, process_group
         per_epoch = loader.steps_per_epoch
-        self.total = self.config.steps or per_epoch * (self.config.epochs or 1)
+        self.total_steps = self.config.steps or per_epoch * (self.config.epochs or 1)
         self.device = task.model.device
         compiled = self.config.compile is True or (self.config.compile == "auto" and self.device.type == "cuda")
         phases = task.phases()
         losses = [phase.loss for phase in phases]
         if compiled:
             losses[0] = torch.compile(task)
-        self.players = [
-            Player(phase, loss, task, spec, self.total, world) for phase, loss in zip(phases, losses, strict=True)
+        self.phase_optimizers = [
+            PhaseOptimizer(phase, loss, task, spec, self.total_steps, process_group)
+            for phase, loss in zip(phases, losses, strict=True)
         ]
         self.ema = AveragedModel(task, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema)) if self.config.ema else None
-        self.listened = bool(task.listening)
-        self.meter = Meter(world)
+        self.has_self_tuning = bool(task.self_tuning_parts)
+        self.metric_logger = MetricLogger(process_group)
         self.step = 0
-        self.best: dict[str, Any] = {"value": -math.inf, "step": 0, "tensors": {}, "players": {}}
-        self.stale = 0
+        self.best: dict[str, Any] = {"value": -math.inf, "step": 0, "model": {}, "regularizers": {}}
+        self.validations_without_improvement = 0
         self.saved_at = time.monotonic()
 
     @property
@@ -93,9 +94,9 @@ class Trainer:
             Interrupted: the run was asked to stop; its checkpoint is written.
         """
         self.task.train()
-        self.meter.restart_clock()
+        self.metric_logger.restart_clock()
         with seeded(self.device):
-            while self.step < self.total and not self._exhausted():
+            while self.step < self.total_steps and not self._should_stop_early():
                 self._epoch()
             self._save()
 
@@ -109,78 +110,78 @@ class Trainer:
             due = self._advance(batch, size)
             if self._epoch_ends(self.step):
                 break  # a checkpoint here comes after validation, or a resumed run would leave it out
-            if due or self.world.size == 1:
-                self._heed(due)
-        if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total:
+            if due or self.process_group.size == 1:
+                self._save_or_stop(due)
+        if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps:
             self._log()
             self._validate(self.step / per_epoch)
-            self.meter.restart_clock()
-        self._heed(due=True)
+            self.metric_logger.restart_clock()
+        self._save_or_stop(due=True)
 
     def _epoch_ends(self, step: int) -> bool:
         """Whether an epoch, or the run, ends after a step; what was measured is then logged."""
-        return step % self.loader.steps_per_epoch == 0 or step >= self.total
+        return step % self.loader.steps_per_epoch == 0 or step >= self.total_steps
 
     def _advance(self, batch: Batch, size: int) -> bool:
-        """One optimizer step of every player; whether a record was due after it."""
+        """One optimizer step of every phase_optimizer; whether a record was due after it."""
         due = (self.step + 1) % self.config.log_every == 0
         told: dict[str, Tensor] = {}
         self.task.set_step(self.step)
-        for player in self.players:
-            terms = self._move(player, batch, size, due or self._epoch_ends(self.step + 1))
-            told |= terms if not told else {f"{player.name}/{name}": value for name, value in terms.items()}
+        for phase_optimizer in self.phase_optimizers:
+            terms = self._move(phase_optimizer, batch, size, due or self._epoch_ends(self.step + 1))
+            told |= terms if not told else {f"{phase_optimizer.name}/{name}": value for name, value in terms.items()}
         if self.ema is not None:
             self.ema.update_parameters(self.task)
-        self.meter.add(self.step, told, size)
-        if self.listened:
-            self.task.observe(self.meter.latest())
+        self.metric_logger.add(self.step, told, size)
+        if self.has_self_tuning:
+            self.task.update(self.metric_logger.latest())
         self.step += 1
         self._seed()
         if due:
             self._log()
         return due
 
-    def _move(self, player: Player, batch: Batch, size: int, due: bool) -> dict[str, Tensor]:
+    def _move(self, phase_optimizer: PhaseOptimizer, batch: Batch, size: int, due: bool) -> dict[str, Tensor]:
         try:
-            return player.move(batch, size, due)
+            return phase_optimizer.move(batch, size, due)
         except (RuntimeError, ValueError) as error:  # out of memory, a batch norm given one example, ...
             reason = " ".join(str(error).split())
-            where = f"step {self.step + 1}, phase {player.name!r}"
-            raise TrainingError(f"{where}: {reason}; {self.journal.last_good()}") from error
+            where = f"step {self.step + 1}, phase {phase_optimizer.name!r}"
+            raise TrainingError(f"{where}: {reason}; {self.run_log.last_checkpoint()}") from error
 
     def _seed(self) -> None:
         """Every step has a random stream of its own, whatever was drawn before it."""
-        seed_device(self.device, self.spec.seed, "step", self.step, self.world.rank)
+        seed_device(self.device, self.spec.seed, "step", self.step, self.process_group.rank)
 
-    def _heed(self, due: bool) -> None:
+    def _save_or_stop(self, due: bool) -> None:
         """Stops when asked to; saves then, and when it is time."""
-        stop = self.world.any(self.journal.stopping())
-        if stop or (due and self.world.any(time.monotonic() - self.saved_at >= self.config.checkpoint_every)):
+        stop = self.process_group.any(self.run_log.stopping())
+        if stop or (due and self.process_group.any(time.monotonic() - self.saved_at >= self.config.checkpoint_every)):
             self._save()
         if stop:
-            raise Interrupted(f"stopped at step {self.step} of {self.total}; {self.journal.last_good()}")
+            raise Interrupted(f"stopped at step {self.step} of {self.total_steps}; {self.run_log.last_checkpoint()}")
 
     def _log(self) -> None:
         """Reads the meter once and writes a record."""
-        means = self._finite(self.meter.read)
-        self.meter.restart_clock()
-        if not means or not self.world.is_main:
+        means = self._finite(self.metric_logger.read)
+        self.metric_logger.restart_clock()
+        if not means or not self.process_group.is_main:
             return
         moving = {**self.task.weights, **self.task.objective.weights()}
         weights = {f"{name}_weight": float(weight) for name, weight in moving.items()}
-        player = self.players[0]
-        norm = {} if player.norm is None else {"gradient_norm": float(player.norm)}
-        self.journal.record(
+        phase_optimizer = self.phase_optimizers[0]
+        norm = {} if phase_optimizer.norm is None else {"gradient_norm": float(phase_optimizer.norm)}
+        self.run_log.record(
             {
                 "step": self.step,
-                "steps": self.total,
+                "steps": self.total_steps,
                 "epoch": round(self.step / self.loader.steps_per_epoch, 4),
                 "split": "train",
                 **{key: value for key, value in means.items() if key != "examples_per_second"},
                 **({"elbo": -(means["distortion"] + means["rate"])} if "rate" in means else {}),
                 **weights,
                 **norm,
-                "lr": float(player.optimizer.param_groups[0]["lr"]),
+                "lr": float(phase_optimizer.optimizer.param_groups[0]["lr"]),
                 "examples_per_second": means["examples_per_second"],
             }
         )
@@ -189,29 +190,29 @@ class Trainer:
         try:
             return reading()
         except NonFiniteError as error:
-            raise TrainingError(f"{error}; {self.journal.last_good()}") from error
+            raise TrainingError(f"{error}; {self.run_log.last_checkpoint()}") from error
 
     def _validate(self, epoch: float) -> None:
         """Measures the validation split, remembers the best weights, and counts validations without progress."""
         seed_device(self.device, self.spec.seed, "validation")  # the same noise in every process and every epoch
-        self.world.share_buffers(self.evaluated, self.task)
+        self.process_group.share_buffers(self.evaluated, self.task)
         measured = self.validate(self.evaluated)
         self.task.train()
-        value = self._figure_of_merit(measured)
+        value = self._selection_score(measured)
         if not math.isfinite(value):
-            raise TrainingError(f"validation {self.config.select} is {value}; {self.journal.last_good()}")
-        for player in self.players:
-            player.validated(measured["distortion"] if self.config.select == "last" else -value)
+            raise TrainingError(f"validation {self.config.select} is {value}; {self.run_log.last_checkpoint()}")
+        for phase_optimizer in self.phase_optimizers:
+            phase_optimizer.validated(measured["distortion"] if self.config.select == "last" else -value)
         better = value > self.best["value"]
-        self.stale = 0 if better else self.stale + 1
+        self.validations_without_improvement = 0 if better else self.validations_without_improvement + 1
         if better:
-            kept = {"tensors": _copy(self.evaluated.model), "players": _copy(self.evaluated.regularizers)}
+            kept = {"model": _copy(self.evaluated.model), "regularizers": _copy(self.evaluated.regularizers)}
             self.best = {"value": value, "step": self.step, **kept}
-        if self.world.is_main:
-            where = {"step": self.step, "steps": self.total, "epoch": round(epoch, 4), "split": "validation"}
-            self.journal.record({**where, **measured, "best": better})
+        if self.process_group.is_main:
+            where = {"step": self.step, "steps": self.total_steps, "epoch": round(epoch, 4), "split": "validation"}
+            self.run_log.record({**where, **measured, "best": better})
 
-    def _figure_of_merit(self, measured: Mapping[str, float]) -> float:
+    def _selection_score(self, measured: Mapping[str, float]) -> float:
         """What the best weights are best at; larger is better."""
         chosen = self.config.select
         if chosen == "last":
@@ -221,22 +222,25 @@ class Trainer:
             raise self.spec.problem("train.select", reason)
         return -measured["distortion"] if chosen == "distortion" else measured[chosen]
 
-    def _exhausted(self) -> bool:
-        return self.config.early_stopping is not None and self.stale >= self.config.early_stopping
+    def _should_stop_early(self) -> bool:
+        return (
+            self.config.early_stopping is not None
+            and self.validations_without_improvement >= self.config.early_stopping
+        )
 
     def _save(self) -> None:
         """Writes a checkpoint, once nothing unread could be wrong with it."""
-        self._finite(self.meter.peek)
+        self._finite(self.metric_logger.peek)
         broken = [name for name, weight in self.task.named_parameters() if not bool(weight.isfinite().all())]
         if broken:
-            raise TrainingError(f"{broken[0]} is not finite after step {self.step}; {self.journal.last_good()}")
-        self.world.share_buffers(self.evaluated, self.task)
-        if self.world.is_main:
-            self.journal.checkpoint(self.step, self.state())
-        self.world.wait()  # a process that ends before the file is written may take this one with it
+            raise TrainingError(f"{broken[0]} is not finite after step {self.step}; {self.run_log.last_checkpoint()}")
+        self.process_group.share_buffers(self.evaluated, self.task)
+        if self.process_group.is_main:
+            self.run_log.checkpoint(self.step, self.state())
+        self.process_group.wait()  # a process that ends before the file is written may take this one with it
         self.saved_at = time.monotonic()
-        if self.meter.is_read:
-            self.meter.restart_clock()
+        if self.metric_logger.is_read:
+            self.metric_logger.restart_clock()
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; random streams and the data order follow from the step."""
@@ -244,11 +248,11 @@ class Trainer:
             "step": self.step,
             "precision": self.task.model.precision,
             "task": self.task.state_dict(),
-            "players": [player.state() for player in self.players],
+            "phase_optimizers": [phase_optimizer.state() for phase_optimizer in self.phase_optimizers],
             "ema": None if self.ema is None else self.ema.state_dict(),
             "best": self.best,
-            "stale": self.stale,
-            "meter": self.meter.state(),
+            "validations_without_improvement": self.validations_without_improvement,
+            "metric_logger": self.metric_logger.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -257,15 +261,19 @@ class Trainer:
         Raises:
             IntegrityError: it is not that of this task and its training.
         """
-        self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
-        if len(state["players"]) != len(self.players) or (state["ema"] is None) != (self.ema is None):
+        self.step, self.best, self.validations_without_improvement = (
+            state["step"],
+            state["best"],
+            state["validations_without_improvement"],
+        )
+        if len(state["phase_optimizers"]) != len(self.phase_optimizers) or (state["ema"] is None) != (self.ema is None):
             raise IntegrityError("checkpoint: it has other players or averaged weights than the spec says")
-        self.meter.restore(state["meter"], self.device)
-        fill(self.task, state["task"], "checkpoint")
-        for player, saved in zip(self.players, state["players"], strict=True):
-            player.restore(saved)
+        self.metric_logger.restore(state["metric_logger"], self.device)
+        load_strict(self.task, state["task"], "checkpoint")
+        for phase_optimizer, saved in zip(self.phase_optimizers, state["phase_optimizers"], strict=True):
+            phase_optimizer.restore(saved)
         if self.ema is not None:
-            fill(self.ema, state["ema"], "checkpoint, averaged weights")
+            load_strict(self.ema, state["ema"], "checkpoint, averaged weights")
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from vaezoo.utils.errors import DataError
 
 
-def home() -> Path:
+def cache_home() -> Path:
     """Where vaezoo keeps what it fetched or built: ``VAEZOO_HOME``, or ``~/.cache/vaezoo``."""
     return Path(os.environ.get("VAEZOO_HOME") or "~/.cache/vaezoo").expanduser()
 
 
-def find(path: str) -> Path:
+def find_data(path: str) -> Path:
     """A file or folder: absolute, in the working directory, or in ``VAEZOO_DATA``.
 
     Raises:

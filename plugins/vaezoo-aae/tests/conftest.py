@@ -13,11 +13,11 @@ import torch.nn.functional as F
 import vaezoo
 from vaezoo import testing
 from vaezoo.plugins import discovery
-from vaezoo.plugins.catalogue import Catalogue, Entry, PluginInfo
+from vaezoo.plugins.catalogue import Catalogue, ComponentEntry, PluginInfo
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.training.phase_optimizer import Player
-from vaezoo.training.process_group import World
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
 
 torch.set_num_threads(1)
@@ -33,7 +33,7 @@ class OneHot(vaezoo.Conditioner):
     def forward(self, condition):
         return F.one_hot(condition.clamp(min=0), self.classes).float() * (condition >= 0)[:, None]
 
-    def absent(self, n):
+    def unconditional_context(self, n):
         return torch.zeros(n, self.classes)
 
 
@@ -79,7 +79,7 @@ def _parts(monkeypatch):
     for kind, found in targets.items():
         for name, cls in found.items():
             setattr(module, cls.__name__, cls)
-            entries.append(Entry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo"))
+            entries.append(ComponentEntry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     known = discovery.catalogue()
     extended = Catalogue(list(known.plugins), {key: list(value) for key, value in known.entries.items()})
@@ -134,7 +134,9 @@ def players(given, batch_size=64):
     """The task of a spec, its players by name, and a batch."""
     loaded = load(given)
     _, train, task = prepare(loaded, pick_device("cpu"))
-    found = {phase.name: Player(phase, phase.loss, task, loaded, 100, World()) for phase in task.phases()}
+    found = {
+        phase.name: PhaseOptimizer(phase, phase.loss, task, loaded, 100, ProcessGroup()) for phase in task.phases()
+    }
     return task, found, train.first(batch_size)
 
 
@@ -146,10 +148,10 @@ def changed(before, module):
     return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
 
 
-def facts(*site_dims, latent_dim=2, context_dim=0, classes=10):
+def wiring(*site_dims, latent_dim=2, context_dim=0, classes=10):
     names = tuple(map(str, range(classes)))
     data = vaezoo.DataSpec((1, 8, 8), "unit", 256, classes=names, condition_shape=() if classes else None)
-    return vaezoo.Facts(data, latent_dim, context_dim, 1000, site_dims or (latent_dim,))
+    return vaezoo.TaskWiring(data, latent_dim, context_dim, 1000, site_dims or (latent_dim,))
 
 
 def trace(*sites, context=None, condition=None):

@@ -41,7 +41,7 @@ class Observed:
     def __init__(self, seen):
         self.seen = seen
 
-    def observe(self, batch):
+    def infer_detached(self, batch):
         return self.seen
 
 
@@ -359,7 +359,7 @@ def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
     assert torch.equal(*found)
     (untrained,) = prepare(load(done.directory.spec), torch.device("cpu"))[2].penalties()
     assert not torch.equal(found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]]))
-    done.directory.players.unlink()
+    done.directory.phase_optimizers.unlink()
     with pytest.raises(UsageError, match=r"players\.safetensors is missing"):
         _ = vaezoo.open_run(done.path).regularizers
 

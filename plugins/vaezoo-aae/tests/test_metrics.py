@@ -27,7 +27,7 @@ class Told:
     def batch_size(self):
         return 7  # more than one batch
 
-    def observe(self, batch):
+    def infer_detached(self, batch):
         q = Simplex(batch.x)
         site = vaezoo.Site(q.rsample((1,)), q, OneHotCategorical(logits=torch.zeros(batch.x.shape[-1])))
         return vaezoo.Trace(batch, (site,), None)

@@ -12,7 +12,7 @@ from vaezoo.evaluation.validation import validate
 from vaezoo.runs.run import loader
 from vaezoo.runs.setup import prepare
 from vaezoo.spec.load import load
-from vaezoo.training.process_group import World
+from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.devices import pick_device
 
@@ -30,7 +30,7 @@ class Records(list):
     def checkpoint(self, step, state):
         return
 
-    def last_good(self):
+    def last_checkpoint(self):
         return "no checkpoint"
 
     def stopping(self):
@@ -44,7 +44,7 @@ def train(given, **options):
     dataset, training, task = prepare(loaded, device)
     splits = {name: loader(loaded, dataset, name, device) for name in ("train", "validation", "test")}
     records = Records()
-    Trainer(task, training, loaded, lambda t: validate(t, splits["validation"]), records, World()).fit()
+    Trainer(task, training, loaded, lambda t: validate(t, splits["validation"]), records, ProcessGroup()).fit()
     return task.model.eval(), splits, records
 
 

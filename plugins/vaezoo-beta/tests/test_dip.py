@@ -13,7 +13,7 @@ from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
 
 D = 3
-FACTS = vaezoo.Facts(vaezoo.DataSpec((1, 8, 8)), latent_dim=D, context_dim=0, train_size=100, site_dims=(D,))
+FACTS = vaezoo.TaskWiring(vaezoo.DataSpec((1, 8, 8)), latent_dim=D, context_dim=0, train_size=100, site_dims=(D,))
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 

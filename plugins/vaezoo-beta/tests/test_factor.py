@@ -16,7 +16,7 @@ from vaezoo.testing import check_spec
 
 RHO = 0.8
 TC = -0.5 * math.log(1 - RHO**2)  # 0.511 nats
-FACTS = vaezoo.Facts(vaezoo.DataSpec((1, 8, 8)), latent_dim=2, context_dim=0, train_size=100, site_dims=(2,))
+FACTS = vaezoo.TaskWiring(vaezoo.DataSpec((1, 8, 8)), latent_dim=2, context_dim=0, train_size=100, site_dims=(2,))
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 

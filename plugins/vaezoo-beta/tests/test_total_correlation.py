@@ -34,11 +34,11 @@ def spec(regularizer, encoder="mlp", **model):
     }
 
 
-def facts(train_size, latent_dim=2):
-    return vaezoo.Facts(vaezoo.DataSpec((1, 8, 8)), latent_dim, 0, train_size, (latent_dim,))
+def wiring(train_size, latent_dim=2):
+    return vaezoo.TaskWiring(vaezoo.DataSpec((1, 8, 8)), latent_dim, 0, train_size, (latent_dim,))
 
 
-class Whole:
+class SequenceLatent:
     """N examples, the posterior of each, and samples of it: everything about q(z) can be enumerated."""
 
     def __init__(self, n=6, dimensions=2, k=1, seed=0):
@@ -119,13 +119,13 @@ def test_it_keeps_the_contract(estimator, encoder):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_with_the_whole_data_set_the_stratified_estimate_is_exact(k):
-    whole = Whole(k=k)
+    whole = SequenceLatent(k=k)
     parts = decompose(whole.site(), whole.n, "stratified")
     torch.testing.assert_close(torch.stack(parts), whole.exact().mean(1), rtol=1e-9, atol=1e-9)
 
 
 def test_with_the_whole_data_set_the_weighted_estimate_is_exact_but_for_log_n():
-    whole = Whole()
+    whole = SequenceLatent()
     log_n = math.log(whole.n)
     parts = decompose(whole.site(), whole.n, "weighted")  # it takes q(z) / N for q(z)
     offset = torch.tensor([1, whole.dimensions - 1, -whole.dimensions], dtype=torch.float64) * log_n
@@ -135,20 +135,20 @@ def test_with_the_whole_data_set_the_weighted_estimate_is_exact_but_for_log_n():
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_the_stratified_estimate_of_q_is_unbiased_over_all_batches(size, dimensions):
-    whole = Whole(5, dimensions)
+    whole = SequenceLatent(5, dimensions)
     torch.testing.assert_close(means_over_all_batches(whole, size), aggregate(whole), rtol=1e-9, atol=1e-12)
 
 
 def test_the_weighted_estimate_of_q_is_biased():
     """A reminder of what ``weighted`` is: with the whole data set it is q(z) / N."""
-    whole = Whole()
+    whole = SequenceLatent()
     site = whole.site()
     estimate = (site.q.log_prob(site.z)[0] - decompose(site, whole.n, "weighted").index_code).exp()
     torch.testing.assert_close(estimate, aggregate(whole) / whole.n, rtol=1e-9, atol=1e-12)
 
 
 def test_weights_in_a_column_fail_both_tests(column_bug):
-    whole = Whole(5)
+    whole = SequenceLatent(5)
     parts = torch.stack(decompose(whole.site(), whole.n))
     assert (parts - whole.exact()[:, 0]).abs().max() > 0.1
     ratio = means_over_all_batches(whole, 3) / aggregate(whole)
@@ -174,30 +174,30 @@ def test_ours_is_the_papers_stratified_estimate_averaged_over_the_order_of_the_b
 
 @pytest.mark.parametrize("estimator", ["stratified", "weighted"])
 def test_the_parts_sum_to_the_rate_in_expectation(estimator):
-    whole = Whole(k=20_000)
+    whole = SequenceLatent(k=20_000)
     total = sum(decompose(whole.site(), 50, estimator))
     torch.testing.assert_close(total, whole.trace().mean_rate, rtol=0, atol=0.03)
     torch.testing.assert_close(total, whole.site().log_ratio.mean(0))
 
 
 def test_with_equal_weights_it_is_the_rate_itself():
-    trace = Whole().trace()
-    value = BetaTC(facts(50), alpha=2.5, beta=2.5, gamma=2.5)(trace)
+    trace = SequenceLatent().trace()
+    value = BetaTC(wiring(50), alpha=2.5, beta=2.5, gamma=2.5)(trace)
     torch.testing.assert_close(value, 2.5 * trace.mean_rate)
 
 
 def test_each_weight_belongs_to_its_part():
-    whole = Whole(k=20_000)
+    whole = SequenceLatent(k=20_000)
     parts = decompose(whole.site(), whole.n)
     for index, name in enumerate(("alpha", "beta", "gamma")):
         weights = dict.fromkeys(("alpha", "beta", "gamma"), 0.0) | {name: 1.0}
-        value = BetaTC(facts(whole.n), **weights)(whole.trace())
+        value = BetaTC(wiring(whole.n), **weights)(whole.trace())
         torch.testing.assert_close(value, parts[index], rtol=0, atol=0.03)
 
 
 def test_independent_dimensions_share_nothing():
     """The four corners of a square: TC is 0, and I is log 4 where the posteriors do not overlap."""
-    whole = Whole(4, k=500)
+    whole = SequenceLatent(4, k=500)
     whole.mean = torch.tensor([[-3.0, -3], [-3, 3], [3, -3], [3, 3]], dtype=torch.float64)
     whole.log_scale = torch.full((4, 2), math.log(0.2), dtype=torch.float64)
     whole.z = whole.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
@@ -207,7 +207,7 @@ def test_independent_dimensions_share_nothing():
 
 
 def test_dimensions_that_repeat_one_another_share_everything():
-    whole = Whole(4, k=500)
+    whole = SequenceLatent(4, k=500)
     line = torch.tensor([-9.0, -3, 3, 9], dtype=torch.float64)
     whole.mean, whole.log_scale = line[:, None].expand(4, 2), torch.full((4, 2), math.log(0.2), dtype=torch.float64)
     whole.z = whole.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
@@ -216,14 +216,14 @@ def test_dimensions_that_repeat_one_another_share_everything():
 
 
 def test_a_batch_of_one_is_left_with_the_rate():
-    whole = Whole(1)
+    whole = SequenceLatent(1)
     parts = decompose(whole.site(), 100)
     assert parts.index_code.abs().max() < 1e-6 and parts.total_correlation.abs().max() < 1e-6
-    torch.testing.assert_close(BetaTC(facts(100))(whole.trace()), whole.trace().mean_rate)
+    torch.testing.assert_close(BetaTC(wiring(100))(whole.trace()), whole.trace().mean_rate)
 
 
 def test_any_prior_will_do():
-    whole = Whole(k=4)
+    whole = SequenceLatent(k=4)
     site = whole.site()
     p = NormalMixture(torch.zeros(2).double(), torch.randn(2, 2).double(), torch.zeros(2, 2).double())
     total = sum(decompose(vaezoo.Site(site.z, site.q, p), 50))
@@ -231,7 +231,7 @@ def test_any_prior_will_do():
 
 
 def test_torchs_own_normals_give_the_same():
-    whole = Whole(k=2)
+    whole = SequenceLatent(k=2)
     site = whole.site()
     q = Independent(Normal(whole.mean, whole.log_scale.exp()), 1)
     for one, other in zip(decompose(site, 9), decompose(vaezoo.Site(site.z, q, site.p), 9), strict=True):
@@ -246,6 +246,6 @@ def test_a_posterior_that_is_not_diagonal_is_refused():
 
 
 def test_several_latent_variables_are_refused():
-    trace = Whole().trace()
+    trace = SequenceLatent().trace()
     with pytest.raises(ValueError, match="latents: single"):
-        BetaTC(facts(10))(vaezoo.Trace(trace.batch, trace.sites * 2, None))
+        BetaTC(wiring(10))(vaezoo.Trace(trace.batch, trace.sites * 2, None))

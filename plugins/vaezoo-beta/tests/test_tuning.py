@@ -24,7 +24,7 @@ from vaezoo.testing import check_spec
 VARIANCES = torch.tensor([4.0, 1.5])
 SIGMA = 0.5
 EXAMPLES = Path(__file__).parents[1] / "examples"
-FACTS = vaezoo.Facts(vaezoo.DataSpec((2,)), latent_dim=2, context_dim=0, train_size=1000, site_dims=(2,))
+FACTS = vaezoo.TaskWiring(vaezoo.DataSpec((2,)), latent_dim=2, context_dim=0, train_size=1000, site_dims=(2,))
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def train(loss, part, steps=700, average=250):
             terms = {"rate": trace.mean_rate.mean(), "distortion": trace.mean_distortion.mean()}
             weight = part.multiplier if isinstance(part, Geco) else part.value
             rows.append(torch.stack([*terms.values(), squared_error(trace).mean(), weight]))
-            part.observe(terms)
+            part.update(terms)
     return torch.stack(rows[-average:]).mean(0).tolist()
 
 
@@ -99,7 +99,7 @@ def test_geco_follows_the_papers_recursion():
         constraint = distortion - 10
         average = constraint if average is None else 0.4 * average + 0.6 * constraint
         multiplier = min(max(multiplier * math.exp(0.05 * average), 1.5), 2.5)
-        objective.observe({"distortion": torch.tensor(distortion)})
+        objective.update({"distortion": torch.tensor(distortion)})
         weights = objective.weights()
         assert float(weights["lambda"]) == pytest.approx(multiplier, rel=1e-5)
         assert float(weights["constraint"]) == pytest.approx(average, abs=1e-5)
@@ -149,7 +149,7 @@ def test_a_batch_in_parts_moves_lambda_like_the_whole():
         px = Independent(Normal(trace.px.mean[:, part], SIGMA), 1)
         parts(vaezoo.Trace(vaezoo.Batch(x[part]), (vaezoo.Site(site.z[:, part], q, site.p),), px))
     for objective in (whole, parts):
-        objective.observe({})
+        objective.update({})
     torch.testing.assert_close(whole.average, parts.average)
     assert not whole.seen.any(), "the next step begins anew"
 
@@ -162,7 +162,7 @@ def test_processes_agree_on_lambda(monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.copy_(seen[0] + seen[1]))
     for objective, own in zip(both, seen, strict=True):
         objective.seen.copy_(own)
-        objective.observe({})
+        objective.update({})
         torch.testing.assert_close(objective.average, torch.tensor(7 / 7 - 0.1))
     assert torch.equal(both[0].multiplier, both[1].multiplier)
 
@@ -213,7 +213,7 @@ def test_pi_control_follows_the_papers_recursion_with_directed_anti_windup():
             integral += change
         unclipped = 0.5 + 0.05 / (1 + math.exp(error)) + integral
         values.append(min(max(unclipped, 0.5), 0.9))
-        control.observe({"rate": torch.tensor(rate)})
+        control.update({"rate": torch.tensor(rate)})
         assert float(control(0)) == pytest.approx(values[-1], abs=2e-4)
     assert values.count(0.5) > 50 and values.count(0.9) > 50, "both limits were at work"
 
@@ -223,27 +223,27 @@ def test_the_integral_does_not_wind_up_on_either_side(far, near, limit):
     """After 5,000 steps at a limit, beta leaves it as soon as the error turns."""
     control = PIControl(target=10.0, integral=0.001, minimum=0.1, maximum=1.0)
     for _ in range(5000):
-        control.observe({"rate": torch.tensor(far)})
+        control.update({"rate": torch.tensor(far)})
     assert float(control(0)) == pytest.approx(limit)
     for _ in range(12):
-        control.observe({"rate": torch.tensor(near)})
+        control.update({"rate": torch.tensor(near)})
     assert abs(float(control(0)) - limit) > 0.01
 
 
 def test_the_integral_is_not_locked_below_the_minimum():
     """Frozen both ways, as published, one step at rate 0 would hold beta at its minimum for good."""
     control = PIControl(target=18.0, minimum=1.0)
-    control.observe({"rate": torch.tensor(0.0)})
+    control.update({"rate": torch.tensor(0.0)})
     assert float(control.unclipped) < 1.0 and float(control(0)) == 1.0
     for _ in range(10):
-        control.observe({"rate": torch.tensor(30.0)})
+        control.update({"rate": torch.tensor(30.0)})
     assert float(control(0)) > 1.05
 
 
 def test_a_rate_far_off_its_target_overflows_nothing():
     control = PIControl(target=18.0)
     for rate in (0.0, 1e6, 0.0):
-        control.observe({"rate": torch.tensor(rate)})
+        control.update({"rate": torch.tensor(rate)})
         assert math.isfinite(float(control(0)))
 
 
@@ -254,7 +254,7 @@ def test_the_target_climbs_its_stairs():
         control(step)
         assert control.aim == pytest.approx(target)
     control(5000)
-    control.observe({"rate": torch.tensor(0.65)})
+    control.update({"rate": torch.tensor(0.65)})
     torch.testing.assert_close(control.unclipped, torch.tensor(0.005))  # no error: P = Kp / 2 and I = 0
 
 
@@ -278,14 +278,14 @@ def test_pi_control_refuses_limits_that_are_none():
 
 def test_pi_control_says_what_it_misses():
     with pytest.raises(vaezoo.VaezooError, match="needs the rate"):
-        PIControl(target=1.0).observe({"distortion": torch.tensor(1.0)})
+        PIControl(target=1.0).update({"distortion": torch.tensor(1.0)})
 
 
 def test_a_weight_once_given_does_not_move_with_the_controller():
     """The log reads the weight after the step that it held for."""
     control = PIControl(target=1.0)
     before = control(0)
-    control.observe({"rate": torch.tensor(50.0)})
+    control.update({"rate": torch.tensor(50.0)})
     assert float(before) == 0.0 and float(control(1)) > 0.0
 
 
@@ -435,4 +435,4 @@ def test_nothing_waits_for_the_device(make):
     (weight * part(trace)).sum().backward()
     for listener in part.modules():
         if isinstance(listener, vaezoo.Objective | vaezoo.Schedule):
-            listener.observe(terms)
+            listener.update(terms)

@@ -19,7 +19,7 @@ LABELLED = vaezoo.DataSpec((1, 8, 8), "unit", classes=tuple("abc"), condition_sh
 NAMED = vaezoo.DataSpec(
     (4,),
     condition_shape=(2,),
-    attributes=(vaezoo.Attribute("color", ("red", "blue")), vaezoo.Attribute("size")),
+    condition_fields=(vaezoo.Field("color", ("red", "blue")), vaezoo.Field("size")),
 )
 PICTURED = vaezoo.DataSpec((1, 8, 8), "unit", condition_shape=(2, 8, 8))
 
@@ -70,7 +70,7 @@ def test_dropout_leaves_the_stated_share_out_and_none_in_evaluation():
     dropped = (conditioner(labels)[:, 0] == 7).double().mean()
     assert abs(dropped - 0.25) < 0.01
     assert not (conditioner.eval()(labels) == 7).any()
-    assert (conditioner.absent(3) == 7).all() and conditioner.absent(3).shape == (3, 3)
+    assert (conditioner.unconditional_context(3) == 7).all() and conditioner.unconditional_context(3).shape == (3, 3)
 
 
 def test_an_unknown_label_counts_as_absent():
@@ -81,7 +81,7 @@ def test_an_unknown_label_counts_as_absent():
 
 def test_without_dropout_a_model_cannot_do_without_its_condition():
     with pytest.raises(ValueError, match="give a condition"):
-        Label(LABELLED).absent(2)
+        Label(LABELLED).unconditional_context(2)
 
 
 def test_a_conditional_prior_starts_at_the_unit_normal_and_has_one_normal_for_each_context():
@@ -140,5 +140,5 @@ def test_images_condition_images_as_maps(objective, fuse):
     condition = {"type": "image", "channels": [4], "into": ["encoder", "prior", "decoder"], "fuse": fuse}
     conv = {"encoder": {"type": "conv", "channels": [4, 8]}, "decoder": {"type": "conv", "channels": [8, 4]}}
     halves = spec(condition, prior="conditional-normal", **conv) | {"objective": objective}
-    halves["data"] = {"type": "quadrants", "of": "digits", "given": 2, "batch_size": 16}
+    halves["data"] = {"type": "quadrants", "source": "digits", "observed_quadrants": 2, "batch_size": 16}
     check_spec(halves)

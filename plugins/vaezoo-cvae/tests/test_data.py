@@ -31,7 +31,7 @@ def spec(data, condition, **model):
 
 
 def quadrants(given, binarize="dynamic"):
-    data = {"type": "quadrants", "of": {"type": "digits", "binarize": binarize}, "given": given}
+    data = {"type": "quadrants", "source": {"type": "digits", "binarize": binarize}, "given": given}
     return spec(data, {"type": "image", "channels": [], "hidden": [16]})
 
 
@@ -78,7 +78,9 @@ def test_conditions_that_are_not_n_are_refused():
 
 
 def test_each_image_has_one_colour_for_ever():
-    loaded = load(spec({"type": "colored-mnist", "of": "digits"}, {"type": "image", "channels": [4], "hidden": [16]}))
+    loaded = load(
+        spec({"type": "colored-mnist", "source": "digits"}, {"type": "image", "channels": [4], "hidden": [16]})
+    )
     dataset, train, _ = prepare(loaded, CPU)
     batch = train.first(50)
     grey, planes = batch.condition[:, :1], batch.condition[:, 1:]
@@ -89,7 +91,7 @@ def test_each_image_has_one_colour_for_ever():
 
 
 def test_colours_by_name_are_attributes():
-    data = {"type": "colored-mnist", "of": "digits", "condition": "attributes"}
+    data = {"type": "colored-mnist", "source": "digits", "condition": "attributes"}
     dataset, train, _ = prepare(load(spec(data, "attributes")), CPU)
     assert [a.name for a in dataset.spec.attributes] == ["digit", "color"]
     batch = train.first(20)
@@ -100,6 +102,6 @@ def test_colours_by_name_are_attributes():
 def test_data_that_is_no_image_is_refused(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(30)))
-    data = {"type": "quadrants", "of": {"type": "csv", "path": str(table)}}
+    data = {"type": "quadrants", "source": {"type": "csv", "path": str(table)}}
     with pytest.raises((DataError, SpecError), match="quadrants needs images"):
         prepare(load(spec(data, "image")), CPU)

@@ -87,9 +87,9 @@ def _pin_latents(latents):
     for level in getattr(latents, "levels", []):
         _pin(level.p_out)
         _pin(level.q_out.linear)
-    if latents.whole.posterior is not None:
-        _pin(latents.whole.posterior.linear)
-        latents.whole.prior = _Pinned(latents.whole.latent_width)
+    if latents.sequence_latent.posterior is not None:
+        _pin(latents.sequence_latent.posterior.linear)
+        latents.sequence_latent.prior = _Pinned(latents.sequence_latent.latent_width)
 
 
 def _pin(linear):

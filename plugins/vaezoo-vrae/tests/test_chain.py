@@ -17,7 +17,7 @@ CHAIN = {"type": "chain", "units": 8, "hidden": 8}
     [
         CHAIN,
         CHAIN | {"levels": 2},
-        CHAIN | {"levels": 3, "clocks": [4, 2, 1], "whole": 3},
+        CHAIN | {"levels": 3, "clocks": [4, 2, 1], "sequence_dim": 3},
         CHAIN | {"levels": 2, "skip": True, "dropout": 0.2},
         {"type": "recurrent", "units": 8},
         {"type": "recurrent", "units": 8, "cell": "lstm", "layers": 2, "word_dropout": 0.5},
@@ -89,7 +89,7 @@ def test_a_slow_level_ticks_and_holds(spec, composed):
 @pytest.mark.parametrize(
     "latents",
     [
-        CHAIN | {"levels": 2, "clocks": [3, 1], "skip": True, "whole": 3},
+        CHAIN | {"levels": 2, "clocks": [3, 1], "skip": True, "sequence_dim": 3},
         {"type": "recurrent", "units": 8, "layers": 2},
         {"type": "recurrent", "units": 8, "cell": "lstm"},
         {"type": "recurrent", "units": 8, "teacher_forcing": False},
@@ -111,7 +111,7 @@ def test_generating_what_training_heard_gives_what_training_computed(spec, compo
         return model.features(vaezoo.Batch(x[:, t : t + 1]), None)
 
     given = None if not prefix else model.features(vaezoo.Batch(x[:, :prefix]), None)
-    codes = model.latents.generate(len(x), None, vaezoo.Loop(x.shape[1] - prefix, draw, given))
+    codes = model.latents.generate(len(x), None, vaezoo.Generation(x.shape[1] - prefix, draw, given))
     torch.testing.assert_close(codes, expected[0, :, prefix:], rtol=1e-5, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ from vaezoo.utils.errors import SpecError
 CHAIN = {"type": "chain", "units": 8, "hidden": 8}
 LATENTS = {
     "vrnn": CHAIN,
-    "hvrnn": CHAIN | {"levels": 2, "clocks": [2, 1], "whole": 3, "dropout": 0.1},
+    "hvrnn": CHAIN | {"levels": 2, "clocks": [2, 1], "sequence_dim": 3, "dropout": 0.1},
     "vrae": {"type": "recurrent", "units": 8, "word_dropout": 0.2},
 }
 SHORT = {"train": {"steps": 4}, "evaluate": ["elbo", {"type": "steps", "samples": 3}]}
@@ -59,7 +59,7 @@ def test_a_critic_learns_in_its_own_move(spec, latents, composed):
     loss.sum().backward()
     assert all(p.grad is None for p in task.model.parameters())
     critics = task.regularizers["adversarial"].critics
-    assert len(critics) == len(task.model.observe(batch, 1).sites)
+    assert len(critics) == len(task.model.infer_detached(batch, 1).sites)
     assert all(bool(p.grad.abs().sum() > 0) for p in critics.parameters())
 
 
@@ -81,7 +81,10 @@ def test_what_needs_one_vector_for_each_example_says_so(spec, composed):
     [
         ({"decoder": {"type": "mlp", "hidden": [8]}}, "decoder 'mlp'"),
         ({"latents": "single"}, "wants a code for each step"),
-        ({"encoder": {"type": "recurrent", "cell": "none"}, "latents": CHAIN | {"whole": 2}}, "recurrent network"),
+        (
+            {"encoder": {"type": "recurrent", "cell": "none"}, "latents": CHAIN | {"sequence_dim": 2}},
+            "recurrent network",
+        ),
         ({"encoder": {"type": "recurrent", "cell": "none"}, "latents": CHAIN | {"clocks": [2]}}, "clock above 1"),
         ({"latents": CHAIN | {"levels": 2, "widths": [0, 0]}}, "every level has width 0"),
         ({"latents": CHAIN | {"levels": 2, "clocks": [1]}}, "one number for each of the 2 levels"),

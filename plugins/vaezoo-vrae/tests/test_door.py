@@ -168,9 +168,14 @@ def test_what_helps_is_there_by_that_name():
 @pytest.mark.parametrize(
     ("data", "most"),
     [
-        (DataSpec((4, 5), "binary", 2, steps="up-to", mask_dims=1), 40),
-        (DataSpec((4, 5), "real", steps="up-to", mask_dims=1), 40),
-        (DataSpec((4, 5), "one-hot", 2, steps="up-to", mask_dims=1, symbols=("<eos>", "<unk>", "a", "b", "c")), 200),
+        (DataSpec((4, 5), "binary", 2, variable_length=True, mask_dims=1), 40),
+        (DataSpec((4, 5), "real", variable_length=True, mask_dims=1), 40),
+        (
+            DataSpec(
+                (4, 5), "one-hot", 2, variable_length=True, mask_dims=1, symbols=("<eos>", "<unk>", "a", "b", "c")
+            ),
+            200,
+        ),
     ],
     ids=["rolls", "lines", "text"],
 )
@@ -189,7 +194,7 @@ def test_a_line_of_one_step_is_a_dot(monkeypatch):
     drawn = []
     plot = Axes.plot
     monkeypatch.setattr(Axes, "plot", lambda axes, *x, **how: drawn.append(how["marker"]) or plot(axes, *x, **how))
-    data = DataSpec((4, 1), "real", steps="up-to", mask_dims=1)
+    data = DataSpec((4, 1), "real", variable_length=True, mask_dims=1)
     for steps in (1, 2):
         sequences.picture(data, Batch(torch.ones(1, steps, 1)), torch.ones(1, steps, 1))
         zero = torch.zeros(1, 1, steps, 2)
@@ -229,13 +234,13 @@ def test_pictures_name_the_class_of_each_sequence(support, monkeypatch):
     for kind, name in ((Axes, "set_ylabel"), (Axes, "text")):
         monkeypatch.setattr(kind, name, lambda axes, *x, **how: said.append(x[0] if len(x) == 1 else x[2][:4].strip()))
     symbols = ("<eos>", "<unk>", "x") if support == "one-hot" else ()
-    data = DataSpec((4, 3), support, steps="up-to", mask_dims=1, classes=("up", "down"), symbols=symbols)
+    data = DataSpec((4, 3), support, variable_length=True, mask_dims=1, classes=("up", "down"), symbols=symbols)
     sequences.picture(data, Batch(torch.zeros(3, 4, 3), torch.tensor([1, 0, 1])))
     assert [word for word in said if word] == ["down", "up", "down"]
 
 
 @pytest.mark.parametrize("support", ["binary", "real"])
 def test_a_sequence_that_is_hidden_whole_is_drawn_without_a_warning(support):
-    data = DataSpec((4, 3), support, steps="up-to", mask_dims=1)
+    data = DataSpec((4, 3), support, variable_length=True, mask_dims=1)
     hidden = Batch(torch.zeros(2, 4, 3), None, torch.tensor([[True] * 4, [False] * 4]))
     assert Image.open(BytesIO(sequences.picture(data, hidden, torch.zeros(2, 4, 3)))).height

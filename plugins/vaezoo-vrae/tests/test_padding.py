@@ -11,7 +11,7 @@ import vaezoo
 CHAIN = {"type": "chain", "units": 8, "hidden": 8}
 LATENTS = {
     "vrnn": CHAIN,
-    "levels": CHAIN | {"levels": 2, "clocks": [3, 1], "whole": 4, "skip": True},
+    "levels": CHAIN | {"levels": 2, "clocks": [3, 1], "sequence_dim": 4, "skip": True},
     "vrae": {"type": "recurrent", "units": 8},
 }
 

@@ -117,7 +117,7 @@ def test_the_exact_smoothing_posterior_closes_the_gap(linear):
     batch = data.first(36)
     trace = model(batch, 3)
     torch.testing.assert_close(trace.log_weight, exact(batch).expand(3, -1), rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(particle_filter(model, batch, 4, fewest=0), exact(batch), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(particle_filter(model, batch, 4, ess_threshold=0), exact(batch), rtol=1e-4, atol=1e-3)
 
 
 @torch.no_grad()
@@ -186,7 +186,7 @@ def test_a_particle_filter_wants_a_chain(spec, composed):
         particle_filter(task.model, batch, 4)
 
 
-RICH = {"type": "chain", "units": 8, "hidden": 8, "levels": 2, "clocks": [3, 1], "whole": 3, "skip": True}
+RICH = {"type": "chain", "units": 8, "hidden": 8, "levels": 2, "clocks": [3, 1], "sequence_dim": 3, "skip": True}
 
 
 @torch.no_grad()
@@ -195,7 +195,7 @@ def test_particles_walk_as_the_model_does(spec, composed, pin_latents):
     task, batch = composed(spec(latents=RICH))
     model = task.model.eval()
     pin_latents(model.latents)
-    model.latents.whole.prior.log_scale = 0.2
+    model.latents.sequence_latent.prior.log_scale = 0.2
     for level in model.latents.levels:
         level.p_out.bias[4:] = 0.3
     found = particle_filter(model, batch, 4)

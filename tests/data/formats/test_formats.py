@@ -15,9 +15,9 @@ from vaezoo.runs.example_files import format_for, write_examples
 from vaezoo.utils.errors import DataError, UsageError
 
 VECTORS = DataSpec((3,), "real", offset=(1.0, 2.0, 3.0), scale=(2.0, 2.0, 4.0))
-SERIES = DataSpec((6, 2), "real", mask_dims=1, steps="up-to")
-ROLLS = DataSpec((6, 5), "binary", 2, mask_dims=1, steps="up-to")
-TEXT = DataSpec((6, 3), "one-hot", 2, mask_dims=1, steps="up-to", symbols=("<eos>", "<unk>", "a"))
+SERIES = DataSpec((6, 2), "real", mask_dims=1, variable_length=True)
+ROLLS = DataSpec((6, 5), "binary", 2, mask_dims=1, variable_length=True)
+TEXT = DataSpec((6, 3), "one-hot", 2, mask_dims=1, variable_length=True, symbols=("<eos>", "<unk>", "a"))
 IMAGES = DataSpec((1, 4, 4), "unit", 256)
 
 
@@ -31,7 +31,7 @@ def test_numbers_come_back(tmp_path, ending, data, shape):
     path, x = tmp_path / f"x.{ending}", torch.randn(shape)
     assert write(data, path, x) == [path]
     batch = format_for(data, path).read(path)
-    torch.testing.assert_close(data.standardised(batch.x), x)
+    torch.testing.assert_close(data.from_source_units(batch.x), x)
     assert batch.mask is None
 
 

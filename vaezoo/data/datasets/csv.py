@@ -14,9 +14,9 @@ from annotated_types import Len
 
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.data.splits import Fractions, indices
+from vaezoo.data.splits import Fractions, split_indices
 from vaezoo.utils.errors import DataError, did_you_mean
-from vaezoo.utils.paths import find
+from vaezoo.utils.paths import find_data
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
@@ -73,7 +73,7 @@ class Csv(Dataset):
     @cached_property
     def _table(self) -> tuple[list[str], list[tuple[int, list[str]]]]:
         """Column names, and rows with their line numbers."""
-        file = find(self.path)
+        file = find_data(self.path)
         rows: list[tuple[int, list[str]]] = []
         try:
             with open(file, newline="", encoding="utf-8-sig") as opened:
@@ -123,7 +123,7 @@ class Csv(Dataset):
 
     @cached_property
     def _parts(self) -> dict[str, np.ndarray]:
-        return indices(len(self._table[1]), self.fractions, self.split_seed, self.path)
+        return split_indices(len(self._table[1]), self.fractions, self.split_seed, self.path)
 
     @cached_property
     def _encoded(self) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:

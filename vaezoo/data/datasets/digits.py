@@ -9,7 +9,7 @@ import numpy as np
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.images import Binarize, image_spec, image_split
-from vaezoo.data.splits import Fractions, indices
+from vaezoo.data.splits import Fractions, split_indices
 
 
 class Digits(Dataset):
@@ -41,5 +41,5 @@ class Digits(Dataset):
     def split(self, name: str) -> Split:
         """One of the three splits."""
         x, y = self._all
-        part = indices(len(x), self.fractions, self.split_seed, "digits")[name]
+        part = split_indices(len(x), self.fractions, self.split_seed, "digits")[name]
         return image_split(x[part], y[part], self.binarize, train=name == "train", seed=self.split_seed)

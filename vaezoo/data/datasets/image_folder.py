@@ -13,9 +13,9 @@ from PIL import Image
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
-from vaezoo.data.splits import NAMES, Fractions, indices
+from vaezoo.data.splits import NAMES, Fractions, split_indices
 from vaezoo.utils.errors import DataError
-from vaezoo.utils.paths import find
+from vaezoo.utils.paths import find_data
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 Item: TypeAlias = tuple[Path, int | None]
@@ -65,7 +65,7 @@ class ImageFolder(Dataset):
     @cached_property
     def _files(self) -> tuple[dict[str, list[Item]], tuple[str, ...]]:
         """Files and labels by split, and the names of the classes."""
-        root = find(self.path)
+        root = find_data(self.path)
         if not root.is_dir():
             raise DataError(f"{root}: not a folder")
         folders = [root / name for name in NAMES]
@@ -74,7 +74,7 @@ class ImageFolder(Dataset):
             return {folder.name: _listed(folder, classes) for folder in folders}, classes
         classes = _classes(root)
         files = _listed(root, classes)
-        parts = indices(len(files), self.fractions, self.split_seed, str(root))
+        parts = split_indices(len(files), self.fractions, self.split_seed, str(root))
         return {name: [files[i] for i in part] for name, part in parts.items()}, classes
 
     def split(self, name: str) -> Split:

@@ -14,9 +14,9 @@ import torch
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.images import to_float, to_unit
-from vaezoo.data.splits import Fractions, indices
+from vaezoo.data.splits import Fractions, split_indices
 from vaezoo.utils.errors import DataError
-from vaezoo.utils.paths import find
+from vaezoo.utils.paths import find_data
 
 NAMES = ("x", "condition", "mask", "lengths")
 
@@ -47,7 +47,7 @@ class Npz(Dataset):
 
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
-        file = find(self.path)
+        file = find_data(self.path)
         return _checked(read_npz(file), file)
 
     @cached_property
@@ -80,7 +80,7 @@ class Npz(Dataset):
 
     def split(self, name: str) -> Split:
         """One of the three splits."""
-        part = indices(len(self._arrays["x"]), self.fractions, self.split_seed, self.path)[name]
+        part = split_indices(len(self._arrays["x"]), self.fractions, self.split_seed, self.path)[name]
         x = self._arrays["x"][part]
         integer = x.dtype.kind in "iu"
         stored = torch.from_numpy(x.astype(np.uint8) if integer else x.astype(np.float32))

@@ -17,7 +17,7 @@ from torch import Tensor
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
-from vaezoo.data.splits import NAMES, indices
+from vaezoo.data.splits import NAMES, split_indices
 from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean
 
 _declared: list[torch.library.Library] = []
@@ -127,7 +127,7 @@ class TorchvisionDataset(Dataset):
     def _part(self, name: str, total: int, in_memory: bool) -> np.ndarray:
         """Which examples of the source a split consists of."""
         if not self._has_test:
-            return indices(total, (0.8, 0.1, 0.1), 0, self.name)[name]
+            return split_indices(total, (0.8, 0.1, 0.1), 0, self.name)[name]
         if name == "test":
             return np.arange(total)
         order = np.arange(total) if in_memory else np.random.default_rng(0).permutation(total)

@@ -17,7 +17,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import ALL, parse
 from vaezoo.data.loader import Loader
-from vaezoo.evaluation.evaluate import in_words
+from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
 from vaezoo.model.model import Model
 from vaezoo.runs.report import pictures, sequences
@@ -124,9 +124,9 @@ def _sequence_pictures(run: RunRecord, few: Batch) -> dict[str, bytes]:
     steps = few.x.shape[1] if model.latents.stepwise else None
     count = _SEQUENCES if condition is None else len(condition)
     sampled = model.sample(count, condition, seed=run.seed, steps=steps)
-    drawn = {"samples": sequences.picture(data, Batch(data.restored(sampled), condition))}
+    drawn = {"samples": sequences.picture(data, Batch(data.to_source_units(sampled), condition))}
     with model.inference():
-        sites = model.observe(few, 1).sites
+        sites = model.infer_detached(few, 1).sites
     if any(site.mask is not None for site in sites):
         drawn["rates"] = sequences.rates(sites)
     try:
@@ -135,11 +135,11 @@ def _sequence_pictures(run: RunRecord, few: Batch) -> dict[str, bytes]:
         if (other := _of_one_kind(few)) is not None:
             one, two = few.part(0, 1), few.part(other, other + 1)
             path = model.interpolate(one.x, two.x, _SEQUENCES, one.condition, (one.mask, two.mask))
-            drawn["interpolations"] = sequences.picture(data, Batch(data.restored(path[0])))
+            drawn["interpolations"] = sequences.picture(data, Batch(data.to_source_units(path[0])))
     except NotImplementedError:  # latents whose code is not one vector, or that have none
         rebuilt = model.reconstruct(shown.x, shown.condition, shown.mask)
-    shown = replace(shown, x=data.restored(shown.x))
-    drawn["reconstructions"] = sequences.picture(data, shown, data.restored(rebuilt))
+    shown = replace(shown, x=data.to_source_units(shown.x))
+    drawn["reconstructions"] = sequences.picture(data, shown, data.to_source_units(rebuilt))
     return drawn
 
 
@@ -156,7 +156,7 @@ def _remarks(run: RunRecord) -> list[str]:
     if not run.model.data.is_sequence:
         return []
     with run.model.inference():
-        return sequences.remarks(run.model.observe(run.test.first(32), 1).sites)
+        return sequences.remarks(run.model.infer_detached(run.test.first(32), 1).sites)
 
 
 def _conditions(run: RunRecord, batch: Batch) -> tuple[Tensor | None, int]:
@@ -165,7 +165,7 @@ def _conditions(run: RunRecord, batch: Batch) -> tuple[Tensor | None, int]:
     if run.model.conditioner is None:
         return None, 10
     if data.classes and len(data.classes) <= 20:
-        conditions, _ = parse(data, ALL, run.model.seen_classes)
+        conditions, _ = parse(data, ALL, run.model.trained_classes)
         return conditions.repeat_interleave(10), 10
     return _part(batch, 100).condition, 10
 
@@ -190,7 +190,7 @@ def page(run: RunRecord, drawn: dict[str, bytes]) -> str:
         name=run.name,
         run=run.time,
         evaluation=run.evaluation,
-        rows=in_words(run.evaluation),
+        rows=metric_rows(run.evaluation),
         facts=_facts(run, parameters),
         remarks=_remarks(run),
         pictures=[(said, base64.b64encode(drawn[name]).decode()) for name, said in captions.items() if name in drawn],

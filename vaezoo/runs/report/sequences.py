@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.data.symbols import spelled
+from vaezoo.data.symbols import decode_symbols
 from vaezoo.model.trace import Site
 from vaezoo.runs.report.pictures import ACCENT, INK, SECOND, figure, png, style
 
@@ -115,9 +115,9 @@ def _text(symbols: Sequence[str], x: list[Tensor], second: list[Tensor] | None, 
     width = max(map(len, names), default=-2) + 2
     lines = []
     for i, sequence in enumerate(x):
-        lines.append((INK, (names[i] if names else "").ljust(width) + spelled(sequence, symbols)))
+        lines.append((INK, (names[i] if names else "").ljust(width) + decode_symbols(sequence, symbols)))
         if second is not None:
-            lines.append((SECOND, " " * width + spelled(second[i], symbols)))
+            lines.append((SECOND, " " * width + decode_symbols(second[i], symbols)))
     longest = min(_CHARACTERS, max(len(line) for _, line in lines))
     drawn = figure(max(3.0, 0.064 * longest + 0.4), 0.24 * len(lines) + 0.2)
     axes = drawn.subplots()
@@ -165,7 +165,7 @@ def rates(sites: tuple[Site, ...]) -> bytes:
             kl = site.q.log_prob(site.z) - site.p.log_prob(site.z)
         kl, mask = kl.mean(0), site.mask
         mean = (kl * mask).sum(0) / mask.sum(0).clamp(min=1)
-        steps, marker = np.arange(len(mean)) * site.clock + 1, "o" if len(mean) == 1 else None
+        steps, marker = np.arange(len(mean)) * site.stride + 1, "o" if len(mean) == 1 else None
         axes.plot(steps, mean.cpu(), color=colour, linewidth=1.3, label=name, marker=marker)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, frameon=False)
@@ -180,7 +180,7 @@ def remarks(sites: tuple[Site, ...]) -> list[str]:
         ticks = 1.0 if site.mask is None else float(site.mask.sum(1).float().mean())
         rate = float(site.kl.mean()) / ticks
         if rate < (_COLLAPSED_WHOLE if site.mask is None else _COLLAPSED * site.z.shape[-1]):
-            each = "" if site.mask is None else " per step" if site.clock == 1 else f" every {site.clock} steps"
+            each = "" if site.mask is None else " per step" if site.stride == 1 else f" every {site.stride} steps"
             found.append(f"The posterior of the {name} has all but collapsed: it says {rate:.3f} nats{each}.")
     alone = len(sites) == 1 and sites[0].mask is None
     remedies = (*REMEDIES, HIDE_STEPS) if alone else REMEDIES

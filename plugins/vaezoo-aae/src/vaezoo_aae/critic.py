@@ -111,11 +111,11 @@ class Adversarial(vaezoo.Regularizer):
         site: which latent variable, counted from 0 in the order of generation; -1 for all, each with its own critic.
     """
 
-    judges = True
+    has_score = True
 
     def __init__(
         self,
-        facts: vaezoo.Facts,
+        wiring: vaezoo.TaskWiring,
         /,
         *,
         weight: float | vaezoo.Schedule = 1.0,
@@ -134,13 +134,13 @@ class Adversarial(vaezoo.Regularizer):
             raise ValueError(f"weight {weight:g} would make the encoder help the critic; it must be at least 0")
         if loss == "wasserstein-gp" and smoothing:
             raise ValueError("smoothing is for losses with targets; wasserstein-gp has none")
-        if site >= len(facts.site_dims):
+        if site >= len(wiring.site_dims):
             raise ValueError(f"site: there is no latent variable {site}; they are counted from 0")
         self.loss, self.noise, self.smoothing = loss, noise, smoothing
         self.gradient_weight, self.site = gradient_penalty, site
         self.critics = nn.ModuleList(
-            Critic(dims + facts.context_dim, hidden, slope, dropout, spectral_norm)
-            for dims in (facts.site_dims if site < 0 else facts.site_dims[site : site + 1])
+            Critic(dims + wiring.context_dim, hidden, slope, dropout, spectral_norm)
+            for dims in (wiring.site_dims if site < 0 else wiring.site_dims[site : site + 1])
         )
         self.critics.eval()
 
@@ -152,17 +152,19 @@ class Adversarial(vaezoo.Regularizer):
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """The encoder's loss at its samples, ``[B]``, averaged over them and summed over latent variables."""
-        return self._judged(trace, lambda logits: generator_loss(self.loss, logits))
+        return self._sum_over_sites(trace, lambda logits: generator_loss(self.loss, logits))
 
     def score(self, trace: vaezoo.Trace) -> Tensor:
         """The critics' logits with the sign turned, ``[B]``, averaged over samples and summed over latent variables."""
-        return self._judged(trace, lambda logits: -logits)
+        return self._sum_over_sites(trace, lambda logits: -logits)
 
-    def _judged(self, trace: vaezoo.Trace, of: Callable[[Tensor], Tensor]) -> Tensor:
+    def _sum_over_sites(self, trace: vaezoo.Trace, of: Callable[[Tensor], Tensor]) -> Tensor:
         """What follows from each critic's logits, ``[B]``: the mean over samples, the sum over steps and variables."""
         context = _context(trace)
-        watched = [(site, critic(self._seen(site, site.z), context)) for critic, site in self._watched(trace)]
-        return torch.stack([_over_steps(of(logits), site).mean(0) for site, logits in watched]).sum(0)
+        watched = [
+            (site, critic(self._critic_input(site, site.z), context)) for critic, site in self._critic_sites(trace)
+        ]
+        return torch.stack([_sum_over_steps(of(logits), site).mean(0) for site, logits in watched]).sum(0)
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
         """The critics' move."""
@@ -171,38 +173,38 @@ class Adversarial(vaezoo.Regularizer):
 
     def _move(self, model: vaezoo.Model, batch: vaezoo.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The critics' loss of each example ``[B]``, and the mean logits of real and fake samples."""
-        trace = model.observe(batch)
+        trace = model.infer_detached(batch)
         context, losses = _context(trace), []
         terms: dict[str, Tensor] = {}
         self.critics.train()
         try:
-            for index, (critic, site) in enumerate(self._watched(trace)):
-                real, fake = self._seen(site, site.prior_sample()), self._seen(site, site.z)
+            for index, (critic, site) in enumerate(self._critic_sites(trace)):
+                real, fake = self._critic_input(site, site.prior_sample()), self._critic_input(site, site.z)
                 of_real, of_fake = critic(torch.cat([real, fake]), context).chunk(2)
                 loss = critic_loss(self.loss, of_real, of_fake, self.smoothing)
                 if self.loss == "wasserstein-gp":
                     loss = loss + self.gradient_weight * gradient_penalty(critic, real, fake, context)
-                losses.append(_over_steps(loss, site).mean(0))
+                losses.append(_sum_over_steps(loss, site).mean(0))
                 which = f"-{index}" if len(self.critics) > 1 else ""
                 steps = 1 if site.mask is None else site.mask.sum(-1).clamp(min=1)
-                terms |= {f"real{which}": (_over_steps(of_real, site) / steps).mean(0)}
-                terms |= {f"fake{which}": (_over_steps(of_fake, site) / steps).mean(0)}
+                terms |= {f"real{which}": (_sum_over_steps(of_real, site) / steps).mean(0)}
+                terms |= {f"fake{which}": (_sum_over_steps(of_fake, site) / steps).mean(0)}
         finally:
             self.critics.eval()
         return torch.stack(losses).sum(0), terms
 
-    def _seen(self, site: vaezoo.Site, z: Tensor) -> Tensor:
+    def _critic_input(self, site: vaezoo.Site, z: Tensor) -> Tensor:
         """Samples as a critic takes them: ``[K, B, D]``, or ``[K, B, T, D]`` where the variable has steps."""
         flat = z.flatten(2 if site.mask is None else 3)
         return flat + self.noise * torch.randn_like(flat) if self.noise and self.training else flat
 
-    def _watched(self, trace: vaezoo.Trace) -> list[tuple[Critic, vaezoo.Site]]:
+    def _critic_sites(self, trace: vaezoo.Trace) -> list[tuple[Critic, vaezoo.Site]]:
         """Each critic with its latent variable."""
         sites = trace.sites if self.site < 0 else trace.sites[self.site : self.site + 1]
         return list(zip(self.critics, sites, strict=True))  # type: ignore[arg-type]
 
 
-def _over_steps(value: Tensor, site: vaezoo.Site) -> Tensor:
+def _sum_over_steps(value: Tensor, site: vaezoo.Site) -> Tensor:
     """The sum over the steps that exist, ``[K, B]``."""
     return value if site.mask is None else masked(value, site.mask[None]).sum(-1)
 

@@ -89,12 +89,12 @@ class CategoryAndStyle(vaezoo.Latents):
         h = features[-1].flatten(1).float()
         return torch.cat([self.category(h).softmax(-1), self.posterior(h).mean], -1)
 
-    def generate(self, n: int, context: Tensor | None, loop: vaezoo.Loop | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None) -> Tensor:
         """Codes ``[n, ...]`` of one-hot categories, all equally likely, and of styles from the prior."""
         y, p = self._uniform().sample(torch.Size((n,))), self.prior(context)
         return self._joined(y, p.sample() if p.batch_shape else p.sample(torch.Size((n,))))
 
-    def code(self, z: Tensor, context: Tensor | None = None, loop: vaezoo.Loop | None = None) -> Tensor:
+    def code(self, z: Tensor, context: Tensor | None = None, generation: vaezoo.Generation | None = None) -> Tensor:
         """The code for y before z, ``[..., classes + D]``.
 
         Raises:
@@ -122,11 +122,11 @@ class Supervised(vaezoo.Regularizer):
         weight: of the cross-entropy, in nats.
     """
 
-    def __init__(self, facts: vaezoo.Facts, /, *, weight: float | vaezoo.Schedule = 1.0) -> None:
+    def __init__(self, wiring: vaezoo.TaskWiring, /, *, weight: float | vaezoo.Schedule = 1.0) -> None:
         super().__init__(weight)
-        if facts.data.condition_shape != () or not facts.data.classes:
+        if wiring.data.condition_shape != () or not wiring.data.classes:
             raise ValueError("needs a label for each example, which this data set does not have")
-        self.labels = len(facts.data.classes)
+        self.labels = len(wiring.data.classes)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """For each example ``[B]`` -log q(y = label|x) over the share of known labels, and 0 where it is not known.

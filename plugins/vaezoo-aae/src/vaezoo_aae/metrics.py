@@ -24,7 +24,7 @@ def _judged(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor]:
     for batch in data.ordered(model.batch_size()):
         if batch.condition is None or not model.data.classes:
             raise NotImplementedError("needs a label for each example")
-        found.append(category_logits(model.observe(batch).sites).double().log_softmax(-1).cpu())
+        found.append(category_logits(model.infer_detached(batch).sites).double().log_softmax(-1).cpu())
         labels.append(batch.condition.cpu())
     log_q, label = torch.cat(found), torch.cat(labels)
     known = label >= 0

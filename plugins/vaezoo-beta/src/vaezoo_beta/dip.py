@@ -29,7 +29,7 @@ class Dip(vaezoo.Regularizer):
 
     def __init__(
         self,
-        facts: vaezoo.Facts,
+        wiring: vaezoo.TaskWiring,
         /,
         *,
         kind: Literal["i", "ii"] = "i",

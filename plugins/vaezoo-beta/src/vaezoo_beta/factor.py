@@ -31,7 +31,7 @@ class Factor(vaezoo.Regularizer):
 
     def __init__(
         self,
-        facts: vaezoo.Facts,
+        wiring: vaezoo.TaskWiring,
         /,
         *,
         weight: float | vaezoo.Schedule = 10.0,
@@ -39,7 +39,7 @@ class Factor(vaezoo.Regularizer):
         layers: Annotated[int, Gt(0)] = 6,
     ) -> None:
         super().__init__(weight)
-        sizes = [facts.latent_dim, *[width] * layers]
+        sizes = [wiring.latent_dim, *[width] * layers]
         hidden = [(nn.Linear(*pair), nn.LeakyReLU(_SLOPE)) for pair in pairwise(sizes)]
         self.discriminator = nn.Sequential(*(layer for pair in hidden for layer in pair), nn.Linear(width, 1))
 
@@ -59,7 +59,7 @@ class Factor(vaezoo.Regularizer):
         """The discriminator's move."""
 
         def loss(batch: vaezoo.Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            return self.discriminate(one_vector(model.observe(batch)).z[0])
+            return self.discriminate(one_vector(model.infer_detached(batch)).z[0])
 
         return (vaezoo.Phase("discriminator", self.discriminator, loss),)
 

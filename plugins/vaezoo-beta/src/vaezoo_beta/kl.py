@@ -23,9 +23,9 @@ class BetaKL(vaezoo.Regularizer):
         weight: beta; above 1 it trades reconstruction for a code closer to the prior.
     """
 
-    adds_rate = True
+    penalizes_rate = True
 
-    def __init__(self, facts: vaezoo.Facts, /, *, weight: float | vaezoo.Schedule = 4.0) -> None:
+    def __init__(self, wiring: vaezoo.TaskWiring, /, *, weight: float | vaezoo.Schedule = 4.0) -> None:
         super().__init__(weight)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
@@ -43,12 +43,12 @@ class CapacityKL(vaezoo.Regularizer):
         weight: gamma.
     """
 
-    adds_rate = True
+    penalizes_rate = True
     level: Tensor
 
     def __init__(
         self,
-        facts: vaezoo.Facts,
+        wiring: vaezoo.TaskWiring,
         /,
         *,
         capacity: Annotated[float, Ge(0)] | vaezoo.Schedule,
@@ -82,11 +82,11 @@ class FreeBits(vaezoo.Regularizer):
         weight: of the whole sum.
     """
 
-    adds_rate = True
+    penalizes_rate = True
 
     def __init__(
         self,
-        facts: vaezoo.Facts,
+        wiring: vaezoo.TaskWiring,
         /,
         *,
         nats: Annotated[float, Ge(0)] = 0.25,
@@ -94,8 +94,8 @@ class FreeBits(vaezoo.Regularizer):
         weight: float | vaezoo.Schedule = 1.0,
     ) -> None:
         super().__init__(weight)
-        if isinstance(groups, int) and groups > facts.latent_dim:
-            raise ValueError(f"groups: {groups} blocks cannot be made of {facts.latent_dim} latent dimensions")
+        if isinstance(groups, int) and groups > wiring.latent_dim:
+            raise ValueError(f"groups: {groups} blocks cannot be made of {wiring.latent_dim} latent dimensions")
         self.nats, self.groups = nats, groups
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:

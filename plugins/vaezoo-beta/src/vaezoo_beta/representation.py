@@ -51,7 +51,12 @@ def _part(split: vaezoo.Split, index: Tensor) -> vaezoo.Split:
     x = take(split.x) if isinstance(split.x, Tensor) else Subset(split.x, index.tolist())
     assert x is not None
     return replace(
-        split, x=x, condition=take(split.condition), mask=take(split.mask), factors=take(split.factors), order=None
+        split,
+        x=x,
+        condition=take(split.condition),
+        mask=take(split.mask),
+        factors=take(split.factors),
+        epoch_order=None,
     )
 
 

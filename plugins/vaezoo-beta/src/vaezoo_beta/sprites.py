@@ -167,11 +167,11 @@ class Sprites(vaezoo.Dataset):
     def spec(self) -> vaezoo.DataSpec:
         """One binary channel, 64x64; three classes; five factors, positions in [0, 1], orientation in radians."""
         factors = (
-            vaezoo.Attribute("shape", SHAPES),
-            vaezoo.Attribute("scale", _names(torch.linspace(0.5, 1, SIZES[1]))),
-            vaezoo.Attribute("orientation", _names(torch.linspace(0, 2 * math.pi, SIZES[2]))),
-            vaezoo.Attribute("x", _names(torch.linspace(0, 1, SIZES[3]))),
-            vaezoo.Attribute("y", _names(torch.linspace(0, 1, SIZES[4]))),
+            vaezoo.Field("shape", SHAPES),
+            vaezoo.Field("scale", _names(torch.linspace(0.5, 1, SIZES[1]))),
+            vaezoo.Field("orientation", _names(torch.linspace(0, 2 * math.pi, SIZES[2]))),
+            vaezoo.Field("x", _names(torch.linspace(0, 1, SIZES[3]))),
+            vaezoo.Field("y", _names(torch.linspace(0, 1, SIZES[4]))),
         )
         return vaezoo.DataSpec((1, SIDE, SIDE), "binary", 2, classes=SHAPES, condition_shape=(), factors=factors)
 

@@ -46,11 +46,11 @@ class BetaTC(vaezoo.Regularizer):
         weight: of the whole sum.
     """
 
-    adds_rate = True
+    penalizes_rate = True
 
     def __init__(
         self,
-        facts: vaezoo.Facts,
+        wiring: vaezoo.TaskWiring,
         /,
         *,
         alpha: Weight = 1.0,
@@ -61,7 +61,7 @@ class BetaTC(vaezoo.Regularizer):
     ) -> None:
         super().__init__(weight)
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
-        self.train_size, self.estimator = facts.train_size, estimator
+        self.train_size, self.estimator = wiring.train_size, estimator
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """The weighted sum for each example in nats, ``[B]``.

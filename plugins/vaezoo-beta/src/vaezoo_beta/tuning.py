@@ -36,8 +36,8 @@ class Geco(vaezoo.Objective):
         samples: how many posterior samples the loss is averaged over.
     """
 
-    counts_rate = True
-    listens = True
+    loss_includes_rate = True
+    self_tuning = True
     multiplier: Tensor
     average: Tensor
     started: Tensor
@@ -78,7 +78,7 @@ class Geco(vaezoo.Objective):
         return trace.mean_rate + self.multiplier * (constraint + (self.average - constraint).detach())
 
     @torch.no_grad()
-    def observe(self, terms: vaezoo.Terms) -> None:
+    def update(self, terms: vaezoo.Terms) -> None:
         """Takes in the step's mean of the constrained quantity and moves λ; nothing waits for the device."""
         quantity = terms["distortion"] if self.constraint == "distortion" else self._mean_squared_error()
         constraint = quantity - self.target
@@ -161,7 +161,7 @@ class PIControl(vaezoo.Schedule):
         minimum, maximum: the limits of beta, which begins at ``minimum``.
     """
 
-    listens = True
+    self_tuning = True
     value: Tensor
     unclipped: Tensor
     accumulated: Tensor
@@ -194,7 +194,7 @@ class PIControl(vaezoo.Schedule):
         return self.value.clone()
 
     @torch.no_grad()
-    def observe(self, terms: vaezoo.Terms) -> None:
+    def update(self, terms: vaezoo.Terms) -> None:
         """Takes in the rate that a step had; nothing waits for the device.
 
         Raises:

@@ -28,7 +28,7 @@ class ColoredMNIST(vaezoo.Dataset):
     """Grey images of another data set, each in one of ten colours on black, drawn once by a fixed seed.
 
     Args:
-        of: the data set of grey images.
+        source: the data set of grey images.
         condition: ``image``: the grey image and the colour asked for as three constant planes, for image to image; or
             ``attributes``: the class and the colour by name, for images on demand.
     """
@@ -36,27 +36,27 @@ class ColoredMNIST(vaezoo.Dataset):
     def __init__(
         self,
         *,
-        of: vaezoo.Dataset = "mnist",  # type: ignore[assignment]
+        source: vaezoo.Dataset = "mnist",  # type: ignore[assignment]
         condition: Literal["image", "attributes"] = "image",
     ) -> None:
-        self.of, self.condition = of, condition
-        if of.spec.shape[0] != 1 or len(of.spec.shape) != 3:
-            raise vaezoo.DataError(f"colored-mnist needs grey images, but the data is {of.spec.shape}")
-        if not of.spec.classes:
+        self.source, self.condition = source, condition
+        if source.spec.shape[0] != 1 or len(source.spec.shape) != 3:
+            raise vaezoo.DataError(f"colored-mnist needs grey images, but the data is {source.spec.shape}")
+        if not source.spec.classes:
             raise vaezoo.DataError("colored-mnist needs images with classes")
 
     @property
     def spec(self) -> vaezoo.DataSpec:
         """Three channels; a condition of four planes, or of two named attributes."""
-        size = self.of.spec.shape[1:]
+        size = self.source.spec.shape[1:]
         if self.condition == "image":
             return vaezoo.DataSpec((3, *size), "unit", condition_shape=(4, *size))
-        attributes = (vaezoo.Attribute("digit", self.of.spec.classes), vaezoo.Attribute("color", tuple(COLORS)))
-        return vaezoo.DataSpec((3, *size), "unit", condition_shape=(2,), attributes=attributes)
+        attributes = (vaezoo.Field("digit", self.source.spec.classes), vaezoo.Field("color", tuple(COLORS)))
+        return vaezoo.DataSpec((3, *size), "unit", condition_shape=(2,), condition_fields=attributes)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the splits, its images coloured."""
-        split = self.of.split(name)
+        split = self.source.split(name)
         assert split.condition is not None, "the data set has classes"
         generator = torch.Generator().manual_seed(("train", "validation", "test").index(name))
         colors = torch.randint(len(COLORS), (len(split),), generator=generator)
@@ -69,7 +69,7 @@ class ColoredMNIST(vaezoo.Dataset):
             condition = torch.cat([batch.x, planes], 1) if as_image else batch.condition
             return vaezoo.Batch(batch.x * planes, condition)
 
-        return dataclasses.replace(split, condition=attributes, derive=derive)
+        return dataclasses.replace(split, condition=attributes, batch_transform=derive)
 
 
 def paint(color: Tensor) -> Tensor:

@@ -52,13 +52,13 @@ class Droppable(vaezoo.Conditioner):
             return context
         return torch.where(kept.reshape(-1, *(1,) * (context.dim() - 1)), context, self.null.to(context.dtype))
 
-    def absent(self, n: int) -> Tensor:
+    def unconditional_context(self, n: int) -> Tensor:
         """The learned context of no condition, n times.
 
         Raises:
             ValueError: the model was trained without dropout of the condition.
         """
-        return super().absent(n) if self.null is None else self.null.expand(n, *self.null.shape)
+        return super().unconditional_context(n) if self.null is None else self.null.expand(n, *self.null.shape)
 
 
 class Label(Droppable):
@@ -100,7 +100,7 @@ class Attributes(Droppable):
         shape = data.condition_shape
         if shape is None or len(shape) != 1:
             raise ValueError(f"needs data whose condition is a vector, but it is {shape}; use label or image")
-        values = [len(attribute.values) for attribute in data.attributes] or [0] * shape[0]
+        values = [len(attribute.categories) for attribute in data.condition_fields] or [0] * shape[0]
         width = sum(count or 1 for count in values)
         super().__init__((hidden[-1] if hidden else width,), dropout)
         self.values = values

@@ -21,21 +21,23 @@ class Quadrants(vaezoo.Dataset):
     condition has two channels: the given pixels, and where they are.
 
     Args:
-        of: the data set of images.
-        given: how many quadrants: bottom left, then also top left, then also top right.
+        source: the data set of images.
+        observed_quadrants: how many: bottom left, then also top left, then also top right.
     """
 
-    def __init__(self, *, of: vaezoo.Dataset = "mnist", given: Literal[1, 2, 3] = 1) -> None:  # type: ignore[assignment]
-        self.of, self.given = of, given
-        if len(of.spec.shape) != 3:
-            raise vaezoo.DataError(f"quadrants needs images, but the data is {of.spec.shape}")
+    def __init__(self, *, source: vaezoo.Dataset = "mnist", observed_quadrants: Literal[1, 2, 3] = 1) -> None:  # type: ignore[assignment]
+        self.source, self.observed_quadrants = source, observed_quadrants
+        if len(source.spec.shape) != 3:
+            raise vaezoo.DataError(f"quadrants needs images, but the data is {source.spec.shape}")
 
     @property
     def spec(self) -> vaezoo.DataSpec:
         """The images, with a mask over their pixels and a condition of the same size."""
-        shape = self.of.spec.shape
+        shape = self.source.spec.shape
         condition = (shape[0] + 1, *shape[1:])
-        return dataclasses.replace(self.of.spec, mask_dims=3, classes=(), condition_shape=condition, completes=True)
+        return dataclasses.replace(
+            self.source.spec, mask_dims=3, classes=(), condition_shape=condition, inpainting=True
+        )
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the splits of the underlying data set; its labels are dropped."""
@@ -47,13 +49,13 @@ class Quadrants(vaezoo.Dataset):
             unseen = (~seen).expand_as(batch.x)
             return vaezoo.Batch(batch.x, torch.cat([batch.x * seen, plane], 1), unseen)
 
-        return dataclasses.replace(self.of.split(name), condition=None, derive=derive)
+        return dataclasses.replace(self.source.split(name), condition=None, batch_transform=derive)
 
     def where(self) -> Tensor:
         """True where pixels are given, ``[1, H, W]``."""
-        _, height, width = self.of.spec.shape
+        _, height, width = self.source.spec.shape
         seen = torch.zeros(1, height, width, dtype=torch.bool)
-        for row, column in _ORDER[: self.given]:
+        for row, column in _ORDER[: self.observed_quadrants]:
             rows = slice(row * (height // 2), height if row else height // 2)
             columns = slice(column * (width // 2), width if column else width // 2)
             seen[:, rows, columns] = True

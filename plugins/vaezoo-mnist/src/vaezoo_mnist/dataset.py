@@ -98,7 +98,7 @@ def few_labels(split: vaezoo.Split, count: int, share: float) -> vaezoo.Split:
         again = known[torch.randint(len(known), (len(labels),), generator=generator)]
         return torch.where(drawn, again, mixed)
 
-    return dataclasses.replace(split, condition=hidden, order=order)
+    return dataclasses.replace(split, condition=hidden, epoch_order=order)
 
 
 @lru_cache(maxsize=4)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import vaezoo
 from vaezoo.distributions import DiagonalNormal
 from vaezoo_vrae.level import Level
-from vaezoo_vrae.steps import Share, Width, lengths, within
-from vaezoo_vrae.whole import Whole
+from vaezoo_vrae.sequence_latent import SequenceLatent
+from vaezoo_vrae.steps import Share, Width, lengths, padding_mask
 
 Choose = Callable[[int, Tensor], Tensor]
 """From a level's number and what it knows ``[N, H + U]`` to its z ``[N, D]``."""
@@ -30,9 +30,9 @@ class State:
     top: Tensor
     h: list[Tensor]
     z: list[Tensor]
-    above: list[Tensor] = field(default_factory=list)
-    gathered: Tensor | None = None
-    before: Tensor | None = None
+    parent_latents: list[Tensor] = field(default_factory=list)
+    pending_inputs: Tensor | None = None
+    previous_features: Tensor | None = None
     step: int = 0
 
     def select(self, index: Tensor) -> None:
@@ -48,7 +48,7 @@ class Chain(vaezoo.Latents):
     Level l, counted from the top, has p(z_t | z_t above, h_{t-1}) and q(z_t | z_t above, h_{t-1}, data), where the data
     are the encoder's states if it has a recurrent network (backward ones smooth), else its features of step t. A level
     with clock k draws a z at every k-th step, holds it in between, and hears the mean of each k steps. The code of step
-    t is all z_t and h_{t-1}. ``whole`` adds one z above all levels, for the whole sequence, from the encoder's last
+    t is all z_t and h_{t-1}. ``sequence_dim`` adds one z above all levels, for the whole sequence, from the encoder's last
     states, with the spec's own prior; the other priors are learned.
 
     Args:
@@ -57,7 +57,7 @@ class Chain(vaezoo.Latents):
         widths: D of each level; ``latent_dim`` for all where it is empty. A level of width 0 does not exist.
         units: H.
         hidden: the width of the networks of prior and posterior.
-        whole: the width of the z above all levels; 0 for none.
+        sequence_dim: the width of the z above all levels; 0 for none.
         skip: put the features of step t - 1 into the code of step t.
         dropout: the share of units dropped while training, in these networks and in the code, but none of a z.
     """
@@ -79,7 +79,7 @@ class Chain(vaezoo.Latents):
         widths: Sequence[Annotated[int, Ge(0)]] = (),
         units: Width = 200,
         hidden: Width = 200,
-        whole: Annotated[int, Ge(0)] = 0,
+        sequence_dim: Annotated[int, Ge(0)] = 0,
         skip: bool = False,
         dropout: Share = 0.0,
     ) -> None:
@@ -89,13 +89,13 @@ class Chain(vaezoo.Latents):
         if len(feature_shapes) == 1 and max(self.clocks) > 1:
             raise ValueError("a clock above 1 needs an encoder that sees ahead: give it a backward network")
         heard, seen = feature_shapes[0][-1], feature_shapes[min(1, len(feature_shapes) - 1)][-1]
-        self.whole = Whole(feature_shapes, whole, posterior, prior, context_dim)
-        above = [self.whole.width + sum(self.widths[:i]) for i in range(len(found))]
+        self.sequence_latent = SequenceLatent(feature_shapes, sequence_dim, posterior, prior, context_dim)
+        above = [self.sequence_latent.width + sum(self.widths[:i]) for i in range(len(found))]
         self.levels = nn.ModuleList(
             Level(heard, seen, u, width, units, hidden, dropout, posterior)
             for u, width in zip(above, self.widths, strict=True)
         )
-        self.first = nn.Linear(self.whole.width, units * len(found)) if self.whole.width else None
+        self.first = nn.Linear(self.sequence_latent.width, units * len(found)) if self.sequence_latent.width else None
         self.units, self.skip, self.dropout = units, skip, nn.Dropout(dropout)
 
     def begin(self, top: Tensor) -> State:
@@ -104,26 +104,26 @@ class Chain(vaezoo.Latents):
         first = top.new_zeros(n, count * self.units) if self.first is None else torch.tanh(self.first(top))
         return State(top, list(first.chunk(count, -1)), [top.new_zeros(n, width) for width in self.widths])
 
-    def emit(self, state: State, choose: Choose) -> list[Tensor]:
+    def step_latents(self, state: State, choose: Choose) -> list[Tensor]:
         """Lets every level whose clock ticks choose its z; the code of the step in parts, states first."""
         above = state.top
-        state.above = []
+        state.parent_latents = []
         for i, clock in enumerate(self.clocks):
             if state.step % clock == 0:
                 state.z[i] = choose(i, torch.cat([state.h[i], above], -1))
             above = torch.cat([above, state.z[i]], -1)
-            state.above.append(above)
+            state.parent_latents.append(above)
         return [*state.h, above]
 
-    def absorb(self, state: State, heard: Sequence[Tensor | None]) -> None:
+    def update_states(self, state: State, heard: Sequence[Tensor | None]) -> None:
         """Moves every level at the end of its beat, by what its ``h_data`` made of the steps since the last."""
         for i, clock in enumerate(self.clocks):
             data = heard[i]
             if (state.step + 1) % clock == 0 and data is not None:
-                state.h[i] = self.levels[i].update(state.h[i], data, state.above[i])
+                state.h[i] = self.levels[i].update(state.h[i], data, state.parent_latents[i])
         state.step += 1
 
-    def heard(self, features: Tensor, k: int) -> list[list[Tensor | None]]:
+    def pooled_inputs(self, features: Tensor, k: int) -> list[list[Tensor | None]]:
         """For each step, what each level hears at its end: ``[N, 3H]``, or None where its beat goes on.
 
         Args:
@@ -139,18 +139,22 @@ class Chain(vaezoo.Latents):
             columns.append([made[t // clock] if (t + 1) % clock == 0 else None for t in range(steps)])
         return [[column[t] for column in columns] for t in range(steps)]
 
-    def hear(self, state: State, features: Tensor) -> list[Tensor | None]:
+    def step_inputs(self, state: State, features: Tensor) -> list[Tensor | None]:
         """The same for one step alone, ``[N, F]``, gathering what slow levels have not heard yet."""
-        kept = features[:, None] if state.gathered is None else torch.cat([state.gathered, features[:, None]], 1)
-        state.gathered = kept[:, -(max(self.clocks) - 1) :] if max(self.clocks) > 1 else None
-        state.before = features
+        kept = (
+            features[:, None]
+            if state.pending_inputs is None
+            else torch.cat([state.pending_inputs, features[:, None]], 1)
+        )
+        state.pending_inputs = kept[:, -(max(self.clocks) - 1) :] if max(self.clocks) > 1 else None
+        state.previous_features = features
         done = state.step + 1
         return [
             level.h_data(kept[:, -clock:].mean(1)) if done % clock == 0 else None
             for level, clock in zip(self.levels, self.clocks, strict=True)
         ]
 
-    def seen(self, features: tuple[Tensor, ...], k: int) -> list[Tensor]:
+    def posterior_inputs(self, features: tuple[Tensor, ...], k: int) -> list[Tensor]:
         """What each level's posterior makes of the data, ``[T, N, P]``."""
         states = features[min(1, len(features) - 1)].float().transpose(0, 1)
         return [_repeated(level.q_data(states), k) for level in self.levels]
@@ -159,9 +163,9 @@ class Chain(vaezoo.Latents):
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
         """The site of the whole sequence, if any, those of the levels ``[K, B, T / clock, D]``, and the code."""
-        sites, top = self.whole.infer(features, context, k)
+        sites, top = self.sequence_latent.infer(features, context, k)
         drawn, code, _ = self._walk(features, top.flatten(0, 1), k)
-        exists = within(lengths(mask, features[0]), features[0].shape[1])
+        exists = padding_mask(lengths(mask, features[0]), features[0].shape[1])
         for i, clock in enumerate(self.clocks):
             sites += (self._site(i, drawn[i], k, exists[:, ::clock]),)
         return sites, code.unflatten(1, (k, -1)).permute(1, 2, 0, 3)
@@ -170,7 +174,11 @@ class Chain(vaezoo.Latents):
         self, features: tuple[Tensor, ...], top: Tensor, k: int
     ) -> tuple[list[list[tuple[Tensor, DiagonalNormal, Tensor]]], Tensor, State]:
         """All steps, z from the posterior: what each level knew, its q and its z; the code ``[T, N, C]``; the end."""
-        state, heard, seen = self.begin(top), self.heard(features[0].float(), k), self.seen(features, k)
+        state, heard, seen = (
+            self.begin(top),
+            self.pooled_inputs(features[0].float(), k),
+            self.posterior_inputs(features, k),
+        )
         drawn: list[list[tuple[Tensor, DiagonalNormal, Tensor]]] = [[] for _ in self.levels]
 
         def choose(i: int, known: Tensor) -> Tensor:
@@ -181,8 +189,8 @@ class Chain(vaezoo.Latents):
 
         codes = []
         for step in range(len(heard)):
-            codes.append(self.emit(state, choose))
-            self.absorb(state, heard[step])
+            codes.append(self.step_latents(state, choose))
+            self.update_states(state, heard[step])
         parts = [torch.stack(part) for part in zip(*codes, strict=True)]
         return drawn, self._code(parts, _repeated(features[0].float().transpose(0, 1), k)), state
 
@@ -217,19 +225,19 @@ class Chain(vaezoo.Latents):
             means.append(mean)
         return torch.cat(means, -1)
 
-    def generate(self, n: int, context: Tensor | None, loop: vaezoo.Loop | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None) -> Tensor:
         """Codes ``[n, T, C]``, each step hearing what was drawn for the one before."""
-        assert loop is not None, "latents that go step by step are given a loop"
-        state = self._after(n, context, loop.prefix)
+        assert generation is not None, "latents that go step by step are given a loop"
+        state = self._after(n, context, generation.prefix)
 
         def choose(i: int, known: Tensor) -> Tensor:
             return self.levels[i].prior(known).sample()
 
         codes = []
-        for _ in range(loop.steps):
-            code = torch.cat(self.with_skip(self.emit(state, choose), state), -1)
+        for _ in range(generation.steps):
+            code = torch.cat(self.with_skip(self.step_latents(state, choose), state), -1)
             codes.append(code)
-            self.absorb(state, self.hear(state, loop.draw(code[:, None])[0][:, 0].float()))
+            self.update_states(state, self.step_inputs(state, generation.next_features(code[:, None])[0][:, 0].float()))
         return torch.stack(codes, 1)
 
     def with_skip(self, parts: list[Tensor], state: State) -> list[Tensor]:
@@ -237,18 +245,21 @@ class Chain(vaezoo.Latents):
         if not self.skip:
             return parts
         width = self.levels[0].h_data.in_features
-        return [*parts, parts[0].new_zeros(len(parts[0]), width) if state.before is None else state.before]
+        return [
+            *parts,
+            parts[0].new_zeros(len(parts[0]), width) if state.previous_features is None else state.previous_features,
+        ]
 
     def _after(self, n: int, context: Tensor | None, prefix: tuple[Tensor, ...] | None) -> State:
         """The state before the first step, or after those of a prefix, with its latents from their posterior."""
         if prefix is None:
-            return self.begin(self.whole.generate(n, context, self.levels[0].p_out.weight.device))
-        _, top = self.whole.infer(prefix, context, 1)
+            return self.begin(self.sequence_latent.generate(n, context, self.levels[0].p_out.weight.device))
+        _, top = self.sequence_latent.infer(prefix, context, 1)
         _, _, state = self._walk(prefix, top[0], 1)
         features = prefix[0].float()
-        state.before = features[:, -1]
+        state.previous_features = features[:, -1]
         waiting = min(max(self.clocks) - 1, features.shape[1])
-        state.gathered = features[:, -waiting:] if waiting else None
+        state.pending_inputs = features[:, -waiting:] if waiting else None
         return state
 
 

@@ -45,11 +45,11 @@ class Chorales(vaezoo.Dataset):
         except ImportError as error:
             reason = "data set chorales needs music21: pip install 'vaezoo-vrae[chorales]'"
             raise vaezoo.UnavailableError(reason) from error
-        file = vaezoo.home() / "data" / f"chorales-{music21.__version__}-{self.steps_per_beat}.npz"
+        file = vaezoo.cache_home() / "data" / f"chorales-{music21.__version__}-{self.steps_per_beat}.npz"
         if not file.is_file():
             rolls = [roll_of(score, self.steps_per_beat) for score in music21.corpus.chorales.Iterator()]
             lengths = [len(roll) for roll in rolls]
-            with vaezoo.atomic(file) as temporary, open(temporary, "wb") as opened:
+            with vaezoo.atomic_write(file) as temporary, open(temporary, "wb") as opened:
                 np.savez_compressed(opened, x=np.concatenate(rolls), lengths=lengths)
         return divided(read(file), self.fractions, self.split_seed, str(file))
 

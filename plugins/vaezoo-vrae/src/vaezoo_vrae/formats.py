@@ -33,7 +33,7 @@ class Txt(vaezoo.Format):
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes what sequences ``[n, T, C]`` say, line breaks within them as spaces."""
-        lines = (" ".join(vaezoo.spelled(row, self.data.symbols).splitlines()) for row in examples.sequences())
+        lines = (" ".join(vaezoo.decode_symbols(row, self.data.symbols).splitlines()) for row in examples.sequences())
         path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
     def read(self, path: Path) -> vaezoo.Batch:

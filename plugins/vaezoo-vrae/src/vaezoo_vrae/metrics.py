@@ -80,7 +80,7 @@ class Steps(vaezoo.Metric):
         level = 0
         for site in trace.sites:
             level += site.mask is not None
-            name = "rate_of_whole" if site.mask is None else f"rate_of_level_{level}"
+            name = "rate_of_sequence_latent" if site.mask is None else f"rate_of_level_{level}"
             values[name] = site.kl.mean(0)
         return values
 
@@ -135,8 +135,8 @@ def foreseen(model: vaezoo.Model, batch: vaezoo.Batch, particles: int) -> Tensor
     features, above = model.features(batch, context), model.prior_context(context)
     latents = model.latents
     assert isinstance(latents, Recurrent)
-    k = particles if latents.whole.prior is not None else 1
-    top = torch.stack([latents.whole.generate(len(batch), above, batch.x.device) for _ in range(k)])
+    k = particles if latents.sequence_latent.prior is not None else 1
+    top = torch.stack([latents.sequence_latent.generate(len(batch), above, batch.x.device) for _ in range(k)])
     px = model.likelihood_of(latents.codes(features[0].float(), top), context)
     told = px.log_prob(batch.x)  # [K, B, T]
     if batch.mask is not None:

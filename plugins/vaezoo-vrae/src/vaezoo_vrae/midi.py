@@ -40,7 +40,7 @@ class Midi(vaezoo.Dataset):
 
     @cached_property
     def _parts(self) -> dict[str, Ragged]:
-        folder = vaezoo.find(self.path)
+        folder = vaezoo.find_data(self.path)
         files = sorted([*folder.glob("**/*.mid"), *folder.glob("**/*.midi")])
         if not files:
             raise vaezoo.DataError(f"{folder}: holds no .mid file")

@@ -14,24 +14,24 @@ from torch import Tensor
 
 import vaezoo
 from vaezoo_vrae.chain import Chain, State
-from vaezoo_vrae.steps import lengths, within
+from vaezoo_vrae.steps import lengths, padding_mask
 
 OnStep = Callable[[int, torch.distributions.Distribution, Tensor], None]
 """Told of each step, p(x_t|z) of its particles ``[K, B, 1]`` and their weights before x_t, normalised, ``[K, B]``."""
 
 
 @dataclass
-class _Swarm:
+class Particles:
     """The particles' weights since they were last resampled, and the evidence up to then."""
 
     log_weight: Tensor
     log_evidence: Tensor
 
-    def resample(self, fewest: float, alive: Tensor) -> Tensor | None:
+    def resample(self, ess_threshold: float, alive: Tensor) -> Tensor | None:
         """The particles to keep ``[K, B]``, where a sequence has too few effective ones; None where none has."""
         k = len(self.log_weight)
         size = (2 * self.log_weight.logsumexp(0) - (2 * self.log_weight).logsumexp(0)).exp()
-        poor = (size < fewest * k) & alive
+        poor = (size < ess_threshold * k) & alive
         if not bool(poor.any()):
             return None
         drawn = torch.distributions.Categorical(logits=self.log_weight.T).sample(torch.Size((k,)))
@@ -50,16 +50,16 @@ class _Swarm:
 
 def _begun(
     chain: Chain, features: tuple[Tensor, ...], context: Tensor | None, k: int, bootstrap: bool
-) -> tuple[_Swarm, Tensor]:
+) -> tuple[Particles, Tensor]:
     """The particles before the first step, and the z above all steps of each, ``[K, B, W]``."""
     n = len(features[0])
-    if bootstrap and chain.whole.prior is not None:
-        top = torch.stack([chain.whole.generate(n, context, features[0].device) for _ in range(k)])
+    if bootstrap and chain.sequence_latent.prior is not None:
+        top = torch.stack([chain.sequence_latent.generate(n, context, features[0].device) for _ in range(k)])
         start = top.new_zeros(k, n)
     else:
-        sites, top = chain.whole.infer(features, context, k)
+        sites, top = chain.sequence_latent.infer(features, context, k)
         start = sum((-site.log_ratio for site in sites), top.new_zeros(k, n))
-    return _Swarm(start, start.new_zeros(n)), top
+    return Particles(start, start.new_zeros(n)), top
 
 
 def _proposed(chain: Chain, state: State, seen: list[Tensor] | None, k: int) -> tuple[list[Tensor], Tensor]:
@@ -82,7 +82,7 @@ def _proposed(chain: Chain, state: State, seen: list[Tensor] | None, k: int) -> 
         ratio = ratio + (p.log_prob(z) - q.log_prob(z)).unflatten(0, (k, -1))
         return z
 
-    return chain.emit(state, choose), ratio
+    return chain.step_latents(state, choose), ratio
 
 
 def particle_filter(
@@ -91,20 +91,20 @@ def particle_filter(
     particles: int,
     *,
     bootstrap: bool = False,
-    fewest: float = 0.5,
+    ess_threshold: float = 0.5,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """log p(x) of each sequence in nats by sequential importance sampling with resampling, ``[B]``.
 
     Its exponential is unbiased, so it is a lower bound in expectation (Maddison et al. 2017, eq. 7). Particles are
-    proposed by the posterior, and resampled where their effective number falls below ``fewest`` of them.
+    proposed by the posterior, and resampled where their effective number falls below ``ess_threshold`` of them.
 
     Args:
         model: with latents ``chain``, in evaluation mode.
         batch: sequences.
         particles: K.
         bootstrap: propose by the prior instead, which knows nothing of the future.
-        fewest: a share of K; 0 never resamples, which is importance sampling.
+        ess_threshold: a share of K; 0 never resamples, which is importance sampling.
         on_step: told of each step before its data are seen.
 
     Raises:
@@ -116,10 +116,10 @@ def particle_filter(
     context = model.context(batch.condition, len(batch))
     features = model.features(batch, context)
     k, above = particles, model.prior_context(context)
-    exists = within(lengths(batch.mask, batch.x), batch.x.shape[1])
+    exists = padding_mask(lengths(batch.mask, batch.x), batch.x.shape[1])
     swarm, top = _begun(chain, features, above, k, bootstrap)
     state = chain.begin(top.flatten(0, 1))
-    heard, seen = chain.heard(features[0].float(), k), chain.seen(features, k)
+    heard, seen = chain.pooled_inputs(features[0].float(), k), chain.posterior_inputs(features, k)
     for t in range(len(heard)):
         parts, ratio = _proposed(chain, state, None if bootstrap else [level[t] for level in seen], k)
         code = torch.cat(chain.with_skip(parts, state), -1)
@@ -130,8 +130,8 @@ def particle_filter(
         if batch.mask is not None:
             told = torch.where(batch.mask[:, t], told, torch.zeros_like(told))
         swarm.log_weight = swarm.log_weight + torch.where(exists[:, t], told + ratio, torch.zeros_like(told))
-        chain.absorb(state, heard[t])
-        state.before = features[0][:, t].float().repeat(k, 1)
-        if fewest and (kept := swarm.resample(fewest, exists[:, t])) is not None:
+        chain.update_states(state, heard[t])
+        state.previous_features = features[0][:, t].float().repeat(k, 1)
+        if ess_threshold and (kept := swarm.resample(ess_threshold, exists[:, t])) is not None:
             state.select((kept * len(batch) + torch.arange(len(batch), device=kept.device)).flatten())
     return swarm.total()

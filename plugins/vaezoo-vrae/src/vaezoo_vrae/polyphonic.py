@@ -52,7 +52,7 @@ class Polyphonic(vaezoo.Dataset):
     @cached_property
     def _rolls(self) -> dict[str, list[np.ndarray]]:
         try:
-            file = vaezoo.find(self.path)
+            file = vaezoo.find_data(self.path)
         except vaezoo.DataError as error:
             raise vaezoo.UnavailableError(f"{error}; the sets of polyphonic music are not part of vaezoo") from error
         try:
@@ -86,7 +86,7 @@ class Polyphonic(vaezoo.Dataset):
 def roll_spec(rolls: Iterable[np.ndarray], steps_per_beat: int) -> vaezoo.DataSpec:
     """Binary steps of 88 keys, as many as the longest of all piano-rolls ``[T, 88]`` has."""
     return vaezoo.DataSpec(
-        (max(map(len, rolls)), KEYS), "binary", 2, steps="up-to", mask_dims=1, steps_per_beat=steps_per_beat
+        (max(map(len, rolls)), KEYS), "binary", 2, variable_length=True, mask_dims=1, steps_per_beat=steps_per_beat
     )
 
 

@@ -37,7 +37,7 @@ def ragged_split(
     def order(epoch: int, seed: int, batch_size: int) -> Tensor:
         return by_length(counts, seed, batch_size)
 
-    return vaezoo.Split(torch.from_numpy(x), condition, mask, transform, derive=cut, order=order)
+    return vaezoo.Split(torch.from_numpy(x), condition, mask, transform, batch_transform=cut, epoch_order=order)
 
 
 def cut(batch: vaezoo.Batch) -> vaezoo.Batch:

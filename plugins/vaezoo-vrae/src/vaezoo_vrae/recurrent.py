@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import vaezoo
+from vaezoo_vrae.sequence_latent import SequenceLatent
 from vaezoo_vrae.steps import CELLS, Cell, Share, Width
-from vaezoo_vrae.whole import Whole
 
 
 class Recurrent(vaezoo.Latents):
@@ -61,21 +61,23 @@ class Recurrent(vaezoo.Latents):
             raise ValueError("word_dropout is for teacher_forcing: without it no step is heard anyway")
         if not latent and not teacher_forcing:
             raise ValueError("without a latent vector and teacher_forcing nothing tells one sequence from another")
-        self.whole = Whole(feature_shapes, latent_dim if latent else 0, posterior, prior, context_dim)
+        self.sequence_latent = SequenceLatent(
+            feature_shapes, latent_dim if latent else 0, posterior, prior, context_dim
+        )
         self.heard = feature_shapes[0][-1] if teacher_forcing else 0
-        if not self.heard + self.whole.width:
+        if not self.heard + self.sequence_latent.width:
             raise ValueError("the recurrent network has no input")
-        self.rnn = CELLS[cell](self.heard + self.whole.width, units, layers, batch_first=True)
+        self.rnn = CELLS[cell](self.heard + self.sequence_latent.width, units, layers, batch_first=True)
         self.parts = 2 if cell == "lstm" else 1
         states = self.parts * layers * units
-        self.first = nn.Linear(self.whole.width, states) if self.whole.width else None
+        self.first = nn.Linear(self.sequence_latent.width, states) if self.sequence_latent.width else None
         self.word_dropout, self.dropout = word_dropout, nn.Dropout(dropout)
 
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
         """The site of z, if any, and the code ``[K, B, T, H + D]``."""
-        sites, top = self.whole.infer(features, context, k)
+        sites, top = self.sequence_latent.infer(features, context, k)
         return sites, self.codes(features[0].float(), top)
 
     def codes(self, heard: Tensor, top: Tensor) -> Tensor:
@@ -107,35 +109,35 @@ class Recurrent(vaezoo.Latents):
 
     def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
         """The mean of q(z|x), ``[B, D]``."""
-        if self.whole.posterior is None:
+        if self.sequence_latent.posterior is None:
             raise NotImplementedError("this model has no latent variable")
-        return self.whole.posterior(features[-1].float()).mean
+        return self.sequence_latent.posterior(features[-1].float()).mean
 
-    def generate(self, n: int, context: Tensor | None, loop: vaezoo.Loop | None = None) -> Tensor:
+    def generate(self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None) -> Tensor:
         """Codes ``[n, T, H + D]`` with z from the prior, or from the posterior of a prefix."""
-        assert loop is not None, "latents that go step by step are given a loop"
-        if loop.prefix is None:
-            return self._go(self.whole.generate(n, context, self.rnn.weight_ih_l0.device), loop)
-        _, top = self.whole.infer(loop.prefix, context, 1)
-        return self._go(top[0], loop)
+        assert generation is not None, "latents that go step by step are given a loop"
+        if generation.prefix is None:
+            return self._go(self.sequence_latent.generate(n, context, self.rnn.weight_ih_l0.device), generation)
+        _, top = self.sequence_latent.infer(generation.prefix, context, 1)
+        return self._go(top[0], generation)
 
-    def code(self, z: Tensor, context: Tensor | None = None, loop: vaezoo.Loop | None = None) -> Tensor:
+    def code(self, z: Tensor, context: Tensor | None = None, generation: vaezoo.Generation | None = None) -> Tensor:
         """Codes ``[n, T, H + D]`` for a chosen z ``[n, D]``."""
-        assert loop is not None, "latents that go step by step are given a loop"
-        return self._go(self.whole.joined(z, context), loop)
+        assert generation is not None, "latents that go step by step are given a loop"
+        return self._go(self.sequence_latent.joined(z, context), generation)
 
-    def _go(self, top: Tensor, loop: vaezoo.Loop) -> Tensor:
+    def _go(self, top: Tensor, generation: vaezoo.Generation) -> Tensor:
         """Step after step, each hearing what was drawn for the one before."""
         state, heard = self._start(top), top.new_zeros(len(top), 1, max(self.heard, 1))
-        if loop.prefix is not None:
-            given = loop.prefix[0].float()
+        if generation.prefix is not None:
+            given = generation.prefix[0].float()
             before = torch.cat([torch.zeros_like(given[:, :1]), given[:, :-1]], 1)
             _, state = self.rnn(self._input(before, top), state)
             heard = given[:, -1:]
         codes = []
-        for _ in range(loop.steps):
+        for _ in range(generation.steps):
             states, state = self.rnn(self._input(heard, top), state)
             codes.append(self._code(states, top))
             if self.heard:
-                heard = loop.draw(codes[-1])[0].float()
+                heard = generation.next_features(codes[-1])[0].float()
         return torch.cat(codes, 1)

@@ -70,7 +70,7 @@ class Sequences(vaezoo.Dataset):
 
     @cached_property
     def _parts(self) -> dict[str, Ragged]:
-        file = vaezoo.find(self.path)
+        file = vaezoo.find_data(self.path)
         return divided(read(file), self.fractions, self.split_seed, str(file), self.window, self.stride)
 
     @cached_property
@@ -85,7 +85,7 @@ class Sequences(vaezoo.Dataset):
         return ragged_split(part.rows, self.spec.shape[0], self._standardised, labels)
 
     def _standardised(self, x: Tensor) -> Tensor:
-        return self.spec.standardised(x)
+        return self.spec.from_source_units(x)
 
 
 def sequence_spec(parts: dict[str, Ragged], standardise: bool) -> vaezoo.DataSpec:
@@ -100,7 +100,7 @@ def sequence_spec(parts: dict[str, Ragged], standardise: bool) -> vaezoo.DataSpe
         (max(len(row) for row in everything), train.shape[1]),
         "binary" if binary else "real",
         levels=2 if binary else 0,
-        steps="up-to",
+        variable_length=True,
         mask_dims=1,
         classes=classes,
         condition_shape=() if classes else None,
@@ -119,7 +119,7 @@ def divided(
     """
     parts: dict[str, Ragged] = {}
     if len(found.rows) >= 3:
-        for name, index in vaezoo.indices(len(found.rows), fractions, seed, where).items():
+        for name, index in vaezoo.split_indices(len(found.rows), fractions, seed, where).items():
             labels = None if found.labels is None else found.labels[index]
             parts[name] = Ragged([found.rows[i] for i in index], labels, found.classes)
     else:

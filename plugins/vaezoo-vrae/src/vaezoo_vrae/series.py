@@ -86,4 +86,4 @@ class Series(vaezoo.Dataset):
         """One of the three splits."""
         part = self._parts[name]
         assert part.labels is not None
-        return ragged_split(part.rows, self.spec.shape[0], self.spec.standardised, torch.from_numpy(part.labels))
+        return ragged_split(part.rows, self.spec.shape[0], self.spec.from_source_units, torch.from_numpy(part.labels))

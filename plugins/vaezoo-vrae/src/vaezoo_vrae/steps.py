@@ -29,7 +29,7 @@ def lengths(mask: Tensor | None, x: Tensor) -> Tensor:
     return (mask * steps).amax(1).clamp(min=1)
 
 
-def within(counts: Tensor, steps: int) -> Tensor:
+def padding_mask(counts: Tensor, steps: int) -> Tensor:
     """True at the steps that exist, ``[B, T]``."""
     return torch.arange(steps, device=counts.device) < counts[:, None]
 

@@ -28,8 +28,8 @@ class Lines(vaezoo.Dataset):
 
     unit: Literal["characters", "bytes"] = "characters"
 
-    def __init__(self, where: str, longest: int, fractions: Sequence[float], split_seed: int) -> None:
-        self.where, self.longest, self.fractions, self.split_seed = where, longest, fractions, split_seed
+    def __init__(self, where: str, max_length: int, fractions: Sequence[float], split_seed: int) -> None:
+        self.where, self.max_length, self.fractions, self.split_seed = where, max_length, fractions, split_seed
 
     @abstractmethod
     def found(self) -> tuple[list[str], list[str] | None]:
@@ -39,9 +39,9 @@ class Lines(vaezoo.Dataset):
     def _lines(self) -> tuple[list[list[str]], list[str] | None]:
         texts, labels = self.found()
         kept = [(self._symbols(text), i) for i, text in enumerate(texts)]
-        kept = [(symbols, i) for symbols, i in kept if 0 < len(symbols) <= self.longest]
+        kept = [(symbols, i) for symbols, i in kept if 0 < len(symbols) <= self.max_length]
         if not kept:
-            raise vaezoo.DataError(f"{self.where}: no line of 1 to {self.longest} symbols")
+            raise vaezoo.DataError(f"{self.where}: no line of 1 to {self.max_length} symbols")
         return [symbols for symbols, _ in kept], None if labels is None else [labels[i] for _, i in kept]
 
     def _symbols(self, text: str) -> list[str]:
@@ -49,7 +49,7 @@ class Lines(vaezoo.Dataset):
 
     @cached_property
     def _index(self) -> dict[str, np.ndarray]:
-        return vaezoo.indices(len(self._lines[0]), self.fractions, self.split_seed, self.where)
+        return vaezoo.split_indices(len(self._lines[0]), self.fractions, self.split_seed, self.where)
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
@@ -61,7 +61,7 @@ class Lines(vaezoo.Dataset):
             (max(map(len, lines)) + 1, len(symbols)),
             "one-hot",
             levels=2,
-            steps="up-to",
+            variable_length=True,
             symbols=symbols,
             mask_dims=1,
             classes=classes,
@@ -95,7 +95,7 @@ class Text(Lines):
     Args:
         path: the file; a relative path is looked for in the working directory, then in ``VAEZOO_DATA``.
         unit: ``characters``, or ``bytes`` of UTF-8.
-        longest: lines with more symbols are left out.
+        max_length: lines with more symbols are left out.
         fractions: the shares of train, validation and test.
         split_seed: decides which line goes where.
     """
@@ -105,16 +105,16 @@ class Text(Lines):
         *,
         path: str,
         unit: Literal["characters", "bytes"] = "characters",
-        longest: Annotated[int, Gt(0)] = 200,
+        max_length: Annotated[int, Gt(0)] = 200,
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
-        super().__init__(path, longest, fractions, split_seed)
+        super().__init__(path, max_length, fractions, split_seed)
         self.unit = unit
 
     def found(self) -> tuple[list[str], list[str] | None]:
         """What the file holds."""
-        return read(vaezoo.find(self.where))
+        return read(vaezoo.find_data(self.where))
 
 
 class Cities(Lines):
@@ -122,8 +122,8 @@ class Cities(Lines):
 
     Args:
         countries: their two letters; all towns of more than 15,000 inhabitants count, most populous first.
-        most: of each country.
-        longest: names with more characters are left out.
+        max_per_country: how many towns of each country.
+        max_length: names with more characters are left out.
         fractions: the shares of train, validation and test.
         split_seed: decides which name goes where.
     """
@@ -132,13 +132,13 @@ class Cities(Lines):
         self,
         *,
         countries: Annotated[Sequence[str], MinLen(1)] = ("BR", "DE", "FR", "IT", "JP", "PL", "RU", "TR"),
-        most: Annotated[int, Gt(0)] = 700,
-        longest: Annotated[int, Gt(0)] = 24,
+        max_per_country: Annotated[int, Gt(0)] = 700,
+        max_length: Annotated[int, Gt(0)] = 24,
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
-        super().__init__("cities", longest, fractions, split_seed)
-        self.countries, self.most = countries, most
+        super().__init__("cities", max_length, fractions, split_seed)
+        self.countries, self.max_per_country = countries, max_per_country
 
     def found(self) -> tuple[list[str], list[str] | None]:
         """Names and the countries they are in."""
@@ -153,8 +153,8 @@ class Cities(Lines):
             mine = list(dict.fromkeys(town["name"] for town in towns if town["countrycode"] == country))
             if not mine:
                 raise vaezoo.DataError(f"cities: no town in {country!r}; say countries such as DE or JP")
-            names += mine[: self.most]
-            labels += [country] * len(mine[: self.most])
+            names += mine[: self.max_per_country]
+            labels += [country] * len(mine[: self.max_per_country])
         return names, labels
 
 

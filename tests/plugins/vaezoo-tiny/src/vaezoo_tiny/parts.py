@@ -37,10 +37,10 @@ class TinyCritic(vaezoo.Regularizer):
         width: of the critic's layer.
     """
 
-    def __init__(self, facts: vaezoo.Facts, /, *, weight: float | vaezoo.Schedule = 1.0, width: int = 16) -> None:
+    def __init__(self, wiring: vaezoo.TaskWiring, /, *, weight: float | vaezoo.Schedule = 1.0, width: int = 16) -> None:
         super().__init__(weight)
         self.critic = nn.Sequential(
-            nn.Linear(facts.latent_dim, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 1)
+            nn.Linear(wiring.latent_dim, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 1)
         )
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
@@ -48,7 +48,7 @@ class TinyCritic(vaezoo.Regularizer):
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
         def loss(batch: vaezoo.Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            site = model.observe(batch).sites[0]
+            site = model.infer_detached(batch).sites[0]
             real = site.prior_sample()[0]
             return F.softplus(-self.critic(real)[:, 0]) + F.softplus(self.critic(site.z[0])[:, 0]), {}
 

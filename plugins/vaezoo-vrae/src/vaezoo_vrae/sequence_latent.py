@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import vaezoo
 
 
-class Whole(nn.Module):
+class SequenceLatent(nn.Module):
     """q(z0|x) from the encoder's summary and p(z0), or nothing; beside it the context. Both reach every step.
 
     Args:
