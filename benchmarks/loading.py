@@ -1,9 +1,10 @@
-"""How long the largest weights of the zoo take from disk to tensors, hash included, beside safetensors' own reading.
+"""Times reading the largest weights of the zoo, compared with safetensors' ``load_file``.
 
     python benchmarks/loading.py
 
-Medians of 21 interleaved repetitions, the file in the system's cache. ``load_file`` maps the file, so its tensors are
-copied once here, as their first use would; vaezoo reads, hashes, checks and parses the same bytes.
+Prints medians of 21 interleaved repetitions, with the file in the page cache. ``load_file`` maps
+the file into memory, so its tensors are copied once here, as their first use would do. vaezoo
+reads, hashes, checks and parses the same bytes.
 """
 
 from __future__ import annotations
@@ -16,39 +17,42 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from vaezoo.pretrained.loading import WEIGHTS, table
-from vaezoo.pretrained.registries import Found, registries
-from vaezoo.runs.opening import opened
+from vaezoo.pretrained.loading import WEIGHTS_FILE, read_weights
+from vaezoo.pretrained.registries import RegistryEntry, open_registries
+from vaezoo.runs.opening import open_entry
 
 
-def milliseconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return 1000 * (time.perf_counter() - began)
+def milliseconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return 1000 * (time.perf_counter() - start)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    own = registries()[0]
-    entry = max(own.entries, key=lambda each: each.size)
-    found, file = Found(own, entry), next(file for file in entry.files if file.name == WEIGHTS)
-    path = own.place(file.sources[0])
-    assert isinstance(path, Path), "the zoo's weights lie beside its registry"
-    acts: dict[str, Callable[[], object]] = {
-        "vaezoo, verified": lambda: table(found, file),
+    registry = open_registries()[0]
+    weights = max(registry.entries, key=lambda candidate: candidate.size)
+    entry = RegistryEntry(registry, weights)
+    file = next(file for file in weights.files if file.name == WEIGHTS_FILE)
+    path = registry.locate(file.sources[0])
+    assert isinstance(path, Path), "the zoo's weights are files in the repository"
+    actions: dict[str, Callable[[], object]] = {
+        "vaezoo, verified": lambda: read_weights(entry, file),
         "load_file": lambda: {name: tensor.clone() for name, tensor in load_file(path).items()},
-        "vaezoo.load, the model": lambda: opened(found),
+        "vaezoo.load, the model": lambda: open_entry(entry),
     }
-    times: dict[str, list[float]] = {name: [] for name in acts}
-    for repetition in range(22):  # the first warms up
-        for name, act in acts.items():
-            spent = milliseconds(act)
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for repetition in range(22):  # the first is a warm-up
+        for name, action in actions.items():
+            duration = milliseconds(action)
             if repetition:
-                times[name].append(spent)
-    ours, theirs = (statistics.median(times[name]) for name in ("vaezoo, verified", "load_file"))
-    for name, found_times in times.items():
-        print(f"{name:24}{statistics.median(found_times):8.2f} ms")
-    print(f"{entry.id}, {file.size / 1e6:.1f} MB; allowed {1.3 * theirs + file.size / 1e6:.2f} ms, took {ours:.2f} ms")
+                times[name].append(duration)
+    medians = {name: statistics.median(durations) for name, durations in times.items()}
+    for name, median in medians.items():
+        print(f"{name:24}{median:8.2f} ms")
+    megabytes = file.size / 1e6
+    limit, median = 1.3 * medians["load_file"] + megabytes, medians["vaezoo, verified"]
+    print(f"{weights.id}, {megabytes:.1f} MB: {median:.2f} ms, at most {limit:.2f} ms allowed")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, models whose log p(x) is known, and tiny runs with ways to stop them."""
+"""Shared fixtures: models with known log p(x), tiny runs, and ways to interrupt them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vaezoo.model.parts import Decoder, Encoder, Posterior
 from vaezoo.model.task import Task
 from vaezoo.model.trace import Site
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.runs.start import resume, run
 from vaezoo.spec.load import load
 from vaezoo.training.process_group import ProcessGroup
@@ -78,16 +78,18 @@ class LinearGaussian:
         weight = covariance @ self.a.T / sigma**2
         log_scale = 0.5 * covariance.diagonal().log()
         noise = spoil * torch.randn(weight.shape, generator=generator)
-        posterior = LinearPosterior(weight + noise, -(weight + noise) @ self.b + spoil, log_scale + spoil)
+        posterior = LinearPosterior(
+            weight + noise, -(weight + noise) @ self.b + spoil, log_scale + spoil
+        )
         data = DataSpec((data_dim,), "real")
         self.model = Model(
             data,
-            latent_dim,
-            Identity(),
-            Single(((data_dim,),), latent_dim, lambda *_: posterior, StandardNormal, 0),
-            LinearDecoder(self.a.clone(), self.b.clone()),
-            NormalLikelihood(data, scale=sigma),
-            (latent_dim,),
+            latent_dim=latent_dim,
+            encoder=Identity(),
+            latents=Single(((data_dim,),), latent_dim, lambda *_: posterior, StandardNormal, 0),
+            decoder=LinearDecoder(self.a.clone(), self.b.clone()),
+            likelihood=NormalLikelihood(data, scale=sigma),
+            code_shape=(latent_dim,),
         )
         marginal = self.a @ self.a.T + sigma**2 * torch.eye(data_dim)
         self.marginal = MultivariateNormal(self.b, marginal)
@@ -109,7 +111,7 @@ def exact():
 
 @pytest.fixture
 def inexact():
-    """The same with a posterior that is off."""
+    """The same model with a posterior that is not exact."""
     return LinearGaussian(spoil=0.25)
 
 
@@ -126,7 +128,10 @@ CPU = torch.device("cpu")
 BASE = {
     "spec": "vaezoo/v1",
     "name": "tiny",
-    "data": {"type": "digits", "batch_size": 128},  # 1,258 examples: 10 steps an epoch, the last of 106 examples
+    "data": {
+        "type": "digits",
+        "batch_size": 128,
+    },  # 1,258 examples: 10 steps an epoch, the last of 106 examples
     "model": {
         "latent_dim": 2,
         "encoder": {"type": "mlp", "hidden": [16]},
@@ -137,14 +142,20 @@ BASE = {
     "evaluate": ["elbo"],
 }
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["vaezoo.runs.start", "vaezoo.runs.report.page", "sklearn.datasets", "torch._dynamo"])
+FORKS.set_forkserver_preload(
+    ["vaezoo.runs.start", "vaezoo.runs.report.page", "sklearn.datasets", "torch._dynamo"]
+)
 
 
 def tiny(**blocks):
-    """The smallest spec with some of its blocks changed, as a mapping."""
+    """The smallest spec as a mapping, with changes to its blocks."""
     found = {**BASE}
     for name, value in blocks.items():
-        found[name] = {**BASE[name], **value} if isinstance(value, dict) and isinstance(BASE.get(name), dict) else value
+        found[name] = (
+            {**BASE[name], **value}
+            if isinstance(value, dict) and isinstance(BASE.get(name), dict)
+            else value
+        )
     return found
 
 
@@ -155,25 +166,25 @@ def _digits():
 
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch, _digits):
-    """Keeps the digits between runs: reading their text takes as long as an epoch."""
+    """Caches the digits between runs: parsing their text takes as long as an epoch."""
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda return_X_y: _digits)
 
 
 @pytest.fixture
 def spec():
-    """Makes specs: ``spec(train={"epochs": 1})`` changes the smallest one."""
+    """Builds specs: ``spec(train={"epochs": 1})`` changes the smallest one."""
     return tiny
 
 
 @pytest.fixture
 def no_report(monkeypatch):
-    """Leaves the report out, which takes ten times as long as the training."""
+    """Skips the report, which takes ten times as long as the training."""
     monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
 
 
 @pytest.fixture
 def train(tmp_path, no_report):
-    """Trains a spec below ``tmp_path / "runs"``: ``train(train={"epochs": 1})``."""
+    """Trains a spec in ``tmp_path / "runs"``: ``train(train={"epochs": 1})``."""
 
     def start(*, callbacks=(), **blocks):
         return run(tiny(**blocks), out=tmp_path / "runs", callbacks=callbacks)
@@ -183,7 +194,7 @@ def train(tmp_path, no_report):
 
 @pytest.fixture
 def interrupted(train, tmp_path):
-    """Trains a spec that is expected to be interrupted, and tells where it was left."""
+    """Trains a spec that is expected to be interrupted, and returns the run's directory."""
 
     def start(**blocks):
         before = set(tmp_path.glob("runs/tiny/*"))
@@ -197,7 +208,7 @@ def interrupted(train, tmp_path):
 
 @pytest.fixture
 def again(no_report):
-    """Resumes a run without drawing its report."""
+    """Resumes a run without its report."""
     return resume
 
 
@@ -235,13 +246,16 @@ def stop_at():
 
 @pytest.fixture
 def left_by():
-    """Everything that a run is to be judged by: its weights and its last checkpoint, as (text, tensors)."""
+    """The results of a run for comparisons: texts and tensors of its weights and last checkpoint."""
 
     def read(path):
         directory = RunDirectory(path)
         tensors, metadata = read_tensors(directory.model)
         state, header = read_tensors(directory.checkpoint_files()[-1])
-        named = {**{f"model/{k}": v for k, v in tensors.items()}, **{f"checkpoint/{k}": v for k, v in state.items()}}
+        named = {
+            **{f"model/{k}": v for k, v in tensors.items()},
+            **{f"checkpoint/{k}": v for k, v in state.items()},
+        }
         return {"about": metadata["about"], "state": header["state"]}, named
 
     return read
@@ -249,7 +263,7 @@ def left_by():
 
 @pytest.fixture
 def same():
-    """Two dictionaries of tensors hold the same bits."""
+    """Asserts that two dictionaries of tensors are equal to the last bit."""
 
     def check(first, second):
         assert first.keys() == second.keys()
@@ -260,7 +274,7 @@ def same():
 
 
 class Notes:
-    """A journal that keeps records in a list."""
+    """A run log that stores records in a list."""
 
     def __init__(self):
         self.records, self.checkpoints = [], []
@@ -271,30 +285,37 @@ class Notes:
     def checkpoint(self, step, state):
         self.checkpoints.append(step)
 
-    def last_checkpoint(self):
+    def describe_last_checkpoint(self):
         return "no checkpoint"
 
-    def stopping(self):
+    def is_stop_requested(self):
         return False
 
 
 @pytest.fixture
 def trainer():
-    """A trainer that writes nothing, with the measurements of each validation given beforehand."""
+    """A trainer that writes no files; ``measured`` are the results of each validation."""
 
     def build(measured=None, **blocks):
         loaded = load(tiny(**blocks))
-        _, loader, task = prepare(loaded, CPU)
+        _, loader, task = prepare_training(loaded, CPU)
         given = iter(measured or [])
         always = {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0}
-        return Trainer(task, loader, loaded, lambda task: {**always, **next(given, {})}, Notes(), ProcessGroup())
+        return Trainer(
+            task,
+            loader,
+            loaded,
+            validate=lambda task: {**always, **next(given, {})},
+            run_log=Notes(),
+            process_group=ProcessGroup(),
+        )
 
     return build
 
 
 @pytest.fixture
 def without_noise(monkeypatch):
-    """Takes the mean of q(z|x) as its only sample, so that nothing but the data decides a step."""
+    """Replaces the samples of q(z|x) by its mean, so that a step depends on the data only."""
 
     def infer(self, features, context, mask, k):
         q = self.posterior(features[-1].flatten(1).float())
@@ -306,7 +327,7 @@ def without_noise(monkeypatch):
 
 @pytest.fixture
 def child():
-    """Starts a function, whose imports are all inside it, in a process of its own."""
+    """Runs a function, which must contain all of its imports, in a separate process."""
     started = []
 
     def start(function, *args):

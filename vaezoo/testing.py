@@ -1,7 +1,8 @@
-"""What every composition must keep, for the tests of plugin authors.
+"""Checks that every composed model must pass, for the tests of plugin authors.
 
-def test_my_encoder():
-    check_spec({"spec": "vaezoo/v1", "name": "t", "data": {"type": "digits"}, "model": {...}})
+Example:
+    def test_my_encoder():
+        check_spec({"spec": "vaezoo/v1", "name": "t", "data": {"type": "digits"}, "model": {...}})
 """
 
 from __future__ import annotations
@@ -15,61 +16,81 @@ from torch import Tensor, nn
 
 from vaezoo.data.batch import Batch
 from vaezoo.model.task import Task
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
 
-_STEP = 10**6  # past every warm-up, so that a weight of zero hides no gradient
+_STEP = 10**6  # after every warm-up, where no weight of a regularizer is 0 and hides its gradient
 
 
 def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
-    """Composes a spec on the CPU and checks the contracts that the trainer and the metrics rely on.
+    """Composes a spec on the CPU and checks the contracts that trainer and metrics rely on.
 
-    Every weight belongs to exactly one player and gets a finite gradient from its move; no move changes another
-    player's weights or buffers; K samples give ``[K, B]``; observing changes nothing; networks run in bf16; one seed
-    gives the same weights, losses and samples twice.
+    - Every parameter belongs to exactly one phase and gets a finite gradient in its step.
+    - No step changes parameters or buffers of another phase.
+    - K samples give ``[K, B]``, and the loss is ``[B]``.
+    - ``infer_detached`` changes nothing.
+    - The networks run in bf16.
+    - One seed gives the same weights and losses twice.
+
+    Args:
+        spec: a path, or the content of a spec.
+        overrides: ``key.path=value``, such as ``model.latent_dim=3``.
 
     Raises:
-        AssertionError: names the promise that is broken, and the tensor.
-        VaezooError: the spec cannot be composed at all.
+        AssertionError: a contract is broken; names the contract and the tensor.
+        VaezooError: the spec cannot be composed.
     """
     loaded = load(spec, overrides)
     device = torch.device("cpu")
-    _, train, task = prepare(loaded, device)
+    _, train, task = prepare_training(loaded, device)
     with seeded(device, loaded.seed, "check"):
         batch = train.first(min(32, len(train)))
         task.set_step(_STEP)
         _check_shapes(task, batch)
-        _check_observe(task, batch)
+        _check_infer_detached(task, batch)
         _check_bf16(task, batch)
         phases = task.phases()
-        phase_optimizers = [PhaseOptimizer(phase, phase.loss, task, loaded, 1, ProcessGroup()) for phase in phases]
+        phase_optimizers = [
+            PhaseOptimizer(
+                phase,
+                loss=phase.loss,
+                task=task,
+                spec=loaded,
+                total_steps=1,
+                process_group=ProcessGroup(),
+            )
+            for phase in phases
+        ]
         _check_ownership(task, phase_optimizers)
         for phase_optimizer, phase in zip(phase_optimizers, phases, strict=True):
-            _check_move(task, phase_optimizer, phase.module, batch)
-    _, _, again = prepare(loaded, device)
-    _, _, once_more = prepare(loaded, device)
-    _assert_unchanged(_snapshot(again), once_more, "two compositions with one seed differ in")
-    _check_seed(again, once_more, batch)
+            _check_step(task, phase_optimizer, phase.module, batch)
+    _, _, first = prepare_training(loaded, device)
+    _, _, second = prepare_training(loaded, device)
+    _assert_unchanged(_snapshot(first), second, "two compositions with one seed differ in")
+    _check_seed(first, second, batch)
 
 
 def _check_shapes(task: Task, batch: Batch) -> None:
     for k in (1, 3):
         trace = task.model(batch, k)
-        for name in ("distortion", "rate", "log_weight") if trace.has_rate else ("distortion",):
-            given = tuple(getattr(trace, name).shape)
-            assert given == (k, len(batch)), f"{name} is {given}, expected {(k, len(batch))}"
+        names = ("distortion", "rate", "log_weight") if trace.has_rate else ("distortion",)
+        for name in names:
+            shape, expected = tuple(getattr(trace, name).shape), (k, len(batch))
+            assert shape == expected, f"{name} is {shape}, expected {expected}"
     loss, _ = task(batch)
-    assert tuple(loss.shape) == (len(batch),), f"the loss is {tuple(loss.shape)}, expected one for each example"
+    shape = tuple(loss.shape)
+    assert shape == (len(batch),), f"the loss is {shape}, expected one for each example"
 
 
-def _check_observe(task: Task, batch: Batch) -> None:
+def _check_infer_detached(task: Task, batch: Batch) -> None:
     before = _snapshot(task)
     trace = task.model.infer_detached(batch)
-    assert not any(site.z.requires_grad for site in trace.sites), "observed latents carry the encoder's graph"
-    _assert_unchanged(before, task, "observing changed")
+    has_graph = any(site.z.requires_grad for site in trace.sites)
+    assert not has_graph, "the latents of infer_detached require gradients"
+    _assert_unchanged(before, task, "infer_detached changed")
 
 
 def _check_bf16(task: Task, batch: Batch) -> None:
@@ -78,7 +99,9 @@ def _check_bf16(task: Task, batch: Batch) -> None:
         loss, _ = task(batch)
     finally:
         task.model.precision = "fp32"
-    assert loss.dtype == torch.float32, f"in bf16 the loss is {loss.dtype}; bring features that are used to fp32"
+    assert loss.dtype == torch.float32, (
+        f"in bf16 the loss is {loss.dtype}; convert features to fp32 with float()"
+    )
     assert bool(loss.isfinite().all()), "in bf16 the loss is not finite"
 
 
@@ -87,7 +110,9 @@ def _check_seed(first: Task, second: Task, batch: Batch) -> None:
     for task in (first, second):
         with seeded(task.model.device, "check", "loss"):
             losses.append(task(batch)[0])
-    assert torch.equal(*losses), "two losses with one seed differ: something draws from another generator"
+    assert torch.equal(*losses), (
+        "two losses with one seed differ: a component does not draw from torch's global generator"
+    )
 
 
 def _check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> None:
@@ -97,32 +122,35 @@ def _check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> 
             owners.setdefault(id(parameter), []).append(phase_optimizer.name)
     for name, parameter in task.named_parameters():
         if parameter.requires_grad:
-            mine = owners.get(id(parameter), [])
-            assert len(mine) == 1, f"{name} belongs to {mine or 'no player'}"
+            names = owners.get(id(parameter), [])
+            assert len(names) == 1, f"{name} belongs to the phases {names}, expected exactly one"
 
 
-def _check_move(task: Task, phase_optimizer: PhaseOptimizer, module: nn.Module, batch: Batch) -> None:
-    own = {id(tensor) for tensor in (*phase_optimizer.parameters, *module.buffers())}
-    if module is task:
-        own = {id(tensor) for tensor in (*phase_optimizer.parameters, *task.model.buffers())}
-    foreign = {name for name, tensor in task.state_dict(keep_vars=True).items() if id(tensor) not in own}
+def _check_step(
+    task: Task, phase_optimizer: PhaseOptimizer, module: nn.Module, batch: Batch
+) -> None:
+    buffers = task.model.buffers() if module is task else module.buffers()
+    own = {id(tensor) for tensor in (*phase_optimizer.parameters, *buffers)}
+    tensors = task.state_dict(keep_vars=True)
+    foreign = {name for name, tensor in tensors.items() if id(tensor) not in own}
     before = _snapshot(task)
-    phase_optimizer.move(batch, len(batch), want_norm=True)
+    phase_optimizer.step(batch, len(batch), measure_norm=True)
+    parameter_ids = {id(parameter) for parameter in phase_optimizer.parameters}
     for name, parameter in task.named_parameters():
-        if id(parameter) in {id(p) for p in phase_optimizer.parameters}:
+        if id(parameter) in parameter_ids:
             gradient = parameter.grad
             assert gradient is not None and bool(torch.isfinite(gradient).all()), (
                 f"{phase_optimizer.name}: no gradient for {name}"
             )
-    changed = {name: value for name, value in before.items() if name in foreign}
-    _assert_unchanged(changed, task, f"the move of {phase_optimizer.name} changed")
+    before = {name: value for name, value in before.items() if name in foreign}
+    _assert_unchanged(before, task, f"the step of {phase_optimizer.name} changed")
 
 
 def _snapshot(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def _assert_unchanged(before: Mapping[str, Tensor], module: nn.Module, what: str) -> None:
+def _assert_unchanged(before: Mapping[str, Tensor], module: nn.Module, message: str) -> None:
     now = module.state_dict()
     changed = [name for name, value in before.items() if not torch.equal(value, now[name])]
-    assert not changed, f"{what} {', '.join(changed)}"
+    assert not changed, f"{message} {', '.join(changed)}"

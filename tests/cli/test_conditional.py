@@ -132,6 +132,6 @@ def test_a_sweep_goes_on_and_leaves_a_table_and_a_picture(tmp_path):
         assert len(rows) == total and {row["state"] for row in rows} <= {"complete", "pruned"}
     with Image.open(tmp_path / "s/rate-distortion.png") as picture:
         assert picture.size[0] > 300
-    assert "say KEY=LOW..HIGH" in vaezoo("sweep", spec, "--param", "x=3..1", check=2).stderr
+    assert "must be KEY=LOW..HIGH" in vaezoo("sweep", spec, "--param", "x=3..1", check=2).stderr
     done = vaezoo("sweep", spec, *quick, "--param", "regularizers.0.wait=1..2", "--out", tmp_path / "t", check=3)
     assert "regularizers.0.wait" in done.stderr

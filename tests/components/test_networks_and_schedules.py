@@ -1,4 +1,4 @@
-"""The contract of every encoder and decoder, for any image size and channel count."""
+"""Encoders and decoders for any image size and number of channels, and schedules."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from vaezoo.components.schedules import Constant, Cyclical, Linear
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 13, 27), (2, 64, 48)]
 
 
-@pytest.mark.parametrize(("shape", "kernel", "block"), list(itertools.product(SHAPES, [3, 4], ["plain", "residual"])))
+@pytest.mark.parametrize(
+    ("shape", "kernel", "block"), list(itertools.product(SHAPES, [3, 4], ["plain", "residual"]))
+)
 def test_conv_fits_any_image(shape, kernel, block):
-    encoder = ConvEncoder(shape, channels=[4, 6], kernel=kernel, block=block, norm="batch", hidden=10)
+    encoder = ConvEncoder(
+        shape, channels=[4, 6], kernel=kernel, block=block, norm="batch", hidden=10
+    )
     features = encoder(torch.randn(3, *shape))
     assert [f.shape[1] for f in features] == [4, 6, 10]
     decoder = ConvDecoder((5,), shape, channels=[6, 4], kernel=kernel, block=block, norm="layer")
@@ -25,7 +29,9 @@ def test_conv_fits_any_image(shape, kernel, block):
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 28, 28), (6, 3)])
-@pytest.mark.parametrize("options", [{}, {"gated": True}, {"norm": "batch", "dropout": 0.5}, {"activation": "silu"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"gated": True}, {"norm": "batch", "dropout": 0.5}, {"activation": "silu"}]
+)
 def test_mlp_fits_any_shape(shape, options):
     (feature,) = MLPEncoder(shape, hidden=[9, 8], **options)(torch.randn(4, *shape))
     assert feature.shape == (4, 8)
@@ -64,7 +70,9 @@ def test_cyclical_schedule_is_four_rises_and_holds():
     schedule = Cyclical(steps=80)
     values = [schedule(step) for step in range(100)]
     assert values[:20] == pytest.approx([step / 10 for step in range(10)] + [1.0] * 10)
-    assert values[20:40] == pytest.approx(values[:20]) and values[60:80] == pytest.approx(values[:20])
+    assert values[20:40] == pytest.approx(values[:20]) and values[60:80] == pytest.approx(
+        values[:20]
+    )
     assert set(values[80:]) == {1.0}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vaezoo.data.conditions import parse
+from vaezoo.data.conditions import parse_conditions
 from vaezoo.data.dataspec import DataSpec, Field
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import UsageError
 
@@ -20,22 +20,22 @@ NAMED = DataSpec(
 
 
 def test_a_class_is_its_index():
-    labels, names = parse(LABELS, " dog ")
+    labels, names = parse_conditions(LABELS, " dog ")
     assert labels.tolist() == [1] and labels.dtype == torch.int64 and names == ["dog"]
 
 
 def test_all_are_the_classes_that_were_seen():
-    assert parse(LABELS, "all")[0].tolist() == [0, 1, 2]
-    assert parse(LABELS, "all", ("cat", "eel"))[0].tolist() == [0, 2]
+    assert parse_conditions(LABELS, "all")[0].tolist() == [0, 1, 2]
+    assert parse_conditions(LABELS, "all", ("cat", "eel"))[0].tolist() == [0, 2]
 
 
 def test_attributes_come_by_name_in_any_order():
-    rows, names = parse(NAMED, "digit=9, size=0.5,color=blue")
+    rows, names = parse_conditions(NAMED, "digit=9, size=0.5,color=blue")
     assert rows.tolist() == [[1, 0.5, 1]] and names == ["color=blue,size=0.5,digit=9"]
 
 
 def test_all_values_of_attributes_are_combined():
-    rows, _ = parse(NAMED, "color=all,digit=all,size=2")
+    rows, _ = parse_conditions(NAMED, "color=all,digit=all,size=2")
     assert rows.tolist() == [[0, 2, 0], [0, 2, 1], [1, 2, 0], [1, 2, 1]]
 
 
@@ -45,21 +45,25 @@ def test_all_values_of_attributes_are_combined():
         (LABELS, "cow", "no class 'cow'; did you mean 'dog'|no class 'cow'; known: cat, dog, eel"),
         (NAMED, "color", "'color' is not NAME=VALUE; the attributes are color, size, digit"),
         (NAMED, "colour=red", "no attribute 'colour'; did you mean 'color'"),
-        (NAMED, "color=red", "say also size=... and digit=..."),
+        (NAMED, "color=red", "missing attributes; add size=... and digit=..."),
         (NAMED, "color=green,size=1,digit=7", "color: no value 'green'"),
         (NAMED, "color=red,size=big,digit=7", "size: 'big' is not a number"),
         (NAMED, "all", "size: 'all' is not a number"),
-        (DataSpec((2,), condition_shape=(1, 8, 8)), "9", r"give a tensor \[n, 1, 8, 8\], or --condition data"),
+        (
+            DataSpec((2,), condition_shape=(1, 8, 8)),
+            "9",
+            r"give a tensor \[n, 1, 8, 8\], or --condition data",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_one_line(data, text, message):
     with pytest.raises(UsageError, match=message.replace(".", r"\.")):
-        parse(data, text)
+        parse_conditions(data, text)
 
 
 def test_a_class_that_was_never_seen_is_refused():
-    with pytest.raises(UsageError, match="class 'dog' was never seen in training; known: cat, eel"):
-        parse(LABELS, "dog", ("cat", "eel"))
+    with pytest.raises(UsageError, match="class 'dog' did not occur in training; known: cat, eel"):
+        parse_conditions(LABELS, "dog", ("cat", "eel"))
 
 
 def test_a_model_takes_a_condition_as_people_say_it():
@@ -75,15 +79,18 @@ def test_a_model_takes_a_condition_as_people_say_it():
             "condition": {"type": "label"},
         },
     }
-    model = prepare(load(spec), torch.device("cpu"))[2].model.eval()
+    model = prepare_training(load(spec), torch.device("cpu"))[2].model.eval()
     asked, z = torch.full((5,), 9), torch.randn(5, 2)
     for text in (9, "9"):
         assert torch.equal(model.sample(5, text, seed=0), model.sample(5, asked, seed=0))
         assert torch.equal(model.decode(z, text), model.decode(z, asked))
-    assert torch.equal(model.decode(torch.zeros(12, 2), "all"), model.decode(torch.zeros(12, 2), torch.arange(12) % 10))
+    assert torch.equal(
+        model.decode(torch.zeros(12, 2), "all"),
+        model.decode(torch.zeros(12, 2), torch.arange(12) % 10),
+    )
     with pytest.raises(UsageError, match="no class '12'"):
         model.sample(1, 12)
     del spec["model"]["condition"]
-    plain = prepare(load(spec), torch.device("cpu"))[2].model
+    plain = prepare_training(load(spec), torch.device("cpu"))[2].model
     with pytest.raises(ValueError, match="not conditional"):
         plain.sample(1, 9)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo.data.images import bernoulli_draw, fixed_draw, image_split, lazy_split, transform_for
+from vaezoo.data.images import (
+    binarize_dynamic,
+    binarize_static,
+    image_split,
+    image_transform,
+    lazy_split,
+)
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 1, 7, 7), dtype=np.uint8)
 
@@ -15,15 +21,17 @@ def seen(split):
 
 @pytest.mark.parametrize("skip", [1, 2, 17])
 def test_fixed_draw_of_a_part_is_the_part_of_the_fixed_draw(skip):
-    assert np.array_equal(fixed_draw(GREY[skip:], 3, skip), fixed_draw(GREY, 3)[skip:])
+    assert np.array_equal(binarize_static(GREY[skip:], 3, skip), binarize_static(GREY, 3)[skip:])
 
 
 def test_fixed_draw_is_the_documented_one():
     uniform = np.random.Generator(np.random.PCG64(5)).random(GREY.shape, dtype=np.float32)
-    assert np.array_equal(fixed_draw(GREY, 5), uniform < GREY.astype(np.float32) / 255)
+    assert np.array_equal(binarize_static(GREY, 5), uniform < GREY.astype(np.float32) / 255)
 
 
-@pytest.mark.parametrize("draw", [bernoulli_draw, lambda x: torch.from_numpy(fixed_draw(x.numpy(), 0)).float()])
+@pytest.mark.parametrize(
+    "draw", [binarize_dynamic, lambda x: torch.from_numpy(binarize_static(x.numpy(), 0)).float()]
+)
 def test_draws_have_the_probability_of_the_pixel(draw):
     x = torch.tensor([0, 51, 128, 255], dtype=torch.uint8).expand(40_000, 4).clone()
     rate = draw(x).mean(0)
@@ -33,13 +41,13 @@ def test_draws_have_the_probability_of_the_pixel(draw):
 
 def test_threshold_is_one_half():
     x = torch.tensor([0, 127, 128, 255], dtype=torch.uint8)
-    assert transform_for("threshold", True)(x).tolist() == [0, 0, 1, 1]
+    assert image_transform("threshold", True)(x).tolist() == [0, 0, 1, 1]
 
 
 def test_grey_is_scaled_to_the_unit_interval():
     x = torch.arange(256, dtype=torch.uint8)
-    assert torch.allclose(transform_for("none", True)(x), torch.arange(256) / 255)
-    assert transform_for("none", True)(x).max() == 1
+    assert torch.allclose(image_transform("none", True)(x), torch.arange(256) / 255)
+    assert image_transform("none", True)(x).max() == 1
 
 
 def test_dynamic_images_are_drawn_afresh_in_training_only():
@@ -47,7 +55,7 @@ def test_dynamic_images_are_drawn_afresh_in_training_only():
     held_out = image_split(GREY, None, "dynamic", train=False, seed=0)
     assert not torch.equal(seen(train), seen(train))
     assert torch.equal(seen(held_out), seen(held_out))
-    assert torch.equal(seen(held_out), torch.from_numpy(fixed_draw(GREY, 0)).float())
+    assert torch.equal(seen(held_out), torch.from_numpy(binarize_static(GREY, 0)).float())
 
 
 def test_a_split_is_a_copy():
@@ -58,7 +66,9 @@ def test_a_split_is_a_copy():
 
 
 def test_images_are_stored_contiguously():
-    assert image_split(GREY.transpose(0, 2, 3, 1), None, "none", train=True, seed=0).x.is_contiguous()
+    assert image_split(
+        GREY.transpose(0, 2, 3, 1), None, "none", train=True, seed=0
+    ).x.is_contiguous()
 
 
 @pytest.mark.parametrize("binarize", ["none", "threshold", "static"])
@@ -66,4 +76,7 @@ def test_images_are_stored_contiguously():
 def test_lazy_images_are_those_in_memory(binarize, train):
     lazy = lazy_split(range(40), lambda i: (GREY[i], None), binarize, train=train, seed=2)
     whole = image_split(GREY, None, binarize, train=train, seed=2)
-    assert torch.equal(lazy.transform(torch.stack([x for x, _ in map(lazy.x.__getitem__, range(40))])), seen(whole))
+    assert torch.equal(
+        lazy.transform(torch.stack([x for x, _ in map(lazy.x.__getitem__, range(40))])),
+        seen(whole),
+    )

@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from vaezoo.data.dataset import Split
-from vaezoo.data.images import bernoulli_draw
+from vaezoo.data.images import binarize_dynamic
 from vaezoo.data.loader import Loader
 from vaezoo.utils.errors import DataError
 
 CPU = torch.device("cpu")
 N = 23
-quiet = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch, on forks and cores
+quiet = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::DeprecationWarning"
+)  # of torch, on forks and cores
 
 
 class Lazy(torch.utils.data.Dataset):
@@ -48,7 +50,8 @@ def flat(batches) -> list[int]:
 def same(first, second) -> bool:
     first, second = list(first), list(second)
     return len(first) == len(second) and all(
-        torch.equal(a.x, b.x) and torch.equal(a.condition, b.condition) for a, b in zip(first, second)
+        torch.equal(a.x, b.x) and torch.equal(a.condition, b.condition)
+        for a, b in zip(first, second)
     )
 
 
@@ -80,10 +83,13 @@ def test_starting_within_an_epoch_gives_the_rest(start, split):
 
 
 @pytest.mark.parametrize("split", [whole(), Split(Lazy())])
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world_size", [2, 3])
 def test_processes_divide_each_batch(world_size, split):
     alone = rows(Loader(split, CPU, 4).epoch(0))
-    shares = [rows(Loader(split, CPU, 4, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
+    shares = [
+        rows(Loader(split, CPU, 4, rank=rank, world_size=world_size).epoch(0))
+        for rank in range(world_size)
+    ]
     assert len({len(share) for share in shares}) == 1
     for step, parts in enumerate(zip(*shares)):
         assert sorted(joined(parts)) == sorted(alone[step])
@@ -108,7 +114,7 @@ def test_streamed_batches_are_those_from_memory(workers):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streaming_leaves_the_random_draws_of_the_caller_alone(workers):
     found = []
-    for split in (whole(transform=bernoulli_draw), Split(Lazy(), transform=bernoulli_draw)):
+    for split in (whole(transform=binarize_dynamic), Split(Lazy(), transform=binarize_dynamic)):
         torch.manual_seed(0)
         found.append([batch.x for batch in Loader(split, CPU, 4, workers=workers).epoch(0)])
     assert torch.equal(torch.cat(found[0]), torch.cat(found[1]))

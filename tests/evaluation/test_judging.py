@@ -18,12 +18,12 @@ from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.evaluation.anomaly import Anomaly, area_under_curve, scores
+from vaezoo.evaluation.anomaly import Anomaly, detection_metrics, scores
 from vaezoo.evaluation.classification import Classification, calibration_error, class_posterior
 from vaezoo.model.fusion import Fusion
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Conditioner, Decoder, Encoder, Posterior
-from vaezoo.runs.example_files import examples
+from vaezoo.runs.example_files import read_examples
 from vaezoo.utils.errors import DataError
 
 MEANS = torch.tensor([[0.0, 0.0, 0.0], [1.5, 0.0, 1.0], [0.0, -2.0, 0.5]])
@@ -58,12 +58,21 @@ class Shifted(Decoder):
 
 @pytest.fixture
 def mixture():
-    """Three linear-Gaussian classes, of frequencies 1/2, 1/3, 1/6: p(y|x) is known in closed form."""
+    """Three linear-Gaussian classes of frequencies 1/2, 1/3, 1/6: p(y|x) has a closed form."""
     data = DataSpec((3,), "real", classes=("a", "b", "c"), condition_shape=())
-    into = Fusion((3,), (3,), "concat"), Fusion((1,), (3,), "concat")
     latents = Single(((6,),), 1, lambda *_: Exact(), StandardNormal, 0)
-    likelihood = NormalLikelihood(data, scale=SIGMA)
-    model = Model(data, 1, Pass(), latents, Shifted(), likelihood, (1,), OneHot(), *into)
+    model = Model(
+        data,
+        latent_dim=1,
+        encoder=Pass(),
+        latents=latents,
+        decoder=Shifted(),
+        likelihood=NormalLikelihood(data, scale=SIGMA),
+        code_shape=(1,),
+        conditioner=OneHot(),
+        into_encoder=Fusion((3,), (3,), "concat"),
+        into_decoder=Fusion((1,), (3,), "concat"),
+    )
     model.count_classes(torch.tensor([0] * 3 + [1] * 2 + [2]))
     model.register_buffer("here", torch.zeros(()))
     model.register_parameter("_anchor", nn.Parameter(torch.zeros(())))
@@ -86,17 +95,23 @@ def test_bayes_rule_gives_the_exact_class_posterior(mixture):
     x, labels = draw(64)
     data = Loader(Split(x, labels), torch.device("cpu"), 64)
     with mixture.inference():
-        found = class_posterior(mixture, data.first(64), 3)  # an exact proposal: any number of samples will do
+        found = class_posterior(
+            mixture, data.first(64), 3
+        )  # an exact proposal: any number of samples will do
     torch.testing.assert_close(found, exact_posterior(x), atol=1e-4, rtol=1e-4)
 
 
 def test_the_metric_reports_accuracy_and_calibration_of_the_exact_posterior(mixture):
     x, labels = draw(4000)
     with mixture.inference():
-        found = Classification(samples=2)(mixture, Loader(Split(x, labels), torch.device("cpu"), 500))
+        found = Classification(samples=2)(
+            mixture, Loader(Split(x, labels), torch.device("cpu"), 500)
+        )
     expected = (exact_posterior(x).argmax(1) == labels).double().mean()
     assert found["accuracy"].value == pytest.approx(float(expected), abs=1e-3)
-    assert found["label_nll"].value == pytest.approx(-float(exact_posterior(x)[range(4000), labels].mean()), abs=1e-3)
+    assert found["label_nll"].value == pytest.approx(
+        -float(exact_posterior(x)[range(4000), labels].mean()), abs=1e-3
+    )
     assert found["calibration_error"].value < 0.03, "an exact posterior is calibrated"
 
 
@@ -116,7 +131,10 @@ def test_scores_of_an_exact_model_are_minus_log_p(exact, method):
     x = exact.data(16)
     data = Loader(Split(x), torch.device("cpu"), 16)
     torch.testing.assert_close(
-        scores(exact.model.eval(), data, method, 400).float(), -exact.log_p(x), atol=0.15, rtol=0.02
+        scores(exact.model.eval(), data, method, 400).float(),
+        -exact.log_p(x),
+        atol=0.15,
+        rtol=0.02,
     )
 
 
@@ -138,7 +156,7 @@ def test_the_area_is_the_share_of_pairs_in_order():
     score, anomalous = rng.normal(size=300), rng.random(300) < 0.3
     score[anomalous] += 1
     pairs = score[anomalous][:, None] > score[~anomalous][None]
-    found = area_under_curve(score, anomalous)
+    found = detection_metrics(score, anomalous)
     assert found["anomaly_auroc"].value == pytest.approx(pairs.mean())
     assert 0 < found["anomaly_auroc"].error < 0.06
     assert found["anomaly_average_precision"].details["floor"] == pytest.approx(anomalous.mean())
@@ -158,32 +176,47 @@ def test_the_metric_tells_the_left_out_class_apart(mixture):
 
 def saved(path, condition=None):
     """A file of two examples, with their conditions if there are any."""
-    np.savez(path, x=np.zeros((2, 3), np.float32), **({} if condition is None else {"condition": np.array(condition)}))
+    np.savez(
+        path,
+        x=np.zeros((2, 3), np.float32),
+        **({} if condition is None else {"condition": np.array(condition)}),
+    )
     return path
 
 
 def test_a_file_without_the_conditions_that_a_model_needs_is_refused(mixture, tmp_path):
-    with pytest.raises(DataError, match=r"x.npz: this model is conditional: give a condition, the array"):
-        examples(mixture, saved(tmp_path / "x.npz"))
+    with pytest.raises(
+        DataError, match=r"x.npz: this model is conditional: give a condition, as the array"
+    ):
+        read_examples(mixture, saved(tmp_path / "x.npz"))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.uint64, np.float32])
 def test_labels_of_a_file_may_be_numbers_of_any_kind(mixture, tmp_path, kind):
-    found = examples(mixture, saved(tmp_path / "x.npz", np.array([2, 0], kind))).first(2).condition
+    found = (
+        read_examples(mixture, saved(tmp_path / "x.npz", np.array([2, 0], kind)))
+        .first(2)
+        .condition
+    )
     assert found.tolist() == [2, 0] and found.dtype == torch.int64
     with pytest.raises(DataError, match="'condition' row 1 is 3, not one of the 3 classes"):
-        examples(mixture, saved(tmp_path / "x.npz", np.array([2, 3], kind)))
+        read_examples(mixture, saved(tmp_path / "x.npz", np.array([2, 3], kind)))
 
 
 def test_conditions_that_the_data_never_had_are_left_alone(exact, tmp_path):
     path = tmp_path / "x.npz"
-    np.savez(path, x=np.zeros((2, *exact.model.data.shape), np.float32), condition=np.array([5, 7]))
-    assert examples(exact.model, path).condition is None
+    np.savez(
+        path, x=np.zeros((2, *exact.model.data.shape), np.float32), condition=np.array([5, 7])
+    )
+    assert read_examples(exact.model, path).condition is None
 
 
 def test_vectors_of_numbers_are_conditions_too(mixture, tmp_path):
     mixture.data = replace(mixture.data, classes=(), condition_shape=(1,))
     for given in ([0.5, 2.0], [[0.5], [2.0]]):
-        assert examples(mixture, saved(tmp_path / "x.npz", given)).condition.tolist() == [[0.5], [2.0]]
+        assert read_examples(mixture, saved(tmp_path / "x.npz", given)).condition.tolist() == [
+            [0.5],
+            [2.0],
+        ]
     with pytest.raises(DataError, match="'condition' row 1 is not finite"):
-        examples(mixture, saved(tmp_path / "x.npz", [0.5, float("nan")]))
+        read_examples(mixture, saved(tmp_path / "x.npz", [0.5, float("nan")]))

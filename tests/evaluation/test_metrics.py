@@ -28,9 +28,17 @@ def measure(metric, model, x):
         return metric(model, served(x))
 
 
-def bound(cls, **options):
+def component(cls, **options):
     """A metric as a spec names it."""
-    return ComponentSpec("metric", cls.__name__.lower(), "test", cls, options, None, "evaluate.0")
+    return ComponentSpec(
+        kind="metric",
+        name=cls.__name__.lower(),
+        plugin="test",
+        cls=cls,
+        options=options,
+        mark=None,
+        path="evaluate.0",
+    )
 
 
 def test_nll_is_minus_log_p_within_its_error(inexact):
@@ -61,10 +69,17 @@ def test_the_elbo_is_below_the_likelihood_by_the_error_of_the_posterior(inexact)
 
 def test_the_elbo_is_what_its_parts_say(inexact):
     x = inexact.data(100)
-    elbo, rate, distortion = (measure(metric(samples=7), inexact.model, x) for metric in (ELBO, Rate, Distortion))
-    assert elbo["elbo"].value == pytest.approx(-rate["rate"].value - distortion["distortion"].value, rel=1e-9)
+    elbo, rate, distortion = (
+        measure(metric(samples=7), inexact.model, x) for metric in (ELBO, Rate, Distortion)
+    )
+    assert elbo["elbo"].value == pytest.approx(
+        -rate["rate"].value - distortion["distortion"].value, rel=1e-9
+    )
     with torch.no_grad():
-        mean, scale = inexact.model.latents.posterior(x).mean, inexact.model.latents.posterior(x).stddev
+        mean, scale = (
+            inexact.model.latents.posterior(x).mean,
+            inexact.model.latents.posterior(x).stddev,
+        )
     closed = 0.5 * (mean.square() + scale.square() - 1 - 2 * scale.log()).sum(1)
     assert rate["rate"].value == pytest.approx(float(closed.mean()), rel=1e-5)
     assert rate["rate"].error == pytest.approx(float(closed.std()) / 10, rel=1e-5)
@@ -85,7 +100,9 @@ def test_a_standard_error_is_the_deviation_over_the_root_of_the_count():
     assert estimate(values[:1]).error is None
 
 
-@pytest.mark.parametrize("metric", [ELBO, Rate, Distortion, NLL, ActiveUnits, MutualInformation, AggregatePosteriorGap])
+@pytest.mark.parametrize(
+    "metric", [ELBO, Rate, Distortion, NLL, ActiveUnits, MutualInformation, AggregatePosteriorGap]
+)
 def test_one_example_has_figures_without_an_error(metric, exact):
     (found,) = measure(metric(), exact.model, exact.data(1)).values()
     assert math.isfinite(found.value) and found.error is None and found.examples == 1
@@ -101,34 +118,47 @@ def test_active_units_are_the_dimensions_whose_mean_moves(silent, inexact):
     found = measure(ActiveUnits(), inexact.model, inexact.data(300))["active_units"]
     assert found.value == 2 - len(silent)
     assert found.unit == "dimensions" and found.details["dimensions"] == 2
-    assert measure(ActiveUnits(threshold=50.0), inexact.model, inexact.data(300))["active_units"].value == 0
+    assert (
+        measure(ActiveUnits(threshold=50.0), inexact.model, inexact.data(300))[
+            "active_units"
+        ].value
+        == 0
+    )
 
 
 def test_the_rate_is_the_mutual_information_and_the_gap(inexact):
     x = inexact.data(500)
     rate = measure(Rate(), inexact.model, x)["rate"]
-    told = measure(MutualInformation(), inexact.model, x)["mutual_information"]
+    information = measure(MutualInformation(), inexact.model, x)["mutual_information"]
     gap = measure(AggregatePosteriorGap(), inexact.model, x)["aggregate_posterior_gap"]
-    assert told.value + gap.value == pytest.approx(rate.value, abs=3 * (told.error + gap.error))
+    assert information.value + gap.value == pytest.approx(
+        rate.value, abs=3 * (information.error + gap.error)
+    )
     assert gap.value > 3 * gap.error, "the posterior is off, and so is their mixture"
 
 
 def test_mutual_information_is_that_of_the_linear_gaussian(exact):
-    """I(x; z) of p(x, z), since the posterior is exact: half the log of the determinant of prior over posterior."""
+    """I(x; z) of p(x, z), since the posterior is exact: half the log determinant of p over q."""
     x = exact.data(2000)
     truth = float(-exact.model.latents.posterior.log_scale.detach().sum())
-    told = measure(MutualInformation(), exact.model, x)["mutual_information"]
+    information = measure(MutualInformation(), exact.model, x)["mutual_information"]
     gap = measure(AggregatePosteriorGap(), exact.model, x)["aggregate_posterior_gap"]
-    assert told.value == pytest.approx(truth, abs=4 * told.error + 0.02)
+    assert information.value == pytest.approx(truth, abs=4 * information.error + 0.02)
     assert gap.value == pytest.approx(0, abs=0.05), "the exact posteriors average to the prior"
 
 
 def test_mutual_information_never_exceeds_the_log_of_the_examples(exact):
     with torch.no_grad():
-        exact.model.latents.posterior.log_scale.fill_(-12.0)  # every example is told from every other
+        exact.model.latents.posterior.log_scale.fill_(
+            -12.0
+        )  # every example is told from every other
     for n in (2, 50):
-        found = measure(MutualInformation(examples=n), exact.model, exact.data(60))["mutual_information"]
-        assert found.examples == n and found.details["largest_possible"] == pytest.approx(math.log(n))
+        found = measure(MutualInformation(examples=n), exact.model, exact.data(60))[
+            "mutual_information"
+        ]
+        assert found.examples == n and found.details["largest_possible"] == pytest.approx(
+            math.log(n)
+        )
         assert found.value == pytest.approx(math.log(n), rel=1e-4)
         assert found.value <= math.log(n) + 1e-6
 
@@ -136,17 +166,21 @@ def test_mutual_information_never_exceeds_the_log_of_the_examples(exact):
 def test_pairs_are_compared_in_parts_without_changing_the_figure(inexact, monkeypatch):
     x = inexact.data(90)
     whole = measure(MutualInformation(), inexact.model, x)["mutual_information"]
-    monkeypatch.setattr("vaezoo.evaluation.latent_space._PAIRS_AT_ONCE", 2 * 90 * 7)
+    monkeypatch.setattr("vaezoo.evaluation.latent_space._PAIRS_PER_CHUNK", 2 * 90 * 7)
     parted = measure(MutualInformation(), inexact.model, x)["mutual_information"]
     assert parted.value == pytest.approx(whole.value, rel=1e-6)
 
 
 def test_one_seed_gives_the_same_figures_and_another_does_not(inexact):
-    metrics = [bound(ELBO, samples=1), bound(NLL, samples=5), bound(MutualInformation, examples=50)]
+    metrics = [
+        component(ELBO, samples=1),
+        component(NLL, samples=5),
+        component(MutualInformation, examples=50),
+    ]
 
     def figures(seed):
         torch.manual_seed(seed + 17)
-        return evaluate(inexact.model, metrics, served(inexact.data(60)), "test", seed)
+        return evaluate(inexact.model, metrics, served(inexact.data(60)), "test", seed=seed)
 
     assert figures(3) == figures(3)
     found, other = figures(3)["metrics"], figures(4)["metrics"]
@@ -155,8 +189,12 @@ def test_one_seed_gives_the_same_figures_and_another_does_not(inexact):
 
 def test_a_figure_does_not_depend_on_its_neighbours_nor_on_the_size_of_batches(inexact):
     x = inexact.data(60)
-    alone = evaluate(inexact.model, [bound(NLL, samples=5)], served(x), "test", 0)["metrics"]["nll"]
-    among = evaluate(inexact.model, [bound(ELBO), bound(NLL, samples=5)], served(x, 7), "test", 0)["metrics"]["nll"]
+    alone = evaluate(inexact.model, [component(NLL, samples=5)], served(x), "test", seed=0)[
+        "metrics"
+    ]["nll"]
+    among = evaluate(
+        inexact.model, [component(ELBO), component(NLL, samples=5)], served(x, 7), "test", seed=0
+    )["metrics"]["nll"]
     assert alone == among
 
 
@@ -164,19 +202,34 @@ def test_metrics_leave_the_model_and_the_generator_as_they_were(inexact, same):
     before = {name: weight.clone() for name, weight in inexact.model.state_dict().items()}
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    evaluate(inexact.model, [bound(ELBO), bound(ActiveUnits)], served(inexact.data(20)), "test", 0)
+    evaluate(
+        inexact.model,
+        [component(ELBO), component(ActiveUnits)],
+        served(inexact.data(20)),
+        "test",
+        seed=0,
+    )
     assert torch.equal(torch.get_rng_state(), state)
     same(before, inexact.model.state_dict())
 
 
 def test_figures_in_words_have_their_error_and_how_they_were_measured(inexact):
-    metrics = [bound(NLL, samples=5, limit=20), bound(ActiveUnits)]
-    found = evaluate(inexact.model, metrics, served(inexact.data(1200)), "test", 0)
+    metrics = [component(NLL, samples=5, limit=20), component(ActiveUnits)]
+    found = evaluate(inexact.model, metrics, served(inexact.data(1200)), "test", seed=0)
     nll, units = metric_rows(found)
     row = found["metrics"]["nll"]
-    assert nll[:3] == ("nll", f"{row['value']:.3f} ± {row['standard_error']:.3f}", "nats per example")
+    assert nll[:3] == (
+        "nll",
+        f"{row['value']:.3f} ± {row['standard_error']:.3f}",
+        "nats per example",
+    )
     assert nll[3].startswith("20 examples, samples 5, effective sample size ")
-    assert units == ("active units", "2.000", "dimensions", "1,200 examples, dimensions 2, threshold 0.01")
+    assert units == (
+        "active units",
+        "2.000",
+        "dimensions",
+        "1,200 examples, dimensions 2, threshold 0.01",
+    )
 
 
 def test_a_metric_that_fails_leaves_the_others_and_says_why(train, monkeypatch):
@@ -191,5 +244,7 @@ def test_a_metric_that_fails_leaves_the_others_and_says_why(train, monkeypatch):
 def test_many_samples_take_few_examples_at_a_time(exact):
     model, whole = exact.model, exact.model.batch_size()
     for samples in (10, 1000, 10**9):
-        assert model.batch_size(samples) == max(1, min(1000, 2**20 // (model.outputs * samples)))
+        assert model.batch_size(samples) == max(
+            1, min(1000, 2**20 // (model.decoder_outputs * samples))
+        )
     assert model.batch_size(10**9) == 1 <= model.importance_batch_size <= whole

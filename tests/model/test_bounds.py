@@ -1,4 +1,4 @@
-"""Bounds and gradients on a model whose log p(x) and posterior are known."""
+"""Bounds and gradients for a model with known log p(x) and posterior."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ import torch
 from vaezoo.components.objectives import IWAE, Reconstruction
 from vaezoo.components.regularizers import KL
 from vaezoo.data.batch import Batch
-from vaezoo.model.estimators import importance
+from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.task import Task
 from vaezoo.model.wiring import TaskWiring
+
+
+def wiring(model, train_size):
+    return TaskWiring(
+        model.data, latent_dim=2, context_dim=0, train_size=train_size, site_dims=(2,)
+    )
 
 
 def elbo(model, x, samples):
@@ -28,7 +34,12 @@ def test_elbo_iwae_and_log_likelihood_are_in_order(inexact):
         for k in (10, 1000):
             repeats = max(1, 4000 // k)
             values.append(
-                torch.stack([importance(inexact.model, Batch(x), k)[0].mean() for _ in range(repeats)]).mean()
+                torch.stack(
+                    [
+                        importance_sampling(inexact.model, Batch(x), k)[0].mean()
+                        for _ in range(repeats)
+                    ]
+                ).mean()
             )
         values.append(truth)
     assert values[0] < values[1] < values[2] <= values[3] + 0.01
@@ -37,7 +48,7 @@ def test_elbo_iwae_and_log_likelihood_are_in_order(inexact):
 
 def test_iwae_10000_is_within_two_hundredths_of_a_nat(inexact):
     x = inexact.data(64)
-    estimate, size = importance(inexact.model, Batch(x), 10_000)
+    estimate, size = importance_sampling(inexact.model, Batch(x), 10_000)
     assert abs(estimate.mean() - inexact.log_p(x).mean()) < 0.02
     assert ((size >= 1) & (size <= 10_000)).all()
 
@@ -46,19 +57,23 @@ def test_elbo_is_exactly_log_p_with_the_exact_posterior(exact):
     x = exact.data(64)
     log_weight = exact.model(Batch(x), 5).log_weight  # every single sample has zero variance
     torch.testing.assert_close(log_weight, exact.log_p(x).expand(5, -1), atol=1e-4, rtol=0)
-    _, size = importance(exact.model, Batch(x), 100)
+    _, size = importance_sampling(exact.model, Batch(x), 100)
     torch.testing.assert_close(size, torch.full_like(size, 100.0), rtol=1e-4, atol=0)
 
 
 def test_importance_takes_exactly_the_samples_it_is_asked_for(inexact, monkeypatch):
     drawn = []
     original = inexact.model.infer
-    monkeypatch.setattr(inexact.model, "infer", lambda f, c, m, k: (drawn.append(k), original(f, c, m, k))[1])
-    monkeypatch.setattr("vaezoo.model.latent_variable_model.SCALARS_AT_ONCE", 64 * 6 * 3)
+    monkeypatch.setattr(
+        inexact.model, "infer", lambda f, c, m, k: (drawn.append(k), original(f, c, m, k))[1]
+    )
+    monkeypatch.setattr("vaezoo.model.latent_variable_model.MAX_DECODED_SCALARS", 64 * 6 * 3)
     encoded = []
     features = inexact.model.features
-    monkeypatch.setattr(inexact.model, "features", lambda b, c: (encoded.append(len(b)), features(b, c))[1])
-    importance(inexact.model, Batch(inexact.data(64)), 100)
+    monkeypatch.setattr(
+        inexact.model, "features", lambda b, c: (encoded.append(len(b)), features(b, c))[1]
+    )
+    importance_sampling(inexact.model, Batch(inexact.data(64)), 100)
     assert sum(drawn) == 100 and max(drawn) == 3
     assert encoded == [64], "a batch is encoded once"
 
@@ -66,10 +81,10 @@ def test_importance_takes_exactly_the_samples_it_is_asked_for(inexact, monkeypat
 def test_chunking_does_not_change_the_estimate(inexact, monkeypatch):
     x = inexact.data(8)
     torch.manual_seed(1)
-    whole = importance(inexact.model, Batch(x), 3000)[0]
-    monkeypatch.setattr("vaezoo.model.latent_variable_model.SCALARS_AT_ONCE", 8 * 6 * 7)
+    whole = importance_sampling(inexact.model, Batch(x), 3000)[0]
+    monkeypatch.setattr("vaezoo.model.latent_variable_model.MAX_DECODED_SCALARS", 8 * 6 * 7)
     torch.manual_seed(2)
-    parts = importance(inexact.model, Batch(x), 3000)[0]
+    parts = importance_sampling(inexact.model, Batch(x), 3000)[0]
     torch.testing.assert_close(whole, parts, atol=0.1, rtol=0)
 
 
@@ -78,7 +93,13 @@ def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
     x = inexact.data(16)
     model = inexact.model
     posterior, decoder = model.latents.posterior, model.decoder
-    parameters = [posterior.weight, posterior.offset, posterior.log_scale, decoder.loading, decoder.offset]
+    parameters = [
+        posterior.weight,
+        posterior.offset,
+        posterior.log_scale,
+        decoder.loading,
+        decoder.offset,
+    ]
     mean = x @ posterior.weight.T + posterior.offset
     variance = (2 * posterior.log_scale).exp()
     residual = x - mean @ decoder.loading.T - decoder.offset
@@ -90,7 +111,7 @@ def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
     kl = 0.5 * (mean.square() + variance - 1).sum(1) - posterior.log_scale.sum()
     analytic = torch.autograd.grad((kl - log_px).mean(), parameters)
 
-    task = Task(model, Reconstruction(samples=40_000), {"kl": KL(TaskWiring(model.data, 2, 0, 16, (2,)))})
+    task = Task(model, Reconstruction(samples=40_000), {"kl": KL(wiring(model, 16))})
     loss, _ = task(Batch(x))
     torch.testing.assert_close(loss.mean(), (kl - log_px).mean(), atol=0.02, rtol=0)
     sampled = torch.autograd.grad(loss.mean(), parameters)
@@ -137,7 +158,7 @@ def test_dreg_leaves_the_decoder_the_standard_gradient(inexact):
 def test_sticking_the_landing_has_the_gradient_of_the_elbo_at_one_sample(inexact):
     x, model = inexact.data(4), inexact.model
     wanted = posterior_parameters(model)
-    task = Task(model, Reconstruction(), {"kl": KL(TaskWiring(model.data, 2, 0, 4, (2,)))})
+    task = Task(model, Reconstruction(), {"kl": KL(wiring(model, 4))})
 
     class Negative(IWAE):
         def forward(self, trace):
@@ -151,7 +172,9 @@ def test_sticking_the_landing_has_the_gradient_of_the_elbo_at_one_sample(inexact
 
 def test_sticking_the_landing_has_no_noise_at_the_exact_posterior(exact):
     wanted = posterior_parameters(exact.model)
-    mean, noise = gradients(exact.model, exact.data(8), IWAE(samples=1, gradient="stl"), 20, wanted)
+    mean, noise = gradients(
+        exact.model, exact.data(8), IWAE(samples=1, gradient="stl"), 20, wanted
+    )
     assert mean.abs().max() < 1e-4 and noise.max() < 1e-4
 
 

@@ -1,4 +1,4 @@
-"""Conditional models: who sees the context, masks beside it, and conditions as users hand them in."""
+"""Conditional models: which parts use the context, masks, and conditions in all accepted forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.report.page import write_report
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 
 CPU = torch.device("cpu")
@@ -31,7 +31,9 @@ class Tiny(Conditioner):
     def __init__(self, data, /):
         super().__init__()
         labels = data.condition_shape == ()
-        self.net = nn.Embedding(len(data.classes), 3) if labels else nn.Linear(data.condition_shape[0], 3)
+        self.net = (
+            nn.Embedding(len(data.classes), 3) if labels else nn.Linear(data.condition_shape[0], 3)
+        )
 
     def forward(self, condition):
         return self.net(condition)
@@ -53,13 +55,15 @@ class Shifted(Prior):
 
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
-    """Registers the parts of this file as if a plugin had brought them."""
+    """Registers the components of this file as a plugin does."""
     module = types.ModuleType("tiny_parts")
     module.Tiny, module.Shifted = Tiny, Shifted
     monkeypatch.setitem(sys.modules, "tiny_parts", module)
     entries = discovery.catalogue().entries
     for kind, name, cls in (("conditioner", "tiny", "Tiny"), ("prior", "shifted", "Shifted")):
-        monkeypatch.setitem(entries, (kind, name), [ComponentEntry(kind, name, f"tiny_parts:{cls}", "tests")])
+        monkeypatch.setitem(
+            entries, (kind, name), [ComponentEntry(kind, name, f"tiny_parts:{cls}", "tests")]
+        )
 
 
 @pytest.fixture
@@ -96,7 +100,7 @@ def model(spec, blocks):
 
     def build(*args, **kwargs):
         loaded = load(spec(**blocks(*args, **kwargs)))
-        _, data, task = prepare(loaded, CPU)
+        _, data, task = prepare_training(loaded, CPU)
         return task.model.eval(), data.first(len(data))
 
     return build
@@ -108,9 +112,14 @@ def test_the_encoder_sees_the_context_although_the_mask_hides_the_data(form, mod
     hidden, same_start = torch.zeros_like(batch.mask), batch.x.clone()
     if form == "steps":  # a sequence has one step at least
         hidden[:, 0], same_start[:, 0] = True, 0.5
-    encoded = [made.encode(same_start, torch.full_like(batch.condition, label), hidden) for label in (0, 1)]
+    encoded = [
+        made.encode(same_start, torch.full_like(batch.condition, label), hidden)
+        for label in (0, 1)
+    ]
     assert not torch.allclose(encoded[0][0], encoded[1][0])
-    torch.testing.assert_close(encoded[0], encoded[0][:1].expand_as(encoded[0]))  # and nothing else
+    torch.testing.assert_close(
+        encoded[0], encoded[0][:1].expand_as(encoded[0])
+    )  # and nothing else
 
 
 @pytest.mark.parametrize("form", SHAPES)
@@ -120,7 +129,8 @@ def test_what_the_mask_hides_matters_to_no_figure(form, model):
     other = torch.where(covered, batch.x, torch.full_like(batch.x, 1e3))
     assert not torch.equal(other, batch.x)
     torch.testing.assert_close(
-        made.encode(other, batch.condition, batch.mask), made.encode(batch.x, batch.condition, batch.mask)
+        made.encode(other, batch.condition, batch.mask),
+        made.encode(batch.x, batch.condition, batch.mask),
     )
     figures = []
     for x in (batch.x, other):
@@ -130,7 +140,9 @@ def test_what_the_mask_hides_matters_to_no_figure(form, model):
             figures.append((trace.distortion, trace.rate, trace.log_weight))
     torch.testing.assert_close(*figures)
     seen = made.encode(batch.x + covered, batch.condition, batch.mask)
-    assert not torch.allclose(seen, made.encode(batch.x, batch.condition, batch.mask)), "what is observed does matter"
+    assert not torch.allclose(seen, made.encode(batch.x, batch.condition, batch.mask)), (
+        "what is observed does matter"
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +152,9 @@ def test_the_context_reaches_the_parts_it_is_meant_for_and_no_other(into, model)
     made, batch = model(into=into)
     other = (batch.condition + 1) % 4
     moved = {}
-    moved["encoder"] = not torch.equal(made.encode(batch.x, batch.condition), made.encode(batch.x, other))
+    moved["encoder"] = not torch.equal(
+        made.encode(batch.x, batch.condition), made.encode(batch.x, other)
+    )
     z = torch.zeros(len(batch), 2)
     moved["decoder"] = not torch.equal(made.decode(z, batch.condition), made.decode(z, other))
     priors = []
@@ -153,20 +167,28 @@ def test_the_context_reaches_the_parts_it_is_meant_for_and_no_other(into, model)
 
 
 def numbers(kind):
-    """The conditions of a few examples as users write them."""
-    return {"array": lambda c: c.numpy(), "tensor": lambda c: c, "list": lambda c: c.tolist()}[kind]
+    """Converts conditions to a form that users pass."""
+    return {"array": lambda c: c.numpy(), "tensor": lambda c: c, "list": lambda c: c.tolist()}[
+        kind
+    ]
 
 
 @pytest.mark.parametrize("kind", ["array", "tensor", "list"])
-@pytest.mark.parametrize("into", [("encoder", "decoder"), ("encoder", "prior", "decoder")], ids="+".join)
+@pytest.mark.parametrize(
+    "into", [("encoder", "decoder"), ("encoder", "prior", "decoder")], ids="+".join
+)
 def test_everything_a_user_does_takes_conditions_in_any_form(kind, into, model):
     made, batch = model(into=into)
     x, few = batch.x[:6], batch.condition[:6]
     given, images = numbers(kind)(few), x.numpy() if kind == "array" else x
     torch.testing.assert_close(made.encode(images, given), made.encode(x, few))
-    torch.testing.assert_close(made.decode(torch.ones(6, 2), given), made.decode(torch.ones(6, 2), few))
+    torch.testing.assert_close(
+        made.decode(torch.ones(6, 2), given), made.decode(torch.ones(6, 2), few)
+    )
     torch.testing.assert_close(made.sample(6, given, seed=1), made.sample(6, few, seed=1))
-    torch.testing.assert_close(made.interpolate(images, images, 3, given), made.interpolate(x, x, 3, few))
+    torch.testing.assert_close(
+        made.interpolate(images, images, 3, given), made.interpolate(x, x, 3, few)
+    )
     assert made.reconstruct(images, given).shape == x.shape
     assert made.log_likelihood(images, 5, given).shape == (6,)
     assert made.decode(np.ones((6, 2)), given, mean=False).shape == x.shape
@@ -177,16 +199,24 @@ def test_interpolation_keeps_the_condition_along_the_way(model):
     x, labels = batch.x[:4], np.array([0, 1, 2, 3])
     path = made.interpolate(x, x, 5, labels)
     assert path.shape == (4, 5, 6)
-    torch.testing.assert_close(path, made.decode(made.encode(x, labels), labels)[:, None].expand_as(path))
+    torch.testing.assert_close(
+        path, made.decode(made.encode(x, labels), labels)[:, None].expand_as(path)
+    )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "dtype", [np.float32, np.float64, np.int64], ids=lambda kind: kind.__name__
+)
 def test_vectors_of_conditions_may_come_in_any_precision(dtype, model):
     """NumPy's own numbers are float64; the weights are float32."""
     made, batch = model(condition=lambda rng, n: rng.integers(0, 3, (n, 2)))
     given = batch.condition[:5].numpy().astype(dtype)
-    torch.testing.assert_close(made.sample(5, given, seed=1), made.sample(5, batch.condition[:5], seed=1))
-    torch.testing.assert_close(made.encode(batch.x[:5], given), made.encode(batch.x[:5], batch.condition[:5]))
+    torch.testing.assert_close(
+        made.sample(5, given, seed=1), made.sample(5, batch.condition[:5], seed=1)
+    )
+    torch.testing.assert_close(
+        made.encode(batch.x[:5], given), made.encode(batch.x[:5], batch.condition[:5])
+    )
 
 
 def test_a_mask_may_be_an_array(model):
@@ -199,7 +229,11 @@ def test_a_mask_may_be_an_array(model):
 
 def test_a_conditional_model_asks_for_its_condition(model):
     made, batch = model()
-    for call in (lambda: made.sample(2), lambda: made.encode(batch.x), lambda: made.decode(torch.zeros(1, 2))):
+    for call in (
+        lambda: made.sample(2),
+        lambda: made.encode(batch.x),
+        lambda: made.decode(torch.zeros(1, 2)),
+    ):
         with pytest.raises(ValueError, match="this model is conditional: give a condition"):
             call()
 
@@ -230,8 +264,10 @@ def test_a_run_with_conditions_that_are(name, blocks, train, spec):
 @pytest.mark.parametrize("form", SHAPES)
 def test_a_conditional_run_with_a_mask(form, blocks, train):
     done = train(**blocks(form, masked=True, into=("encoder", "prior", "decoder")))
-    assert done.evaluation["metrics"]["nll"]["value"] < -done.evaluation["metrics"]["elbo"]["value"]
+    assert (
+        done.evaluation["metrics"]["nll"]["value"] < -done.evaluation["metrics"]["elbo"]["value"]
+    )
     assert done.data("validation").first(2).mask is not None
-    write_report(done.record())
+    write_report(done.report_data())
     assert (done.directory.pictures / "samples.png").exists() == (form in ("images", "steps"))
     assert done.directory.report.exists()

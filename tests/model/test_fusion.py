@@ -1,4 +1,4 @@
-"""How a context joins what it goes into."""
+"""Fusing a context with the input of an encoder or decoder."""
 
 from __future__ import annotations
 
@@ -47,21 +47,33 @@ def test_film_scales_and_shifts():
 
 @pytest.mark.parametrize(
     ("shape", "mask", "kept"),
-    [((5,), (2, 5), False), ((7, 5), (2, 7), True), ((7, 5), (2, 7, 5), False), ((2, 8, 6), (2, 2, 8, 6), False)],
+    [
+        ((5,), (2, 5), False),
+        ((7, 5), (2, 7), True),
+        ((7, 5), (2, 7, 5), False),
+        ((2, 8, 6), (2, 2, 8, 6), False),
+    ],
     ids=str,
 )
 def test_a_mask_is_kept_where_the_grown_dimension_lies_beyond_it(shape, mask, kept):
     given = torch.ones(mask, dtype=torch.bool)
-    assert (Fusion(shape, (3,), "concat").visible(given) is given) == kept
-    assert Fusion(shape, (3,), "concat").visible(None) is None
+    assert (Fusion(shape, (3,), "concat").fused_mask(given) is given) == kept
+    assert Fusion(shape, (3,), "concat").fused_mask(None) is None
 
 
 def test_a_flat_encoder_gets_a_context_once_and_others_in_every_pixel():
     def width(encoder):
         labelled = DataSpec((1, 8, 8), "unit", classes=("a", "b", "c"), condition_shape=())
         model = {"latent_dim": 2, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli"}
-        given = {"spec": "vaezoo/v1", "name": "x", "data": "digits", "model": {**model, "condition": "label"}}
-        return compose(load({**given, "train": {"steps": 1}}), labelled, 10).model.into_encoder.out_shape
+        given = {
+            "spec": "vaezoo/v1",
+            "name": "x",
+            "data": "digits",
+            "model": {**model, "condition": "label"},
+        }
+        return compose(
+            load({**given, "train": {"steps": 1}}), labelled, 10
+        ).model.into_encoder.out_shape
 
     assert width("mlp") == (64 + 3,)
     assert width({"type": "conv", "channels": [4]}) == (1 + 3, 8, 8)

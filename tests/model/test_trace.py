@@ -1,4 +1,4 @@
-"""KL, masks and conditional priors."""
+"""KL divergences, the ELBO, masks and conditional priors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaezoo.components.likelihoods import BernoulliLikelihood, NormalLikelihood
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.distributions import DiagonalNormal, NormalMixture, UnitNormal, detach
-from vaezoo.model.trace import Site, Trace, sum_event_dims
+from vaezoo.model.trace import Site, Trace, elbo, sum_event_dims
 
 
 def torch_normal(mean, scale):
@@ -44,7 +44,9 @@ def test_kl_between_our_normals_and_torchs_is_one_figure():
         for second in (diagonal_normal, torch_normal):
             torch.testing.assert_close(kl_divergence(first(*q), second(*p)), expected)
     unit = kl_divergence(torch_normal(*q), torch_normal(torch.zeros(3), torch.ones(3)))
-    torch.testing.assert_close(kl_divergence(diagonal_normal(*q), UnitNormal(torch.zeros(3))), unit)
+    torch.testing.assert_close(
+        kl_divergence(diagonal_normal(*q), UnitNormal(torch.zeros(3))), unit
+    )
 
 
 def test_kl_of_normals_is_the_closed_form():
@@ -72,7 +74,9 @@ def test_a_mixture_of_one_is_the_normal():
     mean, log_scale = torch.randn(1, 3), 0.3 * torch.randn(1, 3)
     mixture = NormalMixture(torch.zeros(1), mean, log_scale)
     z = torch.randn(6, 3)
-    torch.testing.assert_close(mixture.log_prob(z), diagonal_normal(mean[0], log_scale[0].exp()).log_prob(z))
+    torch.testing.assert_close(
+        mixture.log_prob(z), diagonal_normal(mean[0], log_scale[0].exp()).log_prob(z)
+    )
 
 
 def test_mixture_agrees_with_torch_and_its_samples():
@@ -82,8 +86,22 @@ def test_mixture_agrees_with_torch_and_its_samples():
         torch.distributions.Categorical(logits=logits), torch_normal(mean, log_scale.exp())
     )
     z = mixture.sample((20_000,))
-    torch.testing.assert_close(mixture.log_prob(z[:100]), reference.log_prob(z[:100]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        mixture.log_prob(z[:100]), reference.log_prob(z[:100]), atol=1e-4, rtol=1e-4
+    )
     torch.testing.assert_close(z.mean(0), mixture.mean, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_the_mean_elbo_has_the_bits_of_minus_distortion_and_rate(samples):
+    q, p = diagonal_normal(torch.randn(5, 3), torch.rand(5, 3) + 0.2), UnitNormal(torch.zeros(3))
+    likelihood = NormalLikelihood(DataSpec((6,), "real"), scale=0.5)
+    sites = (Site(q.rsample((samples,)), q, p), Site(q.rsample((samples,)), q, p))
+    trace = Trace(Batch(torch.randn(5, 6)), sites, likelihood(torch.randn(samples, 5, 6)))
+    assert torch.equal(trace.mean_elbo, -(trace.mean_distortion + trace.mean_rate))
+    assert torch.equal(trace.mean_elbo, elbo(-trace.mean_distortion, trace.mean_rate))
+    ratios = [site.log_ratio for site in sites]
+    assert torch.equal(trace.log_weight, trace.log_likelihood - ratios[0] - ratios[1])
 
 
 def test_a_conditional_prior_broadcasts_over_samples():
@@ -115,7 +133,9 @@ def test_masks_change_nothing_but_padded_steps(padding):
     wide = torch.cat([h, torch.randn(2, 4, padding, 3)], 2)
     mask = torch.arange(6 + padding).expand(4, -1) < 6
     padded = Trace(Batch(longer, mask=mask), (), likelihood(wide))
-    torch.testing.assert_close(plain.distortion, padded.distortion, rtol=1e-6, atol=0)  # sums may be reordered
+    torch.testing.assert_close(
+        plain.distortion, padded.distortion, rtol=1e-6, atol=0
+    )  # sums may be reordered
     assert torch.equal(torch.autograd.grad(padded.distortion.sum(), h)[0], gradient)
 
 
@@ -150,7 +170,8 @@ def test_detach_stops_gradients_at_every_parameter():
 
 def test_detach_refuses_flows():
     flow = torch.distributions.TransformedDistribution(
-        torch.distributions.Normal(0.0, 1.0), [torch.distributions.transforms.AffineTransform(0.0, 2.0)]
+        torch.distributions.Normal(0.0, 1.0),
+        [torch.distributions.transforms.AffineTransform(0.0, 2.0)],
     )
     with pytest.raises(TypeError, match="standard gradient"):
         detach(flow)
@@ -161,7 +182,9 @@ def test_a_draw_without_gradients_leaves_those_of_the_kl():
     p = DiagonalNormal(torch.zeros(4, 2), log_scale)
     p.sample(torch.Size((3,)))  # what a critic does first
     kl_divergence(DiagonalNormal(torch.ones(4, 2), torch.zeros(4, 2)), p).sum().backward()
-    assert torch.allclose(log_scale.grad, torch.full((4, 2), -1.0)), "d/ds of s + (1 + 1) / 2 exp(-2s) at s = 0"
+    assert torch.allclose(log_scale.grad, torch.full((4, 2), -1.0)), (
+        "d/ds of s + (1 + 1) / 2 exp(-2s) at s = 0"
+    )
 
 
 def test_one_sample_is_drawn_as_the_first_of_several_would_be():

@@ -19,7 +19,9 @@ def target(tmp_path_factory):
     """Where pip put the plugin; on nobody's path yet."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(folder), str(SOURCE)], check=True, capture_output=True)
+    subprocess.run(
+        [*command, "--target", str(folder), str(SOURCE)], check=True, capture_output=True
+    )
     return folder
 
 

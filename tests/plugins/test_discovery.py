@@ -54,12 +54,16 @@ def plugin(*registrations, **attributes):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Pretends that these modules are installed: `installed(name=module)`; returns their entry points."""
+    """`installed(name=module)` pretends that modules are installed; returns entry points."""
 
     def install(**modules):
         points = {name.replace("_", "-"): module for name, module in modules.items()}
         points = {name: Point(name, module) for name, module in points.items()}
-        monkeypatch.setattr(discovery, "_installed", lambda: [(name, "1.2", point) for name, point in points.items()])
+        monkeypatch.setattr(
+            discovery,
+            "_installed",
+            lambda: [(name, "1.2", point) for name, point in points.items()],
+        )
         discovery._discovered.cache_clear()
         return points
 
@@ -124,7 +128,12 @@ def test_a_disabled_plugin_is_never_imported(installed, monkeypatch, name):
 def test_the_environment_disables_plugins(installed, monkeypatch):
     points = installed(a=plugin(), b=plugin(), c=plugin())
     monkeypatch.setenv("VAEZOO_DISABLE_PLUGINS", " a, ,c,")
-    assert [found.status for found in discovery.catalogue().plugins] == ["ok", "disabled", "ok", "disabled"]
+    assert [found.status for found in discovery.catalogue().plugins] == [
+        "ok",
+        "disabled",
+        "ok",
+        "disabled",
+    ]
     assert [point.loaded for point in points.values()] == [0, 1, 0]
 
 
@@ -132,7 +141,7 @@ def test_a_plugin_for_another_interface_is_incompatible(installed):
     installed(old=plugin(("likelihood", "coin", BERNOULLI), VAEZOO_API=99))
     catalogue = discover()
     assert info(catalogue, "old").status == "incompatible"
-    assert info(catalogue, "old").reason == "asks for plugin API 99, this is 1"
+    assert info(catalogue, "old").reason == "needs plugin API 99, but this version of vaezoo has 1"
     assert ("likelihood", "coin") not in catalogue.entries
 
 
@@ -178,7 +187,10 @@ BROKEN = {
     "a missing module": (ImportError("no module named 'x'"), ["ImportError: no module named 'x'"]),
     "a syntax error": (SyntaxError("bad"), ["SyntaxError: bad"]),
     "an exit while it is imported": (SystemExit("bye"), ["SystemExit: bye"]),
-    "a misspelled hook": (plugin(vaezoo_componentz=vaezoo_componentz), ["unknown hook 'vaezoo_componentz'"]),
+    "a misspelled hook": (
+        plugin(vaezoo_componentz=vaezoo_componentz),
+        ["unknown hook 'vaezoo_componentz'"],
+    ),
     "a wrong argument": (
         plugin(vaezoo_components=wrong_argument),
         ["vaezoo_components", "registrar"],
@@ -202,9 +214,18 @@ BROKEN = {
         ["registers likelihood 'coin' as 'vaezoo.components': a target is 'package.module:Class'"],
     ),
     "a target that is a class": (plugin(("likelihood", "coin", dict)), ["TypeError"]),
-    "a prefix with a capital": (registries(("Lab", "lab:registry.yaml")), ["registers registry 'Lab': a prefix is"]),
-    "a registry without https": (registries(("lab", "http://host/x")), ["registers registry 'lab' as 'http://host/x'"]),
-    "a prefix twice": (registries(*[("lab", "lab:registry.yaml")] * 2), ["registers registry 'lab' twice"]),
+    "a prefix with a capital": (
+        registries(("Lab", "lab:registry.yaml")),
+        ["registers registry 'Lab': a prefix is"],
+    ),
+    "a registry without https": (
+        registries(("lab", "http://host/x")),
+        ["registers registry 'lab' as 'http://host/x'"],
+    ),
+    "a prefix twice": (
+        registries(*[("lab", "lab:registry.yaml")] * 2),
+        ["registers registry 'lab' twice"],
+    ),
     "a name twice": (plugin(COIN, COIN), ["registers likelihood 'coin' twice"]),
 }
 
@@ -225,10 +246,15 @@ def test_a_broken_plugin_is_reported_with_its_reason_and_the_rest_works(installe
 
 
 def test_a_plugin_may_bring_registries_alone(installed):
-    installed(lab=registries(("lab", "lab:zoo/registry.yaml"), ("far", "https://host/registry.yaml")))
+    installed(
+        lab=registries(("lab", "lab:zoo/registry.yaml"), ("far", "https://host/registry.yaml"))
+    )
     found = info(discover(), "lab")
     assert (found.status, found.entries) == ("ok", ())
-    assert found.registries == (("lab", "lab:zoo/registry.yaml"), ("far", "https://host/registry.yaml"))
+    assert found.registries == (
+        ("lab", "lab:zoo/registry.yaml"),
+        ("far", "https://host/registry.yaml"),
+    )
 
 
 def test_a_plugin_with_two_faulty_hooks_does_not_spoil_the_next(installed):
@@ -256,7 +282,9 @@ def test_plugins_are_loaded_in_the_order_of_their_names(monkeypatch):
 
     scattered = [Found("b", "x"), Found("a", "z"), Found(None, "c"), Found("a", "y")]
     for order in (scattered, scattered[::-1]):
-        monkeypatch.setattr(discovery.importlib.metadata, "entry_points", lambda group, order=order: order)
+        monkeypatch.setattr(
+            discovery.importlib.metadata, "entry_points", lambda group, order=order: order
+        )
         assert [(name, point.name) for name, _, point in discovery._installed()] == [
             ("a", "y"),
             ("a", "z"),
@@ -266,7 +294,9 @@ def test_plugins_are_loaded_in_the_order_of_their_names(monkeypatch):
 
 
 def test_the_names_of_a_kind_are_sorted_and_entries_follow_the_data_flow(installed):
-    installed(b=plugin(("likelihood", "zzz", BERNOULLI)), a=plugin(("likelihood", "aaa", BERNOULLI)))
+    installed(
+        b=plugin(("likelihood", "zzz", BERNOULLI)), a=plugin(("likelihood", "aaa", BERNOULLI))
+    )
     catalogue = discover()
     assert catalogue.names("likelihood") == sorted(catalogue.names("likelihood"))
     kinds = [entry.kind for entry in catalogue.all()]
@@ -278,18 +308,26 @@ def test_the_names_of_a_kind_are_sorted_and_entries_follow_the_data_flow(install
 
 
 def test_two_plugins_with_one_name_must_be_told_apart(installed):
-    installed(one=plugin(("likelihood", "coin", BERNOULLI)), two=plugin(("likelihood", "coin", NORMAL)))
+    installed(
+        one=plugin(("likelihood", "coin", BERNOULLI)), two=plugin(("likelihood", "coin", NORMAL))
+    )
     catalogue = discover()
     with pytest.raises(PluginError) as caught:
         catalogue.find("likelihood", "coin")
-    assert str(caught.value) == "2 plugins bring a likelihood named 'coin'; say 'one:coin' or 'two:coin'"
+    assert (
+        str(caught.value)
+        == "2 plugins provide a likelihood named 'coin'; write 'one:coin' or 'two:coin'"
+    )
     assert catalogue.find("likelihood", "one:coin").target == BERNOULLI
     assert catalogue.find("likelihood", "two:coin").target == NORMAL
 
 
 def test_a_clash_that_a_spec_does_not_mention_is_no_fault(installed):
     installed(one=plugin(COIN), two=plugin(COIN))
-    assert load(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.plugin == BUILT_IN
+    assert (
+        load(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.plugin
+        == BUILT_IN
+    )
 
 
 def test_a_clash_is_reported_where_the_spec_uses_the_name(installed):
@@ -297,7 +335,8 @@ def test_a_clash_is_reported_where_the_spec_uses_the_name(installed):
     with pytest.raises(SpecError) as caught:
         load(SPEC.replace("LIKELIHOOD", "coin"), text=True)
     assert str(caught.value) == (
-        "<text>:4:64: model.likelihood: 2 plugins bring a likelihood named 'coin'; say 'one:coin' or 'two:coin'"
+        "<text>:4:64: model.likelihood: 2 plugins provide a likelihood named 'coin'; write "
+        "'one:coin' or 'two:coin'"
     )
     spec = load(SPEC.replace("LIKELIHOOD", "two:coin"), text=True)
     assert spec.resolved()["model"]["likelihood"]["type"] == "two:coin"
@@ -326,7 +365,7 @@ def test_a_name_of_one_kind_is_not_one_of_another(installed):
 def test_a_kind_without_components_says_so(monkeypatch):
     with pytest.raises(PluginError) as caught:
         Catalogue().find("prior", "x")
-    assert str(caught.value) == "no prior named 'x'; no installed plugin brings one"
+    assert str(caught.value) == "no prior named 'x'; no installed plugin provides one"
 
 
 def test_a_spec_that_needs_a_broken_plugin_names_it_with_the_reason(installed):
@@ -337,7 +376,10 @@ def test_a_spec_that_needs_a_broken_plugin_names_it_with_the_reason(installed):
         "<text>:4:64: model.likelihood: no likelihood named 'bernouli'; did you mean 'bernoulli'? "
         "(plugin 'coins' is broken: ImportError: no numpy)"
     )
-    assert load(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.name == "bernoulli"
+    assert (
+        load(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.name
+        == "bernoulli"
+    )
 
 
 # targets
@@ -380,16 +422,26 @@ class WithoutConstructor(Schedule):
 
 
 TARGETS = {
-    "a module that is not there": ("no_such_module:Coin", "cannot import no_such_module:Coin: ModuleNotFoundError"),
-    "a class that is not there": ("targets:Nothing", "cannot import targets:Nothing: AttributeError"),
+    "a module that is not there": (
+        "no_such_module:Coin",
+        "cannot import no_such_module:Coin: ModuleNotFoundError",
+    ),
+    "a class that is not there": (
+        "targets:Nothing",
+        "cannot import targets:Nothing: AttributeError",
+    ),
     "a class of another kind": (BERNOULLI, f"{BERNOULLI} is not a subclass of vaezoo.Schedule"),
     "no class": ("targets:constant", "targets:constant is not a subclass of vaezoo.Schedule"),
     "an abstract class": ("targets:Unfinished", "targets:Unfinished does not define forward"),
-    "a constructor with keywords": ("targets:Keywords", "Keywords takes **options; name its options instead"),
+    "a constructor with keywords": (
+        "targets:Keywords",
+        "Keywords takes **options; name its options instead",
+    ),
     "an option without annotation": ("targets:Bare", "Bare: option 'steps' has no annotation"),
     "an unreadable annotation": (
         "targets:Unreadable",
-        "Unreadable: its constructor's annotations cannot be read: name 'NoSuchName' is not defined",
+        "Unreadable: its constructor's annotations cannot be read: name 'NoSuchName' is not "
+        "defined",
     ),
 }
 
@@ -404,7 +456,9 @@ def targets(monkeypatch):
 
 
 @pytest.mark.parametrize("case", TARGETS)
-def test_a_bad_target_is_an_error_that_names_plugin_and_kind_when_it_is_used(installed, targets, case):
+def test_a_bad_target_is_an_error_that_names_plugin_and_kind_when_it_is_used(
+    installed, targets, case
+):
     target, reason = TARGETS[case]
     installed(timing=plugin(("schedule", "odd", target)))
     with pytest.raises(PluginError) as caught:

@@ -1,4 +1,4 @@
-"""A stranger's package adds an encoder, a critic, a conditioner and a prior; the trainer knows none of them."""
+"""An out-of-tree package adds an encoder, a critic, a conditioner and a prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load
 from vaezoo.training.phase_optimizer import PhaseOptimizer
@@ -46,8 +46,18 @@ CONDITIONAL = {
 
 def players(spec):
     loaded = load(spec)
-    _, train, task = prepare(loaded, pick_device("cpu"))
-    found = [PhaseOptimizer(phase, phase.loss, task, loaded, 100, ProcessGroup()) for phase in task.phases()]
+    _, train, task = prepare_training(loaded, pick_device("cpu"))
+    found = [
+        PhaseOptimizer(
+            phase,
+            loss=phase.loss,
+            task=task,
+            spec=loaded,
+            total_steps=100,
+            process_group=ProcessGroup(),
+        )
+        for phase in task.phases()
+    ]
     return task, found, train.first(64)
 
 
@@ -56,14 +66,20 @@ def snapshot(module):
 
 
 def changed(before, module):
-    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+    return {
+        name
+        for name, tensor in module.state_dict().items()
+        if not torch.equal(before[name], tensor)
+    }
 
 
 def test_an_installed_plugin_trains_by_the_same_loop(installed, tmp_path):
     run = vaezoo.run(copy.deepcopy(SPEC), out=tmp_path)
     record = run.records[0]
     assert {"critic/loss", "tiny-critic", "tiny-critic_weight", "kl"} <= record.keys()
-    assert record["loss"] == pytest.approx(record["distortion"] + record["kl"] + 0.5 * record["tiny-critic"], rel=1e-4)
+    assert record["loss"] == pytest.approx(
+        record["distortion"] + record["kl"] + 0.5 * record["tiny-critic"], rel=1e-4
+    )
     weights, _ = read_tensors(run.directory.model)
     assert not any("critic" in name for name in weights), "the critic is no part of the model"
     assert vaezoo.open_run(run.path).model.sample(3).shape == (3, 1, 8, 8)
@@ -72,12 +88,12 @@ def test_an_installed_plugin_trains_by_the_same_loop(installed, tmp_path):
 def test_neither_player_moves_the_others_weights_or_buffers(installed):
     task, (model, critic), batch = players(copy.deepcopy(SPEC))
     before = snapshot(task)
-    critic.move(batch, len(batch), want_norm=False)
+    critic.step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
     assert moved and all(name.startswith("regularizers.tiny-critic.critic.") for name in moved)
     assert any("running_mean" in name for name in moved), "the critic's own statistics do move"
     before = snapshot(task)
-    model.move(batch, len(batch), want_norm=False)
+    model.step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
     assert moved and not any("critic" in name for name in moved)
     assert any("encoder" in name for name in moved) and any("decoder" in name for name in moved)
@@ -86,11 +102,11 @@ def test_neither_player_moves_the_others_weights_or_buffers(installed):
 def test_gradients_of_one_phase_do_not_pile_up_in_the_other(installed):
     task, (model, critic), batch = players(copy.deepcopy(SPEC))
     theirs = list(task.regularizers["tiny-critic"].critic.parameters())
-    model.move(batch, len(batch), want_norm=False)
+    model.step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in theirs)
     for parameter in task.model.parameters():
         parameter.grad = None
-    critic.move(batch, len(batch), want_norm=False)
+    critic.step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in task.model.parameters())
     assert all(parameter.grad is not None for parameter in theirs)
 
@@ -106,7 +122,9 @@ def test_the_penalty_reaches_the_encoder_and_not_the_decoder(installed):
 def test_observing_leaves_buffers_gradients_and_decoder_alone(installed, monkeypatch):
     task, _, batch = players(copy.deepcopy(SPEC))
     before = snapshot(task.model)
-    monkeypatch.setattr(task.model.decoder, "forward", lambda code: pytest.fail("the decoder was called"))
+    monkeypatch.setattr(
+        task.model.decoder, "forward", lambda code: pytest.fail("the decoder was called")
+    )
     trace = task.model.infer_detached(batch, 2)
     assert not changed(before, task.model)
     assert trace.px is None and not trace.sites[0].z.requires_grad
@@ -124,10 +142,18 @@ def test_a_condition_reaches_encoder_prior_and_decoder(installed, tmp_path):
     assert not torch.allclose(model.posterior_mean(batch), model.posterior_mean(other))
     context = model.context(batch.condition, 5), model.context(other.condition, 5)
     z = torch.zeros(5, 4)
-    assert not torch.allclose(model.likelihood_of(z, context[0]).mean, model.likelihood_of(z, context[1]).mean)
+    assert not torch.allclose(
+        model.likelihood_of(z, context[0]).mean, model.likelihood_of(z, context[1]).mean
+    )
     assert not torch.allclose(trace.sites[0].p.mean, model(other).sites[0].p.mean)
     assert model.sample(4, torch.tensor([1, 2, 3, 4])).shape == (4, 1, 8, 8)
-    assert model.interpolate(batch.x[:2], batch.x[2:4], 3, batch.condition[:2]).shape == (2, 3, 1, 8, 8)
+    assert model.interpolate(batch.x[:2], batch.x[2:4], 3, batch.condition[:2]).shape == (
+        2,
+        3,
+        1,
+        8,
+        8,
+    )
     assert torch.isfinite(model.log_likelihood(batch.x, 20, batch.condition)).all()
     with pytest.raises(ValueError, match="give a condition"):
         model.sample(4)
@@ -136,12 +162,16 @@ def test_a_condition_reaches_encoder_prior_and_decoder(installed, tmp_path):
 def test_a_prior_that_cannot_use_a_condition_is_refused(installed):
     spec = copy.deepcopy(CONDITIONAL)
     spec["model"]["prior"] = "standard-normal"
-    with pytest.raises(SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"):
-        prepare(load(spec), pick_device("cpu"))
+    with pytest.raises(
+        SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"
+    ):
+        prepare_training(load(spec), pick_device("cpu"))
 
 
 def test_without_the_plugin_the_spec_says_what_to_install():
-    with pytest.raises(PluginError, match=r"needs vaezoo-tiny>=0.1; pip install 'vaezoo-tiny>=0.1'"):
+    with pytest.raises(
+        PluginError, match=r"needs vaezoo-tiny>=0.1; pip install 'vaezoo-tiny>=0.1'"
+    ):
         load(copy.deepcopy(SPEC))
 
 
@@ -150,10 +180,13 @@ def test_a_fresh_process_finds_the_plugin_without_importing_its_heavy_module(tar
         "import sys; sys.argv = ['vaezoo', 'plugins']\n"
         "try:\n    from vaezoo.cli.main import main; main()\n"
         "except SystemExit: pass\n"
-        "print(sorted(m for m in ('torch', 'numpy', 'vaezoo_tiny', 'vaezoo_tiny.parts') if m in sys.modules))"
+        "print(sorted(m for m in ('torch', 'numpy', 'vaezoo_tiny', 'vaezoo_tiny.components') if m "
+        "in sys.modules))"
     )
     environment = {**os.environ, "PYTHONPATH": str(target)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     assert "vaezoo-tiny" in done.stdout and "ok" in done.stdout
     assert done.stdout.strip().endswith("['vaezoo_tiny']")
 
@@ -161,11 +194,17 @@ def test_a_fresh_process_finds_the_plugin_without_importing_its_heavy_module(tar
 def test_a_disabled_plugin_is_not_even_imported(target, tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text(dump({key: value for key, value in SPEC.items() if key != "requires"}))
-    environment = {**os.environ, "PYTHONPATH": str(target), "VAEZOO_DISABLE_PLUGINS": "vaezoo-tiny"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(target),
+        "VAEZOO_DISABLE_PLUGINS": "vaezoo-tiny",
+    }
     command = [sys.executable, "-m", "vaezoo", "validate", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 3
     assert "no encoder named 'tiny'" in done.stderr
     assert "plugin 'vaezoo-tiny' is disabled" in done.stderr
-    allowed = subprocess.run(command, capture_output=True, text=True, env={**environment, "VAEZOO_DISABLE_PLUGINS": ""})
+    allowed = subprocess.run(
+        command, capture_output=True, text=True, env={**environment, "VAEZOO_DISABLE_PLUGINS": ""}
+    )
     assert allowed.returncode == 0, allowed.stderr

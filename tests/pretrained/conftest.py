@@ -11,11 +11,11 @@ import pytest
 import trustme
 
 import vaezoo
-from vaezoo.pretrained import download as downloads
+from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import Cache
 from vaezoo.pretrained.entry import File
 from vaezoo.runs.opening import open_run
-from vaezoo.runs.publishing import About, publish
+from vaezoo.runs.publishing import PublicationInfo, publish
 
 SPEC = {
     "spec": "vaezoo/v1",
@@ -30,7 +30,12 @@ SPEC = {
     "train": {"epochs": 1},
     "evaluate": ["elbo", "active-units"],
 }
-ABOUT = About("A small model", "Apache-2.0", "BSD-3-Clause", "Kingma & Welling 2014")
+ABOUT = PublicationInfo(
+    title="A small model",
+    weights_licence="Apache-2.0",
+    data_licence="BSD-3-Clause",
+    citation="Kingma & Welling 2014",
+)
 
 WEIGHTS = "weights/vae-small-1/model.safetensors"
 DATA = bytes(range(256)) * 2000
@@ -42,7 +47,7 @@ FILE = File(
 def fetched(cache, site, path="/file"):
     """``FILE`` from a page of the server, through the cache."""
     url = site.url + path
-    return cache.add(FILE, url, lambda target, size: downloads.download(url, target, size))
+    return cache.add(FILE, url, lambda target, size: download.download_file(url, target, size))
 
 
 def rewrite(folder, change):
@@ -132,8 +137,8 @@ def site(monkeypatch, tmp_path):
     authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    monkeypatch.setattr(downloads, "BACKOFF", 0.001)
-    downloads._pool.cache_clear()
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    download._pool.cache_clear()
     server = _Server(("localhost", 0), _Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.site = Site(server)
@@ -143,4 +148,4 @@ def site(monkeypatch, tmp_path):
     server.shutdown()
     thread.join()
     server.server_close()
-    downloads._pool.cache_clear()
+    download._pool.cache_clear()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.pretrained import cache
-from vaezoo.pretrained.cache import Cache, Mismatch, read
+from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified
 from vaezoo.utils.errors import VaezooError
 
 from .conftest import DATA, FILE, fetched
@@ -36,7 +36,7 @@ def test_a_file_is_fetched_once_and_kept_read_only(home, site):
 
 def test_more_than_was_declared_is_never_stored(home, site):
     site.pages["/file"] = DATA * 50
-    with pytest.raises(Mismatch, match=f"got .* of {len(DATA) + 1:,}"):
+    with pytest.raises(ChecksumMismatch, match=f"got .* of {len(DATA) + 1:,}"):
         fetched(home, site)
     assert quarantined(home)[0].stat().st_size == len(DATA) + 1
 
@@ -51,7 +51,7 @@ def test_more_than_was_declared_is_never_stored(home, site):
 )
 def test_what_came_instead_is_recognised_and_quarantined(home, site, page, looks):
     site.pages["/file"] = lambda handler: handler.give(page, content="text/html")
-    with pytest.raises(Mismatch, match=looks) as caught:
+    with pytest.raises(ChecksumMismatch, match=looks) as caught:
         fetched(home, site)
     message = str(caught.value)
     assert FILE.sha256 in message and hashlib.sha256(page).hexdigest() in message and site.url in message
@@ -73,7 +73,7 @@ def test_a_flipped_bit_in_the_cache_is_quarantined(home, site):
     path = home.path(FILE.sha256)
     path.chmod(0o644)
     path.write_bytes(DATA[:-1] + b"\x00")
-    with pytest.raises(Mismatch, match="quarantine"):
+    with pytest.raises(ChecksumMismatch, match="quarantine"):
         home.get(FILE)
     assert not path.exists() and len(quarantined(home)) == 1
 
@@ -102,8 +102,8 @@ def test_a_file_of_another_size_is_not_read_into_memory(tmp_path):
         opened.truncate(200_000_000)
     tracemalloc.start()
     try:
-        with pytest.raises(Mismatch, match=r"expected .* of 512,000 bytes, got [0-9a-f]{64} of 200,000,000; it begins"):
-            read(tmp_path / "large", FILE, "here")
+        with pytest.raises(ChecksumMismatch, match=r"expected .* of 512,000 bytes, got [0-9a-f]{64} of 200,000,000; it begins"):
+            read_verified(tmp_path / "large", FILE, "here")
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
@@ -121,7 +121,7 @@ def test_file_systems_without_locks_work(code, home, site, monkeypatch):
 
 
 def test_what_is_being_fetched_is_not_unused(home, site):
-    with home._partial(FILE.sha256) as partial:
+    with home._partial_file(FILE.sha256) as partial:
         partial.write_bytes(DATA[:10])
         assert home.unused(set()) == []
     assert home.unused(set()) == [partial]
@@ -138,7 +138,7 @@ def until(condition, seconds=60.0):
 PULL = """
 import sys
 from pathlib import Path
-from vaezoo.pretrained import download as http
+from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import Cache
 from vaezoo.pretrained.entry import File
 url, sha, size, *waits = sys.argv[1:]
@@ -147,7 +147,7 @@ cache = Cache()
 if waits:
     print("ready", flush=True)
     sys.stdin.readline()
-data = cache.get(file) or cache.add(file, url, lambda target, limit: http.download(url, target, limit))
+data = cache.get(file) or cache.add(file, url, lambda target, limit: download.download_file(url, target, limit))
 print(len(data))
 """
 

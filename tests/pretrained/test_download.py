@@ -8,8 +8,8 @@ import time
 import pytest
 import urllib3
 
-from vaezoo.pretrained import download as http
-from vaezoo.pretrained.cache import Mismatch
+from vaezoo.pretrained import download
+from vaezoo.pretrained.cache import ChecksumMismatch
 from vaezoo.utils.errors import RegistryError, UnavailableError, VaezooError
 
 from .conftest import DATA, FILE, fetched
@@ -17,8 +17,8 @@ from .conftest import DATA, FILE, fetched
 
 def test_a_server_that_fails_three_times_is_asked_again(home, site, monkeypatch):
     waited = []
-    monkeypatch.setattr(http, "BACKOFF", 0.5)
-    monkeypatch.setattr(http.time, "sleep", waited.append)
+    monkeypatch.setattr(download, "BACKOFF", 0.5)
+    monkeypatch.setattr(download.time, "sleep", waited.append)
 
     def page(handler):
         handler.send_error(500) if len(site.requests) <= 3 else handler.give(DATA)
@@ -66,8 +66,8 @@ def test_a_redirect_to_no_address_is_refused(home, site):
 
 def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(home, site, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
-    http._pool.cache_clear()
-    monkeypatch.setattr(http.time, "sleep", lambda seconds: pytest.fail("a second attempt"))
+    download._pool.cache_clear()
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: pytest.fail("a second attempt"))
     site.pages["/file"] = DATA
     with pytest.raises(UnavailableError, match="certificate"):
         fetched(home, site)
@@ -107,8 +107,8 @@ def test_a_server_that_cannot_go_on_begins_again(home, site):
 
 
 def test_a_server_that_stalls_is_given_up_and_what_came_is_kept(home, site, monkeypatch):
-    monkeypatch.setattr(http, "TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
-    monkeypatch.setattr(http, "ATTEMPTS", 2)
+    monkeypatch.setattr(download, "TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
     released = threading.Event()
 
     def page(handler):
@@ -126,7 +126,7 @@ def test_a_server_that_stalls_is_given_up_and_what_came_is_kept(home, site, monk
 
 @pytest.mark.parametrize("claim", [len(DATA) + 1000, len(DATA) - 1000])
 def test_a_server_that_lies_about_the_length_is_caught(home, site, claim, monkeypatch):
-    monkeypatch.setattr(http, "ATTEMPTS", 2)
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
 
     def page(handler):
         del handler.headers["Range"]
@@ -135,7 +135,7 @@ def test_a_server_that_lies_about_the_length_is_caught(home, site, claim, monkey
     site.pages["/file"] = page
     with pytest.raises(VaezooError) as caught:
         fetched(home, site)
-    assert isinstance(caught.value, UnavailableError if claim > len(DATA) else Mismatch)
+    assert isinstance(caught.value, UnavailableError if claim > len(DATA) else ChecksumMismatch)
     assert home.get(FILE) is None
 
 
@@ -149,12 +149,12 @@ def test_redirects_are_followed_to_https_alone(home, site):
     with pytest.raises(UnavailableError, match="more than 5 redirects"):
         fetched(home, site, "/round")
     with pytest.raises(RegistryError, match="only https"):
-        http.download("http://localhost:1/x", home.root / "x", 1)
+        download.download_file("http://localhost:1/x", home.root / "x", 1)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(home, site, chunked, monkeypatch):
-    monkeypatch.setattr(http, "ATTEMPTS", 2)
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
 
     def page(handler):
         if chunked:
@@ -170,11 +170,11 @@ def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(home, site, 
     target = home.root / "target"
     target.parent.mkdir(parents=True)
     if chunked:
-        http.download(site.url + "/file", target, 1000)
+        download.download_file(site.url + "/file", target, 1000)
         assert target.read_bytes() == b"hello" and len(site.requests) == 1
     else:
         with pytest.raises(UnavailableError, match="closed after 5 of 1,000 bytes"):
-            http.download(site.url + "/file", target, 1000)
+            download.download_file(site.url + "/file", target, 1000)
 
 
 def test_offline_makes_no_request(home, site, monkeypatch):
@@ -193,9 +193,9 @@ def test_offline_makes_no_request(home, site, monkeypatch):
 @pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize(("patience", "arrives"), [(0.1, False), (60.0, True)])
 def test_a_server_that_trickles_is_given_up_however_fast_it_began(home, site, monkeypatch, patience, arrives, resumed):
-    monkeypatch.setattr(http, "PATIENCE", patience)
-    monkeypatch.setattr(http, "SLOWEST", 1_000_000)
-    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "SPEED_WINDOW", patience)
+    monkeypatch.setattr(download, "MIN_BYTES_PER_SECOND", 1_000_000)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
 
     def page(handler):
         handler.give(DATA, stop=len(DATA) - 400)

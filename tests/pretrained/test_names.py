@@ -10,7 +10,7 @@ import pytest
 import vaezoo
 from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import Catalogue, PluginInfo
-from vaezoo.pretrained.registries import Registry, find, registries
+from vaezoo.pretrained.registries import Registry, find_entry, open_registries
 from vaezoo.runs.publishing import publish
 from vaezoo.utils.errors import PluginError, RegistryError, UsageError
 
@@ -43,26 +43,26 @@ def test_an_ambiguous_name_gets_all_it_may_mean(published, small_run, about):
         load(published, "lab:vae")
     publish(vaezoo.open_run(small_run), "vae/other@2", published, about)
     also = [str(published)]
-    assert find("lab:vae-other", also).entry.version == 2 and find("lab:vae-other@1", also).entry.version == 1
+    assert find_entry("lab:vae-other", also).weights.version == 2 and find_entry("lab:vae-other@1", also).weights.version == 1
 
 
 def test_no_registry_shadows_another(published, tmp_path):
     shutil.copytree(published, tmp_path / "elsewhere" / "lab")
-    with pytest.raises(UsageError, match="have one prefix; say another-name="):
-        registries([str(published), str(tmp_path / "elsewhere" / "lab")])
+    with pytest.raises(UsageError, match="have the same prefix; write another-name="):
+        open_registries([str(published), str(tmp_path / "elsewhere" / "lab")])
     both = [str(published), f"second={tmp_path / 'elsewhere' / 'lab' / 'registry.yaml'}"]
-    assert [registry.prefix for registry in registries(both)] == ["", "lab", "second"]
+    assert [registry.prefix for registry in open_registries(both)] == ["", "lab", "second"]
     with pytest.raises(UsageError, match="no weights named 'vae/small@1'; did you mean"):
-        find("vae/small@1", both)  # without a prefix only vaezoo's own are meant
+        find_entry("vae/small@1", both)  # without a prefix only vaezoo's own are meant
 
 
 def test_a_registry_out_of_reach_stops_nobody_who_needs_another(published, tmp_path):
     (tmp_path / "broken.yaml").write_text("registry: [")
     also = [f"broken={tmp_path / 'broken.yaml'}", "gone=https://localhost:1/registry.yaml", str(published)]
-    assert find("lab:vae-small", also).entry.id == "vae/small@1"
-    assert find("vae-mnist", also).registry.prefix == ""
+    assert find_entry("lab:vae-small", also).weights.id == "vae/small@1"
+    assert find_entry("vae-mnist", also).registry.prefix == ""
     with pytest.raises(RegistryError, match="not valid YAML"):
-        find("broken:vae-small", also)
+        find_entry("broken:vae-small", also)
 
 
 def test_a_registry_of_a_hub_is_called_by_its_repository():
@@ -75,7 +75,7 @@ def test_a_registry_of_a_hub_is_called_by_its_repository():
 def plugged(monkeypatch, *contributed):
     """Plugins that bring a registry each: a prefix and ``package:path``."""
     known = discovery.catalogue()
-    infos = [PluginInfo(f"vaezoo-{i}", "1", "ok", "", (), (each,)) for i, each in enumerate(contributed)]
+    infos = [PluginInfo(f"vaezoo-{i}", "1", "ok", registries=(each,)) for i, each in enumerate(contributed)]
     monkeypatch.setattr(discovery, "catalogue", lambda: Catalogue([*known.plugins, *infos], known.entries))
 
 
@@ -83,12 +83,12 @@ def test_plugins_whose_registries_are_amiss_stop_nobody_who_needs_another(publis
     twins = ("twin", "vaezoo_vrae:a.yaml"), ("twin", "vaezoo_vrae:b.yaml")
     lost = ("lost", "no_such_package:r.yaml"), ("deep", "no_such_package.inner:r.yaml"), ("none", ":r.yaml")
     plugged(monkeypatch, *twins, *lost)
-    assert find("vae-mnist").registry.prefix == "" and load(published).latent_dim == 2
-    with pytest.raises(UsageError, match="have one prefix"):
-        find("twin:vae-small")
+    assert find_entry("vae-mnist").registry.prefix == "" and load(published).latent_dim == 2
+    with pytest.raises(UsageError, match="have the same prefix"):
+        find_entry("twin:vae-small")
     for prefix, _ in lost:
         with pytest.raises(PluginError, match="but there is no package '"):
-            find(f"{prefix}:vae-small")
+            find_entry(f"{prefix}:vae-small")
 
 
 def test_revoked_weights_give_way_to_older_ones_that_stand(published, small_run, about):
@@ -103,28 +103,28 @@ def test_revoked_weights_give_way_to_older_ones_that_stand(published, small_run,
     for revoked, newest in ((None, 3), (3, 2), (1, 2), (2, 3)):
         if revoked is not None:
             revoke(revoked)
-        assert find("lab:vae-small", also).entry.version == newest, "the newest of all where none stands"
+        assert find_entry("lab:vae-small", also).weights.version == newest, "the newest of all where none stands"
 
 
 @pytest.mark.parametrize("text", ["my_zoo=lab", "B=lab", "=lab"])
 def test_a_prefix_that_is_none_is_said_to_be_that(text):
     with pytest.raises(UsageError, match="a prefix is lower-case words and numbers joined by hyphens"):
-        registries([text])
+        open_registries([text])
 
 
 def test_an_empty_registry_is_told_how_to_begin(tmp_path):
     (tmp_path / "registry.yaml").write_text("# nothing\n")
-    with pytest.raises(RegistryError, match="empty; it begins with 'registry: vaezoo/weights/v1'"):
-        registries([str(tmp_path)])
+    with pytest.raises(RegistryError, match="empty; it must begin with 'registry: vaezoo/weights/v1'"):
+        open_registries([str(tmp_path)])
 
 
 def test_a_source_below_an_address_is_quoted():
     far = Registry("far", "https://host/a/registry.yaml", None, ())
-    assert far.place("weights/my model#1.safetensors") == "https://host/a/weights/my%20model%231.safetensors"
+    assert far.locate("weights/my model#1.safetensors") == "https://host/a/weights/my%20model%231.safetensors"
     commit = "c" * 40
     hub = Registry("hub", f"hf://me/zoo@{commit}/registry.yaml", None, ())
-    assert hub.place("a b").endswith(f"/me/zoo/resolve/{commit}/a%20b")
-    assert hub.place(f"hf://me/zoo@{commit}/a%b").endswith(f"/me/zoo/resolve/{commit}/a%25b")
+    assert hub.locate("a b").endswith(f"/me/zoo/resolve/{commit}/a%20b")
+    assert hub.locate(f"hf://me/zoo@{commit}/a%b").endswith(f"/me/zoo/resolve/{commit}/a%25b")
 
 
 def test_registries_come_from_the_environment_and_from_plugins(published, monkeypatch, tmp_path):
@@ -135,7 +135,7 @@ def test_registries_come_from_the_environment_and_from_plugins(published, monkey
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     plugged(monkeypatch, ("plugged", "vaezoo_lab:registry.yaml"), ("plugged", "vaezoo_lab:registry.yaml"))
-    assert len(registries([f"plugged={package}"])) == 3, "its own, mine, and the one that three name"
+    assert len(open_registries([f"plugged={package}"])) == 3, "its own, mine, and the one that three name"
     assert vaezoo.load("plugged:vae-small").latent_dim == 2
     sys.modules.pop("vaezoo_lab", None)
 
@@ -154,17 +154,17 @@ def test_a_registry_at_an_address_and_its_last_copy(published, site, home, monke
 def test_a_page_in_place_of_a_registry_leaves_the_last_good_copy(published, site, home, monkeypatch):
     site.pages["/registry.yaml"] = (published / "registry.yaml").read_bytes()
     address = [f"far={site.url}/registry.yaml"]
-    assert find("far:vae-small", address).entry.id == "vae/small@1"
+    assert find_entry("far:vae-small", address).weights.id == "vae/small@1"
     site.pages["/registry.yaml"] = b"<!DOCTYPE html><title>Log in</title>"
     with pytest.raises(RegistryError, match="a registry is a mapping"):
-        find("far:vae-small", address)
+        find_entry("far:vae-small", address)
     del site.pages["/registry.yaml"]
     with pytest.warns(UserWarning, match=r"registry\.yaml: the server answered 404; its copy of \d{4}-\S+ is used"):
-        assert find("far:vae-small", address).entry.id == "vae/small@1"
+        assert find_entry("far:vae-small", address).weights.id == "vae/small@1"
 
 
 def test_a_registry_is_read_where_nothing_can_be_kept(published, site, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way of a folder")
     monkeypatch.setenv("VAEZOO_HOME", str(tmp_path / "file" / "home"))
     site.pages["/registry.yaml"] = (published / "registry.yaml").read_bytes()
-    assert find("far:vae-small", [f"far={site.url}/registry.yaml"]).entry.id == "vae/small@1"
+    assert find_entry("far:vae-small", [f"far={site.url}/registry.yaml"]).weights.id == "vae/small@1"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.pretrained.entry import LIMITS, entries
+from vaezoo.pretrained.entry import LIMITS, parse_registry
 from vaezoo.runs import hub
 from vaezoo.runs.publishing import publish
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError
@@ -36,7 +36,7 @@ def vz(*words, code=0, **environment):
 
 
 def test_publish_writes_the_entry_the_weights_and_a_card(published, small_run):
-    (entry,) = entries((published / "registry.yaml").read_bytes(), "registry.yaml")
+    (entry,) = parse_registry((published / "registry.yaml").read_bytes(), "registry.yaml")
     run = vaezoo.open_run(small_run)
     measured = run.evaluation["metrics"]
     assert {row.name: round(row.value, 3) for row in entry.metrics} == {
@@ -63,7 +63,7 @@ def test_the_plugins_of_every_component_are_required(tmp_path, about):
         "evaluate": ["elbo", {"type": "next-step"}],
     }
     found = publish(vaezoo.run(spec, out=tmp_path / "runs"), "vae/plugged@1", tmp_path / "lab", about)
-    names = [text.partition(">")[0] for text in found.entry.requires]
+    names = [text.partition(">")[0] for text in found.weights.requires]
     assert names == ["vaezoo", "vaezoo-beta", "vaezoo-vrae"]
 
 
@@ -101,7 +101,7 @@ def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
     for row in found["metrics"].values():
         row["value"] = float("nan")
     path.write_text(json.dumps(found))
-    for says in ("its evaluation has no finite figure", "it has no evaluation"):
+    for says in ("its evaluation has no finite value", "it has no evaluation"):
         with pytest.raises(UsageError, match=f"{says}; vaezoo evaluate"):
             publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
         path.unlink(missing_ok=True)
@@ -138,14 +138,14 @@ def test_the_command_is_told_without_the_places_of_this_machine(small_run, tmp_p
     path = tmp_path / "run" / "environment.json"
     git = {"commit": "a" * 40, "changed": True}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"command": typed, "git": git}))
-    training = publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about).entry.training
+    training = publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about).weights.training
     assert (training.command, training.commit) == (told, f"{'a' * 40} with changes")
 
 
 @pytest.mark.parametrize("version", ["0.2.dev1", "0.1.0+local", "not-a-version"])
 def test_a_run_whose_plugins_are_not_released_is_refused(small_run, tmp_path, about, version, monkeypatch):
-    monkeypatch.setattr("vaezoo.runs.publishing.metadata.version", lambda name: version)
-    with pytest.raises(UsageError, match=f"vaezoo .*{version.replace('+', '.')} is no release"):
+    monkeypatch.setattr("vaezoo.runs.entry_fields.metadata.version", lambda name: version)
+    with pytest.raises(UsageError, match=f"vaezoo .*{version.replace('+', '.')} is not a release"):
         publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
 
 
@@ -156,7 +156,7 @@ def test_half_precision_is_measured_as_it_is_stored(small_run, tmp_path, about):
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
     model = vaezoo.load("lab:vae-half", registry=tmp_path / "lab")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    value = next(row.value for row in found.entry.metrics if row.name == "elbo")
+    value = next(row.value for row in found.weights.metrics if row.name == "elbo")
     exact = run.evaluation["metrics"]["elbo"]["value"]
     assert value != float(f"{exact:.6g}") and abs(value - exact) < 0.05
     vz("weights", "verify", "lab:vae-half", "--metrics", "--registry", tmp_path / "lab")
@@ -191,7 +191,7 @@ def test_weights_stand_where_a_run_may(published, tmp_path):
 def test_verify_fails_where_bytes_or_figures_differ(published):
     path = published / "registry.yaml"
     text = path.read_text("utf-8")
-    value = next(row.value for row in entries(text.encode(), "x")[0].metrics if row.name == "elbo")
+    value = next(row.value for row in parse_registry(text.encode(), "x")[0].metrics if row.name == "elbo")
     path.write_text(text.replace(f"value: {value}", f"value: {value + 5}"), "utf-8")
     failed = vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", published, code=4)
     assert "DIFFERS" in failed.stdout
@@ -202,7 +202,7 @@ def test_verify_fails_where_bytes_or_figures_differ(published):
 
 
 def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
-    (file,) = entries((published / "registry.yaml").read_bytes(), "x")[0].files
+    (file,) = parse_registry((published / "registry.yaml").read_bytes(), "x")[0].files
     site.pages["/model"] = (published / file.sources[0]).read_bytes()
     (published / file.sources[0]).unlink()
     path = published / "registry.yaml"
@@ -270,13 +270,13 @@ def test_what_others_published_meanwhile_stays_listed(small_run, tmp_path, about
 
     run, evaluate = vaezoo.open_run(small_run), publishing.evaluate
 
-    def slow(*given):
+    def slow(*args, **options):
         publish(run, "vae/first@1", tmp_path, about)
-        return evaluate(*given)
+        return evaluate(*args, **options)
 
     monkeypatch.setattr(publishing, "evaluate", slow)
     publish(run, "vae/second@1", tmp_path, about, half=True)
-    listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
+    listed = parse_registry((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
     assert [entry.id for entry in listed] == ["vae/first@1", "vae/second@1"]
 
 
@@ -291,7 +291,7 @@ def test_commands_say_of_revoked_weights_why(published):
 
 
 def test_a_registry_that_cannot_be_meant_is_one_line():
-    assert "a comma parts registries" in vz("weights", "list", "--registry", "a,b", code=2).stderr
+    assert "a path must not contain a comma" in vz("weights", "list", "--registry", "a,b", code=2).stderr
     assert "nowhere: no such file or folder" in vz("weights", "list", "--registry", "a=nowhere", code=5).stderr
 
 
@@ -305,7 +305,7 @@ def test_many_publish_at_once_and_all_are_listed(small_run, tmp_path, about):
     with ThreadPoolExecutor(8) as pool:
         runs = [vaezoo.open_run(small_run) for _ in range(8)]
         list(pool.map(lambda i: publish(runs[i], f"vae/n{i}@1", tmp_path, about), range(8)))
-    listed = entries((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
+    listed = parse_registry((tmp_path / "registry.yaml").read_bytes(), "registry.yaml")
     assert sorted(entry.tag for entry in listed) == [f"n{i}" for i in range(8)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["registry.yaml", "weights"]
 
@@ -317,12 +317,12 @@ def test_a_registry_that_is_full_stays_readable(small_run, tmp_path, about, monk
     with pytest.raises(RegistryError, match="larger than 2 KiB"):
         publish(run, "vae/second@1", tmp_path, about)
     monkeypatch.undo()
-    assert [entry.tag for entry in entries((tmp_path / "registry.yaml").read_bytes(), "x")] == ["first"]
+    assert [entry.tag for entry in parse_registry((tmp_path / "registry.yaml").read_bytes(), "x")] == ["first"]
     assert not (tmp_path / "weights" / "vae-second-1").exists()
 
 
 @pytest.mark.parametrize("title", ["", "x" * 2001, "\x1b[31mred"])
 def test_a_title_that_is_no_line_is_refused(small_run, tmp_path, about, title):
-    with pytest.raises(UsageError, match="title: say a line"):
+    with pytest.raises(UsageError, match="title: must be one line"):
         publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", replace(about, title=title))
     assert not (tmp_path / "lab").exists()

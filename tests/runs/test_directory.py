@@ -1,4 +1,4 @@
-"""A run on disk: names, atomic files, records, and opening it again."""
+"""The directory of a run: names, atomic writes, records, and opening a finished run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def finished(train):
 
 @pytest.fixture
 def one_second(monkeypatch):
-    """Time stands still."""
+    """Stops the clock."""
 
     class Clock(datetime):
         @classmethod
@@ -42,7 +42,9 @@ def one_second(monkeypatch):
 def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path, one_second):
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: RunDirectory.create(tmp_path, "a-run").path, range(24)))
-    assert len(set(paths)) == 24 and all(path.is_dir() and not list(path.iterdir()) for path in paths)
+    assert len(set(paths)) == 24 and all(
+        path.is_dir() and not list(path.iterdir()) for path in paths
+    )
     assert sorted(path.name for path in paths)[:2] == ["20260102-030405", "20260102-030405-10"]
 
 
@@ -70,7 +72,9 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(step, tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, step, full)
-        with pytest.raises(VaezooError, match=r"cannot write .*file\.json: No space left on device"):
+        with pytest.raises(
+            VaezooError, match=r"cannot write .*file\.json: No space left on device"
+        ):
             files.write_json(target, {"old": False})
     assert files.read_json(target) == {"old": True}
     assert list(tmp_path.iterdir()) == [target]
@@ -80,7 +84,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(step, tmp_path, mo
 def test_a_write_that_is_broken_off_leaves_the_old_file(error, tmp_path):
     target = tmp_path / "file.txt"
     files.write_text(target, "old")
-    with pytest.raises(error), files.atomic(target) as temporary:
+    with pytest.raises(error), files.atomic_write(target) as temporary:
         temporary.write_text("half of the ne")
         raise error
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
@@ -124,7 +128,9 @@ def test_as_many_checkpoints_are_kept_as_the_spec_says(train):
 
 
 def test_checkpoints_come_no_more_often_than_asked(train):
-    assert len(train(train={"checkpoint_every": 3600, "keep": 9}).directory.checkpoint_files()) == 1
+    assert (
+        len(train(train={"checkpoint_every": 3600, "keep": 9}).directory.checkpoint_files()) == 1
+    )
 
 
 def test_a_run_hands_out_what_it_holds(train):
@@ -145,7 +151,9 @@ def test_evaluating_again_gives_the_same_and_writes_nothing(finished):
     other = opened.evaluate("validation", ["rate", {"type": "nll", "samples": 3, "limit": 5}])
     assert other["split"] == "validation" and set(other["metrics"]) == {"rate", "nll"}
     assert other["metrics"]["nll"]["examples"] == 5 and other["metrics"]["rate"]["examples"] == 269
-    assert {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_metric_that_does_not_exist_is_found_before_anything_is_measured(finished):
@@ -187,7 +195,9 @@ def test_damaged_weights_are_refused(finished):
     whole = finished.directory.model.read_bytes()
     for damaged in (whole[:-1], whole[:100], b"", whole[8:]):
         finished.directory.model.write_bytes(damaged)
-        with pytest.raises(IntegrityError, match=r"model\.safetensors: cannot be read as safetensors"):
+        with pytest.raises(
+            IntegrityError, match=r"model\.safetensors: cannot be read as safetensors"
+        ):
             vaezoo.open_run(finished.path)
 
 
@@ -201,7 +211,12 @@ def test_weights_that_do_not_fit_are_refused_by_name(finished):
         vaezoo.open_run(finished.path)
     for words in (f"missing {removed}", "unexpected stray", f"{grown} is (3,), expected (64,)"):
         assert words in str(caught.value)
-    for header in ({}, {"about": "{}"}, {"about": "no json"}, {"about": '{"data": {"form": [1]}, "train_size": 1}'}):
+    for header in (
+        {},
+        {"about": "{}"},
+        {"about": "no json"},
+        {"about": '{"data": {"form": [1]}, "train_size": 1}'},
+    ):
         write_tensors(finished.directory.model, tensors, header)
         with pytest.raises(IntegrityError, match="does not describe a vaezoo model"):
             vaezoo.open_run(finished.path)
@@ -215,7 +230,8 @@ def test_what_is_wrong_before_training_leaves_no_run(tmp_path, spec):
 
 
 @pytest.mark.parametrize(
-    ("tiles", "wanted", "found"), [(True, "auto", "bf16"), (False, "auto", "fp32"), (False, "bf16", "bf16")]
+    ("tiles", "wanted", "found"),
+    [(True, "auto", "bf16"), (False, "auto", "fp32"), (False, "bf16", "bf16")],
 )
 def test_auto_precision_is_bf16_where_it_is_sure_to_pay(tiles, wanted, found, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)

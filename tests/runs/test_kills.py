@@ -1,4 +1,4 @@
-"""Signals, locks and damaged bytes: what a run survives."""
+"""Kills, signals, locks and damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import IntegrityError, Interrupted, UsageError
 
-LONG = {"epochs": 6, "log_every": 3, "checkpoint_every": 0, "ema": 0.9, "scheduler": "cosine-annealing"}
+LONG = {
+    "epochs": 6,
+    "log_every": 3,
+    "checkpoint_every": 0,
+    "ema": 0.9,
+    "scheduler": "cosine-annealing",
+}
 DAMAGES = {
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "empty": lambda path: path.write_bytes(b""),
@@ -24,7 +30,7 @@ DAMAGES = {
 
 
 def go_on(spec, out):
-    """Begins a run, or takes up the one that is there."""
+    """Starts a run, or resumes the existing one."""
     from pathlib import Path
 
     import torch
@@ -42,20 +48,24 @@ def go_on(spec, out):
             print(line, file=said)
 
     try:
-        resume(there[0], print_line=print_line) if there else run(spec, out=out, print_line=print_line)
+        resume(there[0], print_line=print_line) if there else run(
+            spec, out=out, print_line=print_line
+        )
     except Interrupted as error:
         raise SystemExit(error.exit_code) from None
 
 
 def when_training(process, said):
-    """Waits until the process has something to say: its training begins."""
+    """Waits until the process prints a line, which it does when training begins."""
     size, end = said.stat().st_size if said.exists() else 0, time.monotonic() + 60
     while not (said.exists() and said.stat().st_size > size):
         assert process.is_alive() and time.monotonic() < end, "training never began"
         process.join(0.005)
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(train, spec, child, tmp_path, left_by, same):
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
+    train, spec, child, tmp_path, left_by, same
+):
     whole, out, moments = train(train=LONG), tmp_path / "killed", random.Random()
     for _ in range(5):
         victim = child(go_on, spec(train=LONG), str(out))
@@ -76,8 +86,16 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(train, spec, chi
     assert not list(path.rglob(".tmp-*"))
 
 
-def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(train, spec, child, tmp_path, left_by, same):
-    endless = {**LONG, "epochs": None, "steps": 1_000_000, "checkpoint_every": 3600, "scheduler": None}
+def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(
+    train, spec, child, tmp_path, left_by, same
+):
+    endless = {
+        **LONG,
+        "epochs": None,
+        "steps": 1_000_000,
+        "checkpoint_every": 3600,
+        "scheduler": None,
+    }
     whole, out = train(train={**endless, "steps": 400}), tmp_path / "stopped"
     stopped = child(go_on, spec(train=endless), str(out))
     when_training(stopped, tmp_path / "stopped.said")
@@ -88,7 +106,9 @@ def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(train, spec, c
     (path,) = out.glob("tiny/*")
     (checkpoint,) = RunDirectory(path).checkpoint_files()
     assert int(checkpoint.stem.removeprefix("step-")) < 400
-    (path / "spec.yaml").write_text((path / "spec.yaml").read_text().replace("steps: 1000000", "steps: 400"))
+    (path / "spec.yaml").write_text(
+        (path / "spec.yaml").read_text().replace("steps: 1000000", "steps: 400")
+    )
     last = child(go_on, spec(), str(out))
     last.join(60)
     assert last.exitcode == 0
@@ -96,12 +116,17 @@ def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(train, spec, c
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_newest_checkpoint_falls_back_when_it_is(damage, train, interrupted, again, stop_at, left_by, same):
+def test_a_newest_checkpoint_falls_back_when_it_is(
+    damage, train, interrupted, again, stop_at, left_by, same
+):
     block = {"checkpoint_every": 0, "callbacks": ["csv"]}
     whole = train(train=block)
     path = interrupted(train=block, callbacks=[stop_at(24)])
     older, newest = RunDirectory(path).checkpoint_files()
-    assert (older.name, newest.name) == ("step-000000020.safetensors", "step-000000024.safetensors")
+    assert (older.name, newest.name) == (
+        "step-000000020.safetensors",
+        "step-000000024.safetensors",
+    )
     DAMAGES[damage](newest)
     begun = []
     again(path, print_line=begun.append)
@@ -111,7 +136,7 @@ def test_a_newest_checkpoint_falls_back_when_it_is(damage, train, interrupted, a
 
 
 def test_a_damaged_checkpoint_does_not_outlive_a_good_one(interrupted, again, stop_at):
-    """The run goes on from an older checkpoint: what it saves before the damaged step is the one to keep."""
+    """The run resumes from an older checkpoint and keeps the ones that it then saves."""
     block = {"checkpoint_every": 0, "log_every": 1, "keep": 3}
     path = interrupted(train=block, callbacks=[stop_at(24)])
     directory = RunDirectory(path)
@@ -135,26 +160,34 @@ def test_nothing_is_left_to_resume_when_every_checkpoint_is_damaged(interrupted,
 
 def test_a_run_that_another_process_holds_is_refused(interrupted, again, stop_at):
     path = interrupted(callbacks=[stop_at(4)])
-    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print(flush=True); input()"
+    )
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, path / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, path / ".lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with holder:
         holder.stdout.readline()
         before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-        with pytest.raises(UsageError, match="another process is at work on this run"):
+        with pytest.raises(UsageError, match="another process is using this run"):
             again(path)
         assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     again(path)
 
 
 def change(path, **train):
-    """Changes the training block of a run's spec."""
+    """Changes options of the block ``train`` in a run's spec."""
     resolved = load(path / "spec.yaml").resolved()
     (path / "spec.yaml").write_text(dump({**resolved, "train": {**resolved["train"], **train}}))
 
 
-def test_a_checkpoint_of_another_model_is_refused_by_the_names_of_its_tensors(interrupted, again, stop_at):
+def test_a_checkpoint_of_another_model_is_refused_by_the_names_of_its_tensors(
+    interrupted, again, stop_at
+):
     path = interrupted(callbacks=[stop_at(8)])
     spec = (path / "spec.yaml").read_text()
     (path / "spec.yaml").write_text(spec.replace("latent_dim: 2", "latent_dim: 3"))
@@ -176,7 +209,9 @@ def test_a_checkpoint_of_another_model_is_refused_by_the_names_of_its_tensors(in
     ],
     ids=str,
 )
-def test_a_checkpoint_of_another_training_is_refused_in_one_line(other, interrupted, again, stop_at):
+def test_a_checkpoint_of_another_training_is_refused_in_one_line(
+    other, interrupted, again, stop_at
+):
     path = interrupted(callbacks=[stop_at(8)])
     change(path, **other)
     with pytest.raises(IntegrityError) as caught:

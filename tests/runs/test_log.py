@@ -1,4 +1,4 @@
-"""What a run tells while it trains: every record once, and the same ones whether or not it was interrupted."""
+"""The records of a run: each is written once, and an interruption does not change them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ FIVE = {"log_every": 5}  # which divides the ten steps of an epoch
 
 
 def timeless(records):
-    return [{key: value for key, value in record.items() if key not in CLOCK} for record in records]
+    return [
+        {key: value for key, value in record.items() if key not in CLOCK} for record in records
+    ]
 
 
 def places(records):
@@ -35,10 +37,14 @@ def test_records_come_every_interval_and_with_every_validation(train):
 
 
 def test_the_gradient_norm_of_a_record_is_that_of_its_own_step(train):
-    """Clipping, here at a norm that is never reached, measures it at every step."""
+    """With clipping, here at a norm that is never reached, it is measured at every step."""
 
     def norms(run):
-        return {record["step"]: record["gradient_norm"] for record in run.records if record["split"] == "train"}
+        return {
+            record["step"]: record["gradient_norm"]
+            for record in run.records
+            if record["split"] == "train"
+        }
 
     measured, told = norms(train(train={"clip": 1e9})), norms(train())
     assert len(set(measured.values())) == 9
@@ -56,7 +62,9 @@ def test_a_run_stopped_at_a_record_tells_everything_once(step, train, interrupte
 
 
 @pytest.mark.parametrize("step", [2, 9, 24])
-def test_a_run_stopped_between_two_records_tells_everything_once(step, train, interrupted, again, stop_after):
+def test_a_run_stopped_between_two_records_tells_everything_once(
+    step, train, interrupted, again, stop_after
+):
     whole = train(train=FIVE)
     stop_after(step)
     path = interrupted(train=FIVE)
@@ -66,11 +74,13 @@ def test_a_run_stopped_between_two_records_tells_everything_once(step, train, in
 
 
 def test_records_after_the_checkpoint_are_written_again(train, interrupted, again, stop_at):
-    """As after a kill: the records are ahead of the checkpoint, and the last line is torn."""
+    """As after a kill: records are ahead of the checkpoint, and the last line is incomplete."""
     whole = train(train=FIVE)
     path = interrupted(train=FIVE, callbacks=[stop_at(5)])
     with open(path / "metrics.jsonl", "a", encoding="utf-8") as opened:
-        opened.writelines(json.dumps({**record, "loss": -1}) + "\n" for record in whole.records[1:4])
+        opened.writelines(
+            json.dumps({**record, "loss": -1}) + "\n" for record in whole.records[1:4]
+        )
         opened.write('{"step": 20, "lo')
     again(path)
     assert timeless(records_in(path)) == timeless(whole.records)
@@ -80,7 +90,9 @@ def test_validation_csv_has_every_row_once(train, interrupted, again, stop_at):
     whole = train(train={"callbacks": ["csv"]})
     path = interrupted(train={"callbacks": ["csv"]}, callbacks=[stop_at(24)])
     with open(path / "validation.csv", "a", encoding="utf-8") as opened:
-        opened.write((whole.path / "validation.csv").read_text().splitlines()[-1] + "\n")  # told after the checkpoint
+        opened.write(
+            (whole.path / "validation.csv").read_text().splitlines()[-1] + "\n"
+        )  # told after the checkpoint
         opened.write("3")  # and a torn one
     again(path)
     assert (path / "validation.csv").read_text() == (whole.path / "validation.csv").read_text()
@@ -90,7 +102,9 @@ def test_validation_csv_has_every_row_once(train, interrupted, again, stop_at):
     assert [float(row["elbo"]) for row in rows] == [record["elbo"] for record in validations]
 
 
-def test_validation_csv_has_its_heading_after_a_kill_that_left_it_empty(train, interrupted, again, stop_at):
+def test_validation_csv_has_its_heading_after_a_kill_that_left_it_empty(
+    train, interrupted, again, stop_at
+):
     whole = train(train={"callbacks": ["csv"]})
     path = interrupted(train={"callbacks": ["csv"]}, callbacks=[stop_at(4)])
     (path / "validation.csv").write_text("")
@@ -110,14 +124,18 @@ def test_tensorboard_shows_every_step_once_after_a_resume(train, interrupted, ag
     again(path)
     events = EventAccumulator(str(path / "tensorboard"))
     events.Reload()
-    shown = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    shown = {
+        tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
     assert shown["validation/elbo"] == [10, 20, 30]
     assert shown["train/loss"] == [4, 8, 10, 12, 16, 20, 24, 28, 30]
     assert min(event.value for event in events.Scalars("train/loss")) > 0
     assert "train/step" not in shown and "validation/best" not in shown
 
 
-def test_callbacks_of_the_spec_are_closed_when_training_fails_too(train, interrupted, stop_at, monkeypatch):
+def test_callbacks_of_the_spec_are_closed_when_training_fails_too(
+    train, interrupted, stop_at, monkeypatch
+):
     closed = []
     monkeypatch.setattr(CsvLog, "close", lambda self: closed.append(self.path.name))
     with pytest.raises(Interrupted):

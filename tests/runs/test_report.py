@@ -1,4 +1,4 @@
-"""What a finished run shows, for data of every kind, and what it says where a figure is not defined."""
+"""Reports for all kinds of data, and metrics that are not defined for a model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,26 @@ from vaezoo.plugins import discovery
 from vaezoo.runs.report.pictures import latent_map
 from vaezoo.runs.start import run
 
-EVERY = ["elbo", {"type": "nll", "samples": 4}, "active-units", "mutual-information", "aggregate-posterior-gap", "rate"]
+EVERY = [
+    "elbo",
+    {"type": "nll", "samples": 4},
+    "active-units",
+    "mutual-information",
+    "aggregate-posterior-gap",
+    "rate",
+]
 EVERY += ["distortion"]
 ONE = {"batch_size": 8, "fractions": [8, 1, 1]}
 
 
 @pytest.fixture
 def report(spec, tmp_path):
-    """Trains a step or two with the report, and reads its pictures."""
+    """Trains for one epoch, writes the report and reads its pictures."""
 
     def make(**blocks):
-        done = run(spec(**{"train": {"epochs": 1}, "evaluate": EVERY, **blocks}), out=tmp_path / "runs")
+        done = run(
+            spec(**{"train": {"epochs": 1}, "evaluate": EVERY, **blocks}), out=tmp_path / "runs"
+        )
         return done, {path.stem: Image.open(path) for path in done.directory.pictures.iterdir()}
 
     opened = []
@@ -42,7 +51,7 @@ def report(spec, tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    """An npz file of ten examples, of which one is for the test."""
+    """Saves an npz file of ten examples, one of them in the test split."""
 
     def save(**arrays):
         np.savez(tmp_path / "some.npz", **arrays)
@@ -52,7 +61,7 @@ def data(tmp_path):
 
 
 def shown(done):
-    """The page, and the pictures in it."""
+    """Returns the page and its pictures."""
     page = done.directory.report.read_text("utf-8")
     return page, re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page)
 
@@ -64,24 +73,45 @@ def noise(*shape):
 def test_a_report_needs_nothing_beside_itself_and_holds_every_picture(report):
     done, pictures = report()
     page, inside = shown(done)
-    assert set(pictures) == {"samples", "reconstructions", "interpolations", "traversals", "curves", "latents"}
+    assert set(pictures) == {
+        "samples",
+        "reconstructions",
+        "interpolations",
+        "traversals",
+        "curves",
+        "latents",
+    }
     assert not re.search(r'(?:src|href)\s*=\s*"(?!data:)|url\(|@import|<script|<link', page)
     files = {path.read_bytes() for path in done.directory.pictures.iterdir()}
     assert {base64.b64decode(data) for _, data in inside} == files
-    assert all(picture.format == "PNG" and picture.verify() is None for picture in pictures.values())
-    for word in ("tiny", "1 × 8 × 8", "elbo", "nats per example", "mutual information", "latent_dim: 2", "step 10"):
+    assert all(
+        picture.format == "PNG" and picture.verify() is None for picture in pictures.values()
+    )
+    for word in (
+        "tiny",
+        "1 × 8 × 8",
+        "elbo",
+        "nats per example",
+        "mutual information",
+        "latent_dim: 2",
+        "step 10",
+    ):
         assert word in page
     assert done.evaluation["undefined"] == {} and len(done.evaluation["metrics"]) == 7
 
 
 def test_pictures_show_every_example_above_its_reconstruction(report):
-    """Sheets of 8x8 images with a white line between them; each pixel is a square of a whole number of pixels."""
+    """Grids of 8x8 images with white lines in between; each pixel is a square of pixels."""
     done, pictures = report(evaluate=["elbo"])
     assert np.asarray(pictures["samples"]).shape == (910, 910), "a hundred, ten in a row"
     sheet = np.asarray(pictures["reconstructions"])
     zoom = sheet.shape[1] // (16 * 9 + 1)
     pixels = sheet[::zoom, ::zoom]
-    assert pixels.shape == (4 * 9 + 1, 16 * 9 + 1) and (pixels[::9] == 255).all() and (pixels[:, ::9] == 255).all()
+    assert (
+        pixels.shape == (4 * 9 + 1, 16 * 9 + 1)
+        and (pixels[::9] == 255).all()
+        and (pixels[:, ::9] == 255).all()
+    )
     x = (done.data("test").first(32).x[:, 0].numpy() * 255).round().astype(np.uint8)
     for i, example in enumerate(x):
         top, left = 1 + 18 * (i // 16), 1 + 9 * (i % 16)
@@ -91,12 +121,15 @@ def test_pictures_show_every_example_above_its_reconstruction(report):
 
 def test_a_test_split_of_one_image_is_evaluated_and_drawn(report, data):
     done, pictures = report(
-        data=data(x=noise(10, 1, 6, 5)), evaluate=[name for name in EVERY if name != "active-units"]
+        data=data(x=noise(10, 1, 6, 5)),
+        evaluate=[name for name in EVERY if name != "active-units"],
     )
     assert set(pictures) == {"samples", "reconstructions", "traversals", "curves", "latents"}
     metrics = done.evaluation["metrics"]
     assert all(row["examples"] == 1 and row["standard_error"] is None for row in metrics.values())
-    assert len(metrics) == 6 and metrics["mutual_information"]["value"] == pytest.approx(0, abs=1e-6)
+    assert len(metrics) == 6 and metrics["mutual_information"]["value"] == pytest.approx(
+        0, abs=1e-6
+    )
     json.dumps(done.evaluation, allow_nan=False)
 
 
@@ -111,7 +144,12 @@ def test_data_that_are_no_images_are_drawn_as_lines(shape, report, data):
 def test_a_table_is_drawn_as_lines_and_its_name_is_shown_as_text(report, tmp_path):
     rows = ["height,weight,kind", *(f"{i % 7}.5,{i * i % 11},{'ab'[i % 2]}" for i in range(40))]
     (tmp_path / "<b>.csv").write_text("\n".join(rows))
-    block = {"type": "csv", "path": str(tmp_path / "<b>.csv"), "condition": "kind", "batch_size": 8}
+    block = {
+        "type": "csv",
+        "path": str(tmp_path / "<b>.csv"),
+        "condition": "kind",
+        "batch_size": 8,
+    }
     done, pictures = report(data=block, model={"likelihood": {"type": "normal", "scale": 1.0}})
     assert set(pictures) == {"reconstructions", "curves", "latents"}
     assert done.data("test").first(1).x.shape == (1, 2)
@@ -133,11 +171,23 @@ def test_a_metric_that_is_not_defined_says_why_and_leaves_the_others(report, mon
     whole, _ = report()
     monkeypatch.setattr(MutualInformation, "__call__", undefined)
     done, _ = report()
-    assert done.evaluation["undefined"] == {"mutual-information": "not defined for a model of this kind"}
-    metrics = {name: row for name, row in whole.evaluation["metrics"].items() if name != "mutual_information"}
+    assert done.evaluation["undefined"] == {
+        "mutual-information": "not defined for a model of this kind"
+    }
+    metrics = {
+        name: row
+        for name, row in whole.evaluation["metrics"].items()
+        if name != "mutual_information"
+    }
     assert done.evaluation["metrics"] == metrics
-    for name in ("samples.png", "reconstructions.png", "interpolations.png"):  # one seed draws the same ones
-        assert (done.directory.pictures / name).read_bytes() == (whole.directory.pictures / name).read_bytes()
+    for name in (
+        "samples.png",
+        "reconstructions.png",
+        "interpolations.png",
+    ):  # one seed draws the same ones
+        assert (done.directory.pictures / name).read_bytes() == (
+            whole.directory.pictures / name
+        ).read_bytes()
     page = shown(done)[0]
     assert "not defined for a model of this kind" in page and "not defined" in page
 
@@ -148,7 +198,10 @@ def test_two_metrics_that_are_not_defined_are_both_named(train, monkeypatch):
 
     monkeypatch.setattr(ELBO, "__call__", undefined)
     done = train(train={"epochs": 1}, evaluate=["elbo", {"type": "elbo", "samples": 3}, "rate"])
-    assert sorted(done.evaluation["undefined"].values()) == ["not with 1 samples", "not with 3 samples"]
+    assert sorted(done.evaluation["undefined"].values()) == [
+        "not with 1 samples",
+        "not with 3 samples",
+    ]
     assert set(done.evaluation["metrics"]) == {"rate"}
 
 
@@ -166,7 +219,11 @@ def test_the_environment_names_versions_plugins_device_and_source(train):
     found = json.loads(done.directory.environment.read_text())
     assert found["torch"] == torch.__version__ and found["numpy"] == np.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["device"] == "cpu" and found["threads"] == torch.get_num_threads() and found["command"] == sys.argv
+    assert (
+        found["device"] == "cpu"
+        and found["threads"] == torch.get_num_threads()
+        and found["command"] == sys.argv
+    )
     assert found["plugins"].keys() == {info.name for info in discovery.catalogue().plugins}
     assert found["plugins"]["vaezoo"] == f"{found['vaezoo']} (ok)"
     assert found["git"] is None or re.fullmatch(r"[0-9a-f]{40}", found["git"]["commit"])

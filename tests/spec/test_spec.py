@@ -42,8 +42,10 @@ SCALARS = {
     "yes": "yes", "no": "no", "on": "on", "off": "off", "y": "y", "N": "N",
     "0": 0, "-1": -1, "+12": 12, "08": 8, "0o17": 15, "0x1F": 31, "0b11": "0b11", "1_000": "1_000",
     "9223372036854775807": 2**63 - 1, "-0x1": "-0x1", "0o8": "0o8",
-    "1e-3": 1e-3, "1E3": 1000.0, "1.": 1.0, ".5": 0.5, "-.5e+1": -5.0, "1.5": 1.5, ".": ".", "1e": "1e", "e3": "e3",
-    ".inf": math.inf, "-.inf": -math.inf, "+.INF": math.inf, "inf": "inf", "nan": "nan", "Infinity": "Infinity",
+    "1e-3": 1e-3, "1E3": 1000.0, "1.": 1.0, ".5": 0.5, "-.5e+1": -5.0, "1.5": 1.5, ".": ".",
+    "1e": "1e", "e3": "e3",
+    ".inf": math.inf, "-.inf": -math.inf, "+.INF": math.inf, "inf": "inf", "nan": "nan",
+    "Infinity": "Infinity",
     "2026-01-01": "2026-01-01", "12:30": "12:30", "1.2.3": "1.2.3", "=": "=", "<<": "<<",
 }  # fmt: skip
 
@@ -89,8 +91,10 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 
 
 def test_the_least_spec_gets_its_defaults():
-    spec = read("spec: vaezoo/v1\nname: a\ndata: digits\n"
-                "model: {latent_dim: 1, encoder: mlp, decoder: mlp, likelihood: bernoulli}\n")  # fmt: skip
+    spec = read(
+        "spec: vaezoo/v1\nname: a\ndata: digits\n"
+        "model: {latent_dim: 1, encoder: mlp, decoder: mlp, likelihood: bernoulli}\n"
+    )
     assert (spec.seed, spec.requires) == (0, ())
     assert (spec.train.epochs, spec.train.steps, spec.train.device) == (20, None, "auto")
     assert (spec.train.optimizer.type, spec.train.optimizer.model_extra) == ("adam", {"lr": 1e-3})
@@ -101,9 +105,9 @@ def test_the_least_spec_gets_its_defaults():
     )
     assert spec.model.condition is None
     assert spec.objective.name == "reconstruction"
-    assert [bound.name for bound in spec.regularizers] == ["kl"]
+    assert [component.name for component in spec.regularizers] == ["kl"]
     assert spec.regularizers[0].options == {"weight": 1.0}
-    assert [bound.name for bound in spec.evaluate] == ["elbo"]
+    assert [component.name for component in spec.evaluate] == ["elbo"]
     assert spec.data.loader.batch_size == 128
     assert spec.into == {"encoder", "decoder"}
 
@@ -114,22 +118,31 @@ def test_an_objective_that_counts_the_rate_has_no_regularizer_by_default():
 
 @pytest.mark.parametrize("written", ["[]", "[kl]", "[{type: kl, weight: 0.5}]", "[kl, kl]"])
 def test_regularizers_that_are_written_are_the_ones(written):
-    assert len(read(VALID + f"regularizers: {written}\n").regularizers) == len(yaml.safe_load(written))
+    assert len(read(VALID + f"regularizers: {written}\n").regularizers) == len(
+        yaml.safe_load(written)
+    )
 
 
 def test_regularizers_of_nothing_are_the_default():
-    assert [bound.name for bound in read(VALID + "regularizers:\n").regularizers] == ["kl"]
+    assert [component.name for component in read(VALID + "regularizers:\n").regularizers] == ["kl"]
 
 
 def test_a_bare_name_is_a_block_with_that_type():
     bare = read(VALID.replace("{type: mlp, hidden: [32]}", "mlp"))
-    assert bare.resolved() == read(VALID.replace("{type: mlp, hidden: [32]}", "{type: mlp}")).resolved()
+    assert (
+        bare.resolved()
+        == read(VALID.replace("{type: mlp, hidden: [32]}", "{type: mlp}")).resolved()
+    )
 
 
-def test_a_nested_component_is_bound_and_built():
+def test_a_nested_component_is_checked_and_built():
     spec = read(VALID + "regularizers: [{type: kl, weight: {type: linear, steps: 10}}]\n")
     weight = spec.regularizers[0].options["weight"]
-    assert (weight.kind, weight.name, weight.path) == ("schedule", "linear", "regularizers.0.weight")
+    assert (weight.kind, weight.name, weight.path) == (
+        "schedule",
+        "linear",
+        "regularizers.0.weight",
+    )
     assert weight.build()(5) == 0.5
 
 
@@ -173,12 +186,14 @@ def test_mappings_merge(base):
 
 
 def test_lists_replace(base):
-    assert [bound.name for bound in base("evaluate: [nll]\n").evaluate] == ["nll"]
+    assert [component.name for component in base("evaluate: [nll]\n").evaluate] == ["nll"]
     assert base("model: {encoder: {hidden: [1, 2]}}\n").model.encoder.options["hidden"] == [1, 2]
 
 
 def test_the_same_type_merges_and_another_type_replaces_the_block(base):
-    assert base("model: {encoder: {type: mlp, gated: true}}\n").model.encoder.options["hidden"] == [32]
+    assert base("model: {encoder: {type: mlp, gated: true}}\n").model.encoder.options[
+        "hidden"
+    ] == [32]
     conv = base("model: {encoder: {type: conv, kernel: 3}}\n").model.encoder
     assert (conv.name, list(conv.options["channels"])) == ("conv", [32, 64])
     assert "hidden" not in conv.options or conv.options["hidden"] == 0
@@ -195,7 +210,9 @@ def test_bases_have_bases_and_are_found_beside_the_file_that_names_them(tmp_path
 
 
 def test_variables_of_the_base_can_be_given_by_the_spec(tmp_path):
-    (tmp_path / "base.yaml").write_text(VALID.replace("dim: 8", "dim: ${vars.d}") + "vars: {d: 1}\n")
+    (tmp_path / "base.yaml").write_text(
+        VALID.replace("dim: 8", "dim: ${vars.d}") + "vars: {d: 1}\n"
+    )
     (tmp_path / "spec.yaml").write_text("extends: base.yaml\nvars: {d: 5}\n")
     assert load(tmp_path / "spec.yaml").model.latent_dim == 5
 
@@ -205,14 +222,19 @@ def test_variables_of_the_base_can_be_given_by_the_spec(tmp_path):
 
 def test_a_variable_stands_for_a_value_of_any_sort():
     text = VALID.replace("[32]", "'${vars.widths}'").replace("dim: 8", "dim: ${vars.d}")
-    spec = read(text.replace("{epochs: 1}", "${vars.train}") + "vars: {widths: [3, 4], d: 2, train: {steps: 9}}\n")
+    spec = read(
+        text.replace("{epochs: 1}", "${vars.train}")
+        + "vars: {widths: [3, 4], d: 2, train: {steps: 9}}\n"
+    )
     assert (spec.model.latent_dim, spec.train.steps) == (2, 9)
     assert spec.model.encoder.options["hidden"] == spec.model.decoder.options["hidden"] == [3, 4]
     assert "vars" not in spec.resolved()
 
 
 def test_a_variable_in_quotes_and_a_component_name_work():
-    spec = read(VALID.replace("likelihood: bernoulli", "likelihood: '${vars.l}'") + "vars: {l: normal}\n")
+    spec = read(
+        VALID.replace("likelihood: bernoulli", "likelihood: '${vars.l}'") + "vars: {l: normal}\n"
+    )
     assert spec.model.likelihood.name == "normal"
 
 
@@ -225,7 +247,9 @@ OVERRIDES = {
     "model.encoder.hidden.0=7": lambda spec: spec.model.encoder.options["hidden"] == [7],
     "model.encoder.hidden=[7, 8]": lambda spec: spec.model.encoder.options["hidden"] == [7, 8],
     "model.encoder=conv": lambda spec: spec.model.encoder.name == "conv",
-    "model.encoder={type: conv, kernel: 3}": lambda spec: spec.model.encoder.options.get("kernel") == 3,
+    "model.encoder={type: conv, kernel: 3}": lambda spec: (
+        spec.model.encoder.options.get("kernel") == 3
+    ),
     "model.encoder.gated=true": lambda spec: spec.model.encoder.options["gated"] is True,
     "seed=5": lambda spec: spec.seed == 5,
     "evaluate=[]": lambda spec: spec.evaluate == (),
@@ -244,7 +268,9 @@ def test_an_override_grows_a_bare_name_into_a_block():
     text = VALID + "regularizers: [kl]\nobjective: reconstruction\n"
     assert read(text, "regularizers.0.weight=0.5").regularizers[0].options == {"weight": 0.5}
     assert read(text, "objective.samples=3").objective.options == {"samples": 3}
-    spec = read(text, "regularizers.0.weight={type: linear, steps: 4}", "regularizers.0.weight.end=2")
+    spec = read(
+        text, "regularizers.0.weight={type: linear, steps: 4}", "regularizers.0.weight.end=2"
+    )
     assert spec.regularizers[0].options["weight"].options == {"start": 0.0, "end": 2, "steps": 4}
 
 
@@ -254,12 +280,16 @@ def test_later_overrides_win_and_may_set_variables():
 
 
 def test_an_override_of_only_the_type_keeps_no_stray_option_unnoticed():
-    with pytest.raises(SpecError, match=r"6:32: model\.encoder\.hidden: must be an integer, not a list$"):
+    with pytest.raises(
+        SpecError, match=r"6:32: model\.encoder\.hidden: must be an integer, not a list$"
+    ):
         read(VALID, "model.encoder.type=conv")
 
 
 def test_an_override_without_a_value_is_a_usage_error():
-    with pytest.raises(UsageError, match=r"^-s train\.epochs: write key\.path=value, such as -s train\.epochs=3$"):
+    with pytest.raises(
+        UsageError, match=r"^-s train\.epochs: write key\.path=value, such as -s train\.epochs=3$"
+    ):
         read(VALID, "train.epochs")
 
 
@@ -276,7 +306,9 @@ def test_a_missing_package_comes_before_every_other_fault(rest):
     with pytest.raises(PluginError) as caught:
         read(rest + VALID + "requires:\n  - torch\n  - vaezoo-nowhere>=0.1\n")
     line = 12 + bool(rest)
-    assert str(caught.value) == (f"<text>:{line}: needs vaezoo-nowhere>=0.1; pip install 'vaezoo-nowhere>=0.1'")
+    assert str(caught.value) == (
+        f"<text>:{line}: needs vaezoo-nowhere>=0.1; pip install 'vaezoo-nowhere>=0.1'"
+    )
 
 
 def test_a_package_that_is_too_old_is_a_plugin_error(monkeypatch):
@@ -298,10 +330,15 @@ def test_a_release_candidate_satisfies(monkeypatch):
 SPECS = {
     "plain": VALID,
     "iwae": VALID + "objective: {type: iwae, samples: 3, gradient: dreg}\n",
-    "schedule": VALID + "regularizers: [{type: kl, weight: {type: cyclical, steps: 9, start: 1e-9}}]\n",
+    "schedule": VALID
+    + "regularizers: [{type: kl, weight: {type: cyclical, steps: 9, start: 1e-9}}]\n",
     "conv": VALID.replace("mlp, hidden: [32]", "conv"),
-    "steps": VALID.replace("{epochs: 1}", "{steps: 5, warmup: 2, scheduler: {type: StepLR, step_size: 3}, ema: 0.9}"),
-    "callbacks": VALID.replace("{epochs: 1}", "{epochs: 1, callbacks: [csv, tensorboard], device: cpu, clip: 5}"),
+    "steps": VALID.replace(
+        "{epochs: 1}", "{steps: 5, warmup: 2, scheduler: {type: StepLR, step_size: 3}, ema: 0.9}"
+    ),
+    "callbacks": VALID.replace(
+        "{epochs: 1}", "{epochs: 1, callbacks: [csv, tensorboard], device: cpu, clip: 5}"
+    ),
     "words that look like values": VALID.replace("demo", "'08'").replace(
         "{type: digits, batch_size: 64}", "{type: npz, path: 'null', workers: 1}"
     ),
@@ -327,7 +364,22 @@ def test_a_shipped_spec_reads_back_as_itself(path):
     assert read(dump(resolved)).resolved() == resolved
 
 
-WORDS = ["no", "1e-3", "08", "null", "~", "", "true", "0o17", ".inf", ".nan", "1_000", "yes", "2026-01-01", "12:30"]
+WORDS = [
+    "no",
+    "1e-3",
+    "08",
+    "null",
+    "~",
+    "",
+    "true",
+    "0o17",
+    ".inf",
+    ".nan",
+    "1_000",
+    "yes",
+    "2026-01-01",
+    "12:30",
+]
 WORDS += [
     "- a",
     "a: b",
@@ -345,7 +397,27 @@ WORDS += [
     "${vars.x}",
     "\\",
 ]
-WORDS += ["&a", "*a", "!a", "%", "@", "`", "?", "-", ":", "[", "{", ",", "|", ">", "=", "<<", "---", "...", "x" * 300]
+WORDS += [
+    "&a",
+    "*a",
+    "!a",
+    "%",
+    "@",
+    "`",
+    "?",
+    "-",
+    ":",
+    "[",
+    "{",
+    ",",
+    "|",
+    ">",
+    "=",
+    "<<",
+    "---",
+    "...",
+    "x" * 300,
+]
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -355,7 +427,24 @@ def test_text_is_written_so_that_it_is_read_as_text(word):
 
 
 def test_numbers_are_written_so_that_they_are_read_as_the_same_numbers():
-    data = {"a": [0, -1, 2**63 - 1, 1e-3, 1e-300, 1e22, 0.1, 3.0, -0.0, math.inf, -math.inf, True, False, None]}
+    data = {
+        "a": [
+            0,
+            -1,
+            2**63 - 1,
+            1e-3,
+            1e-300,
+            1e22,
+            0.1,
+            3.0,
+            -0.0,
+            math.inf,
+            -math.inf,
+            True,
+            False,
+            None,
+        ]
+    }
     found = parse(dump(data), "f").plain()
     assert found == data
     assert [type(item) for item in found["a"]] == [type(item) for item in data["a"]]
@@ -364,7 +453,11 @@ def test_numbers_are_written_so_that_they_are_read_as_the_same_numbers():
 
 def test_tuples_and_repeated_objects_are_written_out():
     shared = [1, 2]
-    assert parse(dump({"a": shared, "b": shared, "c": (1, 2)}), "f").plain() == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}
+    assert parse(dump({"a": shared, "b": shared, "c": (1, 2)}), "f").plain() == {
+        "a": [1, 2],
+        "b": [1, 2],
+        "c": [1, 2],
+    }
 
 
 def test_a_mapping_is_a_spec_too():
@@ -404,7 +497,9 @@ def test_the_json_schema_accepts_valid_specs_and_their_resolved_form(validator, 
 
 
 def test_the_json_schema_accepts_extends_and_vars(validator):
-    validator.validate({"extends": "./base.yaml", "model": {"latent_dim": "${vars.d}"}, "vars": {"d": 3}})
+    validator.validate(
+        {"extends": "./base.yaml", "model": {"latent_dim": "${vars.d}"}, "vars": {"d": 3}}
+    )
 
 
 REJECTED = {

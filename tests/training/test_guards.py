@@ -1,4 +1,4 @@
-"""What the trainer refuses to go on with, and what it says then."""
+"""Failures that stop the trainer, and their error messages."""
 
 from __future__ import annotations
 
@@ -32,9 +32,15 @@ def spoil(monkeypatch):
     def at(step, change):
         original, now = KL.forward, []
         set_step = Task.set_step
-        monkeypatch.setattr(Task, "set_step", lambda task, step: (now.append(step), set_step(task, step))[1])
         monkeypatch.setattr(
-            KL, "forward", lambda self, t: change(original(self, t)) if now[-1] == step - 1 else original(self, t)
+            Task, "set_step", lambda task, step: (now.append(step), set_step(task, step))[1]
+        )
+        monkeypatch.setattr(
+            KL,
+            "forward",
+            lambda self, t: (
+                change(original(self, t)) if now[-1] == step - 1 else original(self, t)
+            ),
         )
 
     return at
@@ -48,8 +54,12 @@ def failure(call, *args, **kwargs):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("value", "word"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
-def test_a_term_that_is_not_finite_is_named_with_its_step_and_the_last_checkpoint(value, word, train, spoil, tmp_path):
+@pytest.mark.parametrize(
+    ("value", "word"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")]
+)
+def test_a_term_that_is_not_finite_is_named_with_its_step_and_the_last_checkpoint(
+    value, word, train, spoil, tmp_path
+):
     spoil(7, lambda kl: kl + value)
     message = failure(train, train={"checkpoint_every": 0})
     (path,) = tmp_path.glob("runs/tiny/*")
@@ -68,7 +78,9 @@ def test_a_term_that_is_not_finite_in_one_example_of_many_is_seen(train, spoil):
     assert failure(train).startswith("kl is nan at step 3;")
 
 
-def test_a_term_that_is_not_finite_is_found_when_a_signal_asks_for_a_checkpoint(train, spoil, stop_after, tmp_path):
+def test_a_term_that_is_not_finite_is_found_when_a_signal_asks_for_a_checkpoint(
+    train, spoil, stop_after, tmp_path
+):
     spoil(6, lambda kl: kl * math.nan)
     stop_after(6)
     assert failure(train).startswith("kl is nan at step 6;")
@@ -88,7 +100,9 @@ def test_weights_that_the_last_step_breaks_are_not_kept(train, spoil, tmp_path):
 def test_weights_that_break_without_a_validation_to_see_it_are_not_saved(trainer, spoil):
     spoil(30, Spoiled.apply)
     broken = trainer(train={"epochs": 3})
-    assert failure(broken.fit).startswith("model.encoder.net.0.weight is not finite after step 30;")
+    assert failure(broken.fit).startswith(
+        "model.encoder.net.0.weight is not finite after step 30;"
+    )
     assert broken.run_log.checkpoints == []
 
 
@@ -98,13 +112,18 @@ def test_averaged_weights_that_break_are_not_kept(train, spoil):
 
 
 def test_a_last_batch_of_one_example_for_batch_norm_is_one_line(train):
-    block = {"data": {"batch_size": 419}, "model": {"encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}}}
+    block = {
+        "data": {"batch_size": 419},
+        "model": {"encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}},
+    }
     message = failure(train, **block)  # 1,258 examples are three batches of 419, and one more
     assert message.startswith("step 4, phase 'model': Expected more than 1 value per channel")
 
 
 def test_a_schedule_shorter_than_the_run_is_one_line(train):
-    message = failure(train, train={"scheduler": {"type": "one-cycle", "max_lr": 0.01, "total_steps": 5}})
+    message = failure(
+        train, train={"scheduler": {"type": "one-cycle", "max_lr": 0.01, "total_steps": 5}}
+    )
     assert message.startswith("step 6, phase 'model':") and "5" in message
 
 
@@ -113,7 +132,9 @@ def test_running_out_of_memory_in_a_step_is_one_line(train, monkeypatch):
         raise torch.OutOfMemoryError("out of memory.\nTried to allocate 3 GiB")
 
     monkeypatch.setattr(KL, "forward", exhausted)
-    assert failure(train).startswith("step 1, phase 'model': out of memory. Tried to allocate 3 GiB;")
+    assert failure(train).startswith(
+        "step 1, phase 'model': out of memory. Tried to allocate 3 GiB;"
+    )
 
 
 def test_the_lock_is_free_and_the_run_goes_on_after_a_failure(train, again, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Two processes that train together, over gloo on this machine."""
+"""Training in two processes, with gloo on one machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from vaezoo.utils.files import read_tensors
 
 UNEVEN = {"data": {"batch_size": 25}, "train": {"epochs": None, "steps": 8, "log_every": 1}}
 NORM = {"model": {"encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}}}
-LIVELY = {"data": {"binarize": "dynamic"}, "train": {"ema": 0.9, "scheduler": "cosine-annealing", "clip": 5.0}}
+LIVELY = {
+    "data": {"binarize": "dynamic"},
+    "train": {"ema": 0.9, "scheduler": "cosine-annealing", "clip": 5.0},
+}
 
 
 def member(rank, folder, spec, plan):
-    """One of two processes: trains, takes its run up again where that was interrupted, and tells what it has."""
+    """One of two processes: trains, resumes after an interruption, and writes its results."""
     import json
     import os
     import signal
@@ -67,7 +70,9 @@ def member(rank, folder, spec, plan):
     if plan.get("spoiled") == rank:
         KL.forward = lambda self, trace: trace.rate.mean(0) * float("nan")
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=15))
+    dist.init_process_group(
+        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=15)
+    )
     told, tensors = {}, {}
     try:
         try:
@@ -79,19 +84,30 @@ def member(rank, folder, spec, plan):
             dist.barrier()
             done = resume(path)
         tensors = {f"best/{name}": tensor for name, tensor in done.model.state_dict().items()}
-        last = trainers[-1].evaluated.state_dict() if trainers[-1].ema else trainers[-1].task.state_dict()
+        last = (
+            trainers[-1].evaluation_task.state_dict()
+            if trainers[-1].ema
+            else trainers[-1].task.state_dict()
+        )
         tensors |= {f"last/{name}": tensor for name, tensor in last.items()}
-        told |= {"mode": done.model.training, "best": trainers[-1].best["step"], "step": trainers[-1].step}
+        told |= {
+            "mode": done.model.training,
+            "best": trainers[-1].best["step"],
+            "step": trainers[-1].step,
+        }
     except (VaezooError, KeyboardInterrupt, RuntimeError) as error:
         told["failed"] = f"{type(error).__name__}: {error}"
-    header = {"told": json.dumps(told), "seeds": json.dumps(seeds[1:])}  # without that of the composition
+    header = {
+        "told": json.dumps(told),
+        "seeds": json.dumps(seeds[1:]),
+    }  # without that of the composition
     write_tensors(Path(folder, f"rank{rank}.safetensors"), tensors, header)
     dist.destroy_process_group()
 
 
 @pytest.fixture
 def pair(child, spec, tmp_path):
-    """Trains a spec in two processes: what each of them has, what each tells, and the runs on disk."""
+    """Trains a spec in two processes; returns the tensors and texts of each, and the run paths."""
 
     def train(name="pair", plan=None, **blocks):
         folder = tmp_path / name
@@ -100,9 +116,15 @@ def pair(child, spec, tmp_path):
         for process in members:
             process.join(60)
             assert process.exitcode == 0
-        tensors, headers = zip(*(read_tensors(folder / f"rank{rank}.safetensors") for rank in (0, 1)), strict=True)
+        tensors, headers = zip(
+            *(read_tensors(folder / f"rank{rank}.safetensors") for rank in (0, 1)), strict=True
+        )
         train.seeds = [json.loads(header["seeds"]) for header in headers]
-        return tensors, [json.loads(header["told"]) for header in headers], list((folder / "runs").glob("*/*"))
+        return (
+            tensors,
+            [json.loads(header["told"]) for header in headers],
+            list((folder / "runs").glob("*/*")),
+        )
 
     return train
 
@@ -112,7 +134,10 @@ def test_two_processes_end_with_the_same_weights_and_one_directory(pair, same):
     same(first, second)
     assert told[0] == told[1] and told[0]["mode"] is False
     (path,) = paths
-    kept = {f"best/{name}": tensor for name, tensor in read_tensors(path / "model.safetensors")[0].items()}
+    kept = {
+        f"best/{name}": tensor
+        for name, tensor in read_tensors(path / "model.safetensors")[0].items()
+    }
     same(kept, {name: tensor for name, tensor in second.items() if name.startswith("best/")})
 
 
@@ -124,7 +149,9 @@ def test_two_processes_write_every_record_once(pair, train):
     assert json.loads((path / "evaluation.json").read_text())["metrics"]["elbo"]["examples"] == 270
 
 
-@pytest.mark.parametrize("blocks", [{}, {"train": {"accumulate": 2}}, UNEVEN], ids=["even", "in parts", "uneven"])
+@pytest.mark.parametrize(
+    "blocks", [{}, {"train": {"accumulate": 2}}, UNEVEN], ids=["even", "in parts", "uneven"]
+)
 def test_two_processes_take_the_steps_of_one(blocks, pair, train, without_noise):
     """Without noise, nothing but the shares of a batch tells two processes from one."""
     (first, _), _, (path,) = pair(plan={"without_noise": True}, **blocks)

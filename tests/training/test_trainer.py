@@ -1,4 +1,4 @@
-"""The training loop: what a step does to the weights, and what is told of it."""
+"""The training loop: the effect of a step on the weights, and its records."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ import pytest
 import torch
 
 from vaezoo.data.loader import Loader
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 
 CPU = torch.device("cpu")
 SGD = {"type": "sgd", "lr": 0.01}
-OPTIMIZERS = ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "radam", "nadam", "adamax", "adafactor"]
+OPTIMIZERS = [
+    "adam",
+    "adamw",
+    "sgd",
+    "rmsprop",
+    "adagrad",
+    "adadelta",
+    "radam",
+    "nadam",
+    "adamax",
+    "adafactor",
+]
 SCHEDULERS = [
     "CosineAnnealingLR",
     {"type": "step", "step_size": 3},
@@ -28,19 +39,27 @@ SCHEDULERS = [
 
 
 def phase_optimizer(spec, batch_size=40):
-    """The model's player, and a batch of digits."""
+    """The optimizer of the model's phase, and a batch of digits."""
     loaded = load(spec)
-    _, loader, task = prepare(loaded, CPU)
+    _, loader, task = prepare_training(loaded, CPU)
     (phase,) = task.phases()
-    return PhaseOptimizer(phase, phase.loss, task, loaded, 100, ProcessGroup()), loader.first(batch_size)
+    optimizer = PhaseOptimizer(
+        phase,
+        loss=phase.loss,
+        task=task,
+        spec=loaded,
+        total_steps=100,
+        process_group=ProcessGroup(),
+    )
+    return optimizer, loader.first(batch_size)
 
 
 def moved(spec, batch_size=40, steps=3):
-    """The weights after a few steps on one batch, and what the last one measured."""
+    """The weights after several steps on one batch, and the terms of the last step."""
     model, batch = phase_optimizer(spec, batch_size)
     for _ in range(steps):
         torch.manual_seed(1)
-        told = model.move(batch, len(batch), want_norm=True)
+        told = model.step(batch, len(batch), measure_norm=True)
     means = {name: float(values.mean()) for name, values in told.items()}
     return [weight.detach().clone() for weight in model.parameters], means, model
 
@@ -59,18 +78,24 @@ def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):
     free, _, unclipped = moved(spec(train={"optimizer": SGD}), steps=1)
     assert unclipped.norm > 2 * bound, "nothing would be clipped"
     clipped = moved(spec(train={"optimizer": SGD, "clip": bound}), steps=1)[2]
-    gradients = [torch.cat([p.grad.flatten() for p in each.parameters]) for each in (unclipped, clipped)]
+    gradients = [
+        torch.cat([p.grad.flatten() for p in each.parameters]) for each in (unclipped, clipped)
+    ]
     assert gradients[1].norm() == pytest.approx(bound, rel=1e-4)
-    torch.testing.assert_close(gradients[1], gradients[0] * bound / gradients[0].norm(), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        gradients[1], gradients[0] * bound / gradients[0].norm(), rtol=1e-3, atol=1e-6
+    )
     assert clipped.norm == unclipped.norm, "what is told is the norm before clipping"
     generous = moved(spec(train={"optimizer": SGD, "clip": 1e6}), steps=1)[0]
     assert all(torch.equal(one, other) for one, other in zip(free, generous, strict=True))
 
 
-def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(trainer, monkeypatch):
+def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(
+    trainer, monkeypatch
+):
     decay, told = 0.8, trainer(train={"ema": 0.8, "epochs": 1})
     averages, seen = [], []
-    original = told.phase_optimizers[0].move
+    original = told.phase_optimizers[0].step
 
     def move(*args):
         found = original(*args)
@@ -79,14 +104,17 @@ def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(tr
         averages.append({name: decay * before[name] + (1 - decay) * now[name] for name in now})
         return found
 
-    monkeypatch.setattr(told.phase_optimizers[0], "move", move)
-    told.validate = lambda task: (seen.append(task), {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0})[1]
+    monkeypatch.setattr(told.phase_optimizers[0], "step", move)
+    told.validate = lambda task: (
+        seen.append(task),
+        {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0},
+    )[1]
     told.fit()
     assert len(averages) == 10 and seen[0] is told.ema.module
-    for name, kept in told.best["tensors"].items():
+    for name, kept in told.best["model"].items():
         torch.testing.assert_close(kept, averages[-1][name], rtol=1e-5, atol=1e-7)
     last = told.task.model.state_dict()
-    assert not any(torch.allclose(last[name], kept) for name, kept in told.best["tensors"].items())
+    assert not any(torch.allclose(last[name], kept) for name, kept in told.best["model"].items())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -100,9 +128,18 @@ def test_every_optimizer_of_torch_trains(optimizer, train):
 def test_every_scheduler_of_torch_moves_the_learning_rate_and_survives_a_resume(
     scheduler, train, interrupted, again, stop_after
 ):
-    block = {"optimizer": {**SGD, "momentum": 0.9}, "scheduler": scheduler, "log_every": 1, "epochs": 3}
+    block = {
+        "optimizer": {**SGD, "momentum": 0.9},
+        "scheduler": scheduler,
+        "log_every": 1,
+        "epochs": 3,
+    }
     data = {"batch_size": 256}  # five steps an epoch
-    rates = [record["lr"] for record in train(train=block, data=data).records if record["split"] == "train"]
+    rates = [
+        record["lr"]
+        for record in train(train=block, data=data).records
+        if record["split"] == "train"
+    ]
     assert len(rates) == 15 and len(set(rates)) > 1
     stop_after(11)
     resumed = again(interrupted(train=block, data=data))
@@ -115,9 +152,15 @@ def test_warm_up_raises_the_learning_rate_and_multiplies_the_schedule(train):
         return [record["lr"] for record in told if record["split"] == "train"]
 
     decay = {"type": "exponential", "gamma": 0.9}
-    raised, decayed, both = rates(warmup=4), rates(scheduler=decay), rates(warmup=4, scheduler=decay)
+    raised, decayed, both = (
+        rates(warmup=4),
+        rates(scheduler=decay),
+        rates(warmup=4, scheduler=decay),
+    )
     assert raised == pytest.approx([0.01 * min(1, (step + 1) / 5) for step in range(1, 11)])
-    assert both == pytest.approx([0.01 * (one / 0.01) * (other / 0.01) for one, other in zip(raised, decayed)])
+    assert both == pytest.approx(
+        [0.01 * (one / 0.01) * (other / 0.01) for one, other in zip(raised, decayed)]
+    )
 
 
 def test_one_seed_gives_the_same_bits_and_another_does_not(train, left_by, same):
@@ -126,7 +169,11 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(train, left_by, same)
     same(left_by(first.path)[1], left_by(second.path)[1])
     assert first.evaluation == second.evaluation
     weights = left_by(other.path)[1]
-    assert not any(torch.equal(weights[n], t) for n, t in left_by(first.path)[1].items() if n.endswith("weight"))
+    assert not any(
+        torch.equal(weights[n], t)
+        for n, t in left_by(first.path)[1].items()
+        if n.endswith("weight")
+    )
 
 
 def test_a_run_neither_heeds_nor_moves_the_generator_of_its_caller(train):
@@ -141,15 +188,25 @@ def test_a_run_neither_heeds_nor_moves_the_generator_of_its_caller(train):
 
 def test_no_step_waits_for_the_device(trainer, monkeypatch):
     """Reading a number is a wait on an accelerator; between two records there is none."""
-    block = {"ema": 0.9, "scheduler": "cosine-annealing", "warmup": 3, "log_every": 1000, "epochs": 3}
-    quiet = trainer(train=block, regularizers=[{"type": "kl", "weight": {"type": "linear", "steps": 5}}])
+    block = {
+        "ema": 0.9,
+        "scheduler": "cosine-annealing",
+        "warmup": 3,
+        "log_every": 1000,
+        "epochs": 3,
+    }
+    quiet = trainer(
+        train=block, regularizers=[{"type": "kl", "weight": {"type": "linear", "steps": 5}}]
+    )
     reads, steps = [], []
     for name in ("item", "__float__", "tolist", "cpu", "numpy"):
         original = getattr(torch.Tensor, name)
         monkeypatch.setattr(
-            torch.Tensor, name, lambda self, *a, _name=name, _call=original: (reads.append(_name), _call(self, *a))[1]
+            torch.Tensor,
+            name,
+            lambda self, *a, _name=name, _call=original: (reads.append(_name), _call(self, *a))[1],
         )
-    advance = quiet._advance
+    advance = quiet._train_step
 
     def counted(*args):
         before = len(reads)
@@ -157,7 +214,7 @@ def test_no_step_waits_for_the_device(trainer, monkeypatch):
         steps.append(len(reads) - before)
         return found
 
-    monkeypatch.setattr(quiet, "_advance", counted)
+    monkeypatch.setattr(quiet, "_train_step", counted)
     quiet.fit()
     assert steps == [0] * 30
     assert reads, "records are read, or nothing was counted"
@@ -165,8 +222,10 @@ def test_no_step_waits_for_the_device(trainer, monkeypatch):
 
 def test_training_leaves_the_order_of_examples_to_the_seed_and_the_epoch(trainer, monkeypatch):
     asked = []
-    original = Loader.order
-    monkeypatch.setattr(Loader, "order", lambda self, epoch: (asked.append(epoch), original(self, epoch))[1])
+    original = Loader.epoch_order
+    monkeypatch.setattr(
+        Loader, "epoch_order", lambda self, epoch: (asked.append(epoch), original(self, epoch))[1]
+    )
     trainer(train={"epochs": 3}).fit()
     assert asked == [0, 1, 2]
 
@@ -179,9 +238,9 @@ def test_a_term_is_one_number_or_one_for_each_example(shape, spec, monkeypatch):
     monkeypatch.setattr(model, "loss", lambda batch: (original(batch)[0], {"counter": counter}))
     if shape:
         with pytest.raises(ValueError, match=r"counter has shape .*, expected \(40,\)"):
-            model.move(batch, len(batch), want_norm=False)
+            model.step(batch, len(batch), measure_norm=False)
         return
-    told = model.move(batch, len(batch), want_norm=False)
+    told = model.step(batch, len(batch), measure_norm=False)
     counter += 1  # a buffer that moves on before the record is written
     assert told["counter"].tolist() == [0.0] * 40
 

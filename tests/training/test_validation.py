@@ -1,4 +1,4 @@
-"""Validation: what is measured, what it decides, and what never enters it."""
+"""Validation: its metrics, the selection of the best weights, and early stopping."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vaezoo.evaluation.validation import validate
-from vaezoo.runs.run import loader
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.run import build_loader
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.seeds import seed_device
 
@@ -19,12 +19,12 @@ def validations(run):
 
 
 def measured(run, **train):
-    """What ``validate`` finds with the weights that a run kept."""
+    """The results of ``validate`` for the selected weights of a run."""
     spec = load({**run.spec.resolved(), "train": {**run.spec.resolved()["train"], **train}})
-    dataset, _, task = prepare(spec, CPU)
+    dataset, _, task = prepare_training(spec, CPU)
     task.model.load_state_dict(run.model.state_dict())
     seed_device(CPU, spec.seed, "validation")
-    return validate(task, loader(spec, dataset, "validation", CPU))
+    return validate(task, build_loader(spec, dataset, "validation", CPU))
 
 
 def parts_of(record):
@@ -39,23 +39,29 @@ SCRIPT = [  # what each validation measures: the best by one figure is never the
 ]
 
 
-@pytest.mark.parametrize(("select", "best"), [("bound", 20), ("elbo", 10), ("distortion", 30), (None, 20)])
+@pytest.mark.parametrize(
+    ("select", "best"), [("bound", 20), ("elbo", 10), ("distortion", 30), (None, 20)]
+)
 def test_the_weights_kept_are_those_of_the_best_validation(select, best, trainer):
     block = {"epochs": 4} if select is None else {"epochs": 4, "select": select}
     chosen, kept = trainer(SCRIPT, train=block), {}
     given = chosen.validate
 
     def remember(task):
-        kept[chosen.step] = {name: weight.clone() for name, weight in task.model.state_dict().items()}
+        kept[chosen.step] = {
+            name: weight.clone() for name, weight in task.model.state_dict().items()
+        }
         return given(task)
 
     chosen.validate = remember
     chosen.fit()
     assert chosen.best["step"] == best
-    for name, weight in chosen.best["tensors"].items():
+    for name, weight in chosen.best["model"].items():
         assert torch.equal(weight, kept[best][name])
         assert not torch.equal(weight, kept[40][name])
-    flags = [record["best"] for record in chosen.run_log.records if record["split"] == "validation"]
+    flags = [
+        record["best"] for record in chosen.run_log.records if record["split"] == "validation"
+    ]
     assert flags == [step in (10, best) for step in (10, 20, 30, 40)]
 
 
@@ -87,11 +93,15 @@ def test_the_weight_of_kl_is_in_the_loss_and_in_no_other_figure(train):
     for weight in (0.0, 4.0):
         run = train(regularizers=[{"type": "kl", "weight": weight}], train={"epochs": 2})
         for record in run.records:
-            assert record["elbo"] == pytest.approx(-(record["distortion"] + record["rate"]), rel=1e-6)
+            assert record["elbo"] == pytest.approx(
+                -(record["distortion"] + record["rate"]), rel=1e-6
+            )
             assert record["rate"] > 0.001
             if record["split"] == "train":
                 assert record["kl_weight"] == weight and record["kl"] == record["rate"]
-                assert record["loss"] == pytest.approx(record["distortion"] + weight * record["kl"], rel=1e-6)
+                assert record["loss"] == pytest.approx(
+                    record["distortion"] + weight * record["kl"], rel=1e-6
+                )
                 assert record["loss"] != pytest.approx(-record["elbo"], rel=1e-6)
             else:
                 assert not {"loss", "kl", "kl_weight"} & record.keys()
@@ -101,11 +111,15 @@ def test_the_weight_of_kl_is_in_the_loss_and_in_no_other_figure(train):
 def test_the_logged_means_are_those_of_every_step(train):
     """Records of four steps hold the means of the records of each."""
     fine = [r for r in train(train={"log_every": 1, "epochs": 1}).records if r["split"] == "train"]
-    coarse = [r for r in train(train={"log_every": 4, "epochs": 1}).records if r["split"] == "train"]
+    coarse = [
+        r for r in train(train={"log_every": 4, "epochs": 1}).records if r["split"] == "train"
+    ]
     groups = [fine[0:4], fine[4:8], fine[8:10]]
     for record, steps in zip(coarse, groups, strict=True):
         for key in ("loss", "distortion", "rate", "kl", "elbo"):
-            assert record[key] == pytest.approx(sum(step[key] for step in steps) / len(steps), rel=1e-6)
+            assert record[key] == pytest.approx(
+                sum(step[key] for step in steps) / len(steps), rel=1e-6
+            )
         assert record["step"] == steps[-1]["step"]
 
 
@@ -115,7 +129,9 @@ def test_a_schedule_is_logged_with_the_weight_its_step_was_taken_with(train):
     told = [record for record in records if record["split"] == "train"]
     assert [record["kl_weight"] for record in told] == [min(1.0, step / 8) for step in range(10)]
     for record in told:
-        assert record["loss"] == pytest.approx(record["distortion"] + record["kl_weight"] * record["kl"], rel=1e-6)
+        assert record["loss"] == pytest.approx(
+            record["distortion"] + record["kl_weight"] * record["kl"], rel=1e-6
+        )
 
 
 def test_iwae_is_selected_by_its_own_bound(train):
@@ -143,7 +159,9 @@ def test_validation_of_a_bf16_run_computes_in_fp32(samples, train, monkeypatch):
     assert run.model.precision == "fp32"
     other = train(train={"epochs": 1}, objective=objective)
     assert parts_of(validations(other)[0]) != parts_of(record), "training itself must be in bf16"
-    monkeypatch.setattr(type(run.model), "inference", lambda self, precision=None: torch.inference_mode())
+    monkeypatch.setattr(
+        type(run.model), "inference", lambda self, precision=None: torch.inference_mode()
+    )
     assert parts_of(record) != measured(run, precision="bf16"), "bf16 would have been seen"
 
 

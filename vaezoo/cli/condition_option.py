@@ -1,4 +1,4 @@
-"""What ``--condition`` asks for."""
+"""The option ``--condition`` and the conditions that it requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.data.conditions import parse
+from vaezoo.data.conditions import parse_conditions
 from vaezoo.utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,49 +18,66 @@ if TYPE_CHECKING:
 
 condition_option = click.option(
     "--condition",
-    metavar="WHAT",
-    help="A class such as 9; all; attributes such as color=red,digit=all; or data: those of test examples.",
+    metavar="CONDITION",
+    help="A class such as 9; 'all' for every class; attributes such as color=red,digit=all; or "
+    "'data' for the conditions of test examples.",
 )
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Conditions for ``count`` examples, to be shown in rows of ``columns``; None asks for no condition."""
+class ConditionRequest:
+    """The conditions to generate examples for.
+
+    Attributes:
+        condition: one condition for each example, ``[count, ...]``; None if unconditional.
+        count: the number of examples.
+        columns: the number of examples in each row of an image.
+    """
 
     condition: torch.Tensor | None
     count: int
     columns: int
 
 
-def square(count: int) -> int:
-    """Columns that make a sheet about square."""
+def square_columns(count: int) -> int:
+    """The number of columns that makes a sheet of ``count`` examples about square."""
     return max(1, min(32, round(count**0.5)))
 
 
-def wanted(run: Run, text: str | None, count: int | None) -> Wanted:
-    """The conditions that the user asks for.
+def requested_conditions(run: Run, text: str | None, count: int | None) -> ConditionRequest:
+    """The conditions that ``--condition`` and ``-n`` request.
+
+    Args:
+        run: the run with the model.
+        text: the value of ``--condition``; None if it was not used.
+        count: the number of examples, or of examples for each condition if ``text`` names
+            several; None for the default.
 
     Raises:
-        UsageError: they do not fit the model.
+        UsageError: the model does not have such conditions, or needs one.
     """
     model = run.model
-    usual, usual_each = (16, 4) if model.data.is_sequence else (64, 10)  # a picture has room for fewer sequences
-    some = count or usual
+    # An image has room for fewer sequences than images.
+    default, default_per_condition = (16, 4) if model.data.is_sequence else (64, 10)
+    total = count or default
     if model.conditioner is None:
         if text is not None:
             raise UsageError("this model is not conditional; leave --condition out")
-        return Wanted(None, some, square(some))
+        return ConditionRequest(None, total, square_columns(total))
     if text is None:
         try:
             model.context(None, 1)
         except ValueError as error:
-            named = "all" if model.data.condition_fields else "data"
-            raise UsageError(f"{error}, such as --condition {(*model.trained_classes, named)[0]}") from None
-        return Wanted(None, some, square(some))
+            all_or_data = "all" if model.data.condition_fields else "data"
+            example = (*model.trained_classes, all_or_data)[0]
+            raise UsageError(f"{error}, such as --condition {example}") from None
+        return ConditionRequest(None, total, square_columns(total))
     if text == "data":
-        batch = run.data("test").first(some)
-        return Wanted(batch.condition, len(batch), square(len(batch)))
-    conditions, names = parse(model.data, text, model.trained_classes)
-    each = some if len(names) == 1 else count or usual_each
-    columns = square(each) if len(names) == 1 else each
-    return Wanted(conditions.repeat_interleave(each, 0), each * len(names), columns)
+        batch = run.data("test").first(total)
+        return ConditionRequest(batch.condition, len(batch), square_columns(len(batch)))
+    conditions, names = parse_conditions(model.data, text, model.trained_classes)
+    per_condition = total if len(names) == 1 else count or default_per_condition
+    columns = square_columns(per_condition) if len(names) == 1 else per_condition
+    # [conditions * per_condition, ...]
+    condition = conditions.repeat_interleave(per_condition, 0)
+    return ConditionRequest(condition, per_condition * len(names), columns)

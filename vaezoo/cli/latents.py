@@ -1,4 +1,4 @@
-"""Commands that look into the latent space of a trained model."""
+"""Commands about the latent space of a trained model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from vaezoo.cli.models import FORMS, device_option, form_for, open_run, out_option, run_argument, split_option, write
+from vaezoo.cli.models import (
+    FORMAT_HELP,
+    device_option,
+    open_run,
+    out_option,
+    output_format,
+    run_argument,
+    save_examples,
+    split_option,
+)
 from vaezoo.cli.output import line_printer
 from vaezoo.utils.errors import UsageError
 
@@ -16,11 +25,15 @@ from vaezoo.utils.errors import UsageError
 @click.command("encode")
 @run_argument
 @split_option
-@click.option("-n", "count", default=0, type=click.IntRange(0), help="How many; 0 for all.")
+@click.option(
+    "-n", "count", default=0, type=click.IntRange(0), help="Number of examples; 0 for all."
+)
 @out_option("latents.npz", "A .npz with the arrays mean and label, or a .csv.")
 @device_option
 @click.pass_context
-def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: Path, device: str) -> None:
+def encode_command(
+    ctx: click.Context, path: Path, split: str, count: int, out: Path, device: str
+) -> None:
     """Write the posterior means of a split."""
     import numpy as np
     import torch
@@ -28,46 +41,68 @@ def encode_command(ctx: click.Context, run: Path, split: str, count: int, out: P
     from vaezoo.utils.files import atomic_write
 
     if out.suffix not in (".npz", ".csv"):
-        raise UsageError(f"{out}: write a .npz or a .csv")
-    opened = open_run(run, device)
+        raise UsageError(f"{out}: the file must end in .npz or .csv")
+    run = open_run(path, device)
     means, labels = [], []
     with torch.inference_mode():
-        for batch in opened.data(split).ordered(limit=count or None):
-            means.append(opened.model.posterior_mean(batch).cpu().numpy())
+        for batch in run.data(split).ordered(limit=count or None):
+            means.append(run.model.posterior_mean(batch).cpu().numpy())
             if batch.condition is not None and batch.condition.dim() == 1:
                 labels.append(batch.condition.cpu().numpy())
-    arrays: dict[str, Any] = {"mean": np.concatenate(means)} | ({"label": np.concatenate(labels)} if labels else {})
+    arrays: dict[str, Any] = {"mean": np.concatenate(means)}
+    if labels:
+        arrays["label"] = np.concatenate(labels)
     with atomic_write(out) as temporary:
         if out.suffix == ".npz":
-            with open(temporary, "wb") as binary:
-                np.savez_compressed(binary, **arrays)
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, **arrays)
         else:
             _write_csv(temporary, arrays)
     line_printer(ctx)(f"wrote {len(arrays['mean']):,} latents to {out}")
 
 
 def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
+    """Writes a row for each example: its posterior mean and, if there is one, its label."""
+    has_label = "label" in arrays
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
         names = [f"z{i}" for i in range(arrays["mean"].shape[1])]
-        writer.writerow([*names, *(["label"] if "label" in arrays else [])])
+        writer.writerow([*names, *(["label"] if has_label else [])])
         for i, row in enumerate(arrays["mean"].tolist()):
-            writer.writerow([*row, *([int(arrays["label"][i])] if "label" in arrays else [])])
+            writer.writerow([*row, *([int(arrays["label"][i])] if has_label else [])])
 
 
 @click.command("traverse")
 @run_argument
-@click.option("--index", default=0, show_default=True, type=click.IntRange(0), help="Which example of the split.")
-@click.option("--dimensions", "count", type=click.IntRange(1), help="How many rows.  [default: 10, of sequences 3]")
-@click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 1000), help="Values in a row.")
-@click.option("--span", default=3.0, show_default=True, help="A row goes from -SPAN to SPAN.")
+@click.option(
+    "--index",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Index of the example in the split.",
+)
+@click.option(
+    "--dimensions",
+    "count",
+    type=click.IntRange(1),
+    help="Number of latent dimensions (rows).  [default: 10; 3 for sequences]",
+)
+@click.option(
+    "--steps",
+    default=11,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Number of values in each row.",
+)
+@click.option("--span", default=3.0, show_default=True, help="Values range from -SPAN to SPAN.")
 @split_option
-@out_option("traversals.png", FORMS)
+@out_option("traversals.png", FORMAT_HELP)
 @device_option
 @click.pass_context
 def traverse_command(
     ctx: click.Context,
-    run: Path,
+    *,
+    path: Path,
     index: int,
     count: int | None,
     steps: int,
@@ -76,49 +111,80 @@ def traverse_command(
     out: Path,
     device: str,
 ) -> None:
-    """Move one latent dimension of an example after another, a row for each, those with the largest KL first."""
+    """Vary one latent dimension of an example in each row, in the order of decreasing KL."""
     from vaezoo.evaluation.latent_space import dimension_rates
 
-    opened = open_run(run, device)
-    form = form_for(opened, out)
-    data = opened.data(split)
+    run = open_run(path, device)
+    file_format = output_format(run, out)
+    data = run.data(split)
     if index >= len(data):
         raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
-    with opened.model.inference():
+    with run.model.inference():
         try:
-            rates = dimension_rates(opened.model, data.first(min(1000, len(data))))
+            rates = dimension_rates(run.model, data.first(min(1000, len(data))))
         except NotImplementedError as error:
             raise UsageError(f"traversals are not {error}") from error
-    order = rates.argsort(descending=True)[: count or (3 if opened.model.data.is_sequence else 10)]
-    sheet = opened.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
-    said = write(form, out, sheet.flatten(0, 1), steps)
-    line_printer(ctx)(f"{said}: dimensions {', '.join(f'{d} ({rates[d]:.2f} nats)' for d in order.tolist())}")
+    order = rates.argsort(descending=True)[: count or (3 if run.model.data.is_sequence else 10)]
+    sheet = run.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
+    examples = sheet.flatten(0, 1)  # [dimensions * steps, *shape]
+    message = save_examples(file_format, out, examples, columns=steps)
+    dimensions = ", ".join(f"{d} ({rates[d]:.2f} nats)" for d in order.tolist())
+    line_printer(ctx)(f"{message}: dimensions {dimensions}")
 
 
 @click.command("interpolate")
 @run_argument
-@click.option("--from", "first", default=0, show_default=True, type=click.IntRange(0), help="An index in the split.")
-@click.option("--to", "second", default=1, show_default=True, type=click.IntRange(0), help="Another.")
-@click.option("--steps", default=12, show_default=True, type=click.IntRange(2, 1000), help="Points on the way.")
+@click.option(
+    "--from",
+    "first",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Index of the first example in the split.",
+)
+@click.option(
+    "--to",
+    "second",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Index of the second example in the split.",
+)
+@click.option(
+    "--steps",
+    default=12,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Number of points, including both ends.",
+)
 @split_option
-@out_option("interpolation.png", FORMS)
+@out_option("interpolation.png", FORMAT_HELP)
 @device_option
 @click.pass_context
 def interpolate_command(
-    ctx: click.Context, run: Path, first: int, second: int, steps: int, split: str, out: Path, device: str
+    ctx: click.Context,
+    *,
+    path: Path,
+    first: int,
+    second: int,
+    steps: int,
+    split: str,
+    out: Path,
+    device: str,
 ) -> None:
-    """Show the way between two examples of a split, straight through the latent space."""
-    opened = open_run(run, device)
-    form = form_for(opened, out)
-    data = opened.data(split)
+    """Interpolate linearly in the latent space between two examples of a split."""
+    run = open_run(path, device)
+    file_format = output_format(run, out)
+    data = run.data(split)
     if max(first, second) >= len(data):
         raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
     batch = data.first(max(first, second) + 1)
-    ends = (batch.part(i, i + 1) for i in (first, second))
-    one, other = ends
-    condition = one.condition if opened.model.conditioner else None
+    start, end = (batch.part(i, i + 1) for i in (first, second))
+    condition = start.condition if run.model.conditioner else None
     try:
-        path = opened.model.interpolate(one.x, other.x, steps, condition, (one.mask, other.mask))
+        points = run.model.interpolate(
+            start.x, end.x, steps, condition, masks=(start.mask, end.mask)
+        )
     except NotImplementedError as error:
-        raise UsageError(f"no way between examples: {error}") from error
-    line_printer(ctx)(write(form, out, path[0], steps))
+        raise UsageError(f"cannot interpolate between these examples: {error}") from error
+    line_printer(ctx)(save_examples(file_format, out, points[0], columns=steps))

@@ -1,4 +1,4 @@
-"""The ``vaezoo`` command. Nothing here imports torch before a command needs it."""
+"""The ``vaezoo`` command. torch is imported only when a command needs it."""
 
 from __future__ import annotations
 
@@ -34,32 +34,33 @@ _COMMANDS = {
     "show": "components",
     "plugins": "components",
 }
+"""The module of each command."""
 _SUMMARIES = {
-    "run": "Train, evaluate and show what a spec describes.",
-    "resume": "Take a run up from its last checkpoint.",
-    "sweep": "Run a spec under different options and compare.",
-    "evaluate": "Measure a run on a split of its data.",
-    "sample": "Draw new examples from a run's model.",
-    "reconstruct": "Show examples beside their reconstructions.",
-    "encode": "Write the latents of a data set.",
-    "interpolate": "Show the way from one example to another.",
-    "traverse": "Move one latent dimension after another.",
-    "classify": "Classify a split by Bayes' rule.",
-    "score": "Score how unlike its training data examples are.",
+    "run": "Train and evaluate the model that a spec describes, and draw figures.",
+    "resume": "Resume a run from its last checkpoint.",
+    "sweep": "Run a spec with different option values and compare the results.",
+    "evaluate": "Evaluate a model on a split of its data.",
+    "sample": "Generate new examples with a model.",
+    "reconstruct": "Reconstruct examples of a split.",
+    "encode": "Write the posterior means of a split.",
+    "interpolate": "Interpolate between two examples in the latent space.",
+    "traverse": "Vary one latent dimension at a time.",
+    "classify": "Classify the examples of a split by Bayes' rule.",
+    "score": "Compute an anomaly score for each example.",
     "weights": "List, show, pull, verify and reproduce pretrained weights.",
-    "publish": "Add a run to a registry of weights.",
-    "export": "Write encoder and decoder as ONNX or torch.export.",
+    "publish": "Add a run to a registry of pretrained weights.",
+    "export": "Export encoder and decoder as ONNX or torch.export programs.",
     "validate": "Check specs without running them.",
     "schema": "Print the JSON Schema of specs, for editors.",
-    "new": "Start a new file.",
+    "new": "Create a new file from a template.",
     "list": "List the components that specs can name.",
     "show": "Show a component and its options.",
-    "plugins": "List the installed plugins and their state.",
+    "plugins": "List the installed plugins and their status.",
 }
 
 
 class _Commands(click.Group):
-    """Imports the module of a command when it is called; help needs names and summaries alone."""
+    """Imports the module of a command only when it is called; ``--help`` needs only summaries."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -68,8 +69,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"vaezoo.cli.{_COMMANDS[cmd_name]}")
-        found: click.Command = getattr(module, f"{cmd_name}_command")
-        return found
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,7 +78,9 @@ class _Commands(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             from vaezoo.utils.errors import did_you_mean
 
-            raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}", ctx)
+            raise click.UsageError(
+                f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}", ctx
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -87,35 +90,37 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vaezoo")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="On errors, show where in the code they arose.")
-@click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave a plugin out. May be repeated.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of errors.")
+@click.option(
+    "--no-plugin", multiple=True, metavar="NAME", help="Disable a plugin. May be repeated."
+)
 @click.pass_context
 def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ...]) -> None:
     """A plugin-based model zoo for variational autoencoders."""
     ctx.obj = {"quiet": quiet, "verbose": verbose}
     if no_plugin:
-        already = os.environ.get("VAEZOO_DISABLE_PLUGINS", "")
-        os.environ["VAEZOO_DISABLE_PLUGINS"] = ",".join(filter(None, [already, *no_plugin]))
+        disabled = os.environ.get("VAEZOO_DISABLE_PLUGINS", "")
+        os.environ["VAEZOO_DISABLE_PLUGINS"] = ",".join(filter(None, [disabled, *no_plugin]))
 
 
-def _fail(message: str) -> None:
+def _print_error(message: str) -> None:
     for line in message.splitlines() or ["failed"]:
-        prefix = click.style("error:", fg="red", bold=True) if _coloured() else "error:"
+        prefix = click.style("error:", fg="red", bold=True) if _use_color() else "error:"
         click.echo(f"{prefix} {line}", err=True)
 
 
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
-def _coloured() -> bool:
+def _use_color() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the command line and exits with its code."""
-    warnings.showwarning = _warn
+    """Runs the command line and exits with its exit code."""
+    warnings.showwarning = _print_warning
     verbose = "-v" in (args or sys.argv[1:])[:3] or "--verbose" in (args or sys.argv[1:])[:3]
     try:
         result: Any = cli.main(args, prog_name="vaezoo", standalone_mode=False)
@@ -126,19 +131,19 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except click.ClickException as error:
-        _fail(error.format_message())
+        _print_error(error.format_message())
         code = error.exit_code
     except VaezooError as error:
         if verbose:
             import traceback
 
             traceback.print_exc()
-        _fail(str(error))
+        _print_error(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        _fail("interrupted")
+        _print_error("interrupted")
         code = EXIT_INTERRUPTED
     except OSError as error:
-        _fail(f"{error.filename or ''}: {error.strerror or error}")
+        _print_error(f"{error.filename or ''}: {error.strerror or error}")
         code = 1
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""How commands speak: tables and JSON on stdout, progress and remarks on stderr."""
+"""Output of commands: tables and JSON on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -12,30 +12,38 @@ import click
 
 SCHEMA_VERSION = 1
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema_version.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON with a schema_version."
+)
 overrides_option = click.option(
-    "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec, such as train.epochs=3."
+    "-s",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override an option of the spec, such as train.epochs=3. May be repeated.",
 )
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """JSON on stdout."""
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, ensure_ascii=False))
+    """Prints JSON on stdout."""
+    document = {"schema_version": SCHEMA_VERSION, **content}
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def line_printer(ctx: click.Context) -> Callable[[str], None]:
-    """Says a line on stderr, unless the user asked for quiet."""
+    """A function that prints a line on stderr; with ``--quiet`` it prints nothing."""
     return (lambda line: None) if ctx.obj["quiet"] else print_to_stderr
 
 
 def print_to_stderr(line: str) -> None:
-    """A line on stderr. Training goes on where nobody reads it any more."""
+    """Prints a line on stderr. A closed stderr is ignored, so that training continues."""
     with contextlib.suppress(OSError):
         click.echo(line, err=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout: drawn on a terminal, plain columns elsewhere."""
+    """Prints a table on stdout: formatted on a terminal, otherwise as plain columns."""
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
@@ -43,18 +51,20 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        drawn = Table(*headings, box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        rich_table = Table(*headings, box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
         for row in cells:
-            drawn.add_row(*map(Text, row))
-        Console().print(drawn)
+            rich_table.add_row(*map(Text, row))
+        Console().print(rich_table)
         return
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     for row in (list(headings), *cells):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> None:
-    """The metrics of an evaluation as a table."""
+    """Prints the metrics of an evaluation as a table."""
     from vaezoo.evaluation.evaluate import metric_rows
 
     table((evaluation["split"], "value", "unit", "measured with"), metric_rows(evaluation))

@@ -1,4 +1,4 @@
-"""Progress of a training run: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a training run: a bar on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from typing import Any
 from vaezoo.cli.output import print_to_stderr
 from vaezoo.components.callbacks import Callback
 
-_SECONDS = 10.0
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class PlainProgress(Callback):
-    """A line for each validation, and one every ten seconds in between."""
+    """Prints a line for each validation, and a line every ten seconds in between."""
 
     def __init__(self) -> None:
-        self.spoken = 0.0
+        self.last_line_time = 0.0
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Says how far training is."""
-        if record["split"] == "train" and time.monotonic() - self.spoken < _SECONDS:
+        """Prints a record of ``metrics.jsonl``."""
+        is_early = time.monotonic() - self.last_line_time < _SECONDS_BETWEEN_LINES
+        if record["split"] == "train" and is_early:
             return
-        self.spoken = time.monotonic()
-        print_to_stderr(line(record))
+        self.last_line_time = time.monotonic()
+        print_to_stderr(format_record(record))
 
 
 class BarProgress(Callback):
-    """A bar with the latest figures beside it."""
+    """Shows a progress bar and the latest metrics."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.best = ""
+        self.validation = ""
         self.bar = Progress(
             TextColumn("{task.percentage:>3.0f}%"),
             BarColumn(bar_width=30),
@@ -45,35 +46,40 @@ class BarProgress(Callback):
         self.task: Any = None
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Moves the bar, which appears with the first record."""
+        """Updates the bar with a record of ``metrics.jsonl``; the first record starts the bar."""
         if self.task is None:
             self.bar.start()
             self.task = self.bar.add_task("", total=record["steps"])
         if record["split"] == "validation":
-            self.best = f"  validation {figures(record, 2)}" + (" (best)" if record["best"] else "")
+            is_best = " (best)" if record["best"] else ""
+            self.validation = f"  validation {format_metrics(record, 2)}{is_best}"
             return
         speed = f"{record['examples_per_second']:,.0f} examples/s"
-        text = f"epoch {record['epoch']:.1f}  {figures(record, 2)}  {speed}{self.best}"
+        text = (
+            f"epoch {record['epoch']:.1f}  {format_metrics(record, 2)}  {speed}{self.validation}"
+        )
         self.bar.update(self.task, completed=record["step"], description=text)
 
     def close(self) -> None:
-        """Leaves the terminal in order."""
+        """Stops the bar and restores the terminal."""
         self.bar.stop()
 
 
-def line(record: Mapping[str, Any]) -> str:
-    """One record in words."""
+def format_record(record: Mapping[str, Any]) -> str:
+    """A record of ``metrics.jsonl`` as one line of text."""
     start = f"step {record['step']}  epoch {record['epoch']:.2f}  {record['split']}"
     if record["split"] == "validation":
-        return f"{start}  {figures(record, 3)}{'  best' if record['best'] else ''}"
-    return f"{start}  {figures(record, 3)}  {record['examples_per_second']:,.0f} examples/s"
+        return f"{start}  {format_metrics(record, 3)}{'  best' if record['best'] else ''}"
+    speed = f"{record['examples_per_second']:,.0f} examples/s"
+    return f"{start}  {format_metrics(record, 3)}  {speed}"
 
 
-def figures(record: Mapping[str, Any], digits: int) -> str:
-    """The figures of a record that are defined for its model."""
-    return "  ".join(f"{k} {record[k]:.{digits}f}" for k in ("elbo", "rate", "distortion") if k in record)
+def format_metrics(record: Mapping[str, Any], digits: int) -> str:
+    """The ELBO, rate and distortion of a record, as far as they are defined for the model."""
+    names = ("elbo", "rate", "distortion")
+    return "  ".join(f"{name} {record[name]:.{digits}f}" for name in names if name in record)
 
 
 def progress() -> PlainProgress | BarProgress:
-    """What suits where stderr goes."""
+    """A bar if stderr is a terminal, otherwise plain lines."""
     return BarProgress() if sys.stderr.isatty() else PlainProgress()

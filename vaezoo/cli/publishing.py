@@ -12,18 +12,36 @@ from vaezoo.utils.errors import UsageError
 
 
 @click.command("publish")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--name", required=True, metavar="ID", help="architecture/tag@version, such as cvae/mnist@1.")
-@click.option("--to", default=".", show_default=True, metavar="DIR|hf://OWNER/REPO", help="Where registry.yaml is.")
-@click.option("--title", help="One line about it.  [default: the spec's name]")
-@click.option("--licence", default="Apache-2.0", show_default=True, help="Of the weights.")
-@click.option("--data-licence", default="see the data set", show_default=True, help="Of the training data.")
-@click.option("--citation", default="see the spec", show_default=True, help="Of the method.")
-@click.option("--half", is_flag=True, help="Store half precision, and measure again what is stored.")
+@click.argument("path", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "--name", required=True, metavar="ID", help="architecture/tag@version, such as cvae/mnist@1."
+)
+@click.option(
+    "--to",
+    default=".",
+    show_default=True,
+    metavar="DIR|hf://OWNER/REPO",
+    help="The folder or Hugging Face repository of the registry.",
+)
+@click.option("--title", help="A title in one line.  [default: the name of the spec]")
+@click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
+@click.option(
+    "--data-licence",
+    default="see the data set",
+    show_default=True,
+    help="Licence of the training data.",
+)
+@click.option(
+    "--citation", default="see the spec", show_default=True, help="Citation of the method."
+)
+@click.option(
+    "--half", is_flag=True, help="Store the weights in half precision and evaluate them again."
+)
 @click.pass_context
 def publish_command(
     ctx: click.Context,
-    run: Path,
+    *,
+    path: Path,
     name: str,
     to: str,
     title: str | None,
@@ -32,30 +50,48 @@ def publish_command(
     citation: str,
     half: bool,
 ) -> None:
-    """Add RUN to a registry: weights, spec, card with pictures, and an entry with its figures."""
+    """Add RUN to a registry: weights, spec, a card with images, and an entry with the metrics."""
     from vaezoo.runs import hub, opening
-    from vaezoo.runs.publishing import About, publish
+    from vaezoo.runs.publishing import PublicationInfo, publish
 
     if "://" in to and not to.startswith(hub.SCHEME):
-        raise UsageError(f"--to {to}: a folder, or {hub.SCHEME}owner/repo")
-    opened = opening.open_run(run)
-    about = About(title or opened.spec.name, licence, data_licence, citation)
+        raise UsageError(f"--to {to}: must be a folder or {hub.SCHEME}owner/repo")
+    run = opening.open_run(path)
+    info = PublicationInfo(
+        title=title or run.spec.name,
+        weights_licence=licence,
+        data_licence=data_licence,
+        citation=citation,
+    )
     if to.startswith(hub.SCHEME):
-        place = hub.publish(opened, name, to, about, half=half)
-        line_printer(ctx)(f"published {name}; vaezoo weights list --registry {place}")
+        url = hub.publish(run, name, to, info, half=half)
+        line_printer(ctx)(f"published {name}; vaezoo weights list --registry {url}")
         return
-    published = publish(opened, name, Path(to), about, half=half)
-    line_printer(ctx)(f"published {published.entry.id} in {published.registry.origin}: {published.entry.size:,} bytes")
+    entry = publish(run, name, Path(to), info, half=half)
+    size = f"{entry.weights.size:,} bytes"
+    line_printer(ctx)(f"published {entry.weights.id} in {entry.registry.origin}: {size}")
 
 
 @click.command("export")
 @run_argument
-@click.option("--format", "form", type=click.Choice(["onnx", "torch-export"]), default="onnx", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default="exported", show_default=True, help="A folder.")
+@click.option(
+    "--format",
+    "export_format",
+    type=click.Choice(["onnx", "torch-export"]),
+    default="onnx",
+    show_default=True,
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="exported",
+    show_default=True,
+    help="A folder.",
+)
 @click.pass_context
-def export_command(ctx: click.Context, run: Path, form: str, out: Path) -> None:
-    """Write encoder and decoder of RUN for other runtimes, with any number of examples in a batch."""
+def export_command(ctx: click.Context, path: Path, export_format: str, out: Path) -> None:
+    """Export the encoder and the decoder for other runtimes, with a variable batch size."""
     from vaezoo.model.export import export
 
-    for path, difference in export(open_run(run, "cpu").model, form, out):
-        line_printer(ctx)(f"wrote {path}; largest difference from vaezoo {difference:.1e}")
+    for file, difference in export(open_run(path, "cpu").model, export_format, out):
+        line_printer(ctx)(f"wrote {file}; largest difference from vaezoo {difference:.1e}")

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.cli.output import json_option, line_printer, metrics_table, overrides_option, print_json
+from vaezoo.cli.output import (
+    json_option,
+    line_printer,
+    metrics_table,
+    overrides_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from vaezoo.runs.run import Run
 
 
-def _report(run: Run, as_json: bool) -> None:
+def _print_results(run: Run, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(run.path), "evaluation": run.evaluation})
         return
@@ -27,49 +33,75 @@ def _report(run: Run, as_json: bool) -> None:
 @click.command("run")
 @click.argument("spec", type=click.Path(path_type=Path))
 @overrides_option
-@click.option("--out", default="runs", show_default=True, metavar="DIR", help="The folder that receives the run.")
-@click.option("--dry-run", is_flag=True, help="Compose, train one batch, show shapes and sizes; write nothing.")
+@click.option(
+    "--out",
+    default="runs",
+    show_default=True,
+    metavar="DIR",
+    help="The folder in which to create the run.",
+)
+@click.option(
+    "--dry-run",
+    "is_dry_run",
+    is_flag=True,
+    help="Compose the model, train one batch, print shapes and sizes; write nothing.",
+)
 @json_option
 @click.pass_context
 def run_command(
-    ctx: click.Context, spec: Path, overrides: tuple[str, ...], out: str, dry_run: bool, as_json: bool
+    ctx: click.Context,
+    *,
+    spec: Path,
+    overrides: tuple[str, ...],
+    out: str,
+    is_dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Train, evaluate and show what SPEC describes.
+    """Train and evaluate the model that SPEC describes, and draw figures.
 
-    The run's directory holds the resolved spec, metrics, checkpoints, weights, pictures and report.html.
+    The run's directory contains the resolved spec, metrics, checkpoints, weights, figures and
+    report.html.
     """
     from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
-    if dry_run:
-        from vaezoo.runs.dry_run import dry_run as rehearse
+    if is_dry_run:
+        from vaezoo.runs.dry_run import dry_run
         from vaezoo.spec.load import load
 
-        found = rehearse(load(spec, overrides))
-        print_json(found.as_json()) if as_json else click.echo(found.as_text())
+        report = dry_run(load(spec, overrides))
+        print_json(report.as_json()) if as_json else click.echo(report.as_text())
         return
     from vaezoo.cli.progress import progress
     from vaezoo.runs.start import run
 
-    with closing(progress()) as shown:
+    with closing(progress()) as progress_callback:
         finished = run(
-            spec, overrides, out=out, callbacks=[] if ctx.obj["quiet"] else [shown], print_line=line_printer(ctx)
+            spec,
+            overrides,
+            out=out,
+            callbacks=[] if ctx.obj["quiet"] else [progress_callback],
+            print_line=line_printer(ctx),
         )
-    _report(finished, as_json)
+    _print_results(finished, as_json)
 
 
 @click.command("resume")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), metavar="RUN")
 @json_option
 @click.pass_context
-def resume_command(ctx: click.Context, run: Path, as_json: bool) -> None:
-    """Take RUN up from its last checkpoint, as if it had never stopped."""
+def resume_command(ctx: click.Context, path: Path, as_json: bool) -> None:
+    """Resume RUN from its last checkpoint; the result is the same as without the interruption."""
     from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
     from vaezoo.cli.progress import progress
     from vaezoo.runs.start import resume
 
-    with closing(progress()) as shown:
-        finished = resume(run, callbacks=[] if ctx.obj["quiet"] else [shown], print_line=line_printer(ctx))
-    _report(finished, as_json)
+    with closing(progress()) as progress_callback:
+        finished = resume(
+            path,
+            callbacks=[] if ctx.obj["quiet"] else [progress_callback],
+            print_line=line_printer(ctx),
+        )
+    _print_results(finished, as_json)

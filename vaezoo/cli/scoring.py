@@ -1,4 +1,4 @@
-"""Commands that judge examples with a trained model: their class, and how usual they are."""
+"""Commands that classify examples or compute their anomaly scores."""
 
 from __future__ import annotations
 
@@ -15,17 +15,32 @@ from vaezoo.utils.errors import UsageError
 @click.command("classify")
 @run_argument
 @split_option
-@click.option("--samples", default=50, show_default=True, type=click.IntRange(1), help="For each log p(x|y).")
-@click.option("--limit", default=0, type=click.IntRange(0), help="How many examples; 0 for all.")
+@click.option(
+    "--samples",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of importance samples for each log p(x|y).",
+)
+@click.option("--limit", default=0, type=click.IntRange(0), help="Number of examples; 0 for all.")
 @device_option
 @json_option
-def classify_command(run: Path, split: str, samples: int, limit: int, device: str, as_json: bool) -> None:
-    """Classify a split with RUN's model by Bayes' rule over log p(x|y) + log p(y); accuracy and calibration."""
-    opened = open_run(run, device)
-    if opened.model.conditioner is None or not opened.model.data.classes:
-        raise UsageError("needs a model that is conditional on a label")
-    found = opened.evaluate(split, [{"type": "classification", "samples": samples, "limit": limit}])
-    print_json({"run": str(run), "evaluation": found}) if as_json else metrics_table(found)
+def classify_command(
+    *, path: Path, split: str, samples: int, limit: int, device: str, as_json: bool
+) -> None:
+    """Classify a split by Bayes' rule; print accuracy and calibration.
+
+    The predicted class has the largest log p(x|y) + log p(y).
+    """
+    run = open_run(path, device)
+    if run.model.conditioner is None or not run.model.data.classes:
+        raise UsageError("this command needs a model that is conditional on a label")
+    evaluation = run.evaluate(
+        split, [{"type": "classification", "samples": samples, "limit": limit}]
+    )
+    print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
+        evaluation
+    )
 
 
 @click.command("score")
@@ -37,35 +52,61 @@ def classify_command(run: Path, split: str, samples: int, limit: int, device: st
     default="reconstruction",
     show_default=True,
 )
-@click.option("--samples", default=10, show_default=True, type=click.IntRange(1), help="Of the posterior.")
-@click.option("--per-step", is_flag=True, help="Divide by the steps of each sequence.")
-@click.option("--out", type=click.Path(path_type=Path), default="scores.csv", show_default=True, help="A .csv.")
+@click.option(
+    "--samples",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of posterior samples for each example.",
+)
+@click.option("--per-step", is_flag=True, help="Divide by the number of steps of each sequence.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="scores.csv",
+    show_default=True,
+    help="A .csv file.",
+)
 @device_option
 @click.pass_context
 def score_command(
-    ctx: click.Context, run: Path, data: str, method: str, samples: int, per_step: bool, out: Path, device: str
+    ctx: click.Context,
+    *,
+    path: Path,
+    data: str,
+    method: str,
+    samples: int,
+    per_step: bool,
+    out: Path,
+    device: str,
 ) -> None:
-    """Score each example of a split, or of the array x of a file: larger is less like RUN's training data.
+    """Compute an anomaly score for each example of a split, or of the array x in a file.
 
-    The csv has a row for each example, with its number, score and, where there is one, label.
+    The larger the score, the less an example resembles the training data. The csv file has a row
+    for each example with its number, its score and, if there is one, its label.
     """
     from vaezoo.evaluation.anomaly import scores
     from vaezoo.utils.files import atomic_write
 
-    opened = open_run(run, device)
-    loader = opened.data(data) if data in ("train", "validation", "test") else opened.from_file(Path(data))
-    reference = opened.data("train") if method == "mahalanobis" else None
+    run = open_run(path, device)
+    is_split = data in ("train", "validation", "test")
+    loader = run.data(data) if is_split else run.from_file(Path(data))
+    reference = run.data("train") if method == "mahalanobis" else None
     try:
-        critics = opened.regularizers if method == "critic" else ()
+        critics = run.regularizers if method == "critic" else ()
         options = {"reference": reference, "critics": critics, "per_step": per_step}
-        found = scores(opened.model, loader, method, samples, **options)  # type: ignore[arg-type]
+        result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
-    labels = loader.condition if loader.condition is not None and loader.condition.dim() == 1 else None
-    with atomic_write(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as written:
-        writer = csv.writer(written)
+    has_labels = loader.condition is not None and loader.condition.dim() == 1
+    labels = loader.condition if has_labels else None
+    with (
+        atomic_write(out) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
         writer.writerow(["example", "score", *(["label"] if labels is not None else [])])
-        for index, score in enumerate(found.tolist()):
-            label = [] if labels is None else [opened.model.data.classes[int(labels[index])]]
+        for index, score in enumerate(result.tolist()):
+            label = [] if labels is None else [run.model.data.classes[int(labels[index])]]
             writer.writerow([index, score, *label])
-    line_printer(ctx)(f"wrote {len(found):,} scores to {out}")
+    line_printer(ctx)(f"wrote {len(result):,} scores to {out}")

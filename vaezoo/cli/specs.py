@@ -16,8 +16,10 @@ from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did
 @overrides_option
 @json_option
 @click.pass_context
-def validate_command(ctx: click.Context, specs: tuple[Path, ...], overrides: tuple[str, ...], as_json: bool) -> int:
-    """Check SPECS without running them; every problem has its file, line and column."""
+def validate_command(
+    ctx: click.Context, specs: tuple[Path, ...], overrides: tuple[str, ...], as_json: bool
+) -> int:
+    """Check SPECS without running them; print the file, line and column of every problem."""
     from vaezoo.spec.load import load
 
     code, results = EXIT_OK, []
@@ -43,11 +45,13 @@ def validate_command(ctx: click.Context, specs: tuple[Path, ...], overrides: tup
 
 
 @click.command("schema")
-@click.option("--out", type=click.Path(path_type=Path), help="A file instead of stdout.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout."
+)
 def schema_command(out: Path | None) -> None:
-    """Print the JSON Schema of specs, with every installed component, for editors.
+    """Print the JSON Schema of specs, including every installed component, for editors.
 
-    Name it in a spec's first line: # yaml-language-server: $schema=vaezoo.schema.json
+    Refer to it in the first line of a spec: # yaml-language-server: $schema=vaezoo.schema.json
     """
     from vaezoo.plugins.discovery import catalogue
     from vaezoo.spec.schema import json_schema
@@ -62,25 +66,30 @@ def schema_command(out: Path | None) -> None:
 
 @click.group("new")
 def new_command() -> None:
-    """Start a new file."""
+    """Create a new file from a template."""
 
 
 @new_command.command("spec")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("spec.yaml"))
 @click.option(
-    "--from", "example", default="vae-digits", show_default=True, metavar="EXAMPLE", help="One of the examples."
+    "--from",
+    "example",
+    default="vae-digits",
+    show_default=True,
+    metavar="EXAMPLE",
+    help="The name of the example to copy.",
 )
 @click.pass_context
 def new_spec_command(ctx: click.Context, path: Path, example: str) -> None:
-    """Write a spec to start from: a copy of an example."""
+    """Create a spec as a copy of an example."""
     from vaezoo.utils.packaged import examples
 
-    known = examples()
-    if example not in known:
-        raise UsageError(f"no example {example!r}{did_you_mean(example, known)}")
+    example_paths = examples()
+    if example not in example_paths:
+        raise UsageError(f"no example {example!r}{did_you_mean(example, example_paths)}")
     if path.exists():
         raise UsageError(f"{path} exists; choose another name")
     from vaezoo.utils.files import write_bytes
 
-    write_bytes(path, known[example].read_bytes())
+    write_bytes(path, example_paths[example].read_bytes())
     line_printer(ctx)(f"wrote {path}; try: vaezoo run {path}")

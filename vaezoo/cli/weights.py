@@ -1,4 +1,4 @@
-"""Commands about pretrained weights: what there is, fetching it, checking it, making it again."""
+"""Commands about pretrained weights: list, show, pull, verify, reproduce, and clean the cache."""
 
 from __future__ import annotations
 
@@ -13,85 +13,103 @@ from vaezoo.cli.output import json_option, line_printer, print_json, print_to_st
 from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
 if TYPE_CHECKING:
+    from vaezoo.pretrained.entry import WeightsEntry
     from vaezoo.pretrained.registries import RegistryEntry
     from vaezoo.runs.checking import Comparison
 
 
-def _remember(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
-    """Lets registries count from here on, whatever asks for them."""
-    if any("," in each for each in value):
-        raise UsageError("--registry: a comma parts registries, so none may be in a path; repeat the option for more")
-    for each in value:
-        named = Path(each.partition("=")[2] or each).expanduser()
-        if "://" not in each and not named.exists() and not Path(each).expanduser().exists():
-            raise UnavailableError(f"--registry {each}: no such file or folder")
+def _add_registries(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
+    """Adds registries to ``VAEZOO_REGISTRIES``, where every part of this process finds them."""
+    if any("," in registry for registry in value):
+        raise UsageError(
+            "--registry: a path must not contain a comma; repeat the option for several registries"
+        )
+    for registry in value:
+        path = Path(registry.partition("=")[2] or registry).expanduser()
+        if (
+            "://" not in registry
+            and not path.exists()
+            and not Path(registry).expanduser().exists()
+        ):
+            raise UnavailableError(f"--registry {registry}: no such file or folder")
     if value:
-        known = os.environ.get("VAEZOO_REGISTRIES", "")
-        os.environ["VAEZOO_REGISTRIES"] = ",".join(filter(None, [known, *value]))
+        present = os.environ.get("VAEZOO_REGISTRIES", "")
+        os.environ["VAEZOO_REGISTRIES"] = ",".join(filter(None, [present, *value]))
 
 
 registry_option = click.option(
     "--registry",
     multiple=True,
     expose_value=False,
-    callback=_remember,
+    callback=_add_registries,
     metavar="[PREFIX=]PATH|URL",
-    help="One more registry of weights. May be repeated.",
+    help="Also use this registry of weights. May be repeated.",
 )
 name_argument = click.argument("name", metavar="WEIGHTS")
 
 
-def found(name: str) -> RegistryEntry:
-    """The entry that a name means."""
-    from vaezoo.pretrained.registries import find
+def _find_entry(name: str) -> RegistryEntry:
+    from vaezoo.pretrained.registries import find_entry
 
-    return find(name)
+    return find_entry(name)
 
 
-def _everything() -> list[RegistryEntry]:
-    from vaezoo.pretrained.registries import RegistryEntry, registries
+def _all_entries() -> list[RegistryEntry]:
+    from vaezoo.pretrained.registries import RegistryEntry, open_registries
 
-    return [RegistryEntry(registry, entry) for registry in registries() for entry in registry.entries]
+    return [
+        RegistryEntry(registry, weights)
+        for registry in open_registries()
+        for weights in registry.entries
+    ]
 
 
 @click.group("weights")
 def weights_command() -> None:
-    """Pretrained weights: list, show, pull, verify, reproduce, gc."""
+    """List, show, pull, verify and reproduce pretrained weights."""
 
 
 @weights_command.command("list")
-@click.option("--plugin", help="Only what needs this package.")
-@click.option("--data", help="Only what was measured on this data set.")
-@click.option("--metric", help="Only what has this figure, which is then shown.")
+@click.option("--plugin", help="List only weights that need this package.")
+@click.option("--data", help="List only weights that were evaluated on this data set.")
+@click.option("--metric", help="List only weights with this metric, and print its value.")
 @registry_option
 @json_option
 def list_command(plugin: str | None, data: str | None, metric: str | None, as_json: bool) -> None:
-    """List the weights in reach."""
+    """List the available weights."""
+    metric = None if metric is None else metric.replace("-", "_")
+    entries = [entry for entry in _all_entries() if _matches(entry.weights, plugin, data, metric)]
+    if as_json:
+        print_json({"weights": [_as_json(entry) for entry in entries]})
+        return
+    if not entries:
+        print_to_stderr("no weights match these options; vaezoo weights list shows all")
+    rows = []
+    for entry in entries:
+        weights = entry.weights
+        matches = [row for row in weights.metrics if metric in (None, row.name)]
+        value = f"{matches[0].name} {matches[0].value:.4g}" if matches else ""
+        rows.append(
+            (entry.name, weights.status, f"{weights.size / 1e6:.1f} MB", value, weights.title)
+        )
+    table(("weights", "status", "size", "metric", "title"), rows)
+
+
+def _matches(
+    weights: WeightsEntry, plugin: str | None, data: str | None, metric: str | None
+) -> bool:
+    """Whether weights match the options of ``vaezoo weights list``; None matches all."""
     from packaging.requirements import Requirement
 
-    wanted = None if metric is None else metric.replace("-", "_")
-    chosen = [
-        each
-        for each in _everything()
-        if (plugin is None or plugin in [Requirement(text).name for text in each.entry.requires])
-        and (data is None or data in [row.data for row in each.entry.metrics])
-        and (wanted is None or wanted in [row.name for row in each.entry.metrics])
-    ]
-    if as_json:
-        print_json({"weights": [_plain(each) for each in chosen]})
-        return
-    if not chosen:
-        print_to_stderr("no weights are like that; vaezoo weights list shows all")
-    rows = []
-    for each in chosen:
-        shown = [row for row in each.entry.metrics if wanted in (None, row.name)][:1]
-        figure = f"{shown[0].name} {shown[0].value:.4g}" if shown else ""
-        rows.append((each.name, each.entry.status, f"{each.entry.size / 1e6:.1f} MB", figure, each.entry.title))
-    table(("weights", "status", "size", "figure", "what it is"), rows)
+    return (
+        (plugin is None or plugin in [Requirement(text).name for text in weights.requires])
+        and (data is None or data in [row.data for row in weights.metrics])
+        and (metric is None or metric in [row.name for row in weights.metrics])
+    )
 
 
-def _plain(each: RegistryEntry) -> dict[str, Any]:
-    return {"name": each.name, **each.entry.model_dump(mode="json", exclude_none=True)}
+def _as_json(entry: RegistryEntry) -> dict[str, Any]:
+    return {"name": entry.name, **entry.weights.model_dump(mode="json", exclude_none=True)}
 
 
 @weights_command.command("show")
@@ -99,11 +117,17 @@ def _plain(each: RegistryEntry) -> dict[str, Any]:
 @registry_option
 @json_option
 def show_command(name: str, as_json: bool) -> None:
-    """Show everything that is known of WEIGHTS."""
+    """Show the card of WEIGHTS.
+
+    The card has an example of use, metrics, training details, licences and a citation.
+    """
     from vaezoo.pretrained.card import card
 
-    each = found(name)
-    print_json(_plain(each)) if as_json else click.echo(card(each.entry, (), each.registry.prefixed("")), nl=False)
+    entry = _find_entry(name)
+    if as_json:
+        print_json(_as_json(entry))
+    else:
+        click.echo(card(entry.weights, (), entry.registry.qualify("")), nl=False)
 
 
 @weights_command.command("pull")
@@ -111,97 +135,126 @@ def show_command(name: str, as_json: bool) -> None:
 @registry_option
 @click.pass_context
 def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Fetch WEIGHTS, so that they load without the network."""
+    """Download WEIGHTS for offline use."""
     from vaezoo.pretrained.loading import check_status, fetch
 
     for name in names:
-        each = found(name)
-        check_status(each)
-        size = sum(len(fetch(each, file)) for file in each.entry.files)
-        if each.entry.spec.inline is None:
-            size += len(fetch(each, each.entry.spec.file))
-        line_printer(ctx)(f"{each.name}: {size:,} bytes, verified")
+        entry = _find_entry(name)
+        check_status(entry)
+        size = sum(len(fetch(entry, file)) for file in entry.weights.files)
+        if entry.weights.spec.inline is None:
+            size += len(fetch(entry, entry.weights.spec.file))
+        line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified")
 
 
 @weights_command.command("verify")
 @click.argument("names", metavar="[WEIGHTS...]", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that are listed and stand.")
-@click.option("--metrics", is_flag=True, help="Measure every figure again, too.")
+@click.option(
+    "--all", "verify_all", is_flag=True, help="Verify all listed weights that are not revoked."
+)
+@click.option("--metrics", is_flag=True, help="Also measure every metric again and compare.")
 @registry_option
 @click.pass_context
-def verify_command(ctx: click.Context, names: tuple[str, ...], everything: bool, metrics: bool) -> int:
-    """Hash WEIGHTS again and load them; with --metrics compare their figures within the stated error."""
+def verify_command(
+    ctx: click.Context, names: tuple[str, ...], verify_all: bool, metrics: bool
+) -> int:
+    """Verify the hashes of WEIGHTS and load them.
+
+    With --metrics, each metric must agree with the recorded value within its standard error.
+    """
     from vaezoo.runs.checking import remeasure, verify
 
-    if bool(names) == everything:
-        raise UsageError("name WEIGHTS, or say --all")
-    chosen = [each for each in _everything() if each.entry.status != "revoked"] if everything else map(found, names)
-    failed, rows, worst = 0, [], EXIT_OK
-    for each in chosen:
+    if bool(names) == verify_all:
+        raise UsageError("give either the names of WEIGHTS or --all")
+    if verify_all:
+        entries = [entry for entry in _all_entries() if entry.weights.status != "revoked"]
+    failed, rows, exit_code = 0, [], EXIT_OK
+    for entry in entries if verify_all else map(_find_entry, names):
         try:
-            size = verify(each)
-            compared = remeasure(each) if metrics else []
+            size = verify(entry)
+            comparisons = remeasure(entry) if metrics else []
         except VaezooError as error:
-            print_to_stderr(f"error: {each.name}: {str(error).removeprefix(f'{each.name}: ')}")
-            failed, worst = failed + 1, max(worst, error.exit_code)
+            print_to_stderr(f"error: {entry.name}: {str(error).removeprefix(f'{entry.name}: ')}")
+            failed, exit_code = failed + 1, max(exit_code, error.exit_code)
             continue
-        rows += [(each.name, *cells) for cells in _cells(compared)]
-        if not all(row.agrees for row in compared):
-            failed, worst = failed + 1, max(worst, RegistryError.exit_code)
-        line_printer(ctx)(
-            f"{each.name}: {size:,} bytes as declared" + (f", figures: {len(compared)}" if metrics else "")
-        )
+        rows += [(entry.name, *cells) for cells in _comparison_rows(comparisons)]
+        if not all(comparison.agrees for comparison in comparisons):
+            failed, exit_code = failed + 1, max(exit_code, RegistryError.exit_code)
+        suffix = f", metrics: {len(comparisons)}" if metrics else ""
+        line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified{suffix}")
     if rows:
-        table(("weights", "figure", "recorded", "found", "allowed", ""), rows)
+        table(("weights", *_COMPARISON_HEADINGS), rows)
     if failed:
         print_to_stderr(f"error: {failed} failed")
-    return worst
+    return exit_code
 
 
-def _cells(compared: Sequence[Comparison]) -> list[tuple[str, ...]]:
+_COMPARISON_HEADINGS = ("metric", "recorded", "measured", "tolerance", "result")
+
+
+def _comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
     return [
         (
-            row.name,
-            f"{row.recorded:.6g}",
-            "not defined" if row.found is None else f"{row.found:.6g}",
-            f"± {row.allowed:.3g}",
-            "agrees" if row.agrees else "DIFFERS",
+            comparison.name,
+            f"{comparison.recorded:.6g}",
+            "not defined" if comparison.measured is None else f"{comparison.measured:.6g}",
+            f"± {comparison.allowed:.3g}",
+            "agrees" if comparison.agrees else "DIFFERS",
         )
-        for row in compared
+        for comparison in comparisons
     ]
 
 
 @weights_command.command("reproduce")
 @name_argument
-@click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="For the new run.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="The folder in which to create the new run.",
+)
 @registry_option
 @click.pass_context
 def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
-    """Train WEIGHTS again from the recorded spec and seed, and compare the figures."""
+    """Train WEIGHTS again and compare the metrics.
+
+    Training uses the recorded spec and seed.
+    """
     from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
     from vaezoo.runs.checking import reproduce
 
-    again, compared = reproduce(found(name), out, line_printer(ctx))
-    table(("figure", "recorded", "found", "allowed", ""), _cells(compared))
-    line_printer(ctx)(f"the new run is {again.path}")
-    return EXIT_OK if all(row.agrees for row in compared) else VaezooError.exit_code
+    run, comparisons = reproduce(_find_entry(name), out, line_printer(ctx))
+    table(_COMPARISON_HEADINGS, _comparison_rows(comparisons))
+    line_printer(ctx)(f"the new run is {run.path}")
+    return (
+        EXIT_OK if all(comparison.agrees for comparison in comparisons) else VaezooError.exit_code
+    )
 
 
 @weights_command.command("gc")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @registry_option
 @click.pass_context
 def gc_command(ctx: click.Context, dry_run: bool) -> None:
-    """Remove from the cache what no registry in reach lists, broken-off downloads and quarantine."""
+    """Remove unused files from the cache.
+
+    These are files that no available registry lists, interrupted downloads and the quarantine.
+    """
     from vaezoo.pretrained.cache import Cache
 
-    wanted = {file.sha256 for each in _everything() for file in (*each.entry.files, each.entry.spec.file)}
-    size, unused = 0, Cache().unused(wanted)
+    used_hashes = {
+        file.sha256
+        for entry in _all_entries()
+        for file in (*entry.weights.files, entry.weights.spec.file)
+    }
+    size, unused = 0, Cache().unused(used_hashes)
     for path in unused:
         size += path.stat().st_size
         click.echo(str(path))
         if not dry_run:
             path.unlink()
-    line_printer(ctx)(f"{'would remove' if dry_run else 'removed'} {len(unused)} files, {size:,} bytes")
+    action = "would remove" if dry_run else "removed"
+    line_printer(ctx)(f"{action} {len(unused)} files, {size:,} bytes")

@@ -1,1 +1,1 @@
-"""The built-in components of every kind but data sets, file formats and metrics, which lie in rooms of their own."""
+"""The built-in components; data sets, file formats and metrics have packages of their own."""

@@ -1,4 +1,4 @@
-"""The kind of component that is told of a run's records, and those that a spec may name under ``train.callbacks``."""
+"""Callbacks, which receive the records of a run; a spec lists them under ``train.callbacks``."""
 
 from __future__ import annotations
 
@@ -15,74 +15,87 @@ from vaezoo.utils.files import write_text
 
 
 class Callback(ABC):
-    """Tells the world about a run. Wiring: ``directory``, the run's own. It runs on the main process only."""
+    """Receives the records of a run, on the main process only.
+
+    Wiring: ``directory``, the run's directory. Required: ``log``. Optional: ``start``, ``close``.
+    """
 
     def start(self, step: int) -> None:
-        """Training begins after this step: what was told of later ones will be told again."""
+        """Called when training starts or resumes after ``step``.
+
+        Records of later steps that were received before an interruption are received once more.
+        """
         return
 
     @abstractmethod
     def log(self, record: Mapping[str, Any]) -> None:
-        """Hears each record of ``metrics.jsonl``."""
+        """Called with each record of ``metrics.jsonl``."""
 
     def close(self) -> None:
-        """The run has ended, well or badly."""
+        """Called when the run ends, successfully or not."""
         return
 
 
 class TensorBoard(Callback):
-    """Writes TensorBoard events into the run's folder ``tensorboard``. Needs ``pip install vaezoo[tensorboard]``."""
+    """Writes TensorBoard events to the folder ``tensorboard`` of the run.
+
+    Needs ``pip install vaezoo[tensorboard]``.
+    """
 
     def __init__(self, directory: Path, /) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise UnavailableError("callback 'tensorboard' needs pip install 'vaezoo[tensorboard]'") from error
-        self._open = partial(SummaryWriter, str(directory / "tensorboard"))
+            raise UnavailableError(
+                "callback 'tensorboard' needs pip install 'vaezoo[tensorboard]'"
+            ) from error
+        self._create_writer = partial(SummaryWriter, str(directory / "tensorboard"))
         self.writer: Any = None
 
     def start(self, step: int) -> None:
-        """Opens the events; those after ``step`` no longer count."""
-        self.writer = self._open(purge_step=step + 1)
+        """Opens the event file and discards events after ``step``."""
+        self.writer = self._create_writer(purge_step=step + 1)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Each number of a record as a scalar of its split."""
+        """Writes each number of a record as a scalar of its split."""
         for key, value in record.items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and key != "step":
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and key != "step":
                 self.writer.add_scalar(f"{record['split']}/{key}", value, record["step"])
 
     def close(self) -> None:
-        """Flushes the events."""
+        """Flushes and closes the event file."""
         if self.writer is not None:
             self.writer.close()
 
 
 class CsvLog(Callback):
-    """Writes the validation records into the run's ``validation.csv``."""
+    """Writes the validation records to ``validation.csv`` of the run."""
 
     def __init__(self, directory: Path, /) -> None:
         self.path = directory / "validation.csv"
 
     def start(self, step: int) -> None:
-        """Keeps the rows up to ``step``."""
+        """Removes the rows after ``step``."""
         if self.path.exists():
-            with open(self.path, newline="", encoding="utf-8") as opened:
-                heading, *rows = list(csv.reader(opened)) or [[]]
-            if "step" not in heading:  # a kill left it without its first line
+            with open(self.path, newline="", encoding="utf-8") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+            if "step" not in header:  # an interruption before the header was complete
                 self.path.unlink()
                 return
-            kept = [row for row in rows if len(row) == len(heading) and int(row[heading.index("step")]) <= step]
+            column = header.index("step")
+            rows = [row for row in rows if len(row) == len(header) and int(row[column]) <= step]
             text = io.StringIO()
-            csv.writer(text).writerows([heading, *kept])
+            csv.writer(text).writerows([header, *rows])
             write_text(self.path, text.getvalue())
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Appends a row."""
+        """Appends a validation record as a row."""
         if record["split"] != "validation":
             return
-        new = not self.path.exists()
-        with open(self.path, "a", newline="", encoding="utf-8") as opened:
-            writer = csv.DictWriter(opened, list(record))
-            if new:
+        is_new = not self.path.exists()
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(record))
+            if is_new:
                 writer.writeheader()
             writer.writerow(record)

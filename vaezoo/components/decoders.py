@@ -1,4 +1,7 @@
-"""Decoders: code to likelihood parameters."""
+"""Decoders of vectors and images: multilayer perceptrons and transposed convolutions.
+
+Shapes: N codes, D dimensions of a code, C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,25 @@ from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, mlp, no
 
 
 def code_width(in_shape: Shape) -> int:
-    """The length of a code that is one vector; a ValueError where it is not."""
+    """The number D of dimensions of a code that is a single vector.
+
+    Raises:
+        ValueError: the code is not a single vector.
+    """
     if len(in_shape) != 1:
         raise ValueError(f"needs a code of one vector, but the latents give {in_shape}")
     return in_shape[0]
 
 
 class MLPDecoder(Decoder):
-    """Fully connected layers, then a linear one to any output shape.
+    """Fully connected layers, then a linear layer to the output of any shape.
 
     Args:
-        hidden: the width of each layer.
-        activation: what follows each layer; a gated layer has none.
-        gated: multiply each layer by the sigmoid of another.
-        norm: what normalises each layer.
-        dropout: the share of units dropped while training.
+        hidden: the number of units of each layer.
+        activation: the activation after each layer; ignored if ``gated``.
+        gated: whether each layer is multiplied by the sigmoid of another one.
+        norm: the normalization of each layer.
+        dropout: the dropout probability during training.
     """
 
     def __init__(
@@ -47,26 +54,28 @@ class MLPDecoder(Decoder):
     ) -> None:
         super().__init__()
         width = code_width(in_shape)
-        self.net = mlp(width, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout)
+        self.net = mlp(
+            width, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout
+        )
         self.out_shape = out_shape
         size = math.prod(out_shape)
         self.out = nn.Linear(hidden[-1], size)
 
     def forward(self, code: Tensor) -> Tensor:
         """From ``[N, D]`` to ``[N, *out_shape]``."""
-        return self.out(self.net(code)).view(-1, *self.out_shape)
+        return self.out(self.net(code)).view(-1, *self.out_shape)  # [N, *out_shape]
 
 
 class ConvDecoder(Decoder):
-    """Transposed convolutions that double the image once a layer: the conv encoder's mirror.
+    """Transposed convolutions that double the image at each layer; mirrors the conv encoder.
 
     Args:
-        channels: the feature maps of each layer, coarse to fine.
-        block: ``plain``, or ``residual``: a residual block before each doubling.
-        kernel: 4 or 3, as in the encoder.
-        activation: what follows each layer.
-        norm: what normalises each layer.
-        hidden: the width of a first fully connected layer; 0 for none.
+        channels: the number of feature maps of each layer, coarse to fine.
+        block: ``plain``; or ``residual``, with a residual block before each convolution.
+        kernel: the kernel size, 4 or 3, as in the encoder.
+        activation: the activation after each layer.
+        norm: the normalization of each layer.
+        hidden: the number of units of an initial fully connected layer; 0 for none.
     """
 
     def __init__(
@@ -88,31 +97,39 @@ class ConvDecoder(Decoder):
         self.project = _project(code_width(in_shape), hidden, self.start, activation)
         stages: list[nn.Module] = []
         for index, width in enumerate(channels):
-            last = index == len(channels) - 1
-            out = out_shape[0] if last else channels[index + 1]
+            is_last = index == len(channels) - 1
+            out = out_shape[0] if is_last else channels[index + 1]
             if block == "residual":
                 stages.append(ResidualBlock(width, activation_name=activation, norm=norm))
-            stages.append(_double(width, out, kernel, sizes[index], sizes[index + 1]))
-            if not last:
-                stages.append(_after(out, norm, activation))
+            size, next_size = sizes[index], sizes[index + 1]
+            stages.append(_upsample(width, out, kernel, size=size, next_size=next_size))
+            if not is_last:
+                stages.append(nn.Sequential(norm2d(out, norm), activation_layer(activation)))
         self.stages = nn.Sequential(*stages)
 
     def forward(self, code: Tensor) -> Tensor:
         """From ``[N, D]`` to ``[N, C, H, W]``."""
-        return self.stages(self.project(code).unflatten(-1, self.start))
+        start = self.project(code).unflatten(-1, self.start)  # [N, C', H', W']
+        return self.stages(start)
 
 
-def _project(width: int, hidden: int, start: Shape, name: Activation) -> nn.Module:
+def _project(width: int, hidden: int, start: Shape, activation: Activation) -> nn.Module:
+    """Fully connected layers from a code to the flattened first feature maps ``start``."""
     flat = start[0] * start[1] * start[2]
-    layers: list[nn.Module] = [nn.Linear(width, hidden), activation_layer(name)] if hidden else []
-    return nn.Sequential(*layers, nn.Linear(hidden or width, flat), activation_layer(name))
+    layers: list[nn.Module] = []
+    if hidden:
+        layers = [nn.Linear(width, hidden), activation_layer(activation)]
+    return nn.Sequential(*layers, nn.Linear(hidden or width, flat), activation_layer(activation))
 
 
-def _double(width: int, out: int, kernel: int, small: tuple[int, int], large: tuple[int, int]) -> nn.Module:
-    """A transposed convolution whose output has exactly the larger size, odd sizes included."""
-    extra = tuple(big - (2 * (little - 1) + kernel - 2) for little, big in zip(small, large, strict=True))
-    return nn.ConvTranspose2d(width, out, kernel, stride=2, padding=1, output_padding=(extra[0], extra[1]))
-
-
-def _after(channels: int, norm: Norm, name: Activation) -> nn.Module:
-    return nn.Sequential(norm2d(channels, norm), activation_layer(name))
+def _upsample(
+    width: int, out: int, kernel: int, *, size: tuple[int, int], next_size: tuple[int, int]
+) -> nn.Module:
+    """A transposed convolution from ``size`` to exactly ``next_size``, which may be odd."""
+    height, width_padding = (
+        large - (2 * (small - 1) + kernel - 2)
+        for small, large in zip(size, next_size, strict=True)
+    )
+    return nn.ConvTranspose2d(
+        width, out, kernel, stride=2, padding=1, output_padding=(height, width_padding)
+    )

@@ -1,4 +1,7 @@
-"""Encoders: data to features."""
+"""Encoders of vectors and images: multilayer perceptrons and strided convolutions.
+
+Shapes: B examples, C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ Dropout = Annotated[float, Ge(0), Lt(1)]
 
 
 class MLPEncoder(Encoder):
-    """Fully connected layers over the flattened input.
+    """Fully connected layers on the flattened input.
 
     Args:
-        hidden: the width of each layer.
-        activation: what follows each layer; a gated layer has none.
-        gated: multiply each layer by the sigmoid of another.
-        norm: what normalises each layer.
-        dropout: the share of units dropped while training.
+        hidden: the number of units of each layer.
+        activation: the activation after each layer; ignored if ``gated``.
+        gated: whether each layer is multiplied by the sigmoid of another one.
+        norm: the normalization of each layer.
+        dropout: the dropout probability during training.
     """
 
     takes_vectors = True
@@ -45,23 +48,25 @@ class MLPEncoder(Encoder):
     ) -> None:
         super().__init__()
         size = math.prod(in_shape)
-        self.net = mlp(size, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout)
+        self.net = mlp(
+            size, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, *in_shape]`` to one feature ``[B, hidden[-1]]``."""
-        return (self.net(masked(x, mask).flatten(1)),)
+        return (self.net(masked(x, mask).flatten(1)),)  # input [B, prod(in_shape)]
 
 
 class ConvEncoder(Encoder):
-    """Strided convolutions that halve the image once a layer, for any image size and channel count.
+    """Strided convolutions that halve the image at each layer, for any image size and channels.
 
     Args:
-        channels: the feature maps of each layer.
-        block: ``plain``, or ``residual``: a residual block after each halving.
-        kernel: 4 (padding 1) or 3 (padding 1); both halve, rounding down or up.
-        activation: what follows each layer.
-        norm: what normalises each layer.
-        hidden: the width of a last fully connected layer; 0 for none.
+        channels: the number of feature maps of each layer.
+        block: ``plain``; or ``residual``, with a residual block after each convolution.
+        kernel: the kernel size, with padding 1; odd sizes are rounded down by 4 and up by 3.
+        activation: the activation after each layer.
+        norm: the normalization of each layer.
+        hidden: the number of units of a final fully connected layer; 0 for none.
     """
 
     def __init__(
@@ -81,25 +86,31 @@ class ConvEncoder(Encoder):
         sizes = strided_sizes(in_shape, len(channels), kernel)
         width = in_shape[0]
         for out in channels:
-            self.stages.append(_stage(width, out, block, kernel, activation, norm))
+            stage = _stage(
+                width, out, block=block, kernel=kernel, activation_name=activation, norm=norm
+            )
+            self.stages.append(stage)
             width = out
         flat = width * sizes[-1][0] * sizes[-1][1]
         self.head = dense(flat, hidden, activation) if hidden else None
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """From ``[B, C, H, W]`` to the feature maps of each layer, and ``[B, hidden]`` where there is one."""
+        """From ``[B, C, H, W]`` to the feature maps of each layer, then ``[B, hidden]`` if any."""
         features: list[Tensor] = []
         h = masked(x, mask)
         for stage in self.stages:
             h = stage(h)
             features.append(h)
         if self.head is not None:
-            features.append(self.head(h.flatten(1)))
+            features.append(self.head(h.flatten(1)))  # input [B, C * H * W]
         return tuple(features)
 
 
-def _stage(width: int, out: int, block: str, kernel: int, name: Activation, norm: Norm) -> nn.Module:
+def _stage(
+    width: int, out: int, *, block: str, kernel: int, activation_name: Activation, norm: Norm
+) -> nn.Module:
+    """A convolution that halves the image, from ``width`` to ``out`` feature maps."""
     layers: list[nn.Module] = [nn.Conv2d(width, out, kernel, stride=2, padding=1)]
     if block == "residual":
-        layers.append(ResidualBlock(out, activation_name=name, norm=norm))
-    return nn.Sequential(*layers, norm2d(out, norm), activation_layer(name))
+        layers.append(ResidualBlock(out, activation_name=activation_name, norm=norm))
+    return nn.Sequential(*layers, norm2d(out, norm), activation_layer(activation_name))

@@ -1,4 +1,7 @@
-"""Posteriors, priors, and where latent variables sit."""
+"""Latents with a single latent vector.
+
+Shapes: K samples of the posterior, B examples, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -33,19 +36,26 @@ class Single(Latents):
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[Site, ...], Tensor]:
         """One site with ``z`` ``[K, B, D]``, which is also the code."""
-        q = self.posterior(features[-1].flatten(1).float())
+        q = self.posterior(features[-1].flatten(1).float())  # features [B, in_features]
         z = q.rsample(torch.Size((k,)))
         return (Site(z, q, self.prior(context)),), z
 
-    def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
-        """The mean of q(z|x), ``[B, D]``; nothing is drawn."""
-        return self.posterior(features[-1].flatten(1).float()).mean
+    def posterior_mean(
+        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """The mean of q(z|x), ``[B, D]``, without sampling."""
+        return self.posterior(features[-1].flatten(1).float()).mean  # features [B, in_features]
 
-    def generate(self, n: int, context: Tensor | None, generation: Generation | None = None) -> Tensor:
-        """``[n, D]`` from the prior; a conditional prior has one distribution per context already."""
+    def generate(
+        self, n: int, context: Tensor | None, generation: Generation | None = None
+    ) -> Tensor:
+        """Samples of the prior, ``[n, D]``."""
         p = self.prior(context)
+        # a conditional prior has batch shape [n], one distribution per context
         return p.sample() if p.batch_shape else p.sample(torch.Size((n,)))
 
-    def code(self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None) -> Tensor:
-        """The latent vector is the code."""
+    def code(
+        self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None
+    ) -> Tensor:
+        """Returns ``z``: the latent vector is the code."""
         return z

@@ -1,4 +1,8 @@
-"""Likelihoods: decoder output to p(x|z)."""
+"""Likelihoods p(x|z) of binary, continuous and quantised data.
+
+Shapes: ``*`` the leading dimensions ``[K, B]`` or ``[B]``, ``*shape`` one example, C channels, H
+height, W width, D dimensions of a vector.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ from torch.distributions import Categorical, Distribution, Laplace, MixtureSameF
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.distributions import (
     BinaryLogits,
+    CategoricalLevels,
     ContinuousBernoulli,
     DiagonalNormal,
     DiscretizedLogistic,
-    Levels,
     OneHot,
     OptimalNormal,
     independent,
@@ -25,10 +29,14 @@ from vaezoo.distributions import (
 from vaezoo.model.parts import Likelihood
 
 PositiveFloat = Annotated[float, Gt(0)]
+_AVERAGED_BATCHES = 100  # the horizon of the running mean of log sigma
 
 
 class BernoulliLikelihood(Likelihood):
-    """Bernoulli by logits. On grey values it is the usual cross-entropy, which is no density."""
+    """A Bernoulli with logits from the decoder.
+
+    For grey values in [0, 1] it is the cross-entropy, which is not a normalised density.
+    """
 
     supports = frozenset({"binary", "unit"})
 
@@ -38,7 +46,10 @@ class BernoulliLikelihood(Likelihood):
 
 
 class ContinuousBernoulliLikelihood(Likelihood):
-    """The density on [0, 1] with the Bernoulli's exponent (Loaiza-Ganem & Cunningham 2019)."""
+    """The continuous Bernoulli: the Bernoulli normalised to a density on [0, 1].
+
+    Loaiza-Ganem & Cunningham 2019.
+    """
 
     supports = frozenset({"binary", "unit"})
 
@@ -48,13 +59,13 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
 
 class NormalLikelihood(Likelihood):
-    """A normal with one standard deviation for all dimensions, or with one for each from the decoder.
+    """A normal with one standard deviation for all dimensions, or one for each from the decoder.
 
     Args:
-        scale: a fixed standard deviation; ``learned``, one trained scalar; ``optimal``, the best one for each batch
-            while training (sigma-VAE, Rybkin et al. 2021), and its running mean afterwards; or ``predicted``, what the
-            decoder says of each number.
-        minimum: where log sigma is softly clipped, for ``optimal`` and ``predicted``.
+        scale: a fixed standard deviation; ``learned``, one trained scalar; ``optimal``, the
+            maximum likelihood value of each batch during training (sigma-VAE, Rybkin et al. 2021)
+            and its running mean afterwards; or ``predicted``, from the decoder for each number.
+        minimum: log sigma is softly clipped at this value, for ``optimal`` and ``predicted``.
     """
 
     log_scale: Tensor
@@ -69,7 +80,7 @@ class NormalLikelihood(Likelihood):
     ) -> None:
         super().__init__(data)
         if scale == "optimal" and data.mask_dims:
-            raise ValueError("scale: optimal would count what the mask hides; use learned")
+            raise ValueError("scale: optimal does not support masks; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
         self.params_per_value = 2 if scale == "predicted" else 1
         start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
@@ -77,27 +88,30 @@ class NormalLikelihood(Likelihood):
             self.log_scale = nn.Parameter(start)
         else:
             self.register_buffer("log_scale", start, persistent=scale != "predicted")
+        # the number of batches averaged in log_scale
         self.register_buffer("seen", torch.zeros(()), persistent=self.optimal)
 
     def forward(self, h: Tensor) -> Distribution:
-        """From means ``[*, *shape]``; with ``predicted``, from means and log-scales side by side."""
+        """From means ``[*, *shape]``, for ``predicted`` concatenated with log-scales."""
         if self.params_per_value == 2:
             loc, log_scale = self.split_parameters(h).unbind(0)
             scale = soft_clip(log_scale, self.minimum).exp()
             return independent(Normal(loc, scale, validate_args=False), self.event_dims)
         if self.optimal and self.training:
-            return independent(OptimalNormal(h, self._remember, self.minimum), self.event_dims)
-        return independent(Normal(h, self.log_scale.exp().expand_as(h), validate_args=False), self.event_dims)
+            normal = OptimalNormal(h, self._update_log_scale, self.minimum)
+            return independent(normal, self.event_dims)
+        scale = self.log_scale.exp().expand_as(h)  # [*, *shape]
+        return independent(Normal(h, scale, validate_args=False), self.event_dims)
 
-    def _remember(self, log_scale: Tensor) -> None:
-        """Keeps a running mean of log sigma: the mean of all at first, over about 100 batches later."""
-        seen = self.get_buffer("seen")
-        seen.add_(1)
-        self.log_scale.lerp_(log_scale, 1 / seen.clamp(max=100))
+    def _update_log_scale(self, log_scale: Tensor) -> None:
+        """Updates the running mean of log sigma, over all batches at first and about 100 later."""
+        batches = self.get_buffer("seen")
+        batches.add_(1)
+        self.log_scale.lerp_(log_scale, 1 / batches.clamp(max=_AVERAGED_BATCHES))
 
 
 class LaplaceLikelihood(Likelihood):
-    """A Laplace with one scale for all dimensions.
+    """A Laplace distribution with one scale for all dimensions.
 
     Args:
         scale: a fixed scale, or ``learned``, one trained scalar.
@@ -105,7 +119,9 @@ class LaplaceLikelihood(Likelihood):
 
     log_scale: Tensor
 
-    def __init__(self, data: DataSpec, /, *, scale: PositiveFloat | Literal["learned"] = "learned") -> None:
+    def __init__(
+        self, data: DataSpec, /, *, scale: PositiveFloat | Literal["learned"] = "learned"
+    ) -> None:
         super().__init__(data)
         if isinstance(scale, str):
             self.log_scale = nn.Parameter(torch.zeros(()))
@@ -114,44 +130,56 @@ class LaplaceLikelihood(Likelihood):
 
     def forward(self, h: Tensor) -> Distribution:
         """From medians ``[*, *shape]``."""
-        return independent(Laplace(h, self.log_scale.exp().expand_as(h), validate_args=False), self.event_dims)
+        scale = self.log_scale.exp().expand_as(h)  # [*, *shape]
+        return independent(Laplace(h, scale, validate_args=False), self.event_dims)
 
 
 class MixtureNormalLikelihood(Likelihood):
-    """A mixture of diagonal normals over each vector: weights, means and standard deviations from the decoder.
+    """A mixture of diagonal normals for each vector, with all parameters from the decoder.
 
     Args:
-        components: how many normals.
-        minimum: where log sigma is softly clipped.
+        components: the number of normals.
+        minimum: log sigma is softly clipped at this value.
     """
 
-    def __init__(self, data: DataSpec, /, *, components: Annotated[int, Gt(0)] = 5, minimum: float = -6.0) -> None:
+    def __init__(
+        self,
+        data: DataSpec,
+        /,
+        *,
+        components: Annotated[int, Gt(0)] = 5,
+        minimum: float = -6.0,
+    ) -> None:
         super().__init__(data)
         if len(data.shape) > 2:
-            raise ValueError(f"wants vectors or sequences of them, not examples of shape {data.shape}")
+            raise ValueError(
+                f"needs vectors or sequences of them, not examples of shape {data.shape}"
+            )
         self.components, self.minimum = components, minimum
         spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
         self.register_buffer("spread", spread[:, None], persistent=False)
 
     @property
     def parameter_shape(self) -> Shape:
-        """``[..., K · (1 + 2 D)]``: a weight, D means and D log-scales for each of K components."""
+        """``[..., M · (1 + 2 D)]``: weight, D means and D log-scales of each of M components."""
         return (*self.data.shape[:-1], self.components * (1 + 2 * self.data.shape[-1]))
 
     def forward(self, h: Tensor) -> Distribution:
-        """From ``[*, *parameter_shape]``; where it is zero, the means lie evenly between -1 and 1."""
-        parts = h.unflatten(-1, (self.components, -1))
+        """From ``[*, *parameter_shape]``; zeros give means that are spread evenly from -1 to 1."""
+        parts = h.unflatten(-1, (self.components, -1))  # [*, M, 1 + 2 D]
         loc, log_scale = parts[..., 1:].chunk(2, -1)
-        normals = DiagonalNormal(loc + self.get_buffer("spread"), soft_clip(log_scale, self.minimum))
+        log_scale = soft_clip(log_scale, self.minimum)
+        normals = DiagonalNormal(loc + self.get_buffer("spread"), log_scale)
         weights = Categorical(logits=parts[..., 0], validate_args=False)
-        return independent(MixtureSameFamily(weights, normals, validate_args=False), self.event_dims - 1)
+        mixture = MixtureSameFamily(weights, normals, validate_args=False)
+        return independent(mixture, self.event_dims - 1)
 
 
 class CategoricalLikelihood(Likelihood):
-    """One probability for each value that a pixel can take, or for each symbol that a one-hot vector can be.
+    """A probability for each value of a pixel, or for each symbol of a one-hot vector.
 
     Args:
-        levels: how many values a pixel has; 0 asks the data set.
+        levels: the number of values of a pixel; 0 takes it from the data set.
     """
 
     supports = frozenset({"binary", "unit", "one-hot"})
@@ -161,40 +189,51 @@ class CategoricalLikelihood(Likelihood):
         self.one_hot = data.support == "one-hot"
         if self.one_hot and levels:
             raise ValueError("levels is for pixels, but this data set is one-hot")
-        self.params_per_value = 1 if self.one_hot else _levels(data, levels)
+        self.params_per_value = 1 if self.one_hot else _number_of_levels(data, levels)
 
     def forward(self, h: Tensor) -> Distribution:
         """From logits ``[*, levels · C, H, W]``, or ``[*, *shape]`` for one-hot data."""
         if self.one_hot:
             return independent(OneHot(h), self.event_dims - 1)
-        return independent(Levels(self.split_parameters(h).movedim(0, -1)), self.event_dims)
+        logits = self.split_parameters(h).movedim(0, -1)  # [*, C, H, W, levels]
+        return independent(CategoricalLevels(logits), self.event_dims)
 
 
 class DiscretizedLogisticLikelihood(Likelihood):
-    """A logistic integrated over the bin of each value (Salimans et al. 2017), location and scale from the decoder.
+    """A logistic distribution integrated over the bin of each value (Salimans et al. 2017).
+
+    The decoder outputs location and log-scale of each value.
 
     Args:
-        levels: how many values there are; 0 asks the data set.
-        minimum: the least log-scale.
+        levels: the number of values; 0 takes it from the data set.
+        minimum: the smallest log-scale.
     """
 
     params_per_value = 2
     supports = frozenset({"binary", "unit"})
 
-    def __init__(self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0) -> None:
+    def __init__(
+        self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0
+    ) -> None:
         super().__init__(data)
-        self.levels, self.minimum = _levels(data, levels), minimum
+        self.levels, self.minimum = _number_of_levels(data, levels), minimum
 
     def forward(self, h: Tensor) -> Distribution:
-        """From locations and log-scales ``[*, 2 · C, H, W]``; a zero is the middle of the range."""
+        """From locations and log-scales ``[*, 2 · C, H, W]``; location 0 means 0.5."""
         loc, log_scale = self.split_parameters(h).unbind(0)
-        return independent(
-            DiscretizedLogistic(loc + 0.5, (log_scale - 2.0).clamp(min=self.minimum), self.levels), self.event_dims
-        )
+        log_scale = (log_scale - 2.0).clamp(min=self.minimum)
+        return independent(DiscretizedLogistic(loc + 0.5, log_scale, self.levels), self.event_dims)
 
 
-def _levels(data: DataSpec, asked: int) -> int:
-    levels = asked or data.levels
+def _number_of_levels(data: DataSpec, option: int) -> int:
+    """The option ``levels`` of a likelihood, or the data set's levels if it is 0.
+
+    Raises:
+        ValueError: neither is at least 2.
+    """
+    levels = option or data.levels
     if levels < 2:
-        raise ValueError("needs data with at least 2 levels, but this data set is continuous; give `levels`")
+        raise ValueError(
+            "needs data with at least 2 levels, but this data set is continuous; give `levels`"
+        )
     return levels

@@ -1,4 +1,7 @@
-"""Objectives: a trace to the loss of each example."""
+"""Objectives: the reconstruction term of the ELBO, and the importance-weighted bound.
+
+Shapes: K samples of the posterior, B examples, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from torch import Tensor
 
 from vaezoo.distributions import detach
 from vaezoo.model.objectives import Objective
-from vaezoo.model.trace import Site, Trace
+from vaezoo.model.trace import Site, Trace, elbo
 
 
 class Reconstruction(Objective):
-    """The distortion -E_q[log p(x|z)]. With ``kl`` at weight 1 beside it the loss is the negative ELBO.
+    """The distortion -E_q[log p(x|z)]; with the regularizer ``kl`` at weight 1 the negative ELBO.
 
     Args:
-        samples: how many posterior samples it is averaged over.
+        samples: the number of posterior samples that the distortion is averaged over.
     """
 
     def __init__(self, *, samples: Annotated[int, Gt(0)] = 1) -> None:
@@ -31,19 +34,25 @@ class Reconstruction(Objective):
 
 
 class IWAE(Objective):
-    """The negative importance-weighted bound -log 1/K Σ_k w_k (Burda et al. 2016, eq. 8). It counts the rate.
+    """The negative importance-weighted bound -log 1/K Σ_k w_k (Burda et al. 2016, eq. 8).
+
+    The loss includes the rate, so it is not combined with ``kl``.
 
     Args:
-        samples: K.
-        gradient: ``standard``; ``dreg``, the doubly reparameterised estimator (Tucker et al. 2019), unbiased with
-            less noise for the encoder; or ``stl``, sticking the landing (Roeder et al. 2017), unbiased at K = 1 and
-            biased for K > 1. The value of the loss is the bound whichever is chosen.
+        samples: the number K of posterior samples.
+        gradient: the estimator of the gradient; the value of the loss is always the bound.
+            ``standard``; ``dreg``, doubly reparameterised (Tucker et al. 2019), unbiased with less
+            variance for the encoder; or ``stl``, sticking the landing (Roeder et al. 2017),
+            unbiased for K = 1 and biased for K > 1.
     """
 
     loss_includes_rate = True
 
     def __init__(
-        self, *, samples: Annotated[int, Gt(0)] = 8, gradient: Literal["standard", "dreg", "stl"] = "standard"
+        self,
+        *,
+        samples: Annotated[int, Gt(0)] = 8,
+        gradient: Literal["standard", "dreg", "stl"] = "standard",
     ) -> None:
         super().__init__()
         self.num_samples, self.gradient = samples, gradient
@@ -53,24 +62,27 @@ class IWAE(Objective):
         """The negative bound of each example, ``[B]``.
 
         Raises:
-            ValueError: ``dreg`` with more than one latent site, for which the estimator is not defined.
+            ValueError: ``dreg`` with more than one latent variable, for which the estimator is not
+                defined.
         """
         if self.gradient == "standard":
             return _negative_bound(trace.log_weight)
-        log_weight = trace.log_likelihood - sum(_stop(site).log_ratio for site in trace.sites)
+        log_weight = elbo(  # [K, B]
+            trace.log_likelihood, sum(_detach_posterior(site).log_ratio for site in trace.sites)
+        )
         if self.gradient == "stl":
             return _negative_bound(log_weight)
         if len(trace.sites) > 1:
             raise ValueError("gradient: dreg is defined for one latent site only; use standard")
-        return _doubly_reparameterised(log_weight, trace.sites[0].z)
+        return _doubly_reparameterised_bound(log_weight, trace.sites[0].z)
 
     def bound(self, trace: Trace) -> Tensor:
-        """The K-sample bound, ``[B]``, whichever gradient is chosen."""
+        """The K-sample bound for any choice of ``gradient``, ``[B]``."""
         return -_negative_bound(trace.log_weight)
 
 
-def _stop(site: Site) -> Site:
-    """The site with q's parameters constant: only the path through z is left."""
+def _detach_posterior(site: Site) -> Site:
+    """The site with constant parameters of q, so that gradients flow through z only."""
     return Site(site.z, detach(site.q), site.p, site.mask)
 
 
@@ -79,13 +91,28 @@ def _negative_bound(log_weight: Tensor) -> Tensor:
     return math.log(log_weight.shape[0]) - torch.logsumexp(log_weight, 0)
 
 
-def _doubly_reparameterised(log_weight: Tensor, z: Tensor) -> Tensor:
-    """The bound's value, with gradients Σ w̃ ∂log w for the model and Σ w̃² ∂log w ∂z for the posterior.
+def _doubly_reparameterised_bound(log_weight: Tensor, z: Tensor) -> Tensor:
+    """The negative bound with the gradient estimator of Tucker et al. 2019.
 
-    ``log_weight`` must come from a detached q, so that the posterior is reached through ``z`` alone.
+    With normalised weights w̃, the gradient is Σ w̃ ∂log w for the model's parameters and
+    Σ w̃² ∂log w/∂z ∂z for the posterior's.
+
+    Args:
+        log_weight: ``[K, B]``, computed with a detached q, so that z is the only path to the
+            posterior.
+        z: the samples, ``[K, B, D]``.
+
+    Returns:
+        ``[B]``.
     """
-    normalised = torch.softmax(log_weight.detach(), 0)  # [K, B]: over samples, not over the batch
+    normalised = torch.softmax(log_weight.detach(), 0)  # [K, B], normalised over samples
     if z.requires_grad:
-        z.register_hook(lambda gradient: gradient * normalised.reshape(*normalised.shape, *(1,) * (z.dim() - 2)))
+        # weights [K, B, 1] scale the gradient of each sample
+        z.register_hook(
+            lambda gradient: (
+                gradient * normalised.reshape(*normalised.shape, *(1,) * (z.dim() - 2))
+            )
+        )
     surrogate = -(normalised * log_weight).sum(0)
+    # the value of the bound with the gradient of the surrogate
     return surrogate + (_negative_bound(log_weight) - surrogate).detach()

@@ -1,4 +1,9 @@
-"""Residual networks on a coarse grid of patches: few positions, so that a CPU spends its time on channels."""
+"""Residual networks on a coarse grid of patches, which are fast on CPUs.
+
+A coarse grid has few positions, so most of the work is matrix products over channels. Shapes: B
+examples, N codes, D dimensions of a code, C channels, H and W height and width of an image, H' and
+W' of the grid.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +16,37 @@ from vaezoo.model.parts import Decoder, Encoder
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked
 
 
-def _positions(shape: Shape, patch: int) -> tuple[int, int]:
-    """Patches down and across.
+def _grid_size(shape: Shape, patch: int) -> tuple[int, int]:
+    """The numbers H' and W' of rows and columns of patches.
 
     Raises:
-        ValueError: the shape is not an image's, or patches do not tile it.
+        ValueError: the shape is not that of an image, or patches do not tile it.
     """
     if len(shape) != 3:
-        raise ValueError(f"patch needs images (channels, height, width), but the data is {shape}; use mlp")
+        raise ValueError(
+            f"patch needs images (channels, height, width), but the data is {shape}; use mlp"
+        )
     if shape[1] % patch or shape[2] % patch:
-        raise ValueError(f"patches of {patch} do not tile an image of {shape[1]}x{shape[2]}; choose a divisor")
+        raise ValueError(
+            f"patches of {patch} do not tile an image of {shape[1]}x{shape[2]}; choose a divisor"
+        )
     return shape[1] // patch, shape[2] // patch
 
 
-def _blocks(channels: int, count: int, name: Activation, norm: Norm) -> list[nn.Module]:
-    return [ResidualBlock(channels, activation_name=name, norm=norm) for _ in range(count)]
+def _blocks(channels: int, count: int, activation: Activation, norm: Norm) -> list[nn.Module]:
+    return [ResidualBlock(channels, activation_name=activation, norm=norm) for _ in range(count)]
 
 
 class PatchEncoder(Encoder):
-    """Cuts the image into patches, then residual blocks over their grid and a fully connected layer.
+    """Embeds patches of the image, then residual blocks on their grid and a fully connected layer.
 
     Args:
-        patch: height and width of a patch; must divide the image.
-        channels: the feature maps.
-        blocks: how many residual blocks.
-        hidden: the width of the last layer.
-        activation: what follows each layer.
-        norm: what normalises each layer.
+        patch: the height and width of a patch; must divide those of the image.
+        channels: the number of feature maps.
+        blocks: the number of residual blocks.
+        hidden: the number of units of the last layer.
+        activation: the activation after each layer.
+        norm: the normalization of each layer.
     """
 
     def __init__(
@@ -53,28 +62,29 @@ class PatchEncoder(Encoder):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
-        down, across = _positions(in_shape, patch)
+        rows, columns = _grid_size(in_shape, patch)
         self.grid = nn.Sequential(
-            nn.Conv2d(in_shape[0], channels, patch, stride=patch), *_blocks(channels, blocks, activation, norm)
+            nn.Conv2d(in_shape[0], channels, patch, stride=patch),
+            *_blocks(channels, blocks, activation, norm),
         )
-        self.head = dense(channels * down * across, hidden, activation)
+        self.head = dense(channels * rows * columns, hidden, activation)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, C, H, W]`` to the grid ``[B, channels, H', W']`` and ``[B, hidden]``."""
         grid = self.grid(masked(x, mask))
-        return grid, self.head(grid.flatten(1))
+        return grid, self.head(grid.flatten(1))  # input [B, channels * H' * W']
 
 
 class PatchDecoder(Decoder):
-    """Two fully connected layers to a grid of patches, residual blocks over it, then each position's pixels.
+    """Fully connected layers to a grid, residual blocks on it, then the pixels of each patch.
 
     Args:
-        patch: height and width of a patch; must divide the image.
-        channels: the feature maps.
-        blocks: how many residual blocks.
-        hidden: the width of the first layer.
-        activation: what follows each layer.
-        norm: what normalises each layer.
+        patch: the height and width of a patch; must divide those of the image.
+        channels: the number of feature maps.
+        blocks: the number of residual blocks.
+        hidden: the number of units of the first layer.
+        activation: the activation after each layer.
+        norm: the normalization of each layer.
     """
 
     def __init__(
@@ -91,13 +101,19 @@ class PatchDecoder(Decoder):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
-        self.start = (channels, *_positions(out_shape, patch))
+        self.start = (channels, *_grid_size(out_shape, patch))
         flat = channels * self.start[1] * self.start[2]
-        self.project = nn.Sequential(dense(code_width(in_shape), hidden, activation), dense(hidden, flat, activation))
-        self.grid = nn.Sequential(*_blocks(channels, blocks, activation, norm), activation_layer(activation))
-        self.pixels = nn.Sequential(nn.Conv2d(channels, out_shape[0] * patch * patch, 1), nn.PixelShuffle(patch))
+        self.project = nn.Sequential(
+            dense(code_width(in_shape), hidden, activation), dense(hidden, flat, activation)
+        )
+        self.grid = nn.Sequential(
+            *_blocks(channels, blocks, activation, norm), activation_layer(activation)
+        )
+        self.pixels = nn.Sequential(
+            nn.Conv2d(channels, out_shape[0] * patch * patch, 1), nn.PixelShuffle(patch)
+        )
 
     def forward(self, code: Tensor) -> Tensor:
         """From ``[N, D]`` to ``[N, C, H, W]``."""
-        start = self.project(code).unflatten(-1, self.start).contiguous(memory_format=channels_last)
-        return self.pixels(self.grid(start))
+        start = self.project(code).unflatten(-1, self.start)  # [N, channels, H', W']
+        return self.pixels(self.grid(start.contiguous(memory_format=channels_last)))

@@ -1,4 +1,4 @@
-"""Posteriors: features to q(z|x)."""
+"""Posteriors: from features to q(z|x)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from vaezoo.model.parts import Posterior
 
 
 class DiagonalNormal(Posterior):
-    """A normal with independent dimensions; mean and log-variance from one linear layer (Kingma & Welling 2014)."""
+    """A normal with independent dimensions (Kingma & Welling 2014).
+
+    One linear layer computes the mean and the log-variance.
+    """
 
     def __init__(self, in_features: int, latent_dim: int, /) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, 2 * latent_dim)
 
     def forward(self, h: Tensor) -> Distribution:
-        """From ``[N, in_features]`` to a normal ``[N]`` over ``[latent_dim]``."""
+        """From ``[N, in_features]`` to N normals over ``[latent_dim]``."""
         mean, log_variance = self.linear(h).chunk(2, -1)
         return distributions.DiagonalNormal(mean, 0.5 * log_variance)

@@ -1,4 +1,4 @@
-"""Priors: p(z)."""
+"""Priors p(z) that do not depend on a context."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ class StandardNormal(Prior):
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, h: Tensor | None) -> Distribution:
-        """The same N(0, I) for every context."""
+        """The same N(0, I) for every context, with batch shape ``[]``."""
         return distributions.UnitNormal(self.zero)
 
 
 class Mixture(Prior):
-    """A mixture of diagonal normals with learned weights, means and scales. Its KL is estimated by sampling.
+    """A mixture of diagonal normals with learned weights, means and scales.
+
+    Its KL has no closed form and is estimated from samples.
 
     Args:
-        components: how many normals.
-        spread: the standard deviation of the means before training.
+        components: the number of normals.
+        spread: the standard deviation of the initial means.
     """
 
     def __init__(
@@ -50,5 +52,5 @@ class Mixture(Prior):
         self.log_scale = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, h: Tensor | None) -> Distribution:
-        """The same mixture for every context."""
+        """The same mixture for every context, with batch shape ``[]``."""
         return distributions.NormalMixture(self.logits, self.mean, self.log_scale)

@@ -1,4 +1,4 @@
-"""Regularizers: a trace to a penalty for each example."""
+"""Regularizers: the KL divergence of the posterior from the prior."""
 
 from __future__ import annotations
 

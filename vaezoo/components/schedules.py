@@ -1,4 +1,4 @@
-"""Schedules: the weight of a regularizer over time."""
+"""Schedules: the weight of a regularizer at each optimizer step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Step = Annotated[int, Gt(0)]
 
 
 class Constant(Schedule):
-    """One weight throughout. A bare number in a spec is this.
+    """A constant weight. A plain number in a spec means the same.
 
     Args:
         value: the weight.
@@ -28,12 +28,12 @@ class Constant(Schedule):
 
 
 class Linear(Schedule):
-    """From one weight to another in a straight line, then constant.
+    """A linear ramp from one weight to another, then constant.
 
     Args:
         start: the weight at step 0.
         end: the weight from step ``steps`` on.
-        steps: how many optimizer steps it takes.
+        steps: the number of optimizer steps of the ramp.
     """
 
     def __init__(self, *, start: float = 0.0, end: float = 1.0, steps: Step) -> None:
@@ -46,14 +46,14 @@ class Linear(Schedule):
 
 
 class Cyclical(Schedule):
-    """Rises and holds, again and again (Fu et al. 2019), then stays at ``end``.
+    """Repeated cycles of a linear ramp and a plateau (Fu et al. 2019), then constant at ``end``.
 
     Args:
         start: the weight at the beginning of each cycle.
-        end: the weight held at the end of each cycle.
-        steps: how many optimizer steps all cycles take together.
-        cycles: how many there are.
-        rise: the share of a cycle spent rising.
+        end: the weight of the plateau.
+        steps: the number of optimizer steps of all cycles together.
+        cycles: the number of cycles.
+        rise: the fraction of a cycle that the ramp takes.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Examples: data sets, file formats, batches, conditions, and the loader that brings them to the device."""
+"""Data sets, file formats, batches, conditions, and the loader of batches."""

@@ -10,12 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of examples.
+    """A batch of B examples.
 
     Attributes:
         x: data, ``[B, *shape]``.
-        condition: what the example is conditioned on (a label ``[B]``, a vector ``[B, C]``, ...), or None.
-        mask: True where ``x`` is observed, ``[B, *leading dimensions of shape]``; None means everywhere.
+        condition: the condition of each example (a label ``[B]``, a vector ``[B, C]``, ...), or
+            None.
+        mask: True where ``x`` is observed, ``[B, *leading dimensions of shape]``; None if all of
+            ``x`` is observed.
     """
 
     x: Tensor
@@ -26,18 +28,25 @@ class Batch:
         return self.x.shape[0]
 
     def part(self, start: int, stop: int) -> Batch:
-        """The examples from ``start`` up to ``stop``."""
+        """Returns the examples from index ``start`` up to, but not including, ``stop``."""
         condition = None if self.condition is None else self.condition[start:stop]
-        return Batch(self.x[start:stop], condition, None if self.mask is None else self.mask[start:stop])
+        mask = None if self.mask is None else self.mask[start:stop]
+        return Batch(self.x[start:stop], condition, mask)
 
     def sequences(self) -> list[Tensor]:
-        """Each example without the steps that its mask hides, ``[T_i, D]``."""
-        return list(self.x) if self.mask is None else [x[mask] for x, mask in zip(self.x, self.mask, strict=True)]
+        """Returns each sequence without its masked steps, ``[T_i, D]``."""
+        if self.mask is None:
+            return list(self.x)
+        return [x[mask] for x, mask in zip(self.x, self.mask, strict=True)]
 
 
-def padded(parts: list[Tensor]) -> Batch:
-    """Sequences ``[T_i, D]`` as one batch, with a mask where their lengths differ."""
-    x = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
-    counts = torch.tensor([len(part) for part in parts])
-    mask = torch.arange(x.shape[1]) < counts[:, None]
+def pad_sequences(sequences: list[Tensor]) -> Batch:
+    """Pads B sequences ``[T_i, D]`` with zeros to one batch ``[B, T, D]``.
+
+    Returns:
+        The batch, with a mask ``[B, T]`` if the lengths differ.
+    """
+    x = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    mask = torch.arange(x.shape[1]) < lengths[:, None]
     return Batch(x, None, None if bool(mask.all()) else mask)

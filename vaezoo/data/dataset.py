@@ -1,10 +1,10 @@
-"""The kind of component that gives examples, and one split of it."""
+"""The base class of data sets, and one split of a data set."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -15,43 +15,48 @@ from vaezoo.data.dataspec import DataSpec
 
 
 class Dataset(ABC):
-    """Named splits of examples. Wiring: none."""
+    """Examples in the splits train, validation and test. Wiring: none."""
 
     @property
     @abstractmethod
     def spec(self) -> DataSpec:
-        """What one example looks like after ``Split.transform``."""
+        """Describes one example, after ``Split.transform``."""
 
     @abstractmethod
     def split(self, name: str) -> Split:
-        """The split ``train``, ``validation`` or ``test``.
+        """Returns the split ``train``, ``validation`` or ``test``.
 
         Raises:
-            vaezoo.utils.errors.DataError: the file is missing or malformed; names the file and row.
-            vaezoo.utils.errors.UnavailableError: the data cannot be fetched.
+            vaezoo.utils.errors.DataError: the file is missing or malformed; names the file and
+            row. vaezoo.utils.errors.UnavailableError: the data cannot be downloaded.
         """
 
 
 @dataclass(frozen=True)
 class Split:
-    """One named part of a data set.
+    """The n examples of one split of a data set.
 
     Attributes:
-        x: all examples as they are stored, ``[n, ...]``, usually uint8 images; or a map-style data set that yields
-            ``(x, condition)`` one by one (condition None where there is none), for data that is read lazily.
-        condition: ``[n, ...]``, or None.
-        mask: bool, ``[n, *shape[:mask_dims]]``, or None.
-        transform: from a batch of stored ``x`` on the training device to model input; runs once per batch.
-        factors: the index of each ground-truth factor's value, int64 ``[n, factors]``; None where it is not known.
-        batch_transform: from a batch to the batch that the model is given, where condition or mask follow from ``x``; runs last.
-        epoch_order: from an epoch's number, a seed and the size of a batch to the examples the epoch takes, ``[n]``;
-            None takes each once, shuffled.
+        x: all examples in the form in which they are stored, ``[n, ...]``, usually uint8 images;
+            or, for data that does not fit in memory, a map-style data set with items ``(x,
+            condition)``, where condition is None if the data has no conditions.
+        condition: the conditions in memory, ``[n, ...]``, or None.
+        mask: True where ``x`` is observed, bool ``[n, *shape[:mask_dims]]``, or None.
+        transform: converts a batch of stored ``x`` to model input; called once per batch, on the
+            training device. None if ``x`` is stored as model input.
+        factors: the ground-truth factors of each example, as indices of their values, int64
+            ``[n, factors]``; None if they are not known.
+        batch_transform: called last, with the whole batch, to change ``x``, condition and mask
+            together, for example to compute the condition from ``x``.
+        epoch_order: returns the indices of the examples of an epoch in their order, given the
+            epoch's number, a seed and the batch size. None visits each example once, shuffled.
     """
 
     x: Tensor | torch.utils.data.Dataset[Any]
     condition: Tensor | None = None
     mask: Tensor | None = None
     transform: Callable[[Tensor], Tensor] | None = None
+    _: KW_ONLY
     factors: Tensor | None = None
     batch_transform: Callable[[Batch], Batch] | None = None
     epoch_order: Callable[[int, int, int], Tensor] | None = None

@@ -1,8 +1,8 @@
-"""What components are told, and what they tell: plain facts about data, models and measurements."""
+"""Describes examples: their shape, the values they take, and their conditions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -13,11 +13,12 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Field:
-    """One column of a condition that is a vector, or one factor that an example was made from.
+    """One named column of a vector condition, or one ground-truth factor of the data.
 
     Attributes:
-        name: as users say it.
-        categories: the names of its values where it is categorical, the column holding an index; empty for a number.
+        name: the name that users write.
+        categories: for a categorical column, the names of its values; the column then holds their
+            indices. Empty for a column of numbers.
     """
 
     name: str
@@ -26,28 +27,42 @@ class Field:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What one example looks like.
+    """Describes one example of a data set, after ``Split.transform``.
 
     Attributes:
-        shape: of one example: ``(D,)``, ``(C, H, W)`` or ``(T, D)``.
-        support: ``binary`` (0 or 1), ``unit`` (0 to 1), ``real``, or ``one-hot`` (one 1 in the last dimension).
-        levels: the number of equally spaced values that ``x`` takes in [0, 1]; 0 where it is continuous.
-        mask_dims: how many leading dimensions of ``shape`` the mask covers; 0 where there is no mask.
-        classes: the names of the classes where the condition is a label.
-        condition_shape: of one example's condition; ``()`` for a label; None where there is none.
-        attributes: what the columns of the condition are, where it is a vector and they have names.
-        factors: what the data were made from, where that is known; see ``Split.factors``.
-        steps: what the first of two dimensions of ``shape`` counts: ``fixed``, or ``up-to`` where examples are
-            sequences and a batch holds as many steps as its longest needs.
-        symbols: what each place of a one-hot vector stands for, with ``<eos>`` and ``<unk>`` among them in text.
-        steps_per_beat: how many steps a quarter note has, where examples are music.
-        completes: whether the condition is a part of ``x``, with one channel more that is 1 where it is given.
-        offset, scale: what was taken from each number of the last dimension, and what it was then divided by.
+        shape: the shape of ``x``: ``(D,)`` for a vector, ``(C, H, W)`` for an image, ``(T, D)``
+            for a sequence of T vectors.
+        support: the values of ``x``: ``binary`` (0 or 1), ``unit`` (any number from 0 to 1),
+            ``real`` (any number), or ``one-hot`` (a single 1 along the last dimension, otherwise
+            0).
+        levels: for discrete ``x``, the number of equally spaced values in [0, 1], such as 256 for
+            8-bit images and 2 for binary data; 0 if ``x`` is continuous.
+        mask_dims: the number of leading dimensions of ``shape`` that the mask covers, such as 1
+            for a mask over the steps of a sequence; 0 if there is no mask.
+        classes: the names of the classes if the condition is a class label, in the order of the
+            labels; otherwise empty.
+        condition_shape: the shape of one example's condition: ``()`` for a class label, ``(A,)``
+            for a vector, ``(C, H, W)`` for an image; None if the data has no conditions.
+        condition_fields: the names and categories of the columns of a vector condition; empty if
+            they have no names.
+        factors: the ground-truth factors that the examples were generated from, such as position
+            and scale; empty if they are not known. ``Split.factors`` holds their values.
+        variable_length: whether examples are sequences of different lengths. ``shape[0]`` is then
+            the greatest length, and a batch is only as long as its longest sequence.
+        symbols: for one-hot sequences, the symbol of each index of the last dimension. Text
+            includes ``<eos>`` (end of sequence) and ``<unk>`` (unknown symbol).
+        steps_per_beat: for music, the number of steps per quarter note.
+        inpainting: whether the condition is the observed part of the image ``x``: the pixels of
+            ``x`` and one further channel that is 1 where they are observed.
+        offset: for standardised data, the value that was subtracted from each number of the last
+            dimension of ``x`` in the source; empty if ``x`` is in the units of the source.
+        scale: the value by which each number was divided after ``offset`` was subtracted.
     """
 
     shape: Shape
     support: Literal["binary", "unit", "real", "one-hot"] = "real"
     levels: int = 0
+    _: KW_ONLY
     mask_dims: int = 0
     classes: tuple[str, ...] = ()
     condition_shape: Shape | None = None
@@ -66,14 +81,14 @@ class DataSpec:
         return int(torch.Size(self.shape).numel())
 
     def to_source_units(self, x: Tensor) -> Tensor:
-        """Model output ``[*, D]`` in the units of the source."""
+        """Converts model output ``[*, D]`` to the units of the source."""
         return x * x.new_tensor(self.scale) + x.new_tensor(self.offset) if self.scale else x
 
     def from_source_units(self, x: Tensor) -> Tensor:
-        """Numbers ``[*, D]`` in the units of the source as the model takes them."""
+        """Converts numbers ``[*, D]`` in the units of the source to model input."""
         return (x - x.new_tensor(self.offset)) / x.new_tensor(self.scale) if self.scale else x
 
     @property
     def is_sequence(self) -> bool:
-        """Whether an example is a sequence of vectors, ``(T, D)``, of which a mask may hide steps."""
+        """Whether an example is a sequence of vectors ``(T, D)`` with a mask over its steps."""
         return len(self.shape) == 2 and self.mask_dims == 1

@@ -1,4 +1,4 @@
-"""The kind of component that reads and writes files of examples."""
+"""The base class of file formats, which read and write files of examples."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ from vaezoo.data.dataspec import DataSpec
 
 
 class Format(ABC):
-    """Files of examples; a format's name is the ending of its files. Wiring: ``data``, a DataSpec.
+    """A file format for examples, named by its file extension. Wiring: ``data``, a DataSpec.
 
-    Examples are in the units of the source: what the data set took away is added again. A constructor raises
-    ValueError for data that such files cannot hold.
+    Files are in the units of the source: the caller converts with ``DataSpec.to_source_units``
+    before writing and with ``DataSpec.from_source_units`` after reading. A constructor raises
+    ValueError for data that the format cannot hold.
     """
 
-    single: ClassVar[bool] = False
-    """Whether a file holds one example, so that several are written to as many files."""
+    one_example_per_file: ClassVar[bool] = False
+    """Whether a file holds one example, so that several examples are written to several files."""
 
     def __init__(self, data: DataSpec, /) -> None:
         self.data = data
 
     @abstractmethod
     def write(self, path: Path, examples: Batch, columns: int) -> None:
-        """Writes examples, sequences without the steps that their mask hides, on a sheet with so many in a row."""
+        """Writes examples to a file.
+
+        Args:
+            path: the file.
+            examples: on the CPU; masked steps of sequences are not written.
+            columns: the number of examples in each row of an image sheet; other formats ignore it.
+        """
 
     def read(self, path: Path) -> Batch:
         """Reads examples.
@@ -37,5 +44,9 @@ class Format(ABC):
         raise NotImplementedError("is for writing only")
 
     def read_beginnings(self, path: Path) -> Batch:
-        """Reads the beginnings of examples, of which a model makes more; raises as ``read``."""
+        """Reads the beginnings of sequences, for a model to continue.
+
+        Raises:
+            NotImplementedError, vaezoo.utils.errors.DataError: as ``read``.
+        """
         return self.read(path)

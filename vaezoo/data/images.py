@@ -1,4 +1,7 @@
-"""From stored uint8 images to model input: scaling and binarization, on the device and per batch."""
+"""Converts stored uint8 images to model input by scaling or binarization.
+
+Shapes: n images of C channels, H rows and W columns.
+"""
 
 from __future__ import annotations
 
@@ -15,51 +18,65 @@ from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.utils.errors import DataError
 
 Binarize: TypeAlias = Literal["none", "threshold", "dynamic", "static"]
+"""How images become binary; see ``image_split``."""
 
 
-def to_unit(x: Tensor) -> Tensor:
-    """From uint8 0..255 to float 0..1."""
+def to_unit_interval(x: Tensor) -> Tensor:
+    """Converts uint8 values 0..255 to floats 0..1."""
     return x.float().mul_(1 / 255)
 
 
 def to_float(x: Tensor) -> Tensor:
-    """From uint8 0 or 1 to float."""
+    """Converts uint8 values 0 and 1 to floats."""
     return x.float()
 
 
-def above_half(x: Tensor) -> Tensor:
-    """From uint8 0..255 to 0. or 1.: whether the value is at least 128."""
+def binarize_threshold(x: Tensor) -> Tensor:
+    """Converts uint8 values 0..255 to floats: 1 if the value is at least 128, otherwise 0."""
     return (x > 127).float()
 
 
-def bernoulli_draw(x: Tensor) -> Tensor:
-    """From uint8 0..255 to a fresh draw of 0. or 1., each with probability x / 255."""
+def binarize_dynamic(x: Tensor) -> Tensor:
+    """Samples 0. or 1. for each uint8 value, with probability x / 255 of 1, in every call anew."""
     return (torch.rand(x.shape, device=x.device).mul_(255) < x).float()
 
 
-def fixed_draw(x: np.ndarray, seed: int, skip: int = 0) -> np.ndarray:
-    """One draw for everybody: uniform numbers from PCG64(seed), compared with x / 255.
+def binarize_static(x: np.ndarray, seed: int, skip: int = 0) -> np.ndarray:
+    """Samples 0 or 1 for each uint8 value, with the probability x / 255 of 1, once and for all.
+
+    The samples depend only on the images, the seed and ``skip``: uniform float32 numbers of
+    numpy's generator PCG64(seed) are compared with x / 255.
 
     Args:
-        x: uint8 images.
-        seed: of numpy's generator.
-        skip: how many images of the same size lie before these in the stream.
+        x: uint8 images, ``[n, ...]``.
+        seed: the seed of the generator.
+        skip: the number of images of the same size that precede ``x`` in the random stream, so
+            that a part of a data set gets the same samples as in the full data set.
+
+    Returns:
+        uint8, of the shape of ``x``.
     """
     bits = np.random.PCG64(seed)
-    draws, half = divmod(skip * int(np.prod(x.shape[1:])), 2)  # two float32 for each 64 bits
-    bits.advance(draws)
+    words, half = divmod(skip * int(np.prod(x.shape[1:])), 2)  # two float32 for each 64 bits
+    bits.advance(words)
     generator = np.random.Generator(bits)
     generator.random(half, dtype=np.float32)
-    drawn = np.empty(x.shape, np.uint8)
-    for start in range(0, len(x), 1000):  # all at once would take twelve times the memory of the images
-        part = x[start : start + 1000]
-        uniform = generator.random(part.shape, dtype=np.float32)
-        drawn[start : start + 1000] = uniform < part.astype(np.float32) / 255
-    return drawn
+    samples = np.empty(x.shape, np.uint8)
+    for start in range(0, len(x), 1000):  # all at once would need twelve times the images' memory
+        chunk = x[start : start + 1000]
+        uniform = generator.random(chunk.shape, dtype=np.float32)
+        samples[start : start + 1000] = uniform < chunk.astype(np.float32) / 255
+    return samples
 
 
 def image_spec(shape: Shape, binarize: Binarize, classes: tuple[str, ...]) -> DataSpec:
-    """What image data looks like after ``image_split``."""
+    """Describes the images of an ``image_split``.
+
+    Args:
+        shape: ``(C, H, W)``.
+        binarize: as for ``image_split``.
+        classes: the names of the classes; empty if the images have no labels.
+    """
     condition_shape = () if classes else None
     if binarize == "none":
         return DataSpec(shape, "unit", 256, classes=classes, condition_shape=condition_shape)
@@ -67,55 +84,78 @@ def image_spec(shape: Shape, binarize: Binarize, classes: tuple[str, ...]) -> Da
 
 
 def image_split(
-    x: np.ndarray, labels: np.ndarray | None, binarize: Binarize, *, train: bool, seed: int, skip: int = 0
+    x: np.ndarray,
+    labels: np.ndarray | None,
+    binarize: Binarize,
+    *,
+    train: bool,
+    seed: int,
+    skip: int = 0,
 ) -> Split:
-    """A split of uint8 images.
+    """Builds a split from uint8 images in memory.
 
     Args:
         x: ``[n, C, H, W]``, uint8.
         labels: ``[n]``, or None.
-        binarize: ``none``; ``threshold`` at one half; ``static``, one fixed draw; or ``dynamic``, a fresh draw each
-            time a training image is seen, and the fixed draw everywhere else, so that evaluations agree.
+        binarize: ``none`` scales to 0..1. ``threshold`` binarizes at one half. ``static`` samples
+            each pixel once, with its value as the probability of 1. ``dynamic`` samples training
+            images anew each time they are used, and uses static samples for the other splits, so
+            that evaluations agree.
         train: whether this is the training split.
-        seed, skip: of the fixed draw.
+        seed, skip: of the static samples, as for ``binarize_static``.
     """
     condition = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-    stored = fixed_draw(x, seed, skip) if is_fixed(binarize, train) else np.array(x, order="C")
-    return Split(torch.from_numpy(stored), condition, transform=transform_for(binarize, train))
+    static = is_static(binarize, train)
+    stored = binarize_static(x, seed, skip) if static else np.array(x, order="C")
+    return Split(torch.from_numpy(stored), condition, transform=image_transform(binarize, train))
 
 
-def is_fixed(binarize: Binarize, train: bool) -> bool:
-    """Whether images are stored as one draw: ``static`` ones, and ``dynamic`` ones outside the training split."""
+def is_static(binarize: Binarize, train: bool) -> bool:
+    """Whether a split stores static samples: with ``dynamic``, only validation and test."""
     return binarize == "static" or (binarize == "dynamic" and not train)
 
 
-def transform_for(binarize: Binarize, train: bool) -> Callable[[Tensor], Tensor]:
-    """What turns stored images into model input."""
-    if is_fixed(binarize, train):
+def image_transform(binarize: Binarize, train: bool) -> Callable[[Tensor], Tensor]:
+    """Returns the function that converts stored images to model input."""
+    if is_static(binarize, train):
         return to_float
-    return {"none": to_unit, "threshold": above_half, "dynamic": bernoulli_draw}[binarize]
+    transforms = {
+        "none": to_unit_interval,
+        "threshold": binarize_threshold,
+        "dynamic": binarize_dynamic,
+    }
+    return transforms[binarize]
 
 
-Read: TypeAlias = Callable[[Any], tuple[np.ndarray, int | None]]
-"""From an item of ``lazy_split`` to uint8 ``[C, H, W]`` and its label."""
+ReadImage: TypeAlias = Callable[[Any], tuple[np.ndarray, int | None]]
+"""Reads an item of ``lazy_split``: returns uint8 ``[C, H, W]`` and the label, or None."""
 
 
-def lazy_split(items: Sequence[Any], read: Read, binarize: Binarize, *, train: bool, seed: int) -> Split:
-    """The split that ``image_split`` would make of the same images, each of them read when it is needed.
+def lazy_split(
+    items: Sequence[Any], read: ReadImage, binarize: Binarize, *, train: bool, seed: int
+) -> Split:
+    """Builds a split whose images are read when they are needed.
+
+    Its batches equal those of ``image_split`` for the same images.
 
     Args:
-        items: what each image is read from, such as its file.
-        read: reads one of them; it travels to worker processes.
+        items: the source of each image, such as its file.
+        read: reads one item; must be picklable for worker processes.
         binarize, train, seed: as for ``image_split``.
     """
-    images = _LazyImages(items, read, seed if is_fixed(binarize, train) else None)
-    return Split(images, transform=transform_for(binarize, train))
+    images = _LazyImages(items, read, seed if is_static(binarize, train) else None)
+    return Split(images, transform=image_transform(binarize, train))
 
 
 class _LazyImages(torch.utils.data.Dataset[Any]):
-    """Images read one by one, and binarized where there is a seed for the fixed draw."""
+    """A map-style data set that reads images one by one.
 
-    def __init__(self, items: Sequence[Any], read: Read, seed: int | None) -> None:
+    Args:
+        items, read: as for ``lazy_split``.
+        seed: the seed of static binarization; None to return grey values.
+    """
+
+    def __init__(self, items: Sequence[Any], read: ReadImage, seed: int | None) -> None:
         self.items, self.read, self.seed = items, read, seed
 
     def __len__(self) -> int:
@@ -124,19 +164,21 @@ class _LazyImages(torch.utils.data.Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
         pixels, label = self.read(self.items[index])
         if self.seed is not None:
-            pixels = fixed_draw(pixels[None], self.seed, index)[0]
+            pixels = binarize_static(pixels[None], self.seed, index)[0]
         return torch.from_numpy(np.array(pixels, order="C")), label
 
 
-def to_pixels(image: Image.Image, channels: int, size: int, shape: Shape | None, where: str) -> np.ndarray:
-    """A decoded image as uint8 ``[C, H, W]``.
+def to_pixels(
+    image: Image.Image, *, channels: int, size: int, shape: Shape | None, source: str
+) -> np.ndarray:
+    """Converts a decoded image to uint8 ``[C, H, W]``.
 
     Args:
         image: in any mode.
         channels: 1 for grey, 3 for colour.
-        size: height and width to resize to; 0 keeps the image as it is.
-        shape: what the image must have, where it is known.
-        where: names the image in messages.
+        size: height and width to resize to; 0 keeps the size of the image.
+        shape: the expected shape ``(C, H, W)``; None accepts any.
+        source: names the image in error messages.
 
     Raises:
         DataError: the image has another shape.
@@ -145,8 +187,10 @@ def to_pixels(image: Image.Image, channels: int, size: int, shape: Shape | None,
     if size:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # [C, H, W]
     if shape is not None and pixels.shape != shape:
-        given = f"{pixels.shape[1]}x{pixels.shape[2]}"
-        raise DataError(f"{where}: is {given}, the first image is {shape[1]}x{shape[2]}; set `size`")
+        actual = f"{pixels.shape[1]}x{pixels.shape[2]}"
+        raise DataError(
+            f"{source}: is {actual}, the first image is {shape[1]}x{shape[2]}; set `size`"
+        )
     return pixels

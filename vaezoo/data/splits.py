@@ -1,4 +1,4 @@
-"""Dividing examples into train, validation and test where a data set does not say how."""
+"""Divides examples into train, validation and test for data sets without splits of their own."""
 
 from __future__ import annotations
 
@@ -10,21 +10,34 @@ from annotated_types import Gt, Len
 
 from vaezoo.utils.errors import DataError
 
-NAMES = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 
 Fractions: TypeAlias = Annotated[Sequence[Annotated[float, Gt(0)]], Len(3, 3)]
-"""The shares of train, validation and test."""
+"""The shares of train, validation and test; they need not sum to 1."""
 
 
-def split_indices(count: int, fractions: Sequence[float], seed: int, where: str) -> dict[str, np.ndarray]:
-    """A seeded partition of ``count`` examples, each part in the order of the source.
+def split_indices(
+    count: int, fractions: Sequence[float], seed: int, source: str
+) -> dict[str, np.ndarray]:
+    """Divides examples at random.
+
+    Args:
+        count: the number of examples.
+        fractions: the shares of train, validation and test.
+        seed: decides which example belongs to which split.
+        source: names the data in error messages.
+
+    Returns:
+        For each split, the sorted indices of its examples.
 
     Raises:
-        DataError: there are too few examples for three parts.
+        DataError: there are too few examples for three splits.
     """
     ends = np.round(np.cumsum(fractions) / np.sum(fractions) * count).astype(int)
     order = np.random.default_rng(seed).permutation(count)
     parts = np.split(order, ends[:-1])
     if min(len(part) for part in parts) == 0:
-        raise DataError(f"{where}: {count} examples are too few to divide into train, validation and test")
-    return {name: np.sort(part) for name, part in zip(NAMES, parts, strict=True)}
+        raise DataError(
+            f"{source}: {count} examples are too few to divide into train, validation and test"
+        )
+    return {name: np.sort(part) for name, part in zip(SPLIT_NAMES, parts, strict=True)}

@@ -1,10 +1,17 @@
-"""Distributions that torch lacks, and what is done to any of them.
+"""Distributions that torch lacks, and functions on distributions.
 
-All are built with ``validate_args=False``: torch's own checks would wait for the device at every step.
+All are built with ``validate_args=False``, because torch's checks would synchronise with the
+device in every step. In the docstrings ``*`` is the batch shape, D the number of dimensions of a
+vector, and C the number of categories or mixture components.
 """
 
 from vaezoo.distributions.continuous_bernoulli import ContinuousBernoulli
-from vaezoo.distributions.discrete import BinaryLogits, DiscretizedLogistic, Levels, OneHot
+from vaezoo.distributions.discrete import (
+    BinaryLogits,
+    CategoricalLevels,
+    DiscretizedLogistic,
+    OneHot,
+)
 from vaezoo.distributions.drawing import draw
 from vaezoo.distributions.implicit import Implicit, detach
 from vaezoo.distributions.normal import (
@@ -23,7 +30,7 @@ __all__ = [
     "DiagonalNormal",
     "DiscretizedLogistic",
     "Implicit",
-    "Levels",
+    "CategoricalLevels",
     "NormalMixture",
     "OneHot",
     "OptimalNormal",

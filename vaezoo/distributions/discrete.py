@@ -9,15 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vaezoo.distributions.sample_shape import SampleShape
+
 
 class BinaryLogits(Distribution):
-    """Bernoulli by logits whose log-probability also takes targets between 0 and 1.
+    """A Bernoulli distribution whose log-probability also accepts values between 0 and 1.
 
-    Then it is the usual cross-entropy, which is no density; ``continuous-bernoulli`` is one.
+    For these it is the negative cross-entropy, which is not a log-density;
+    ``continuous-bernoulli`` has a density.
 
     Args:
         logits: ``[*, *event]``.
-        event_dims: how many of their last dimensions are one event; torch's ``Independent`` would take longer.
+        event_dims: the number of event dimensions; replaces torch's ``Independent``, which is
+            slower.
     """
 
     arg_constraints: dict[str, Any] = {}
@@ -32,21 +36,25 @@ class BinaryLogits(Distribution):
         """The probability of 1, ``[*, *event]``."""
         return self.logits.sigmoid()
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws 0 or 1, ``[*sample_shape, *, *event]``."""
-        return torch.bernoulli(self.mean.expand(*sample_shape, *self.logits.shape))
+    def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
+        """Samples 0 or 1, ``[*sample_shape, *, *event]``."""
+        mean = self.mean.expand(*sample_shape, *self.logits.shape)  # [*sample_shape, *, *event]
+        return torch.bernoulli(mean)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p of values ``[*, *event]``, summed over the event, ``[*]``."""
+        """The log-probability of values ``[*, *event]``, in nats, ``[*]``."""
         logits = self.logits
         if value.dim() > logits.dim() or value.shape != logits.shape[-value.dim() :]:
             logits, value = torch.broadcast_tensors(logits, value)
-        entropy = F.binary_cross_entropy_with_logits(logits, value.expand_as(logits), reduction="none")
-        return -entropy.sum(tuple(range(-self.event_dims, 0))) if self.event_dims else -entropy
+        value = value.expand_as(logits)  # [*, *event]
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, value, reduction="none")
+        if self.event_dims:
+            cross_entropy = cross_entropy.sum(tuple(range(-self.event_dims, 0)))
+        return -cross_entropy
 
 
-class Levels(Distribution):
-    """A distribution over ``levels`` equally spaced values in [0, 1], by their logits.
+class CategoricalLevels(Distribution):
+    """A categorical distribution over equally spaced values in [0, 1], such as grey levels.
 
     Args:
         logits: ``[*, levels]``.
@@ -60,32 +68,39 @@ class Levels(Distribution):
 
     @property
     def levels(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return self.log_probabilities.shape[-1]
 
     @property
     def mean(self) -> Tensor:
-        """The expected value, in [0, 1]."""
+        """The expected value, in [0, 1], ``[*]``."""
         values = torch.linspace(0, 1, self.levels, device=self.log_probabilities.device)
         return (self.log_probabilities.exp() * values).sum(-1)
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws values in [0, 1]."""
-        drawn = torch.distributions.Categorical(logits=self.log_probabilities, validate_args=False)
-        return drawn.sample(torch.Size(sample_shape)) / (self.levels - 1)
+    def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
+        """Samples values in [0, 1], ``[*sample_shape, *]``."""
+        categorical = torch.distributions.Categorical(
+            logits=self.log_probabilities, validate_args=False
+        )
+        return categorical.sample(torch.Size(sample_shape)) / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p of the level nearest to each value."""
+        """The log-probability of the level nearest to each value, in nats, ``[*]``."""
         index = (value * (self.levels - 1)).round().long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
-        table = self.log_probabilities.expand(*shape, self.levels)
-        return table.gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+        log_probabilities = self.log_probabilities.expand(*shape, self.levels)  # [*, levels]
+        return log_probabilities.gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)  # [*]
 
 
 class DiscretizedLogistic(Distribution):
-    """A logistic distribution integrated over bins around ``levels`` values in [0, 1] (Salimans et al. 2017, eq. 2).
+    """A logistic distribution integrated over bins (Salimans et al. 2017, eq. 2).
 
-    The first and last bin reach to infinity, so that the probabilities sum to 1.
+    The bins lie around ``levels`` equally spaced values in [0, 1]. The first and the last bin
+    extend to infinity, so that the probabilities sum to 1.
+
+    Args:
+        loc, log_scale: of the logistic distribution, ``[*]``.
+        levels: the number of values.
     """
 
     arg_constraints: dict[str, Any] = {}
@@ -96,21 +111,26 @@ class DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The location, kept in [0, 1]."""
+        """The location, clipped to [0, 1], ``[*]``; an approximation of the mean."""
         return self.loc.clamp(0, 1)
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws values in [0, 1]."""
+    def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
+        """Samples values in [0, 1], ``[*sample_shape, *]``."""
         shape = torch.Size(sample_shape) + self.loc.shape
         u = torch.rand(shape, device=self.loc.device).clamp(1e-6, 1 - 1e-6)
         value = self.loc + self.log_scale.exp() * (u.log() - (-u).log1p())
         return (value.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log(s(b) - s(a)) for a bin (a, b), by s(b)·s(-a)·(1 - exp(a - b)), which never cancels."""
+        """The log-probability of the bin of each value, in nats, ``[*]``.
+
+        For a bin from a to b and the sigmoid s, it is log(s(b) - s(a)), computed as the log of
+        s(b)·s(-a)·(1 - exp(a - b)) to avoid cancellation.
+        """
         half = 0.5 / (self.levels - 1)
         inverse = (-self.log_scale).exp()
-        lower, upper = (value - half - self.loc) * inverse, (value + half - self.loc) * inverse
+        lower = (value - half - self.loc) * inverse
+        upper = (value + half - self.loc) * inverse
         width = 2 * half * inverse
         inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
         first, last = F.logsigmoid(upper), F.logsigmoid(-lower)
@@ -118,7 +138,7 @@ class DiscretizedLogistic(Distribution):
 
 
 class OneHot(Distribution):
-    """One of C values as a vector with a single 1, by their logits.
+    """A categorical distribution over C values as one-hot vectors.
 
     Args:
         logits: ``[*, C]``.
@@ -135,11 +155,13 @@ class OneHot(Distribution):
         """The probability of each value, ``[*, C]``."""
         return self.log_probabilities.exp()
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws vectors ``[*sample_shape, *, C]``."""
-        drawn = torch.distributions.OneHotCategorical(logits=self.log_probabilities, validate_args=False)
-        return drawn.sample(torch.Size(sample_shape))
+    def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
+        """Samples vectors ``[*sample_shape, *, C]``."""
+        categorical = torch.distributions.OneHotCategorical(
+            logits=self.log_probabilities, validate_args=False
+        )
+        return categorical.sample(torch.Size(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p of vectors ``[*, C]``."""
+        """The log-probability of vectors ``[*, C]``, in nats, ``[*]``."""
         return (self.log_probabilities * value).sum(-1)

@@ -1,4 +1,4 @@
-"""Draws that are bolder or more careful than the distribution itself."""
+"""Samples distributions at a temperature."""
 
 from __future__ import annotations
 
@@ -8,60 +8,67 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal
 
-from vaezoo.distributions.discrete import BinaryLogits, Levels, OneHot
+from vaezoo.distributions.discrete import BinaryLogits, CategoricalLevels, OneHot
 from vaezoo.distributions.normal import DiagonalNormal
 
 
 def draw(distribution: Distribution, temperature: float = 1.0) -> Tensor:
-    """A sample at a temperature: logits are divided by it, variances multiplied; at 0 the likeliest value.
+    """Samples a distribution at a temperature.
+
+    Logits are divided by the temperature, variances are multiplied by it.
 
     Args:
         distribution: with batch shape ``[*]`` and event shape ``[*event]``.
-        temperature: 1 draws from the distribution itself.
+        temperature: 1 samples the distribution itself, 0 returns its most probable value.
 
     Returns:
         ``[*, *event]``.
 
     Raises:
-        NotImplementedError: the temperature is not 1, and what it means for this distribution is not known.
+        NotImplementedError: a temperature other than 0 and 1 is not defined for this distribution.
     """
     if temperature == 1:
         return distribution.sample()
     if isinstance(distribution, Independent):
         return draw(distribution.base_dist, temperature)
     if temperature == 0:
-        return _likeliest(distribution)
+        return _mode(distribution)
     return _tempered(distribution, temperature).sample()
 
 
-def _likeliest(distribution: Distribution) -> Tensor:
+def _mode(distribution: Distribution) -> Tensor:
+    """The most probable value; of a mixture, the mean of its most probable component."""
     if isinstance(distribution, BinaryLogits):
         return (distribution.logits > 0).float()
     if isinstance(distribution, OneHot):
-        best = distribution.log_probabilities.argmax(-1)
+        best = distribution.log_probabilities.argmax(-1)  # [*]
         return torch.nn.functional.one_hot(best, distribution.event_shape[-1]).float()
-    if isinstance(distribution, Levels):
+    if isinstance(distribution, CategoricalLevels):
         return distribution.log_probabilities.argmax(-1) / (distribution.levels - 1)
     if isinstance(distribution, MixtureSameFamily):
-        best = distribution.mixture_distribution.logits.argmax(-1)
+        best = distribution.mixture_distribution.logits.argmax(-1)  # [*]
         means = distribution.component_distribution.mean  # [*, C, D]
-        return means.gather(-2, best[..., None, None].expand(*best.shape, 1, means.shape[-1])).squeeze(-2)
+        index = best[..., None, None].expand(*best.shape, 1, means.shape[-1])  # [*, 1, D]
+        return means.gather(-2, index).squeeze(-2)  # [*, D]
     return distribution.mean
 
 
 def _tempered(distribution: Distribution, temperature: float) -> Distribution:
+    """The distribution at a temperature other than 0."""
     if isinstance(distribution, BinaryLogits):
         return BinaryLogits(distribution.logits / temperature, distribution.event_dims)
     if isinstance(distribution, OneHot):
         return OneHot(distribution.log_probabilities / temperature)
-    if isinstance(distribution, Levels):
-        return Levels(distribution.log_probabilities / temperature)
+    if isinstance(distribution, CategoricalLevels):
+        return CategoricalLevels(distribution.log_probabilities / temperature)
     if isinstance(distribution, Normal):
         return Normal(distribution.loc, distribution.scale * temperature**0.5, validate_args=False)
     if isinstance(distribution, DiagonalNormal):
-        return DiagonalNormal(distribution.loc, distribution.log_scale + 0.5 * math.log(temperature))
+        log_scale = distribution.log_scale + 0.5 * math.log(temperature)
+        return DiagonalNormal(distribution.loc, log_scale)
     if isinstance(distribution, MixtureSameFamily):
         logits = distribution.mixture_distribution.logits / temperature
-        parts = _tempered(distribution.component_distribution, temperature)
-        return MixtureSameFamily(torch.distributions.Categorical(logits=logits), parts, validate_args=False)
+        mixture = torch.distributions.Categorical(logits=logits)
+        components = _tempered(distribution.component_distribution, temperature)
+        return MixtureSameFamily(mixture, components, validate_args=False)
     raise NotImplementedError(f"a temperature is not defined for {type(distribution).__name__}")

@@ -1,4 +1,4 @@
-"""Distributions without a density, and the stop-gradient of a distribution."""
+"""Distributions without a density, and distributions with stopped gradients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vaezoo.distributions.sample_shape import SampleShape
+
 
 def detach(distribution: Distribution) -> Distribution:
-    """The same distribution with gradients stopped at its parameters.
+    """Returns a copy of a distribution with detached parameters.
 
     Raises:
-        TypeError: it holds a module (a flow, say), whose weights cannot be detached.
+        TypeError: it contains a module, such as a flow, whose weights cannot be detached.
     """
     clone = copy.copy(distribution)
     for name, value in vars(distribution).items():
@@ -31,35 +33,46 @@ def _detach_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_detach_value(item) for item in value)
     if isinstance(value, torch.nn.Module | torch.distributions.Transform):
-        raise TypeError(f"cannot stop gradients inside {type(value).__name__}; use the standard gradient")
+        raise TypeError(
+            f"cannot stop gradients inside {type(value).__name__}; use the standard gradient"
+        )
     return value
 
 
 class Implicit(Distribution):
-    """A posterior known by its samples alone: a point, or the output of a network fed with noise.
+    """An implicit distribution, which can be sampled but has no density.
+
+    Examples are a deterministic posterior, and the output of a network with noise as its input.
 
     Args:
-        value: one sample for each example, ``[*, D]``, which carries gradients.
-        resample: makes fresh samples of a given leading shape, ``[*sample_shape, *, D]``; None: all are ``value``.
+        value: one sample per example, ``[*, D]``, with gradients.
+        resample: returns new samples ``[*sample_shape, *, D]`` for a ``sample_shape``; None for a
+            deterministic distribution, all samples of which are ``value``.
     """
 
     arg_constraints: dict[str, Any] = {}
     has_rsample = True
 
-    def __init__(self, value: Tensor, resample: Callable[[torch.Size], Tensor] | None = None) -> None:
+    def __init__(
+        self, value: Tensor, resample: Callable[[torch.Size], Tensor] | None = None
+    ) -> None:
         self.value, self.resample = value, resample
         super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:
-        """The point, or the one sample that stands for the rest, ``[*, D]``."""
+        """The deterministic value, or one sample in place of the unknown mean, ``[*, D]``."""
         return self.value
 
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples ``[*sample_shape, *, D]``."""
         shape = torch.Size(sample_shape)
-        return self.value.expand(*shape, *self.value.shape) if self.resample is None else self.resample(shape)
+        if self.resample is not None:
+            return self.resample(shape)
+        return self.value.expand(*shape, *self.value.shape)  # [*sample_shape, *, D]
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Not defined."""
-        raise NotImplementedError("this posterior has no density, so neither rate nor bound is defined")
+        """Raises NotImplementedError: an implicit distribution has no density."""
+        raise NotImplementedError(
+            "this posterior has no density, so neither rate nor bound is defined"
+        )

@@ -1,4 +1,4 @@
-"""Normals over vectors, and mixtures of them."""
+"""Normal distributions over vectors, and mixtures of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence, register_kl
 
+from vaezoo.distributions.sample_shape import SampleShape
+
 
 def independent(base: Distribution, event_dims: int) -> Distribution:
-    """``base`` with its last ``event_dims`` batch dimensions taken as one event."""
+    """Reinterprets the last ``event_dims`` batch dimensions as event dimensions."""
     return Independent(base, event_dims, validate_args=False) if event_dims else base
 
 
 class DiagonalNormal(Distribution):
-    """A normal over vectors with independent dimensions: torch's ``Independent(Normal)`` with less work per step.
+    """A normal distribution over vectors with a diagonal covariance.
+
+    The same as torch's ``Independent(Normal)``, but with fewer operations per step.
 
     Args:
-        mean, log_scale: ``[*, D]``, of one shape.
+        mean, log_scale: ``[*, D]``, both of the same shape.
     """
 
     arg_constraints: dict[str, Any] = {}
@@ -42,19 +46,20 @@ class DiagonalNormal(Distribution):
         return self.scale.square()
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalNormal:
-        """The same with a larger batch shape."""
-        shape = (*batch_shape, *self.event_shape)
+        """Returns the distribution with a larger batch shape."""
+        shape = (*batch_shape, *self.event_shape)  # [*batch_shape, D]
         return DiagonalNormal(self.loc.expand(shape), self.log_scale.expand(shape))
 
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws vectors ``[*sample_shape, *, D]`` that carry gradients to mean and scale."""
-        if tuple(sample_shape) == (1,):  # a broadcast would have to be summed up again going backward
+    def rsample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
+        """Samples vectors ``[*sample_shape, *, D]`` with gradients to mean and scale."""
+        if tuple(sample_shape) == (1,):  # without broadcasting, the backward pass needs no sum
             return torch.addcmul(self.loc, torch.randn_like(self.loc), self.scale).unsqueeze(0)
-        noise = torch.randn(*sample_shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
+        shape = (*sample_shape, *self.loc.shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         return torch.addcmul(self.loc, noise, self.scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p of vectors ``[*, D]``."""
+        """The log-density of vectors ``[*, D]``, in nats, ``[*]``."""
         return normal_log_prob(value, self.loc, self.log_scale).sum(-1)
 
     def entropy(self) -> Tensor:
@@ -63,7 +68,11 @@ class DiagonalNormal(Distribution):
 
 
 class UnitNormal(DiagonalNormal):
-    """N(0, I) over vectors like ``zero`` ``[D]``."""
+    """The standard normal distribution N(0, I) over vectors.
+
+    Args:
+        zero: zeros, ``[D]``, of the desired dtype and device.
+    """
 
     def __init__(self, zero: Tensor) -> None:
         super().__init__(zero, zero)
@@ -91,7 +100,7 @@ def _kl_from_torch(q: Independent, p: DiagonalNormal) -> Tensor:
 
 
 class NormalMixture(Distribution):
-    """A mixture of C diagonal normals over vectors; its log-density costs two products of matrices.
+    """A mixture of C diagonal normals over vectors; its log-density needs two matrix products.
 
     Args:
         logits: ``[C]``.
@@ -109,30 +118,37 @@ class NormalMixture(Distribution):
         """The expected vector, ``[D]``."""
         return self.logits.softmax(-1) @ self.loc
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws vectors ``[*sample_shape, D]``."""
-        which = torch.distributions.Categorical(logits=self.logits, validate_args=False).sample(
-            torch.Size(sample_shape)
-        )
-        return torch.normal(self.loc[which], self.log_scale.exp()[which])
+    def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
+        """Samples vectors ``[*sample_shape, D]``."""
+        categorical = torch.distributions.Categorical(logits=self.logits, validate_args=False)
+        component = categorical.sample(torch.Size(sample_shape))
+        return torch.normal(self.loc[component], self.log_scale.exp()[component])
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p of vectors ``[*, D]``, by expanding the square of each normal."""
+        """The log-density of vectors ``[*, D]``, in nats, ``[*]``.
+
+        The square (x - mean)² of each component is expanded, so that no tensor ``[*, C, D]`` is
+        needed.
+        """
         precision = (-2 * self.log_scale).exp()
-        centred = self.loc * precision
-        constant = -0.5 * (self.loc * centred).sum(-1) - self.log_scale.sum(-1)
-        constant = constant - 0.5 * self.loc.shape[-1] * math.log(2 * math.pi) + self.logits.log_softmax(-1)
-        quadratic = F.linear(value, centred) - 0.5 * F.linear(value.square(), precision)
-        return torch.logsumexp(quadratic + constant, -1)
+        scaled_mean = self.loc * precision
+        constant = -0.5 * (self.loc * scaled_mean).sum(-1) - self.log_scale.sum(-1)
+        log_norm = 0.5 * self.loc.shape[-1] * math.log(2 * math.pi)
+        constant = constant - log_norm + self.logits.log_softmax(-1)  # [C]
+        quadratic = F.linear(value, scaled_mean) - 0.5 * F.linear(value.square(), precision)
+        return torch.logsumexp(quadratic + constant, -1)  # [*, C] to [*]
 
 
 class OptimalNormal(Distribution):
-    """A normal whose one variance is the best for the values it is asked about (Rybkin et al. 2021, eq. 6).
+    """A normal with one variance, the maximum-likelihood one (Rybkin et al. 2021, eq. 6).
+
+    The variance is computed from the values whose density is evaluated: it is their mean squared
+    error, over all of ``loc``.
 
     Args:
-        loc: mean.
-        on_scale: told the log standard deviation, detached, whenever it is computed.
-        minimum: where log sigma is softly clipped.
+        loc: the mean, ``[*]``.
+        on_scale: called with the log standard deviation, detached, in every call of ``log_prob``.
+        minimum: the soft lower bound of the log standard deviation.
     """
 
     arg_constraints: dict[str, Any] = {}
@@ -143,21 +159,22 @@ class OptimalNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean."""
+        """The mean, ``[*]``."""
         return self.loc
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The normal log-density at log sigma = 0.5 log MSE, elementwise."""
+        """The log-density at log sigma = 0.5 log MSE, in nats, elementwise."""
         log_scale = soft_clip(0.5 * (value - self.loc).square().mean().log(), self.minimum)
         self.on_scale(log_scale.detach())
         return normal_log_prob(value, self.loc, log_scale)
 
 
 def soft_clip(value: Tensor, minimum: float) -> Tensor:
-    """``value``, bent smoothly so as to stay above ``minimum``."""
+    """Bounds ``value`` smoothly from below by ``minimum``."""
     return minimum + F.softplus(value - minimum)
 
 
 def normal_log_prob(value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
-    """log N(value; loc, exp(log_scale)²), elementwise."""
-    return -0.5 * ((value - loc) * (-log_scale).exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
+    """The log-density log N(value; loc, exp(log_scale)²), in nats, elementwise."""
+    squared_error = ((value - loc) * (-log_scale).exp()).square()
+    return -0.5 * squared_error - log_scale - 0.5 * math.log(2 * math.pi)

@@ -1,1 +1,1 @@
-"""Metrics: a model and data to named numbers with their uncertainty."""
+"""Metrics: measure a model on data and return named numbers with standard errors."""

@@ -1,4 +1,7 @@
-"""How unlike the training data an example is, and how well that tells anomalies apart."""
+"""Anomaly scores of examples, and a metric of how well they detect anomalies.
+
+Shapes: n examples of a split, B examples of a batch, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.metric import Estimate, Metric
-from vaezoo.model.estimators import importance
+from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.utils.errors import did_you_mean
@@ -31,99 +34,137 @@ def scores(
     critics: Sequence[Regularizer] = (),
     per_step: bool = False,
 ) -> Tensor:
-    """One number for each example, ``[n]``, larger for what is less like the training data.
+    """The anomaly score of each example, ``[n]``; larger if it is less like the training data.
 
     Args:
         model: in evaluation mode.
         data: the examples.
-        method: ``reconstruction``: -log p(x|z), averaged over samples; ``elbo``: its negative; ``nll``: -log p(x) by
-            importance sampling, all in nats; ``critic``: what regularizers with a player say of the latents;
-            ``mahalanobis``: the distance of the posterior mean from those of the reference, squared.
-        samples: of the posterior, for each example.
+        method: the definition of the score. ``reconstruction``: -E_q[log p(x|z)], ``elbo``: the
+            negative ELBO, and ``nll``: -log p(x) by importance sampling, all in nats. ``critic``:
+            the sum of the critics' scores of the latents. ``mahalanobis``: the squared Mahalanobis
+            distance of the posterior mean from those of ``reference``.
+        samples: posterior samples for each example.
         reference: the training split, for ``mahalanobis``.
-        critics: the trained regularizers, for ``critic``.
-        per_step: divide what is in nats by the steps of each sequence, without which long ones have large scores.
+        critics: the trained regularizers, for ``critic``; those without a score are ignored.
+        per_step: divide a score in nats by the number of observed steps of each sequence,
+            because scores otherwise grow with the length.
 
     Raises:
-        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need, there is no critic, or
-            examples have no steps.
+        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need; there
+            is no critic; or ``per_step`` is used with data that are not sequences.
     """
     if per_step and not (model.data.is_sequence and method in ("reconstruction", "elbo", "nll")):
-        raise NotImplementedError("only the nats of sequences are divided by their steps")
+        raise NotImplementedError(
+            "per_step is defined only for sequences and methods reconstruction, elbo and nll"
+        )
     with model.inference():
         if method == "mahalanobis":
             if reference is None:
                 raise NotImplementedError("mahalanobis needs the training split")
-            return _mahalanobis(_means(model, reference), _means(model, data))
+            return _mahalanobis(_posterior_means(model, reference), _posterior_means(model, data))
         if method == "critic":
-            return _judged(model, data, samples, critics)
+            return _critic_scores(model, data, samples, critics)
         size = model.importance_batch_size if method == "nll" else model.batch_size()
-        parts = [
-            _score(model, batch, method, samples) / (_steps(batch) if per_step else 1) for batch in data.ordered(size)
+        batches = data.ordered(size)
+        batch_scores = [
+            _score(model, batch, method, samples) / (_num_steps(batch) if per_step else 1)
+            for batch in batches
         ]
-        return torch.cat(parts).double().cpu()
+        return torch.cat(batch_scores).double().cpu()
 
 
 def _score(model: Model, batch: Batch, method: Method, samples: int) -> Tensor:
+    """The score of each example by ``reconstruction``, ``elbo`` or ``nll``, in nats, ``[B]``."""
     if method == "nll":
-        return -importance(model, batch, samples)[0]
+        return -importance_sampling(model, batch, samples)[0]
     total = torch.zeros(len(batch), device=batch.x.device)
     for _ in range(samples):
         trace = model(batch)
-        total += trace.mean_distortion if method == "reconstruction" else trace.mean_distortion + trace.mean_rate
+        total += trace.mean_distortion if method == "reconstruction" else -trace.mean_elbo
     return total / samples
 
 
-def _steps(batch: Batch) -> Tensor | int:
-    """How many steps of each sequence are observed."""
+def _num_steps(batch: Batch) -> Tensor | int:
+    """The number of observed steps of each sequence, ``[B]``, or of all if there is no mask."""
     return batch.x.shape[1] if batch.mask is None else batch.mask.sum(1).clamp(min=1)
 
 
-def _judged(model: Model, data: Loader, samples: int, critics: Sequence[Regularizer]) -> Tensor:
-    able = [critic for critic in critics if critic.has_score]
-    if not able:
+def _critic_scores(
+    model: Model, data: Loader, samples: int, critics: Sequence[Regularizer]
+) -> Tensor:
+    """The sum of the critics' scores of each example, ``[n]``."""
+    scoring_critics = [critic for critic in critics if critic.has_score]
+    if not scoring_critics:
         raise NotImplementedError("no regularizer of this model has a critic")
-    traces = (model.infer_detached(batch, samples) for batch in data.ordered(model.batch_size(samples)))
-    return torch.cat([torch.stack([critic.score(trace) for critic in able]).sum(0) for trace in traces]).double().cpu()
+    traces = (
+        model.infer_detached(batch, samples) for batch in data.ordered(model.batch_size(samples))
+    )
+    batch_scores = [
+        torch.stack([critic.score(trace) for critic in scoring_critics]).sum(0) for trace in traces
+    ]
+    return torch.cat(batch_scores).double().cpu()
 
 
-def _means(model: Model, data: Loader) -> Tensor:
-    return torch.cat([model.posterior_mean(batch) for batch in data.ordered(model.batch_size())]).double().cpu()
+def _posterior_means(model: Model, data: Loader) -> Tensor:
+    """The posterior mean of each example, ``[n, D]``."""
+    return (
+        torch.cat([model.posterior_mean(batch) for batch in data.ordered(model.batch_size())])
+        .double()
+        .cpu()
+    )
 
 
 def _mahalanobis(reference: Tensor, means: Tensor) -> Tensor:
+    """The squared Mahalanobis distance of each mean from the reference means, ``[n]``."""
     centre = reference.mean(0)
     precision = torch.linalg.pinv(torch.atleast_2d(torch.cov(reference.T)))
     shift = means - centre
     return ((shift @ precision) * shift).sum(1)
 
 
-def area_under_curve(score: np.ndarray, anomalous: np.ndarray) -> Mapping[str, Estimate]:
-    """AUROC with its standard error (Hanley & McNeil 1982), and average precision beside the share of anomalies."""
+def detection_metrics(score: np.ndarray, anomalous: np.ndarray) -> Mapping[str, Estimate]:
+    """The AUROC with its standard error (Hanley & McNeil 1982), and the average precision.
+
+    Args:
+        score: the anomaly score of each example, ``[n]``.
+        anomalous: whether each example is an anomaly, ``[n]``.
+
+    Returns:
+        ``anomaly_auroc`` and ``anomaly_average_precision``; ``floor`` in the details of the latter
+        is the share of anomalies, which random scores would reach.
+    """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     area = float(roc_auc_score(anomalous, score))
-    many, few = int(anomalous.sum()), int((~anomalous).sum())
+    positives, negatives = int(anomalous.sum()), int((~anomalous).sum())
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = (area * (1 - area) + (many - 1) * (q1 - area**2) + (few - 1) * (q2 - area**2)) / (many * few)
+    variance = (
+        area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    )
+    variance /= positives * negatives
     precision = float(average_precision_score(anomalous, score))
-    details = {"anomalies": float(many)}
+    details = {"anomalies": float(positives)}
+    precision_details = details | {"floor": positives / len(score)}
     return {
-        "anomaly_auroc": Estimate(area, max(variance, 0.0) ** 0.5, len(score), details, "area"),
+        "anomaly_auroc": Estimate(
+            area, max(variance, 0.0) ** 0.5, len(score), details, unit="area"
+        ),
         "anomaly_average_precision": Estimate(
-            precision, None, len(score), details | {"floor": many / len(score)}, "share"
+            precision, None, len(score), precision_details, unit="share"
         ),
     }
 
 
 class Anomaly(Metric):
-    """How well a score tells the examples of some classes, which training did without, from the others.
+    """How well an anomaly score detects the examples of classes that were left out of training.
 
     Args:
-        anomalous: the names of these classes.
-        method: ``reconstruction``, ``elbo`` or ``nll``.
-        samples: of the posterior, for each example.
-        per_step: divide by the steps of each sequence, so that its length is no score.
+        anomalous: the names of the classes that are anomalies.
+        method: the score: ``reconstruction`` is -E_q[log p(x|z)], ``elbo`` the negative ELBO,
+            ``nll`` -log p(x) by importance sampling.
+        samples: posterior samples for each example.
+        per_step: divide the score by the number of steps of each sequence, so that it does not
+            grow with the length.
     """
 
     def __init__(
@@ -134,15 +175,24 @@ class Anomaly(Metric):
         samples: Annotated[int, Gt(0)] = 10,
         per_step: bool = False,
     ) -> None:
-        self.anomalous, self.method, self.samples, self.per_step = anomalous, method, samples, per_step
+        self.anomalous, self.method, self.samples, self.per_step = (
+            anomalous,
+            method,
+            samples,
+            per_step,
+        )
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``anomaly_auroc`` and ``anomaly_average_precision``."""
         unknown = sorted(set(self.anomalous) - set(model.data.classes))
         if unknown:
-            raise NotImplementedError(f"no class {unknown[0]!r}{did_you_mean(unknown[0], model.data.classes)}")
-        labels = torch.cat([b.condition for b in data.ordered() if b.condition is not None]).cpu()
+            raise NotImplementedError(
+                f"no class {unknown[0]!r}{did_you_mean(unknown[0], model.data.classes)}"
+            )
+        labels = torch.cat(
+            [batch.condition for batch in data.ordered() if batch.condition is not None]
+        ).cpu()
         indices = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
         anomalous = torch.isin(labels, indices).numpy()
-        found = scores(model, data, self.method, self.samples, per_step=self.per_step)
-        return area_under_curve(found.numpy(), anomalous)
+        anomaly_scores = scores(model, data, self.method, self.samples, per_step=self.per_step)
+        return detection_metrics(anomaly_scores.numpy(), anomalous)

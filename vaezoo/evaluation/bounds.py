@@ -1,4 +1,7 @@
-"""The ELBO and its parts, and log p(x) by importance sampling."""
+"""Metrics of likelihood: the ELBO, its two terms, and log p(x) by importance sampling.
+
+Shapes: n examples of a split.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +15,36 @@ from torch import Tensor
 
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.metric import Estimate, Metric
-from vaezoo.model.estimators import importance
+from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.model import Model
+from vaezoo.model.trace import elbo
 
 Samples = Annotated[int, Gt(0)]
 
 
 def estimate(values: Tensor, **details: float) -> Estimate:
-    """The mean of one number per example ``[n]``, with its standard error."""
+    """The mean of one number per example, ``[n]``, with its standard error."""
     values = values.double()
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, len(values), details)
 
 
-def parts(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
-    """Distortion and rate of every example in nats, ``[n]`` each, averaged over posterior samples.
+def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:
+    """Distortion and rate of each example in nats, ``[n]`` each, averaged over posterior samples.
 
     Raises:
         NotImplementedError: the posterior has no density.
     """
     traces = (model(batch, samples) for batch in data.ordered(model.batch_size(samples)))
-    found = [torch.stack([trace.mean_distortion, trace.mean_rate]) for trace in traces]
-    distortion, rate = torch.cat(found, 1).cpu()
+    terms = [
+        torch.stack([trace.mean_distortion, trace.mean_rate]) for trace in traces
+    ]  # [2, B] each
+    distortion, rate = torch.cat(terms, 1).cpu()
     return distortion, rate
 
 
 class ELBO(Metric):
-    """The evidence lower bound E_q[log p(x|z)] - KL(q || p).
+    """The evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)).
 
     Args:
         samples: posterior samples for each example.
@@ -49,15 +55,15 @@ class ELBO(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``elbo``."""
-        distortion, rate = parts(model, data, self.samples)
-        return {"elbo": estimate(-(distortion + rate), samples=self.samples)}
+        distortion, rate = distortion_and_rate(model, data, self.samples)
+        return {"elbo": estimate(elbo(-distortion, rate), samples=self.samples)}
 
 
 class Rate(Metric):
-    """KL(q(z|x) || p(z)).
+    """The rate KL(q(z|x) || p(z)).
 
     Args:
-        samples: posterior samples for each example; they matter where there is no closed form.
+        samples: posterior samples for each example; used if the KL has no closed form.
     """
 
     def __init__(self, *, samples: Samples = 1) -> None:
@@ -65,11 +71,12 @@ class Rate(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``rate``."""
-        return {"rate": estimate(parts(model, data, self.samples)[1], samples=self.samples)}
+        _, rate = distortion_and_rate(model, data, self.samples)
+        return {"rate": estimate(rate, samples=self.samples)}
 
 
 class Distortion(Metric):
-    """-E_q[log p(x|z)].
+    """The distortion -E_q[log p(x|z)].
 
     Args:
         samples: posterior samples for each example.
@@ -80,25 +87,34 @@ class Distortion(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``distortion``."""
-        traces = (model(batch, self.samples) for batch in data.ordered(model.batch_size(self.samples)))
-        return {"distortion": estimate(torch.cat([t.mean_distortion for t in traces]).cpu(), samples=self.samples)}
+        traces = (
+            model(batch, self.samples) for batch in data.ordered(model.batch_size(self.samples))
+        )
+        return {
+            "distortion": estimate(
+                torch.cat([t.mean_distortion for t in traces]).cpu(), samples=self.samples
+            )
+        }
 
 
 class NLL(Metric):
-    """-log p(x) by importance sampling from the posterior (Burda et al. 2016): an upper bound in expectation.
+    """-log p(x) by importance sampling from the posterior (Burda et al. 2016): in expectation an
+    upper bound.
 
     Args:
-        samples: importance samples for each example, S.
-        limit: how many examples, from the first; 0 for all.
+        samples: importance samples for each example.
+        limit: how many examples to use, starting with the first; 0 for all.
     """
 
     def __init__(self, *, samples: Samples = 500, limit: Annotated[int, Ge(0)] = 0) -> None:
         self.samples, self.limit = samples, limit
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
-        """``nll``, with the mean effective sample size."""
+        """``nll``; its details contain the mean effective sample size."""
         batches = data.ordered(model.importance_batch_size, self.limit or None)
-        results = [importance(model, batch, self.samples) for batch in batches]
+        results = [importance_sampling(model, batch, self.samples) for batch in batches]
         log_p = torch.cat([result[0] for result in results]).cpu()
-        size = torch.cat([result[1] for result in results]).double().mean()
-        return {"nll": estimate(-log_p, samples=self.samples, effective_sample_size=float(size))}
+        sample_size = torch.cat([result[1] for result in results]).double().mean()
+        return {
+            "nll": estimate(-log_p, samples=self.samples, effective_sample_size=float(sample_size))
+        }

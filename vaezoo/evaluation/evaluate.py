@@ -1,4 +1,4 @@
-"""Runs metrics and writes down what they found."""
+"""Runs the metrics of a spec and collects their results in the form of ``evaluation.json``."""
 
 from __future__ import annotations
 
@@ -15,51 +15,73 @@ SCHEMA_VERSION = 1
 
 
 class MetricSpec(Protocol):
-    """A metric that a spec names and that is built when its turn comes."""
+    """A metric that is built right before it runs, such as a ``ComponentSpec``."""
 
     @property
     def name(self) -> str:
-        """The name in the spec; the metric's random stream is seeded by it."""
+        """The name in the spec, from which the seed of the metric's random draws is derived."""
 
     def build(self) -> Any:
-        """The metric."""
+        """Constructs the metric."""
 
 
-def evaluate(model: Model, metrics: Sequence[MetricSpec], data: Loader, split: str, seed: int) -> dict[str, Any]:
-    """Every metric on one split, as ``evaluation.json`` holds it; ``undefined`` says why a metric has no value.
+def evaluate(
+    model: Model, metrics: Sequence[MetricSpec], data: Loader, split: str, *, seed: int
+) -> dict[str, Any]:
+    """Runs metrics on one split.
 
     Args:
         model: is put into evaluation mode.
-        metrics: what is measured.
+        metrics: the metrics to run.
         data: the split.
         split: its name.
-        seed: each metric draws from a stream of this seed and its own name.
+        seed: the seed of the run; the random draws of a metric depend only on it and on the
+            metric's name.
+
+    Returns:
+        The contents of ``evaluation.json``: ``metrics`` maps each number's name to its value,
+        standard error and details; ``undefined`` maps each metric that failed to the reason.
     """
     model.eval()
-    found: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     undefined: dict[str, str] = {}
     for metric in metrics:
         with model.inference(), seeded(model.device, seed, "evaluation", metric.name):
             try:
-                results = metric.build()(model, data)
-            except (RuntimeError, ValueError) as error:  # not defined here, out of memory, ...: the others still count
+                estimates = metric.build()(model, data)
+            except (
+                RuntimeError,
+                ValueError,
+            ) as error:  # such as: not defined for this model, out of memory
                 undefined[unique_name(metric.name, undefined)] = " ".join(str(error).split())
                 continue
-        for name, result in results.items():
-            row = dataclasses.asdict(result)
+        for name, estimate in estimates.items():
+            row = dataclasses.asdict(estimate)
             details = row.pop("details") or {}
             row["standard_error"] = row.pop("error")
-            found[unique_name(name, found)] = row | dict(details)
-    return {"schema_version": SCHEMA_VERSION, "split": split, "seed": seed, "metrics": found, "undefined": undefined}
+            rows[unique_name(name, rows)] = row | dict(details)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "split": split,
+        "seed": seed,
+        "metrics": rows,
+        "undefined": undefined,
+    }
 
 
 def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Each metric's name, value with its standard error, unit, and how it was measured."""
+    """Rows of a table: name, value with standard error, unit, and how it was measured."""
     rows = []
     for name, row in evaluation["metrics"].items():
         error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
-        known = ("value", "standard_error", "examples", "unit")
-        details = [f"{key.replace('_', ' ')} {value:g}" for key, value in row.items() if key not in known]
-        how = ", ".join([f"{row['examples']:,} examples", *details])
-        rows.append((name.replace("_", " "), f"{row['value']:.3f}{error}", row["unit"], how))
-    return rows + [(name, "not defined", "", reason) for name, reason in evaluation["undefined"].items()]
+        other_columns = ("value", "standard_error", "examples", "unit")
+        details = [
+            f"{key.replace('_', ' ')} {value:g}"
+            for key, value in row.items()
+            if key not in other_columns
+        ]
+        method = ", ".join([f"{row['examples']:,} examples", *details])
+        rows.append((name.replace("_", " "), f"{row['value']:.3f}{error}", row["unit"], method))
+    return rows + [
+        (name, "not defined", "", reason) for name, reason in evaluation["undefined"].items()
+    ]

@@ -1,4 +1,8 @@
-"""What the latent space does: active units, mutual information, and the gap between aggregate posterior and prior."""
+"""Metrics of the latent space: active units, mutual information, aggregate posterior.
+
+The aggregate posterior q(z) is the mixture of the posteriors q(z|x) of all examples.
+Shapes: n examples of a split, B examples of a batch, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,16 @@ from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.model import Model
 from vaezoo.model.trace import Site
 
-_PAIRS_AT_ONCE = 2**20
+_PAIRS_PER_CHUNK = 2**20
+"""How many pairs of samples and posteriors, times D, are computed at once, to bound the memory."""
 
 
 class ActiveUnits(Metric):
-    """How many latent dimensions have a posterior mean that varies over the data (Burda et al. 2016, section 5).
+    """The number of latent dimensions with a posterior mean that varies over the data
+    (Burda et al. 2016, section 5).
 
     Args:
-        threshold: the variance from which a dimension is active.
+        threshold: a dimension is active if the variance of its posterior mean is larger.
     """
 
     def __init__(self, *, threshold: Annotated[float, Gt(0)] = 0.01) -> None:
@@ -36,11 +42,15 @@ class ActiveUnits(Metric):
         means = torch.cat([model.posterior_mean(batch) for batch in data.ordered()])
         active = (means.double().var(0, correction=0) > self.threshold).sum()
         details = {"dimensions": float(means.shape[1]), "threshold": self.threshold}
-        return {"active_units": Estimate(float(active), None, len(means), details, "dimensions")}
+        return {
+            "active_units": Estimate(float(active), None, len(means), details, unit="dimensions")
+        }
 
 
 def dimension_rates(model: Model, batch: Batch) -> Tensor:
-    """How much each latent dimension says, ``[D]``: its mean KL from N(0, 1) in nats, by posterior mean and variance.
+    """The KL of each latent dimension from N(0, 1) in nats, averaged over the batch, ``[D]``.
+
+    Computed from the mean and the variance of the posterior as if it were normal.
 
     Raises:
         NotImplementedError: the posterior has no density, or there is more than one latent vector.
@@ -48,44 +58,58 @@ def dimension_rates(model: Model, batch: Batch) -> Tensor:
     context = model.context(batch.condition, len(batch))
     sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)
     if len(sites) != 1 or sites[0].z.dim() != 3 or not sites[0].has_density:
-        raise NotImplementedError("defined for one latent vector with a density only")
+        raise NotImplementedError("defined only for one latent vector with a density")
     mean, variance = sites[0].q.mean, sites[0].q.variance
     return 0.5 * (mean.square() + variance - 1 - variance.log()).mean(0)
 
 
 @dataclass(frozen=True)
-class _Densities:
-    """At one posterior sample of each example, ``[n]``: log q(z|x), log of the aggregate posterior, log p(z)."""
+class _LogDensities:
+    """Log densities at one posterior sample of each example, ``[n]`` each.
 
-    conditional: Tensor
+    Attributes:
+        posterior: log q(z|x).
+        aggregate: log q(z).
+        prior: log p(z).
+    """
+
+    posterior: Tensor
     aggregate: Tensor
     prior: Tensor
 
 
-def _densities(model: Model, data: Loader, limit: int) -> _Densities:
+def _log_densities(model: Model, data: Loader, limit: int) -> _LogDensities:
+    """The log densities for the first ``limit`` examples."""
     if model.into_prior:
         raise NotImplementedError("not defined for a conditional prior")
     batch = data.first(min(limit, len(data)))
     context = model.context(batch.condition, len(batch))
     sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)
     if len(sites) != 1 or sites[0].z.dim() != 3:
-        raise NotImplementedError("defined for one latent vector only")
+        raise NotImplementedError("defined only for one latent vector")
     site: Site = sites[0]
     n, z = len(batch), site.z[0]  # [n, D]
-    rows = max(1, _PAIRS_AT_ONCE // (n * z.shape[1]))
-    aggregate = torch.cat(
-        [torch.logsumexp(site.q.log_prob(z[i : i + rows, None]), 1) for i in range(0, n, rows)]
-    ) - math.log(n)
-    return _Densities(site.q.log_prob(site.z)[0].cpu(), aggregate.cpu(), site.p.log_prob(site.z)[0].cpu())
+    rows = max(1, _PAIRS_PER_CHUNK // (n * z.shape[1]))
+    log_sums = [  # each from log densities [rows, n] to [rows]
+        torch.logsumexp(site.q.log_prob(z[i : i + rows, None]), 1) for i in range(0, n, rows)
+    ]
+    aggregate = torch.cat(log_sums) - math.log(n)
+    return _LogDensities(
+        posterior=site.q.log_prob(site.z)[0].cpu(),
+        aggregate=aggregate.cpu(),
+        prior=site.p.log_prob(site.z)[0].cpu(),
+    )
 
 
 class MutualInformation(Metric):
-    """I(x; z) under q, by E[log q(z|x) - log q(z)] with q(z) the mixture of all posteriors (Hoffman & Johnson 2016).
+    """The mutual information I(x; z) = E[log q(z|x) - log q(z)], with q(z) the mixture of all
+    posteriors (Hoffman & Johnson 2016).
 
-    The estimate cannot exceed the logarithm of the number of examples, which is given beside it.
+    The estimate cannot exceed the logarithm of the number of examples, which is reported as
+    ``largest_possible``.
 
     Args:
-        examples: how many, from the first.
+        examples: how many examples to use, starting with the first.
     """
 
     def __init__(self, *, examples: Annotated[int, Gt(1)] = 5000) -> None:
@@ -93,16 +117,18 @@ class MutualInformation(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``mutual_information``."""
-        found = _densities(model, data, self.examples)
-        cap = math.log(len(found.prior))
-        return {"mutual_information": estimate(found.conditional - found.aggregate, largest_possible=cap)}
+        log_densities = _log_densities(model, data, self.examples)
+        maximum = math.log(len(log_densities.prior))
+        log_ratio = log_densities.posterior - log_densities.aggregate
+        return {"mutual_information": estimate(log_ratio, largest_possible=maximum)}
 
 
 class AggregatePosteriorGap(Metric):
-    """KL(q(z) || p(z)) of the mixture of all posteriors from the prior: the rate less the mutual information.
+    """KL(q(z) || p(z)) of the mixture of all posteriors from the prior: the rate minus the mutual
+    information.
 
     Args:
-        examples: how many, from the first.
+        examples: how many examples to use, starting with the first.
     """
 
     def __init__(self, *, examples: Annotated[int, Gt(1)] = 5000) -> None:
@@ -110,5 +136,5 @@ class AggregatePosteriorGap(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``aggregate_posterior_gap``."""
-        found = _densities(model, data, self.examples)
-        return {"aggregate_posterior_gap": estimate(found.aggregate - found.prior)}
+        log_densities = _log_densities(model, data, self.examples)
+        return {"aggregate_posterior_gap": estimate(log_densities.aggregate - log_densities.prior)}

@@ -1,10 +1,10 @@
-"""The kind of component that measures a model, and what it returns."""
+"""The abstract class of metrics, and the type of their results."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
@@ -15,8 +15,14 @@ class Metric(ABC):
 
     @abstractmethod
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
-        """Named numbers with their uncertainty. Runs without gradients, the model in evaluation mode, and every
-        random draw seeded, so that two calls agree."""
+        """Measures the model on a split of the data.
+
+        The caller disables gradients, puts the model into evaluation mode and seeds torch's
+        global random generator, so that two calls give the same result.
+
+        Returns:
+            The estimates by name.
+        """
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,16 @@ class Estimate:
     """A measured number.
 
     Attributes:
-        value: the mean over examples.
-        error: its standard error; None where none is defined.
-        examples: the count of examples it was measured on.
-        details: further facts, such as ``samples`` or ``effective_sample_size``.
-        unit: ``nats per example`` unless stated.
+        value: the number, usually a mean over examples.
+        error: its standard error; None if it is not defined.
+        examples: the number of examples it was measured on.
+        details: further numbers, such as ``samples`` or ``effective_sample_size``.
+        unit: the unit of ``value``.
     """
 
     value: float
     error: float | None
     examples: int
     details: Mapping[str, float] | None = None
+    _: KW_ONLY
     unit: str = "nats per example"

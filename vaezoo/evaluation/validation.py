@@ -1,4 +1,4 @@
-"""The bounds that training is validated by."""
+"""Computes the bounds on log p(x) that are reported during training for the validation split."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from vaezoo.model.task import Task
 
 
 def validate(task: Task, data: Loader) -> dict[str, float]:
-    """ELBO, rate, distortion and the objective's own bound on a split, in nats per example, as far as defined.
+    """The distortion, rate, ELBO and the objective's own bound on a split, in nats per example.
 
-    Nothing of a training weight enters, and networks compute in fp32: what is compared between epochs is the bound.
+    The weights of regularizers are not used and networks compute in fp32, so that results of
+    different epochs can be compared.
+
+    Args:
+        task: is put into evaluation mode.
+        data: the split.
+
+    Returns:
+        The means over examples by name; only ``distortion`` if a posterior has no density.
     """
     task.eval()
     sums: dict[str, float] = {}
-    k = task.objective.num_samples
+    num_samples = task.objective.num_samples
     with task.model.inference("fp32"):
-        for batch in data.ordered(task.model.batch_size(k)):
-            trace = task.model(batch, k)
+        for batch in data.ordered(task.model.batch_size(num_samples)):
+            trace = task.model(batch, num_samples)
             values = {"distortion": trace.mean_distortion}
             if trace.has_rate:
-                elbo = -(trace.mean_distortion + trace.mean_rate)
-                values |= {"rate": trace.mean_rate, "elbo": elbo, "bound": task.objective.bound(trace)}
+                bound = task.objective.bound(trace)
+                values |= {"rate": trace.mean_rate, "elbo": trace.mean_elbo, "bound": bound}
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value.double().sum())
     return {name: total / len(data) for name, total in sums.items()}

@@ -1,1 +1,1 @@
-"""The generative model: its parts, the passes through it, what users do with it, and the task that is trained."""
+"""Generative models: component kinds, forward pass, user-facing model and training task."""

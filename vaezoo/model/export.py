@@ -1,4 +1,7 @@
-"""Encoder and decoder for runtimes that know nothing of vaezoo."""
+"""Exports encoder and decoder as programs that run without vaezoo: ONNX or torch.export.
+
+Shapes: B examples, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,32 @@ from vaezoo.utils.files import atomic_write
 from vaezoo.utils.seeds import seeded
 
 TOLERANCE = 1e-4
-_ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
+"""The largest absolute difference allowed between the outputs of the model and of its export."""
+_SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
+
+Inputs = Callable[[int], tuple[Tensor, ...]]
+"""Makes the inputs of a program for a batch of n examples."""
+Runner = Callable[[tuple[Tensor, ...]], Tensor]
+"""Runs an exported program on its inputs."""
 
 
 class _Encoder(nn.Module):
-    """From data, and a condition where there is one, to the mean of q(z|x), ``[B, D]``."""
+    """Maps data, and a condition for a conditional model, to the mean of q(z|x), ``[B, D]``."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        context = self.model.context(condition, x.shape[0])  # len() of either would fix the size of a batch
+        # x.shape[0], because len(x) would fix the batch size in the exported program
+        context = self.model.context(condition, x.shape[0])
         features = self.model.features(Batch(x, condition), context)
-        return self.model.latents.posterior_mean(features, self.model.prior_context(context), None)
+        prior_context = self.model.prior_context(context)
+        return self.model.latents.posterior_mean(features, prior_context, None)
 
 
 class _Decoder(nn.Module):
-    """From latent vectors, and a condition where there is one, to the mean of p(x|z)."""
+    """Maps latent vectors, and a condition for a conditional model, to the mean of p(x|z)."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -47,52 +58,59 @@ class _Decoder(nn.Module):
         return self.model.likelihood_of(code, context).mean
 
 
-def export(model: Model, form: str, out: Path) -> list[tuple[Path, float]]:
-    """Writes ``encoder`` and ``decoder`` to a folder, each taking batches of any size, and runs what it wrote.
+def export(model: Model, file_format: str, out: Path) -> list[tuple[Path, float]]:
+    """Writes ``encoder`` and ``decoder`` to a folder and compares their outputs with the model's.
+
+    Both programs accept batches of any size.
 
     Args:
         model: on the CPU.
-        form: ``onnx``, run again by onnxruntime; or ``torch-export``.
+        file_format: ``onnx``, checked with onnxruntime; or ``torch-export``.
         out: the folder.
 
     Returns:
-        Each file with its largest difference from the model itself, on a batch of another size.
+        Each file with its largest absolute difference from the model, on a batch of a size that
+        was not used for tracing.
 
     Raises:
-        UsageError: the model makes sequences step by step, or its code is not one vector.
-        UnavailableError: the extra ``vaezoo[export]`` is missing.
-        VaezooError: what was written does not compute the same to 1e-4.
+        UsageError: the model generates step by step, or its code is not a single vector.
+        UnavailableError: the extra ``vaezoo[export]`` is not installed.
+        VaezooError: an output differs by more than ``TOLERANCE``.
     """
     if model.latents.stepwise:
-        raise UsageError("only models of whole examples are exported, not those that generate step by step")
+        raise UsageError("models that generate sequences step by step cannot be exported")
     model.eval()
-    parts = (("encoder", _Encoder(model), _data(model)), ("decoder", _Decoder(model), _codes(model)))
+    programs = (
+        ("encoder", _Encoder(model), _encoder_inputs(model)),
+        ("decoder", _Decoder(model), _decoder_inputs(model)),
+    )
     written = []
     try:
-        with ExitStack() as whole, torch.no_grad(), warnings.catch_warnings():  # both files or none
-            warnings.simplefilter("ignore")  # the exporters' own deprecations
-            for name, module, inputs in parts:
-                path = out / f"{name}{_ENDINGS[form]}"
-                temporary = whole.enter_context(atomic_write(path))
-                difference = _difference(_WRITERS[form](module.eval(), inputs(2), temporary), module, inputs(5))
-                if not difference <= TOLERANCE:  # NaN, too
-                    raise VaezooError(f"{path}: differs from the model by {difference:.1e}, more than {TOLERANCE:g}")
+        # the stack keeps both temporary files until both programs are checked
+        with ExitStack() as stack, torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecation warnings inside the exporters
+            for name, module, inputs in programs:
+                path = out / f"{name}{_SUFFIXES[file_format]}"
+                temporary = stack.enter_context(atomic_write(path))
+                run = _WRITERS[file_format](module.eval(), inputs(2), temporary)
+                difference = _difference(run, module, inputs(5))
+                if not difference <= TOLERANCE:  # also true for NaN
+                    raise VaezooError(
+                        f"{path}: differs from the model by {difference:.1e}, "
+                        f"more than {TOLERANCE:g}"
+                    )
                 written.append((path, difference))
     except NotImplementedError as error:
         raise UsageError(f"this model cannot be exported: {error}") from error
     return written
 
 
-Inputs = Callable[[int], tuple[Tensor, ...]]
-Runner = Callable[[tuple[Tensor, ...]], Tensor]
-
-
 def _difference(run: Runner, module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     return float((run(inputs) - module(*inputs)).abs().max())
 
 
-def _conditions(model: Model, n: int) -> tuple[Tensor, ...]:
-    """Some conditions, where the model takes any."""
+def _example_conditions(model: Model, n: int) -> tuple[Tensor, ...]:
+    """Conditions for n examples, or nothing for an unconditional model."""
     shape = model.data.condition_shape
     if model.conditioner is None or shape is None:
         return ()
@@ -101,23 +119,24 @@ def _conditions(model: Model, n: int) -> tuple[Tensor, ...]:
     return (torch.zeros(n, *shape),)
 
 
-def _data(model: Model) -> Inputs:
+def _encoder_inputs(model: Model) -> Inputs:
     def inputs(n: int) -> tuple[Tensor, ...]:
         with seeded(torch.device("cpu"), n, "export"):
-            return (torch.rand(n, *model.data.shape).round(), *_conditions(model, n))
+            x = torch.rand(n, *model.data.shape).round()
+            return (x, *_example_conditions(model, n))
 
     return inputs
 
 
-def _codes(model: Model) -> Inputs:
+def _decoder_inputs(model: Model) -> Inputs:
     def inputs(n: int) -> tuple[Tensor, ...]:
-        x, *condition = _data(model)(n)
+        x, *condition = _encoder_inputs(model)(n)
         return (model.posterior_mean(Batch(x, *condition)), *condition)
 
     return inputs
 
 
-def _dynamic(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+def _dynamic_shapes(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     batch = torch.export.Dim("batch", min=1)
     return tuple({0: batch} for _ in inputs)
 
@@ -127,22 +146,29 @@ def _write_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Ru
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise UnavailableError("needs onnx, onnxscript and onnxruntime; pip install 'vaezoo[export]'") from error
-    program = torch.onnx.export(module, inputs, dynamic_shapes=_dynamic(inputs), dynamo=True, verbose=False)
-    assert program is not None, "the exporter returns what it made"
+        raise UnavailableError(
+            "needs onnx, onnxscript and onnxruntime; pip install 'vaezoo[export]'"
+        ) from error
+    program = torch.onnx.export(
+        module, inputs, dynamic_shapes=_dynamic_shapes(inputs), dynamo=True, verbose=False
+    )
+    assert program is not None, "with dynamo=True the exporter returns a program"
     program.save(path, external_data=False)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
-    return lambda given: torch.from_numpy(
-        session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})[0]
-    )
+    names = [node.name for node in session.get_inputs()]
+
+    def run(tensors: tuple[Tensor, ...]) -> Tensor:
+        arrays = {name: value.numpy() for name, value in zip(names, tensors, strict=True)}
+        return torch.from_numpy(session.run(None, arrays)[0])
+
+    return run
 
 
 def _write_torch(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Runner:
-    program = torch.export.export(module, inputs, dynamic_shapes=_dynamic(inputs))
+    program = torch.export.export(module, inputs, dynamic_shapes=_dynamic_shapes(inputs))
     torch.export.save(program, path)
-    again = torch.export.load(path).module()
-    return lambda given: again(*given)
+    loaded = torch.export.load(path).module()
+    return lambda tensors: loaded(*tensors)
 
 
 _WRITERS = {"onnx": _write_onnx, "torch-export": _write_torch}

@@ -1,4 +1,4 @@
-"""What latents need to generate step by step."""
+"""The arguments of stepwise generation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Generation:
-    """What latents need that generate step by step: data is drawn for each step's code, and its features come back.
+    """The arguments of latents that generate step by step.
+
+    The data of each step is sampled from that step's code, and its features are fed back.
 
     Attributes:
-        steps: how many to generate, those of the prefix not counted.
-        next_features: from the code of one step ``[n, 1, ...]`` to the features of the data drawn for it, ``[n, 1, ...]`` each.
-        prefix: the features of steps that are given, ``[n, T, ...]`` each; None where there are none.
+        steps: the number of steps to generate, without those of the prefix.
+        next_features: maps the code of one step ``[n, 1, ...]`` to the features ``[n, 1, ...]`` of
+            the data sampled for it.
+        prefix: the features ``[n, T, ...]`` of the T steps to continue from, or None.
     """
 
     steps: int

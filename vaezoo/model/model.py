@@ -1,4 +1,8 @@
-"""A generative model in the hands of its users."""
+"""The user-facing model: encode, decode, sample, reconstruct and score data.
+
+Shapes: B examples, D latent dimensions, ``*shape`` the shape of one example, T steps of a
+sequence, C conditions, R traversed dimensions.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.distributions import draw
-from vaezoo.model.estimators import importance
+from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.generation import Generation
 from vaezoo.model.latent_variable_model import LatentVariableModel
 from vaezoo.model.step_generator import StepGenerator
@@ -35,26 +39,56 @@ def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
 
 
 class Model(LatentVariableModel):
-    """A composition with everything that its users do: sample, encode, decode, reconstruct, compare."""
+    """A generative model p(x|z) p(z) with its posterior q(z|x).
+
+    All methods but ``posterior_mean`` run without gradients and split large inputs into batches.
+
+    Example:
+        >>> import vaezoo
+        >>> model = vaezoo.load("cvae-mnist")
+        >>> model.latent_dim, model.data.shape
+        (16, (1, 28, 28))
+        >>> nines = model.sample(4, condition=9, seed=0)
+        >>> z = model.encode(nines, condition=[9] * 4)
+        >>> threes = model.decode(z, condition=3)  # the same handwriting, another digit
+        >>> tuple(nines.shape), tuple(z.shape), tuple(threes.shape)
+        ((4, 1, 28, 28), (4, 16), (4, 1, 28, 28))
+    """
 
     def prepare(self, x: Tensor | np.ndarray) -> Tensor:
-        """Input as the model takes it: float, on its device.
+        """Converts examples to the model's input: float, on the model's device.
 
-        Integers are grey values and divided by 255, unless they are 0 and 1 of binary or one-hot data, or of real data.
+        Integers are pixel values and divided by 255, unless the data is real, or binary or one-hot
+        and contains only 0 and 1.
+
+        Args:
+            x: ``[B, *shape]``; sequences of variable length may have any number of steps.
+
+        Returns:
+            ``[B, *shape]``.
 
         Raises:
-            ValueError: one example has another shape than the model's.
+            ValueError: the shape of one example is not the model's.
+
+        Example:
+            >>> import numpy as np, vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> x = model.prepare(np.full((2, 1, 28, 28), 255, dtype=np.uint8))
+            >>> tuple(x.shape), x.dtype, float(x.max())
+            ((2, 1, 28, 28), torch.float32, 1.0)
         """
         tensor = torch.as_tensor(x, device=self.device)
-        levels = not tensor.is_floating_point() and self.data.support != "real"
-        if levels and not (self.data.support != "unit" and bool((tensor <= 1).all())):
+        is_integer = not tensor.is_floating_point() and self.data.support != "real"
+        if is_integer and not (self.data.support != "unit" and bool((tensor <= 1).all())):
             tensor = tensor / 255
         tensor = tensor.float()
-        given, expected = tuple(tensor.shape[1:]), self.data.shape
-        if self.data.variable_length:  # any number of them
-            given, expected = given[1:], expected[1:]
-        if given != expected:
-            raise ValueError(f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}")
+        shape, expected = tuple(tensor.shape[1:]), self.data.shape
+        if self.data.variable_length:  # any number of steps
+            shape, expected = shape[1:], expected[1:]
+        if shape != expected:
+            raise ValueError(
+                f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}"
+            )
         return tensor
 
     def batches(
@@ -64,82 +98,141 @@ class Model(LatentVariableModel):
         mask: Tensor | None = None,
         size: int | None = None,
     ) -> Iterator[Batch]:
-        """``x`` in batches of ``size``, or as large as memory should hold, with their conditions and masks."""
-        whole = Batch(
+        """Splits examples into batches with their conditions and masks.
+
+        Args:
+            x: ``[B, *shape]``, in any form that ``prepare`` accepts.
+            condition, mask: as in ``Batch``.
+            size: the number of examples in a batch; None chooses it by the memory it takes.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> [len(batch) for batch in model.batches(model.sample(5, seed=0), size=2)]
+            [2, 2, 1]
+        """
+        examples = Batch(
             self.prepare(x),
             None if condition is None else torch.as_tensor(condition, device=self.device),
             None if mask is None else torch.as_tensor(mask, device=self.device),
         )
         size = size or self.batch_size()
-        for start in range(0, len(whole), size):
-            yield whole.part(start, min(start + size, len(whole)))
+        for start in range(0, len(examples), size):
+            yield examples.part(start, min(start + size, len(examples)))
 
     @_inference
-    def encode(self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def encode(
+        self,
+        x: Tensor | np.ndarray,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """The means of q(z|x), ``[B, D]``.
 
         Args:
             x: ``[B, *shape]`` in the model's input range, or uint8 images.
             condition, mask: as in ``Batch``.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> tuple(model.encode(model.sample(4, seed=0)).shape)
+            (4, 32)
         """
-        return torch.cat([self.posterior_mean(batch) for batch in self.batches(x, condition, mask)])
+        batches = self.batches(x, condition, mask)
+        return torch.cat([self.posterior_mean(batch) for batch in batches])
 
     def posterior_mean(self, batch: Batch) -> Tensor:
-        """The means of q(z|x) for one batch, ``[B, D]``; several sites stand side by side."""
+        """The means of q(z|x) for one batch, ``[B, D]``; several sites are concatenated.
+
+        Unlike ``encode`` it keeps gradients.
+
+        Example:
+            >>> import torch, vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> tuple(model.posterior_mean(vaezoo.Batch(torch.zeros(4, 1, 28, 28))).shape)
+            (4, 32)
+        """
         context = self.context(batch.condition, len(batch))
-        return self.latents.posterior_mean(self.features(batch, context), self.prior_context(context), batch.mask)
+        features = self.features(batch, context)
+        return self.latents.posterior_mean(features, self.prior_context(context), batch.mask)
 
     @_inference
     def decode(
-        self, z: Tensor, condition: Tensor | int | str | None = None, *, mean: bool = True, steps: int | None = None
+        self,
+        z: Tensor,
+        condition: Tensor | int | str | None = None,
+        *,
+        mean: bool = True,
+        steps: int | None = None,
     ) -> Tensor:
-        """Data for latent vectors.
+        """The data that latent vectors decode to.
 
         Args:
             z: ``[B, D]``.
-            condition: ``[B, ...]`` for a conditional model; or one for all: ``9``, ``color=red,digit=7``.
-            mean: the mean of p(x|z), and the likeliest value of each step of a sequence; else a draw from it.
-            steps: how many, for a model of sequences; as many as the longest in the data has where it is None.
+            condition: ``[B, ...]`` for a conditional model; or one for all examples, such as ``9``
+                or ``color=red,digit=7``.
+            mean: whether to return the mean of p(x|z), and for sequences the likeliest value of
+                each step; otherwise a sample of p(x|z).
+            steps: the number of steps of sequences; None takes the longest in the data.
 
         Returns:
             ``[B, *shape]`` in the model's data range.
+
+        Example:
+            >>> import torch, vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> tuple(model.decode(torch.zeros(4, 32)).shape)
+            (4, 1, 28, 28)
         """
         z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
         context = self.context(condition, len(z))
         size, decoded = self.batch_size(), []
         for start in range(0, len(z), size):
             part = None if context is None else context[start : start + size]
-            make = partial(self.latents.code, z[start : start + size], self.prior_context(part))
-            decoded.append(self._made(make, part, mean, steps, 0.0 if mean else 1.0))
-        return self._completed(torch.cat(decoded), condition)
+            make_code = partial(
+                self.latents.code, z[start : start + size], self.prior_context(part)
+            )
+            temperature = 0.0 if mean else 1.0
+            decoded.append(
+                self._generate(make_code, part, mean=mean, steps=steps, temperature=temperature)
+            )
+        return self._restore_observed(torch.cat(decoded), condition)
 
-    def _completed(self, made: Tensor, condition: Tensor | int | str | None) -> Tensor:
-        """With what the condition gives in its place, where it is a part of the data."""
+    def _restore_observed(self, x: Tensor, condition: Tensor | int | str | None) -> Tensor:
+        """For inpainting, replaces the pixels of ``x`` that the condition contains by these."""
         if not self.data.inpainting or not isinstance(condition, Tensor):
-            return made
-        given = condition.to(made)
-        return torch.where(given[:, -1:] > 0, given[:, :-1], made)
+            return x
+        observed = condition.to(x)
+        return torch.where(observed[:, -1:] > 0, observed[:, :-1], x)
 
-    def _made(
+    def _generate(
         self,
-        make: Callable[[Generation | None], Tensor],
+        make_code: Callable[[Generation | None], Tensor],
         context: Tensor | None,
+        *,
         mean: bool,
         steps: int | None,
         temperature: float,
         prefix: Tensor | None = None,
     ) -> Tensor:
-        """Data for the codes that latents make, step by step where they do."""
+        """The data for the codes of the latents; generated step by step if these are stepwise."""
         if not self.latents.stepwise:
             if steps is not None or prefix is not None:
-                raise ValueError("this model makes whole examples: it takes neither steps nor a prefix")
-            px = self.likelihood_of(make(None), context)
+                raise ValueError(
+                    "steps and prefix are only for models that generate sequences step by step"
+                )
+            px = self.likelihood_of(make_code(None), context)
             return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be at least 1, not {steps}")
-        feedback = StepGenerator(self, context, temperature)
-        heard = None if prefix is None else tuple(f.float() for f in self.features(Batch(prefix), context))
-        return feedback.result(make(Generation(self.data.shape[0] if steps is None else steps, feedback, heard)))
+        generator = StepGenerator(self, context, temperature)
+        prefix_features = None
+        if prefix is not None:
+            features = self.features(Batch(prefix), context)
+            prefix_features = tuple(feature.float() for feature in features)
+        count = self.data.shape[0] if steps is None else steps
+        return generator.sequence(make_code(Generation(count, generator, prefix_features)))
 
     @_inference
     def sample(
@@ -156,50 +249,77 @@ class Model(LatentVariableModel):
         """New data: z from the prior, then p(x|z).
 
         Args:
-            n: how many.
-            condition: ``[n, ...]`` for a conditional model; or one for all: ``9``, ``color=red,digit=7``.
-            mean: show the mean of p(x|z); else draw from it too. The steps of a sequence are always drawn.
-            seed: makes the call repeatable and leaves torch's own generator as it was.
-            steps: how many, for a model of sequences; as many as the longest in the data has where it is None.
-            prefix: the first steps of each sequence, ``[n, T, D]``, to be gone on from.
+            n: the number of examples.
+            condition: ``[n, ...]`` for a conditional model; or one for all examples, such as ``9``
+                or ``color=red,digit=7``.
+            mean: whether to return the mean of p(x|z) instead of a sample of it. The steps of a
+                sequence are always sampled.
+            seed: makes the result repeatable and leaves torch's global generator unchanged.
+            steps: the number of steps of sequences; None takes the longest in the data.
+            prefix: the first steps of each sequence ``[n, T, ...]``, which the model continues.
             temperature: of p(x|z); 0 takes the likeliest value.
 
         Returns:
-            ``[n, *shape]`` in the model's data range; sequences with their prefix, and images with the part of them
-            that the condition gives.
+            ``[n, *shape]`` in the model's data range. Sequences include their prefix, and
+            inpainted images the pixels of their condition.
 
         Raises:
-            ValueError: the model is none of sequences and ``steps`` or ``prefix`` is given, or prefixes are not n.
+            ValueError: ``steps`` or ``prefix`` is given to a model that does not generate step by
+                step, or the number of prefixes is not n.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("cvae-mnist")
+            >>> tuple(model.sample(4, condition=7, seed=0).shape)
+            (4, 1, 28, 28)
         """
         context, size = self.context(condition, n), self.batch_size()
-        given = None if prefix is None else self.prepare(prefix)
-        if given is not None and len(given) != n:
-            raise ValueError(f"{len(given)} prefixes for {n} samples; give one for each")
+        prefixes = None if prefix is None else self.prepare(prefix)
+        if prefixes is not None and len(prefixes) != n:
+            raise ValueError(f"{len(prefixes)} prefixes for {n} samples; give one for each")
         with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
             parts = []
             for start in range(0, n, size):
                 part = None if context is None else context[start : start + size]
-                make = partial(self.latents.generate, min(size, n - start), self.prior_context(part))
-                heard = None if given is None else given[start : start + size]
-                drawn = self._made(make, part, mean, steps, temperature, heard)
-                parts.append(drawn if heard is None else torch.cat([heard, drawn], 1))
-        return self._completed(torch.cat(parts), condition)
+                count, prior_context = min(size, n - start), self.prior_context(part)
+                make_code = partial(self.latents.generate, count, prior_context)
+                begin = None if prefixes is None else prefixes[start : start + size]
+                x = self._generate(
+                    make_code, part, mean=mean, steps=steps, temperature=temperature, prefix=begin
+                )
+                parts.append(x if begin is None else torch.cat([begin, x], 1))
+        return self._restore_observed(torch.cat(parts), condition)
 
     @_inference
     def reconstruct(
-        self, x: Tensor | np.ndarray, condition: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor | np.ndarray,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
-        """The mean of p(x|z) at a sample z of q(z|x), ``[B, *shape]``."""
+        """The mean of p(x|z) at a sample z of q(z|x), ``[B, *shape]``.
+
+        Args:
+            x: ``[B, *shape]``.
+            condition, mask: as in ``Batch``.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> tuple(model.reconstruct(model.sample(4, seed=0)).shape)
+            (4, 1, 28, 28)
+        """
         parts = []
         for batch in self.batches(x, condition, mask):
             context = self.context(batch.condition, len(batch))
             _, code = self.infer(self.features(batch, context), context, batch.mask, 1)
-            parts.append(self._completed(self.likelihood_of(code[0], context).mean, batch.condition))
+            mean = self.likelihood_of(code[0], context).mean
+            parts.append(self._restore_observed(mean, batch.condition))
         return torch.cat(parts)
 
     @_inference
     def translate(self, batch: Batch, conditions: Tensor) -> Tensor:
-        """Each example, and what the mean of its posterior decodes to under each condition (style transfer).
+        """Decodes the posterior mean of each example under each condition (style transfer).
 
         Args:
             batch: the examples with their own conditions.
@@ -207,32 +327,53 @@ class Model(LatentVariableModel):
 
         Returns:
             ``[B, 1 + C, *shape]``, the original first.
+
+        Example:
+            >>> import torch, vaezoo
+            >>> model = vaezoo.load("cvae-mnist")
+            >>> nines = vaezoo.Batch(model.sample(4, condition=9, seed=0), torch.full((4,), 9))
+            >>> tuple(model.translate(nines, torch.tensor([0, 1, 2])).shape)
+            (4, 4, 1, 28, 28)
         """
         z = self.encode(batch.x, batch.condition, batch.mask)
         count = len(conditions)
-        asked = conditions.repeat(len(z), *(1,) * (conditions.dim() - 1))
+        repeated = conditions.repeat(len(z), *(1,) * (conditions.dim() - 1))  # [B * C, ...]
         steps = batch.x.shape[1] if self.latents.stepwise else None
-        decoded = self.decode(z.repeat_interleave(count, 0), asked, steps=steps).unflatten(0, (len(z), count))
+        decoded = self.decode(z.repeat_interleave(count, 0), repeated, steps=steps)
+        decoded = decoded.unflatten(0, (len(z), count))  # [B, C, *shape]
         return torch.cat([batch.x[:, None], decoded], 1)
 
     @_inference
-    def traverse(self, batch: Batch, dimensions: Tensor, steps: int = 11, span: float = 3.0) -> Tensor:
-        """What an example becomes as one latent dimension after another moves, the others at the posterior mean.
+    def traverse(
+        self, batch: Batch, dimensions: Tensor, steps: int = 11, span: float = 3.0
+    ) -> Tensor:
+        """Varies one latent dimension at a time, with the others at the posterior mean.
 
         Args:
             batch: one example.
-            dimensions: which, ``[R]``.
-            steps: values of each, from ``-span`` to ``span``.
-            span: standard deviations of N(0, 1).
+            dimensions: the indices of the R dimensions to vary, ``[R]``.
+            steps: the number of values of each, from ``-span`` to ``span``.
+            span: in standard deviations of N(0, 1).
 
         Returns:
             ``[R, steps, *shape]``.
+
+        Example:
+            >>> import torch, vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> one = vaezoo.Batch(model.sample(1, seed=0))
+            >>> tuple(model.traverse(one, torch.tensor([0, 5]), steps=7).shape)
+            (2, 7, 1, 28, 28)
         """
         z = self.encode(batch.x, batch.condition, batch.mask)
-        moved = z.repeat(len(dimensions), steps, 1)  # [R, steps, D]
-        moved[torch.arange(len(dimensions)), :, dimensions] = torch.linspace(-span, span, steps, device=z.device)
-        condition = None if batch.condition is None else batch.condition.repeat_interleave(moved[..., 0].numel(), 0)
-        return self.decode(moved.flatten(0, 1), condition).unflatten(0, (len(dimensions), steps))
+        grid = z.repeat(len(dimensions), steps, 1)  # [R, steps, D]
+        values = torch.linspace(-span, span, steps, device=z.device)
+        grid[torch.arange(len(dimensions)), :, dimensions] = values
+        condition = batch.condition
+        if condition is not None:
+            condition = condition.repeat_interleave(len(dimensions) * steps, 0)
+        decoded = self.decode(grid.flatten(0, 1), condition)  # [R * steps, *shape]
+        return decoded.unflatten(0, (len(dimensions), steps))  # [R, steps, *shape]
 
     @_inference
     def interpolate(
@@ -241,24 +382,35 @@ class Model(LatentVariableModel):
         second: Tensor,
         steps: int = 8,
         condition: Tensor | None = None,
+        *,
         masks: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> Tensor:
-        """Data between two examples, along a straight line between their posterior means.
+        """Decodes the points of a straight line between the posterior means of two examples.
 
         Args:
             first, second: ``[B, *shape]``.
-            steps: points on the line, both ends included.
+            steps: the number of points on the line, both ends included.
             condition: ``[B, ...]`` for a conditional model.
-            masks: of the two, as in ``Batch``.
+            masks: the masks of ``first`` and ``second``, as in ``Batch``.
 
         Returns:
             ``[B, steps, *shape]``.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> x = model.sample(4, seed=0)
+            >>> tuple(model.interpolate(x[:2], x[2:], steps=5).shape)
+            (2, 5, 1, 28, 28)
         """
-        ends = self.encode(first, condition, masks[0]), self.encode(second, condition, masks[1])
+        start = self.encode(first, condition, masks[0])[:, None]  # [B, 1, D]
+        end = self.encode(second, condition, masks[1])[:, None]
         share = torch.linspace(0, 1, steps, device=self.device)[None, :, None]
-        z = ends[0][:, None] * (1 - share) + ends[1][:, None] * share  # [B, steps, D]
-        repeated = None if condition is None else torch.as_tensor(condition).repeat_interleave(steps, 0)
-        return self.decode(z.flatten(0, 1), repeated).unflatten(0, (len(z), steps))
+        z = start * (1 - share) + end * share  # [B, steps, D]
+        if condition is not None:
+            condition = torch.as_tensor(condition).repeat_interleave(steps, 0)
+        decoded = self.decode(z.flatten(0, 1), condition)  # [B * steps, *shape]
+        return decoded.unflatten(0, (len(z), steps))  # [B, steps, *shape]
 
     @_inference
     def log_likelihood(
@@ -268,12 +420,20 @@ class Model(LatentVariableModel):
         condition: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """log p(x) of each example in nats by importance sampling, ``[B]``: a lower bound in expectation.
+        """Estimates log p(x) of each example in nats by importance sampling, ``[B]``.
+
+        The estimate is a lower bound in expectation (Burda et al. 2016).
 
         Args:
             x: ``[B, *shape]``.
-            samples: how many importance samples; more are tighter.
+            samples: the number of importance samples; more samples give a tighter bound.
             condition, mask: as in ``Batch``.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> tuple(model.log_likelihood(model.sample(4, seed=0), samples=10).shape)
+            (4,)
         """
         batches = self.batches(x, condition, mask, self.importance_batch_size)
-        return torch.cat([importance(self, batch, samples)[0] for batch in batches])
+        return torch.cat([importance_sampling(self, batch, samples)[0] for batch in batches])

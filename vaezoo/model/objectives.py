@@ -1,4 +1,13 @@
-"""The kinds that make a loss: objectives, regularizers, schedules; and the phases of a training step."""
+"""The component kinds that define a training loss, and the phases of a training step.
+
+A plugin subclasses ``Objective``, ``Regularizer`` or ``Schedule``. The loss of an example is
+
+    loss = objective(trace) + sum of weight * regularizer(trace) over the regularizers,
+
+in nats, and the trainer minimises its mean over the batch. As for every component, the
+positional-only parameters of a constructor are its wiring, passed by the composer, and its
+keyword-only parameters are its YAML options. Shapes: K samples of the posterior, B examples.
+"""
 
 from __future__ import annotations
 
@@ -15,97 +24,123 @@ from vaezoo.model.trace import Terms, Trace
 
 
 class Objective(nn.Module, ABC):
-    """A trace to a loss. Wiring: none."""
+    """Maps a trace to the loss of each example, before regularizers are added.
+
+    Wiring: none. Required: ``forward``. Optional: ``bound``, ``update``, ``weights``.
+    """
 
     num_samples: int = 1
-    """How many posterior samples K the trace must hold."""
+    """The number K of posterior samples that the trace must contain."""
 
     rescales_gradients: bool = False
-    """Whether it rescales the gradients of latents, and a regularizer's with them: then none may stand beside it."""
+    """Whether it rescales the gradients of the latents. Those of regularizers would be rescaled
+    too, so the composer refuses to combine it with any regularizer."""
 
     self_tuning: ClassVar[bool] = False
-    """Whether ``update`` does anything."""
+    """Whether the trainer calls ``update`` after each step."""
 
     loss_includes_rate: ClassVar[bool] = False
-    """Whether the rate is already in the loss; the composer then refuses a regularizer that ``penalizes_rate``."""
+    """Whether the loss includes the rate. The composer then refuses a regularizer that
+    ``penalizes_rate``."""
 
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
-        """The loss of each example, ``[B]``, in nats."""
+        """The loss of each example in nats, ``[B]``."""
 
     def bound(self, trace: Trace) -> Tensor:
-        """The bound on log p(x) that it optimises, ``[B]``: the ELBO, unless it knows a tighter one."""
-        return -(trace.mean_distortion + trace.mean_rate)
+        """The lower bound on log p(x) that it maximises, ``[B]``: the ELBO by default."""
+        return trace.mean_elbo
 
     def update(self, terms: Terms) -> None:
-        """Hears the scalar terms of each step, still on the device; for objectives that tune themselves."""
+        """Adapts its own buffers after a step; called only if ``self_tuning``.
+
+        Args:
+            terms: the batch means of ``loss`` and of every logged term. They are scalars on the
+                device of the model; reading them as Python numbers would wait for the device.
+        """
         return
 
     def weights(self) -> Mapping[str, float | Tensor]:
-        """The weights inside it that move, by name, for the log."""
+        """The weights inside it that change during training, by name, for the log."""
         return {}
 
 
 class Regularizer(nn.Module, ABC):
-    """A trace to a penalty; may own a second player. Wiring: ``wiring``, a TaskWiring.
+    """Maps a trace to a penalty for each example; may train networks of its own in extra phases.
 
-    Requirements: ``__init__`` calls ``super().__init__(weight)``.
+    Wiring: ``wiring``, a TaskWiring. Required: ``forward``, and an ``__init__`` that calls
+    ``super().__init__(weight)``. Optional: ``phases`` for an adversary, ``score`` with
+    ``has_score``.
     """
 
     penalizes_rate: ClassVar[bool] = False
-    """Whether the penalty contains the rate."""
+    """Whether the penalty includes the rate."""
 
     has_score: ClassVar[bool] = False
-    """Whether it can ``score`` latents."""
+    """Whether it implements ``score``."""
 
     def __init__(self, weight: float | Schedule) -> None:
         super().__init__()
         self.weight = weight
 
     def weight_at(self, step: int) -> float | Tensor:
-        """The weight at an optimizer step, counted from 0; asked for once before each."""
+        """The weight at an optimizer step, counted from 0; called once before each step."""
         return self.weight(step) if isinstance(self.weight, Schedule) else self.weight
 
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
-        """The unweighted penalty of each example, ``[B]``, in nats."""
+        """The penalty of each example in nats, before weighting, ``[B]``."""
 
     def score(self, trace: Trace) -> Tensor:
-        """How unlike draws of the prior the latents of each example look to its player, ``[B]``, if it judges."""
-        raise NotImplementedError(f"{type(self).__name__} judges no latents")
+        """How much the latents of each example differ from prior samples, ``[B]``.
+
+        The score is computed by its own network, such as a critic; larger means less alike.
+
+        Raises:
+            NotImplementedError: it has no such network.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot score latents")
 
     def phases(self, model: Model) -> Sequence[Phase]:
-        """Moves beside the model's own, such as a critic's.
+        """Optimizer steps that follow the model's own, such as a critic's. None by default.
 
-        A critic's loss must not train the model: take its latents from ``model.infer_detached``, which infers without
-        gradients, skips the decoder and leaves buffers as they were.
+        The loss of such a phase must not train the model. Take latents from
+        ``model.infer_detached``, which infers without gradients, skips the decoder and changes
+        no buffer.
         """
         return ()
 
 
 class Schedule(nn.Module, ABC):
-    """A weight over time. Wiring: none. State that must survive a resume belongs in buffers."""
+    """Maps an optimizer step to a weight.
+
+    Wiring: none. Required: ``forward``. State that must survive a resume belongs in buffers.
+    """
 
     self_tuning: ClassVar[bool] = False
-    """Whether ``update`` does anything."""
+    """Whether the trainer calls ``update`` after each step."""
 
     @abstractmethod
     def forward(self, step: int) -> float | Tensor:
-        """The weight at an optimizer step, counted from 0."""
+        """The weight at an optimizer step, counted from 0; a float or a 0-dim tensor."""
 
     def update(self, terms: Terms) -> None:
-        """Hears the scalar terms of each step, still on the device; for schedules that tune themselves."""
+        """Adapts its own buffers after a step; called only if ``self_tuning``.
+
+        Args:
+            terms: as for ``Objective.update``.
+        """
         return
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One player's move in a training step.
+    """One optimizer step within a training step, with the parameters it may change.
 
     Attributes:
         name: shown in logs; the first phase is always ``model``.
-        module: the weights this move may change; no other weight is touched.
-        loss: from a batch to the loss of each example ``[B]`` in nats, and terms to log.
+        module: holds the parameters that this phase optimises; all others stay unchanged.
+        loss: maps a batch to the loss of each example ``[B]`` in nats, and terms to log.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The loop in which a model hears what it has just drawn."""
+"""Generates sequences step by step and feeds each sampled step back to the model."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ from vaezoo.model.latent_variable_model import LatentVariableModel
 
 
 class StepGenerator:
-    """Draws the data of each step's code and gives back its features; keeps what it drew.
+    """Samples the data of each step from its code, stores it and returns its features.
 
     Args:
-        model: whose likelihood draws and whose encoder self_tuning.
-        context: of the examples, or None.
-        temperature: of the draws; 0 takes the likeliest value of each step.
+        model: its likelihood samples the data and its encoder computes the features.
+        context: the contexts of the examples ``[n, ...]``, or None.
+        temperature: of p(x|z); 0 takes the likeliest value of each step.
     """
 
-    def __init__(self, model: LatentVariableModel, context: Tensor | None, temperature: float) -> None:
+    def __init__(
+        self, model: LatentVariableModel, context: Tensor | None, temperature: float
+    ) -> None:
         self.model, self.context, self.temperature = model, context, temperature
         self.steps: list[Tensor] = []
 
     def __call__(self, code: Tensor) -> tuple[Tensor, ...]:
-        """From the code of one step ``[n, 1, ...]`` to the features of the data drawn for it."""
-        x = self.data(code)
+        """From the code of one step ``[n, 1, ...]`` to the features of the data sampled for it."""
+        x = self.sample(code)
         self.steps.append(x)
         return tuple(feature.float() for feature in self.model.features(Batch(x), self.context))
 
-    def data(self, code: Tensor) -> Tensor:
-        """Data drawn for codes ``[n, T, ...]``."""
+    def sample(self, code: Tensor) -> Tensor:
+        """Samples data ``[n, T, ...]`` for codes ``[n, T, ...]``."""
         return draw(self.model.likelihood_of(code, self.context), self.temperature)
 
-    def result(self, code: Tensor) -> Tensor:
-        """What was drawn step by step; or, where latents asked for nothing, data for all of the code."""
-        return torch.cat(self.steps, 1) if self.steps else self.data(code)
+    def sequence(self, code: Tensor) -> Tensor:
+        """The generated sequences, ``[n, T, ...]``.
+
+        Args:
+            code: the codes of all steps; used only if the latents did not request any features.
+        """
+        return torch.cat(self.steps, 1) if self.steps else self.sample(code)

@@ -1,4 +1,4 @@
-"""What is optimised: a model, an objective and regularizers, and the moves of every player."""
+"""The training task: a model with an objective, regularizers and the phases of a training step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ class Task(nn.Module):
     """A composed training problem.
 
     Args:
-        model: what is trained.
-        objective: the loss without penalties.
-        regularizers: penalties by the name they are logged under.
+        model: the model to train.
+        objective: the loss before regularizers are added.
+        regularizers: the penalties by the name they are logged under.
     """
 
-    def __init__(self, model: Model, objective: Objective, regularizers: Mapping[str, Regularizer]) -> None:
+    def __init__(
+        self, model: Model, objective: Objective, regularizers: Mapping[str, Regularizer]
+    ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.regularizers = nn.ModuleDict(regularizers)
@@ -30,58 +32,74 @@ class Task(nn.Module):
         self.set_step(0)
 
     def set_step(self, step: int) -> None:
-        """Takes the weights of regularizers that hold at an optimizer step."""
+        """Sets the weights of the regularizers to those of an optimizer step, counted from 0."""
         self.weights = {name: penalty.weight_at(step) for name, penalty in self.penalties()}
 
     def penalties(self) -> list[tuple[str, Regularizer]]:
-        """The regularizers, each with the name it is logged under."""
-        return [(name, module) for name, module in self.regularizers.items() if isinstance(module, Regularizer)]
+        """The regularizers with the names they are logged under."""
+        modules = self.regularizers.items()
+        return [(name, module) for name, module in modules if isinstance(module, Regularizer)]
 
     @property
     def has_trainable_regularizers(self) -> bool:
-        """Whether a regularizer learns weights of its own."""
+        """Whether a regularizer has parameters of its own."""
         return any(True for _ in self.regularizers.parameters())
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of each example ``[B]`` in nats, and what it is made of."""
+        """Computes the loss of a batch.
+
+        Returns:
+            The loss of each example ``[B]`` in nats; and the terms to log: ``distortion``,
+            ``rate`` if it is defined, and each penalty before weighting.
+        """
         trace = self.model(batch, self.objective.num_samples)
         loss = self.objective(trace)
         terms = {}
         for name, penalty in self.penalties():
             value = penalty(trace)
             weight = self.weights[name]
-            loss = loss + weight * value if isinstance(weight, Tensor) else torch.add(loss, value, alpha=weight)
+            loss = (
+                loss + weight * value
+                if isinstance(weight, Tensor)
+                else torch.add(loss, value, alpha=weight)
+            )
             terms[name] = value
         rate = {"rate": trace.mean_rate} if trace.has_rate else {}
         return loss, {"distortion": trace.mean_distortion, **rate, **terms}
 
     @property
     def self_tuning_parts(self) -> list[Schedule | Objective]:
-        """The parts that tune themselves by what a step measured."""
-        return [part for part in self.modules() if isinstance(part, Schedule | Objective) and part.self_tuning]
+        """The schedules and objectives that adapt themselves after each step."""
+        parts = [part for part in self.modules() if isinstance(part, Schedule | Objective)]
+        return [part for part in parts if part.self_tuning]
 
     def update(self, terms: Mapping[str, Tensor]) -> None:
-        """Lets them hear the scalar terms of a step."""
+        """Passes the mean terms of a step, scalars on the device, to the self-tuning parts."""
         for part in self.self_tuning_parts:
             part.update(terms)
 
     def phases(self) -> Sequence[Phase]:
-        """The model's move, then those of the regularizers' players."""
+        """The phase of the model, then those of the regularizers."""
         others = [phase for _, penalty in self.penalties() for phase in penalty.phases(self.model)]
         return (Phase("model", self, self), *others)
 
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
-        """The weights a phase may change: its module's, and for the model's phase all that no other owns."""
+        """The parameters that a phase may change.
+
+        These are the trainable parameters of its module; for the phase of the model, all trainable
+        parameters of the task that belong to no other phase.
+        """
         own = list(phase.module.parameters())
         if phase.module is self:
-            taken = {id(p) for other in self.phases() if other.module is not self for p in other.module.parameters()}
-            own = [parameter for parameter in own if id(parameter) not in taken]
+            others = [other.module for other in self.phases() if other.module is not self]
+            other_ids = {id(parameter) for module in others for parameter in module.parameters()}
+            own = [parameter for parameter in own if id(parameter) not in other_ids]
         return [parameter for parameter in own if parameter.requires_grad]
 
 
-def unique_name(name: str, taken: dict[str, Any]) -> str:
-    """``name``, or ``name-2`` and so on where it is taken."""
+def unique_name(name: str, used_names: Mapping[str, Any]) -> str:
+    """Returns ``name``, or ``name-2``, ``name-3`` and so on if it is used already."""
     count = 1
-    while (candidate := name if count == 1 else f"{name}-{count}") in taken:
+    while (candidate := name if count == 1 else f"{name}-{count}") in used_names:
         count += 1
     return candidate

@@ -1,25 +1,27 @@
-"""What the composer tells regularizers about the model."""
+"""The facts about a model that the composer passes to regularizers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from vaezoo.data.dataspec import DataSpec
 
 
 @dataclass(frozen=True)
 class TaskWiring:
-    """What a regularizer may know about the model it is composed into.
+    """Describes the model to the regularizers composed with it.
 
     Attributes:
-        data: one example.
-        latent_dim: the dimensions D of a latent vector.
-        context_dim: how many numbers the conditioner gives for an example; 0 where there is none.
+        data: describes one example.
+        latent_dim: the number D of latent dimensions.
+        context_dim: the number of scalars in one example's context; 0 without a conditioner.
         train_size: the number of training examples.
-        site_dims: how many numbers each latent variable of an example has, in the order of generation.
+        site_dims: the number of scalars of each latent variable, in the order of generation; for
+            a sequence of latents, of one step.
     """
 
     data: DataSpec
+    _: KW_ONLY
     latent_dim: int
     context_dim: int
     train_size: int

@@ -1,4 +1,4 @@
-"""Layers that components and plugins share, and strict loading of weights."""
+"""Layers that components and plugins share, and loading of weights."""
 
 from vaezoo.nn.layers import Activation as Activation
 from vaezoo.nn.layers import GatedLinear as GatedLinear

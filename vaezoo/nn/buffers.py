@@ -1,4 +1,4 @@
-"""Buffers that a forward pass must leave alone."""
+"""Protects buffers from changes by a forward pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def frozen_buffers(module: nn.Module) -> Iterator[None]:
-    """Puts every buffer back as it was, so that a forward pass leaves no statistics behind."""
+    """Restores every buffer after the block, such as the statistics of batch norm."""
     saved = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         yield

@@ -1,4 +1,7 @@
-"""Building blocks shared by components and plugins."""
+"""Layers shared by components and plugins.
+
+Shapes: N images of C channels, H rows and W columns; ``*`` is any number of leading dimensions.
+"""
 
 from __future__ import annotations
 
@@ -22,24 +25,27 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation_layer(name: Activation) -> nn.Module:
-    """The activation of that name."""
+    """Builds the activation layer of a name."""
     return _ACTIVATIONS[name]()
 
 
 def dense(in_features: int, out_features: int, name: Activation) -> nn.Sequential:
-    """A linear layer and its activation."""
+    """Builds a linear layer followed by an activation."""
     return nn.Sequential(nn.Linear(in_features, out_features), activation_layer(name))
 
 
 class GatedLinear(nn.Module):
-    """A linear layer times the sigmoid of another (Dauphin et al. 2017), as one product of matrices."""
+    """A gated linear unit: a linear layer times the sigmoid of another (Dauphin et al. 2017).
+
+    Both layers are computed in one matrix product.
+    """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, 2 * out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From ``[*, in_features]`` to ``[*, out_features]``."""
+        """Maps ``[*, in_features]`` to ``[*, out_features]``."""
         return nn.functional.glu(self.linear(x), -1)
 
 
@@ -52,7 +58,16 @@ def mlp(
     norm: Norm = "none",
     dropout: float = 0.0,
 ) -> nn.Sequential:
-    """Hidden layers, each followed by its norm, activation (a gated layer needs none) and dropout."""
+    """Builds the hidden layers of a multilayer perceptron.
+
+    Args:
+        in_features: the size of the input.
+        hidden: the width of each layer.
+        activation_name: the activation of each layer; not used if ``gated``.
+        gated: whether layers are gated linear units.
+        norm: the normalisation between each linear layer and its activation.
+        dropout: the probability of dropping a unit, after each layer.
+    """
     layers: list[nn.Module] = []
     for width in hidden:
         layers.append(GatedLinear(in_features, width) if gated else nn.Linear(in_features, width))
@@ -67,7 +82,7 @@ def mlp(
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside an identity, pre-activated (He et al. 2016)."""
+    """A pre-activation residual block of two 3x3 convolutions (He et al. 2016)."""
 
     def __init__(self, channels: int, *, activation_name: Activation, norm: Norm) -> None:
         super().__init__()
@@ -81,20 +96,25 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """From ``[N, C, H, W]`` to the same shape."""
+        """Maps ``[N, C, H, W]`` to the same shape."""
         return x + self.body(x)
 
 
 def norm2d(channels: int, norm: Norm) -> nn.Module:
-    """A norm over feature maps; ``layer`` normalises over channels and space together."""
+    """Builds a norm for feature maps; ``layer`` normalises over channels and space together."""
     if norm == "none":
         return nn.Identity()
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """``x`` with what the mask hides set to 0. The mask covers the leading dimensions of ``x``."""
+    """Returns ``x`` with 0 wherever the mask is False.
+
+    Args:
+        x: a tensor.
+        mask: covers the leading dimensions of ``x``; None returns ``x`` unchanged.
+    """
     if mask is None:
         return x
-    mask = mask.reshape(*mask.shape, *(1,) * (x.dim() - mask.dim()))
+    mask = mask.reshape(*mask.shape, *(1,) * (x.dim() - mask.dim()))  # [*mask.shape, 1, ...]
     return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))

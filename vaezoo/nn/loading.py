@@ -1,4 +1,4 @@
-"""Weights and what is told beside them; putting them into modules: all or none, naming what does not fit."""
+"""Loads weights into a module: all of them or none, naming every tensor that does not fit."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from torch import Tensor, nn
 from vaezoo.utils.errors import IntegrityError
 
 
-def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], source: str, *, share: bool = False) -> None:
-    """Puts weights into a module, all of them or none.
+def load_strict(
+    module: nn.Module, tensors: Mapping[str, Tensor], source: str, *, share: bool = False
+) -> None:
+    """Loads weights into a module, all of them or none.
 
     Args:
-        module: whose weights they become.
-        tensors: by their paths in the module.
-        source: where they come from, for messages.
-        share: let the module use these tensors themselves, without a copy of those of its dtype. What holds the
-            module's parameters, an optimizer say, would then hold weights that nobody uses.
+        module: the module.
+        tensors: parameters and buffers, by their names in ``module.state_dict()``.
+        source: names the weights in error messages.
+        share: replace the module's parameters by these tensors instead of copying their values;
+            those of another dtype are converted. An optimizer that was built before then updates
+            parameters that the module no longer uses.
 
     Raises:
-        IntegrityError: a tensor is missing, unexpected, or of another shape or kind of number; names each by its path.
+        IntegrityError: a tensor is missing, unexpected, of another shape, or integer instead of
+            floating-point or the reverse; names each.
     """
     expected = module.state_dict()
     faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
     faults += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
-        wanted, given = tuple(expected[name].shape), tuple(tensors[name].shape)
-        if wanted != given:
-            faults.append(f"{name} is {given}, expected {wanted}")
+        expected_shape, shape = tuple(expected[name].shape), tuple(tensors[name].shape)
+        if shape != expected_shape:
+            faults.append(f"{name} is {shape}, expected {expected_shape}")
         elif tensors[name].is_floating_point() != expected[name].is_floating_point():
             faults.append(f"{name} is {tensors[name].dtype}, expected {expected[name].dtype}")
     if faults:
         raise IntegrityError(f"{source}: weights do not fit the spec: {'; '.join(faults)}")
-    module.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected}, assign=share)
+    state = {name: tensors[name].to(expected[name].dtype) for name in expected}
+    module.load_state_dict(state, assign=share)

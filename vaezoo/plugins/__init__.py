@@ -1,1 +1,1 @@
-"""The plugin hook, the kinds of component, and the catalogue of everything that a spec may name."""
+"""Plugins: their hooks, the kinds of component, and the catalogue of all components."""

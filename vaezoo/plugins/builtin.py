@@ -1,4 +1,4 @@
-"""The built-in components, registered through the same hook that plugins use."""
+"""Registers the built-in components, through the same hook that plugins use."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ _BUILT_IN = {
         "classification": "vaezoo.evaluation.classification:Classification",
         "anomaly": "vaezoo.evaluation.anomaly:Anomaly",
     },
-    "callback": {"tensorboard": "vaezoo.components.callbacks:TensorBoard", "csv": "vaezoo.components.callbacks:CsvLog"},
+    "callback": {
+        "tensorboard": "vaezoo.components.callbacks:TensorBoard",
+        "csv": "vaezoo.components.callbacks:CsvLog",
+    },
     "format": {
         "npz": "vaezoo.data.formats.npz:Npz",
         "csv": "vaezoo.data.formats.csv:Csv",
@@ -69,7 +72,7 @@ _BUILT_IN = {
 
 @hookimpl
 def vaezoo_components(register: Register) -> None:
-    """Registers everything that vaezoo itself brings."""
+    """Registers the components of vaezoo itself."""
     for kind, targets in _BUILT_IN.items():
         for name, target in targets.items():
             register(kind, name, target)

@@ -1,4 +1,4 @@
-"""The catalogue of components by kind and name."""
+"""The catalogue of all registered components, and of the plugins that provide them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from vaezoo.plugins.kinds import KINDS, kind_class
@@ -17,7 +17,13 @@ BUILT_IN = "vaezoo"
 
 @dataclass(frozen=True)
 class ComponentEntry:
-    """One registered component: what it is called, who brought it, and where its class is."""
+    """One registered component.
+
+    Attributes:
+        kind, name: as registered.
+        target: its class as ``package.module:Class``.
+        plugin: the distribution that provides it.
+    """
 
     kind: str
     name: str
@@ -32,16 +38,18 @@ class ComponentEntry:
         """
         module, _, attribute = self.target.partition(":")
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            cls = getattr(importlib.import_module(module), attribute)
         except Exception as error:
-            raise PluginError(f"{self}: cannot import {self.target}: {type(error).__name__}: {error}") from error
-        wanted = kind_class(self.kind)
-        if not (isinstance(found, type) and issubclass(found, wanted)):
-            raise PluginError(f"{self}: {self.target} is not a subclass of vaezoo.{wanted.__name__}")
-        if inspect.isabstract(found):
-            missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
+            raise PluginError(
+                f"{self}: cannot import {self.target}: {type(error).__name__}: {error}"
+            ) from error
+        base = kind_class(self.kind)
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise PluginError(f"{self}: {self.target} is not a subclass of vaezoo.{base.__name__}")
+        if inspect.isabstract(cls):
+            missing = ", ".join(sorted(vars(cls)["__abstractmethods__"]))
             raise PluginError(f"{self}: {self.target} does not define {missing}")
-        return found
+        return cls
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of plugin {self.plugin!r}"
@@ -49,11 +57,20 @@ class ComponentEntry:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One installed plugin and what became of it."""
+    """One installed plugin and the result of loading it.
+
+    Attributes:
+        name, version: of its distribution.
+        status: whether its components can be used.
+        reason: why they cannot; empty if the status is ``ok``.
+        entries: the components that it registered.
+        registries: the registries of weights that it registered, as pairs of prefix and target.
+    """
 
     name: str
     version: str
     status: Literal["ok", "disabled", "incompatible", "broken"]
+    _: KW_ONLY
     reason: str = ""
     entries: tuple[ComponentEntry, ...] = ()
     registries: tuple[tuple[str, str], ...] = ()
@@ -61,45 +78,64 @@ class PluginInfo:
 
 @dataclass
 class Catalogue:
-    """Every component that a spec may name, and the plugins they come from."""
+    """All registered components, and the plugins that provide them.
+
+    Attributes:
+        plugins: the built-in components as a plugin, then the installed plugins.
+        entries: the components by kind and name; several plugins can use the same name.
+    """
 
     plugins: list[PluginInfo] = field(default_factory=list)
     entries: dict[tuple[str, str], list[ComponentEntry]] = field(default_factory=dict)
 
     def add(self, info: PluginInfo) -> None:
-        """Takes in a plugin and, where it is in order, its components."""
+        """Adds a plugin and its components."""
         self.plugins.append(info)
         for entry in info.entries:
             self.entries.setdefault((entry.kind, entry.name), []).append(entry)
 
     def names(self, kind: str) -> list[str]:
-        """The names that specs may use for a kind, sorted."""
-        return sorted(name for a_kind, name in self.entries if a_kind == kind)
+        """The sorted names of a kind's components."""
+        return sorted(name for entry_kind, name in self.entries if entry_kind == kind)
 
     def all(self, kind: str | None = None) -> Iterator[ComponentEntry]:
-        """Every entry, by kind in the order of the data flow and then by name."""
-        for a_kind in KINDS if kind is None else (kind,):
-            for name in self.names(a_kind):
-                yield from self.entries[a_kind, name]
+        """All entries, or those of one kind; in the order of ``KINDS`` and then by name."""
+        for entry_kind in KINDS if kind is None else (kind,):
+            for name in self.names(entry_kind):
+                yield from self.entries[entry_kind, name]
 
     def find(self, kind: str, reference: str) -> ComponentEntry:
-        """The entry for ``name``, or for ``plugin:name`` where several plugins claim one name.
+        """The entry of a component.
+
+        Args:
+            kind: its kind.
+            reference: ``name``, or ``plugin:name`` if several plugins provide the name.
 
         Raises:
-            PluginError: no such component, or more than one.
+            PluginError: there is no such component, or several.
         """
         plugin, _, name = reference.rpartition(":")
-        found = [entry for entry in self.entries.get((kind, name), []) if not plugin or entry.plugin == plugin]
-        built_in = [entry for entry in found if entry.plugin == BUILT_IN]
-        if len(found) == 1 or built_in:
-            return (built_in or found)[0]
-        if not found:
-            hint = did_you_mean(name, self.names(kind)) or "; no installed plugin brings one"
-            raise PluginError(f"no {kind} named {reference!r}{hint}{self._absent()}")
-        owners = " or ".join(repr(f"{entry.plugin}:{name}") for entry in found)
-        raise PluginError(f"{len(found)} plugins bring a {kind} named {name!r}; say {owners}")
+        matches = [
+            entry
+            for entry in self.entries.get((kind, name), [])
+            if not plugin or entry.plugin == plugin
+        ]
+        built_in = [entry for entry in matches if entry.plugin == BUILT_IN]
+        if len(matches) == 1 or built_in:
+            return (built_in or matches)[0]
+        if not matches:
+            hint = did_you_mean(name, self.names(kind)) or "; no installed plugin provides one"
+            raise PluginError(f"no {kind} named {reference!r}{hint}{self._unavailable_plugins()}")
+        choices = " or ".join(repr(f"{entry.plugin}:{name}") for entry in matches)
+        raise PluginError(
+            f"{len(matches)} plugins provide a {kind} named {name!r}; write {choices}"
+        )
 
-    def _absent(self) -> str:
-        """Which installed plugins are out of action, since one of them may be meant."""
-        absent = [f"plugin {info.name!r} is {info.status}: {info.reason}" for info in self.plugins if info.reason]
-        return f" ({'; '.join(absent)})" if absent else ""
+    def _unavailable_plugins(self) -> str:
+        """A remark about plugins that cannot be used; one of them may provide the component."""
+        reasons = [
+            f"plugin {info.name!r} is {info.status}: {info.reason}"
+            for info in self.plugins
+            if info.reason
+        ]
+        return f" ({'; '.join(reasons)})" if reasons else ""

@@ -1,4 +1,4 @@
-"""Finds plugins, guards against the broken ones, and keeps the catalogue of components by kind and name."""
+"""Finds and loads the installed plugins; a broken one does not affect the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class _Collector:
-    """The ``register`` that a plugin is given: checks each call and remembers it."""
+    """The ``register`` argument of ``vaezoo_components``: checks and collects components."""
 
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
@@ -35,38 +35,52 @@ class _Collector:
         if kind not in KINDS:
             raise PluginError(f"registers unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
         if not _NAME.fullmatch(name):
-            raise PluginError(f"registers {kind} {name!r}: a name is lower-case words joined by dashes")
+            raise PluginError(
+                f"registers {kind} {name!r}: a name is lower-case words joined by dashes"
+            )
         if not _TARGET.fullmatch(target):
-            raise PluginError(f"registers {kind} {name!r} as {target!r}: a target is 'package.module:Class'")
+            raise PluginError(
+                f"registers {kind} {name!r} as {target!r}: a target is 'package.module:Class'"
+            )
         if (kind, name) in self.entries:
             raise PluginError(f"registers {kind} {name!r} twice")
         self.entries[kind, name] = ComponentEntry(kind, name, target, self.plugin)
 
 
 def _registries(hook: Any) -> tuple[tuple[str, str], ...]:
-    """The registries of weights that one plugin brings, as prefix and target."""
-    found: dict[str, str] = {}
+    """The registries of weights that one plugin registers, as pairs of prefix and target."""
+    registries: dict[str, str] = {}
 
     def register(prefix: str, target: str) -> None:
         if not _NAME.fullmatch(prefix):
-            raise PluginError(f"registers registry {prefix!r}: a prefix is lower-case words joined by dashes")
+            raise PluginError(
+                f"registers registry {prefix!r}: a prefix is lower-case words joined by dashes"
+            )
         if not _REGISTRY.fullmatch(target):
             raise PluginError(
-                f"registers registry {prefix!r} as {target!r}: say 'package:registry.yaml' or an https address"
+                f"registers registry {prefix!r} as {target!r}: "
+                "use 'package:registry.yaml' or an https URL"
             )
-        if prefix in found:
+        if prefix in registries:
             raise PluginError(f"registers registry {prefix!r} twice")
-        found[prefix] = target
+        registries[prefix] = target
 
     hook(register=register)
-    return tuple(found.items())
+    return tuple(registries.items())
 
 
-def _admit(manager: pluggy.PluginManager, module: Any, name: str, version: str) -> PluginInfo:
-    """Registers one imported plugin module and collects its components."""
-    wanted = getattr(module, "VAEZOO_API", API_VERSION)
-    if wanted != API_VERSION:
-        return PluginInfo(name, version, "incompatible", f"asks for plugin API {wanted}, this is {API_VERSION}")
+def _register_plugin(
+    manager: pluggy.PluginManager, module: Any, name: str, version: str
+) -> PluginInfo:
+    """Registers an imported plugin module and collects its components and registries.
+
+    Raises:
+        Exception: whatever the plugin raises; the module is not registered then.
+    """
+    required = getattr(module, "VAEZOO_API", API_VERSION)
+    if required != API_VERSION:
+        reason = f"needs plugin API {required}, but this version of vaezoo has {API_VERSION}"
+        return PluginInfo(name, version, "incompatible", reason=reason)
     try:
         manager.register(module, name)
         manager.check_pending()
@@ -78,48 +92,64 @@ def _admit(manager: pluggy.PluginManager, module: Any, name: str, version: str) 
         if manager.is_registered(module):
             manager.unregister(module)
         raise
-    return PluginInfo(name, version, "ok", "", tuple(collector.entries.values()), registries)
+    return PluginInfo(
+        name, version, "ok", entries=tuple(collector.entries.values()), registries=registries
+    )
 
 
 def _installed() -> list[tuple[str, str, importlib.metadata.EntryPoint]]:
-    """Entry points by distribution name, so that the order never depends on the file system."""
-    found = {}
+    """The name, version and entry point of each plugin, sorted."""
+    plugins = {}
     for point in importlib.metadata.entry_points(group=GROUP):
         name = point.dist.name if point.dist else point.name
-        found[name, point.name] = (name, point.dist.version if point.dist else "?", point)
-    return [found[key] for key in sorted(found)]
+        plugins[name, point.name] = (name, point.dist.version if point.dist else "?", point)
+    return [plugins[key] for key in sorted(plugins)]
 
 
 def discover(disabled: Iterable[str] = ()) -> Catalogue:
-    """Loads every installed plugin that is not disabled; one that fails is reported, never raised."""
+    """Loads the installed plugins.
+
+    Args:
+        disabled: distributions or entry points that are not loaded.
+
+    Returns:
+        The catalogue; a plugin that raises an exception is in it with the status ``broken``.
+    """
     manager = pluggy.PluginManager("vaezoo")
     manager.add_hookspecs(hooks)
     catalogue = Catalogue()
-    catalogue.add(_admit(manager, builtin, BUILT_IN, importlib.metadata.version("vaezoo")))
-    skipped = set(disabled)
+    catalogue.add(
+        _register_plugin(manager, builtin, BUILT_IN, importlib.metadata.version("vaezoo"))
+    )
+    disabled_names = set(disabled)
     for name, version, point in _installed():
-        if name in skipped or point.name in skipped:
-            catalogue.add(PluginInfo(name, version, "disabled", "disabled by the user"))
+        if name in disabled_names or point.name in disabled_names:
+            catalogue.add(PluginInfo(name, version, "disabled", reason="disabled by the user"))
             continue
         try:
-            catalogue.add(_admit(manager, point.load(), name, version))
+            catalogue.add(_register_plugin(manager, point.load(), name, version))
         except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split())
             prefix = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
-            catalogue.add(PluginInfo(name, version, "broken", prefix + reason))
+            catalogue.add(PluginInfo(name, version, "broken", reason=prefix + reason))
     return catalogue
 
 
 def disabled_plugins() -> tuple[str, ...]:
-    """The plugins that ``VAEZOO_DISABLE_PLUGINS`` names."""
-    return tuple(name.strip() for name in os.environ.get("VAEZOO_DISABLE_PLUGINS", "").split(",") if name.strip())
+    """The names in the environment variable ``VAEZOO_DISABLE_PLUGINS``, separated by commas."""
+    return tuple(
+        name.strip()
+        for name in os.environ.get("VAEZOO_DISABLE_PLUGINS", "").split(",")
+        if name.strip()
+    )
 
 
 @lru_cache(maxsize=8)
 def _discovered(disabled: tuple[str, ...]) -> Catalogue:
+    """``discover``, cached."""
     return discover(disabled)
 
 
 def catalogue() -> Catalogue:
-    """The catalogue of this process: plugins are looked up once for each set of disabled ones."""
+    """The catalogue of this process, cached for each value of ``VAEZOO_DISABLE_PLUGINS``."""
     return _discovered(disabled_plugins())

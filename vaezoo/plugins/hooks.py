@@ -1,6 +1,6 @@
-"""The hook a plugin implements, and the marker it implements it with.
+"""Defines the hooks that a plugin implements, and their decorator ``hookimpl``.
 
-This module imports nothing heavy, so a plugin module stays instant to load:
+This module does not import torch, so that a plugin's top-level module is fast to import:
 
     import vaezoo
 
@@ -16,13 +16,13 @@ from typing import Protocol
 import pluggy
 
 API_VERSION = 1
-"""The version of the plugin interface. A plugin module may ask for one by ``VAEZOO_API = 1``."""
+"""The version of the plugin interface; a plugin can require it with ``VAEZOO_API = 1``."""
 hookspec = pluggy.HookspecMarker("vaezoo")
 hookimpl = pluggy.HookimplMarker("vaezoo")
 
 
 class Register(Protocol):
-    """What ``vaezoo_components`` is given."""
+    """The type of the argument of ``vaezoo_components``."""
 
     def __call__(self, kind: str, name: str, target: str) -> None:
         """Registers a component.
@@ -30,7 +30,7 @@ class Register(Protocol):
         Args:
             kind: one of the kinds that ``vaezoo list`` shows, such as ``encoder``.
             name: the name that specs use; lower-case words joined by dashes.
-            target: ``package.module:Class``, imported when a spec first names the component.
+            target: ``package.module:Class``; imported when the component is first used.
         """
 
 
@@ -40,17 +40,20 @@ def vaezoo_components(register: Register) -> None:
 
 
 class RegisterRegistry(Protocol):
-    """What ``vaezoo_registries`` is given."""
+    """The type of the argument of ``vaezoo_registries``."""
 
     def __call__(self, prefix: str, target: str) -> None:
-        """Registers a registry of weights, whose entries are then named ``prefix:architecture/tag@version``.
+        """Registers a registry of weights.
+
+        Its entries are named ``prefix:architecture/tag@version``.
 
         Args:
             prefix: lower-case words joined by dashes.
-            target: ``package:path/registry.yaml``, a file inside an installed package, or an https address.
+            target: ``package:path/registry.yaml``, a file in an installed package, or an https
+                URL.
         """
 
 
 @hookspec
 def vaezoo_registries(register: RegisterRegistry) -> None:
-    """Called once when plugins are loaded; registers the registries of weights that this plugin brings."""
+    """Called once when plugins are loaded; registers the registries of weights of this plugin."""

@@ -1,6 +1,6 @@
-"""The kinds of component, each with the abstract class that components of it subclass.
+"""Lists the kinds of component and the abstract class that the components of each kind subclass.
 
-Classes stand here by name, so that naming a kind imports nothing heavy.
+The classes are given by name, so that importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ KINDS: Mapping[str, str] = {
     "callback": "vaezoo.components.callbacks:Callback",
     "format": "vaezoo.data.format:Format",
 }
-"""The kinds in the order of the data flow, with the place of each one's abstract class."""
+"""The kinds in the order of the data flow, each with ``module:Class`` of its abstract class."""
 
 
 @cache
 def kind_class(kind: str) -> type:
-    """The abstract class of a kind."""
+    """Imports the abstract class of a kind."""
     module, _, name = KINDS[kind].partition(":")
     cls: type = getattr(importlib.import_module(module), name)
     return cls

@@ -1,1 +1,1 @@
-"""Pretrained weights by name: what registries list, downloaded, verified, cached and loaded."""
+"""Pretrained weights: listed in registries, downloaded, verified, cached and loaded by name."""

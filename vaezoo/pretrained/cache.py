@@ -1,8 +1,10 @@
-"""Files by the hash of their bytes, below ``VAEZOO_HOME``: written once, read by many.
+"""Content-addressed cache of downloaded files in the folder ``VAEZOO_HOME``.
 
-blobs/sha256/ab/ab12...   whole and verified, read-only
-partial/                  what has come of a download so far, with a lock beside it
-quarantine/               bytes that were not what they were declared to be
+A file is stored under the SHA-256 of its bytes, written once and shared by all processes::
+
+    blobs/sha256/ab/ab12...   complete, verified, read-only files
+    partial/                  incomplete downloads, each with a lock file next to it
+    quarantine/               files with an unexpected size or hash
 """
 
 from __future__ import annotations
@@ -23,136 +25,160 @@ from vaezoo.utils.errors import RegistryError, VaezooError
 from vaezoo.utils.files import sync
 from vaezoo.utils.paths import cache_home
 
-Download = Callable[[Path, int], None]
-"""Completes the file at a path up to a number of bytes."""
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
-_LOCK = ".lock"
-_QUIET = 3600.0
-"""Seconds after which a download that does not grow has broken off, where there are no locks."""
-_FIRST = 64
-"""Bytes by which something else is recognised."""
-_HINTS = (
-    (b"version https://git-lfs", "a Git-LFS pointer: the file itself was not fetched (git lfs pull)"),
-    (b"<!doctype html", "an HTML page: a login or an error page, say"),
-    (b"<html", "an HTML page: a login or an error page, say"),
-    (b"{", "JSON: an error message, say"),
+Downloader = Callable[[Path, int], None]
+"""Appends to the file at a path until it has a given number of bytes."""
+_READ_ONLY_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_LOCK_SUFFIX = ".lock"
+_STALE_SECONDS = 3600.0
+"""Without file locks, a download that has not grown for this long counts as interrupted."""
+_HEAD_BYTES = 64
+"""How many of the first bytes are used to recognise the type of a wrong file."""
+_KNOWN_TYPES = (
+    (b"version https://git-lfs", "a Git-LFS pointer: run git lfs pull to fetch the file itself"),
+    (b"<!doctype html", "an HTML page, for example a login or an error page"),
+    (b"<html", "an HTML page, for example a login or an error page"),
+    (b"{", "JSON, for example an error message"),
 )
 
 
-class Mismatch(RegistryError):
-    """Bytes that are not those a registry declares."""
+class ChecksumMismatch(RegistryError):
+    """A file whose size or hash differs from the one declared in the registry."""
 
 
-def read(path: Path, file: File, source: str) -> bytearray:
-    """The bytes of ``file``, read once into memory that tensors may share.
+def read_verified(path: Path, file: File, source: str) -> bytearray:
+    """Reads a file once and verifies its size and hash.
 
     Args:
-        path: where they are.
-        file: what they are declared to be.
-        source: where they come from, for messages.
+        path: the file to read.
+        file: its declared size and hash.
+        source: where the bytes come from, for messages.
+
+    Returns:
+        The bytes, in writable memory that tensors can share.
 
     Raises:
-        Mismatch: they are something else; says what was expected, what was got, from where, and how it begins.
+        ChecksumMismatch: the size or the hash differs. The message has the expected and the actual
+            values, the source and the first bytes.
     """
-    with open(path, "rb", buffering=0) as opened:
-        size = os.fstat(opened.fileno()).st_size
-        if size != file.size:  # which may be far more than memory holds
-            first = opened.read(_FIRST)
-            opened.seek(0)
-            raise _mismatch(file, source, hashlib.file_digest(opened, "sha256").hexdigest(), size, first)
+    with open(path, "rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if (
+            size != file.size
+        ):  # the file may be larger than memory, so it is hashed without reading it as a whole
+            head = stream.read(_HEAD_BYTES)
+            stream.seek(0)
+            actual_hash = hashlib.file_digest(stream, "sha256").hexdigest()
+            raise _mismatch_error(file, source, actual_hash, size, head)
         data = bytearray(size)
         view, filled = memoryview(data), 0
-        while filled < len(data) and (count := opened.readinto(view[filled:])):
+        while filled < len(data) and (count := stream.readinto(view[filled:])):
             filled += count
-    return verified(data, file, source)
+    return verify_bytes(data, file, source)
 
 
-def verified(data: bytearray, file: File, source: str) -> bytearray:
-    """The same bytes, once they are known to be those of ``file``; raises as ``read``."""
-    got = hashlib.sha256(data).hexdigest()
-    if len(data) == file.size and got == file.sha256:
+def verify_bytes(data: bytearray, file: File, source: str) -> bytearray:
+    """Returns ``data`` if its size and hash are the declared ones; raises as ``read_verified``."""
+    actual_hash = hashlib.sha256(data).hexdigest()
+    if len(data) == file.size and actual_hash == file.sha256:
         return data
-    raise _mismatch(file, source, got, len(data), bytes(data[:_FIRST]))
+    raise _mismatch_error(file, source, actual_hash, len(data), bytes(data[:_HEAD_BYTES]))
 
 
-def _mismatch(file: File, source: str, got: str, size: int, first: bytes) -> Mismatch:
-    looks = next((f", which looks like {what}" for mark, what in _HINTS if first.lower().startswith(mark)), "")
-    return Mismatch(
-        f"{source}: {file.name} is not what the registry declares: expected sha256 {file.sha256} of {file.size:,} "
-        f"bytes, got {got} of {size:,}; it begins with {first[:24]!r}{looks}"
+def _mismatch_error(
+    file: File, source: str, actual_hash: str, size: int, head: bytes
+) -> ChecksumMismatch:
+    hint = next(
+        (
+            f", which looks like {kind}"
+            for start, kind in _KNOWN_TYPES
+            if head.lower().startswith(start)
+        ),
+        "",
+    )
+    return ChecksumMismatch(
+        f"{source}: {file.name} is not what the registry declares: expected sha256 {file.sha256} "
+        f"of {file.size:,} bytes, got {actual_hash} of {size:,}; "
+        f"it begins with {head[:24]!r}{hint}"
     )
 
 
 class Cache:
-    """The files of one ``VAEZOO_HOME``."""
+    """The cached files of one ``VAEZOO_HOME``."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or cache_home()
 
     def path(self, sha256: str) -> Path:
-        """Where the bytes with this hash are, or would be."""
+        """The path at which a file with this hash is stored."""
         return self.root / "blobs" / "sha256" / sha256[:2] / sha256
 
     def get(self, file: File) -> bytearray | None:
-        """The bytes of a file that is here; None where it is not.
+        """The bytes of a file; None if it is not in the cache.
 
         Raises:
-            Mismatch: what was here is damaged; it has been put into quarantine.
+            ChecksumMismatch: the cached file was damaged; it has been moved to the quarantine.
         """
         path = self.path(file.sha256)
         try:
-            return read(path, file, str(path))
+            return read_verified(path, file, str(path))
         except OSError:
             return None
-        except Mismatch as error:
+        except ChecksumMismatch as error:
             raise self._quarantine(path, error) from None
 
-    def add(self, file: File, source: str, download: Download) -> bytearray:
-        """Fetches a file, verifies it and keeps it; of several processes one fetches. A read-only cache keeps nothing.
+    def add(self, file: File, source: str, download: Downloader) -> bytearray:
+        """Downloads a file, verifies it and stores it.
+
+        Of several processes that need the same file at the same time, only one downloads it. If
+        the cache is read-only, the file is downloaded but not stored.
 
         Raises:
-            Mismatch: what came is not what is declared; it has been put into quarantine.
+            ChecksumMismatch: the downloaded bytes are not the declared ones; they have been moved
+                to the quarantine.
             VaezooError: the cache cannot be written, or the disk is full.
         """
         try:
-            with self._partial(file.sha256) as partial:
-                with contextlib.suppress(Mismatch):
-                    if (found := self.get(file)) is not None:  # another process was faster
-                        return found
-                return self._fetch(file, source, partial, download)
+            with self._partial_file(file.sha256) as partial:
+                with contextlib.suppress(ChecksumMismatch):
+                    data = self.get(file)  # another process may have downloaded it meanwhile
+                    if data is not None:
+                        return data
+                return self._download(file, source, partial, download)
         except OSError as error:
-            if error.errno in _READ_ONLY:
+            if error.errno in _READ_ONLY_ERRORS:
                 with tempfile.TemporaryDirectory() as folder:
-                    passing = Path(folder) / file.name
-                    download(passing, file.size)
-                    return read(passing, file, source)
+                    temporary = Path(folder) / file.name
+                    download(temporary, file.size)
+                    return read_verified(temporary, file, source)
             reason = error.strerror or error
-            raise VaezooError(f"cannot write {self.root}: {reason}; make room or set VAEZOO_HOME") from error
+            raise VaezooError(
+                f"cannot write {self.root}: {reason}; make room or set VAEZOO_HOME"
+            ) from error
 
-    def _fetch(self, file: File, source: str, partial: Path, download: Download) -> bytearray:
+    def _download(self, file: File, source: str, partial: Path, download: Downloader) -> bytearray:
         resumed = partial.exists() and partial.stat().st_size > 0
         try:
             download(partial, file.size)
-            data = read(partial, file, source)
-        except Mismatch as error:
-            if resumed:  # what was there from before may have been the fault
+            data = read_verified(partial, file, source)
+        except ChecksumMismatch as error:
+            if resumed:  # the bytes of the earlier attempt may be the wrong ones
                 partial.unlink()
-                return self._fetch(file, source, partial, download)
+                return self._download(file, source, partial, download)
             raise self._quarantine(partial, error) from None
         except OSError:
-            partial.unlink(missing_ok=True)  # a full disk: leave none of it
+            partial.unlink(missing_ok=True)  # the disk may be full: leave nothing behind
             raise
         path = self.path(file.sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sync(partial)  # another process may have written the last of it, and died before that was on disk
+        sync(partial)  # a process that wrote the last bytes may have died before they were on disk
         partial.chmod(0o444)
         partial.replace(path)
         sync(path.parent)
         return data
 
     @contextlib.contextmanager
-    def _partial(self, sha256: str) -> Iterator[Path]:
-        """The file that a download grows in, for this process alone; where locks are not to be had, one of its own."""
+    def _partial_file(self, sha256: str) -> Iterator[Path]:
+        """The locked file of an incomplete download; without file locks, one of this process."""
         folder = self.root / "partial"
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder / sha256)
@@ -171,38 +197,49 @@ class Cache:
         finally:
             lock.release()
 
-    def _quarantine(self, path: Path, error: Mismatch) -> Mismatch:
-        """Moves damaged bytes out of the way and says where."""
-        place = self.root / "quarantine" / f"{path.name}-{time.time_ns()}"
+    def _quarantine(self, path: Path, error: ChecksumMismatch) -> ChecksumMismatch:
+        """Moves a wrong file to the quarantine and returns the error with the new path."""
+        target = self.root / "quarantine" / f"{path.name}-{time.time_ns()}"
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
         except OSError as problem:
-            return Mismatch(f"{error}; it could not be moved to {place.parent}: {problem.strerror or problem}")
-        return Mismatch(f"{error}; it was moved to {place}")
+            reason = problem.strerror or problem
+            return ChecksumMismatch(f"{error}; it could not be moved to {target.parent}: {reason}")
+        return ChecksumMismatch(f"{error}; it was moved to {target}")
 
-    def unused(self, wanted: set[str]) -> list[Path]:
-        """What nobody needs: blobs that are not ``wanted``, downloads that broke off, quarantine.
+    def unused(self, used_hashes: set[str]) -> list[Path]:
+        """Files that can be removed: unused blobs, interrupted downloads and the quarantine.
 
-        Locks stay: whoever waits for one would not notice that another has taken its place.
+        Lock files are not included: a process that waits for a lock would not notice that its
+        file was replaced.
+
+        Args:
+            used_hashes: the SHA-256 of every file that a registry lists.
         """
         blobs = sorted((self.root / "blobs").glob("sha256/*/*"))
-        partial = [path for path in (self.root / "partial").glob("*") if path.suffix != _LOCK and not _busy(path)]
-        rest = [*partial, *(self.root / "quarantine").glob("*")]
-        return [path for path in blobs if path.name not in wanted] + sorted(rest)
+        partial = [
+            path
+            for path in (self.root / "partial").glob("*")
+            if path.suffix != _LOCK_SUFFIX and not _is_downloading(path)
+        ]
+        quarantine = (self.root / "quarantine").glob("*")
+        return [path for path in blobs if path.name not in used_hashes] + sorted(
+            [*partial, *quarantine]
+        )
 
 
 def _lock(partial: Path) -> BaseFileLock:
-    """What a process holds while a download grows."""
-    return FileLock(partial.with_name(partial.name + _LOCK), fallback_to_soft=False)
+    """The lock that a process holds while it downloads to ``partial``."""
+    return FileLock(partial.with_name(partial.name + _LOCK_SUFFIX), fallback_to_soft=False)
 
 
-def _busy(partial: Path) -> bool:
-    """Whether a process is at work on a download."""
+def _is_downloading(partial: Path) -> bool:
+    """Whether a process is downloading to ``partial``."""
     try:
         with _lock(partial.with_name(partial.name.partition(".")[0])).acquire(timeout=0):
             return False
     except Timeout:
         return True
-    except OSError:  # no locks here: look whether it still grows
-        return time.time() - partial.stat().st_mtime < _QUIET
+    except OSError:  # no locks on this file system: check when the file last grew
+        return time.time() - partial.stat().st_mtime < _STALE_SECONDS

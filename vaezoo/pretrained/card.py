@@ -1,4 +1,4 @@
-"""What people read of an entry: its card in Markdown, and the gallery of a whole registry."""
+"""Markdown documentation of pretrained weights: the card of an entry and the gallery."""
 
 from __future__ import annotations
 
@@ -6,87 +6,101 @@ from collections.abc import Iterable, Sequence
 
 from vaezoo.pretrained.entry import WeightsEntry
 
-_MOST = 12
+_MAX_METRICS = 12
 
 
-def short(entry: WeightsEntry) -> str:
-    """The name that is quickest to type."""
-    return f"{entry.architecture}-{entry.tag}"
+def short_name(weights: WeightsEntry) -> str:
+    """The name without the version: ``architecture-tag``."""
+    return f"{weights.architecture}-{weights.tag}"
 
 
-def metrics_table(entry: WeightsEntry) -> list[str]:
-    """The figures of an entry as the rows of a table in Markdown."""
-    rows = ["| metric | value | unit | examples |", "|---|---|---|---|"]
-    for row in entry.metrics[:_MOST]:
-        error = "" if row.error is None else f" ± {row.error:.3g}"
-        samples = "" if row.samples is None else f", {row.samples:,} samples"
-        measured = f"{row.examples:,} {row.split}{samples}"
-        rows.append(f"| {row.name.replace('_', ' ')} | {row.value:.5g}{error} | {row.unit} | {measured} |")
-    return rows
+def metrics_table(weights: WeightsEntry) -> list[str]:
+    """The metrics of an entry as the lines of a Markdown table."""
+    lines = ["| metric | value | unit | examples |", "|---|---|---|---|"]
+    for metric in weights.metrics[:_MAX_METRICS]:
+        error = "" if metric.error is None else f" ± {metric.error:.3g}"
+        samples = "" if metric.samples is None else f", {metric.samples:,} samples"
+        examples = f"{metric.examples:,} {metric.split}{samples}"
+        name = metric.name.replace("_", " ")
+        lines.append(f"| {name} | {metric.value:.5g}{error} | {metric.unit} | {examples} |")
+    return lines
 
 
-def use(entry: WeightsEntry, prefix: str = "") -> list[str]:
-    """The lines of Python that load an entry and draw from it."""
-    name, condition = prefix + short(entry), ""
+def usage_example(weights: WeightsEntry, prefix: str = "") -> list[str]:
+    """The lines of a Python example that loads an entry and samples from it."""
+    name, condition = prefix + short_name(weights), ""
     lines = ["```python", "import vaezoo", ""]
     if prefix:
-        lines.append("# VAEZOO_REGISTRIES says where this registry is, or load(..., registry=...)")
-    if entry.classes:
-        condition = f', condition="{entry.classes[-1]}"'
-    elif shape := entry.preprocessing.condition:
         lines.append(
-            f"given = ...  # [16, {', '.join(map(str, shape))}]; vaezoo sample --condition data takes test examples"
+            "# the location of this registry: VAEZOO_REGISTRIES, or load(..., registry=...)"
         )
-        condition = ", condition=given"
+    if weights.classes:
+        condition = f', condition="{weights.classes[-1]}"'
+    elif shape := weights.preprocessing.condition:
+        sizes = ", ".join(map(str, shape))
+        lines.append(
+            f"condition = ...  # [16, {sizes}]; vaezoo sample --condition data uses test examples"
+        )
+        condition = ", condition=condition"
     return [*lines, f'vaezoo.load("{name}").sample(16{condition})', "```"]
 
 
-def card(entry: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> str:
-    """The card of an entry.
+def card(weights: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> str:
+    """The card of an entry, in Markdown.
 
     Args:
-        entry: what it is about.
-        pictures: names of those that lie beside it.
-        prefix: what stands before its name, with the colon; for another registry than vaezoo's own.
+        weights: the entry.
+        pictures: the names, without ``.png``, of the images in the folder of the card.
+        prefix: the prefix of its registry with the colon; empty for vaezoo's own.
     """
-    training, takes = entry.training, entry.preprocessing
-    made = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
-    lines = [f"# {entry.title}", "", f"`{entry.id}` · {entry.size:,} bytes · {entry.tensors.parameters:,} numbers", ""]
-    if entry.status != "active":
-        reason = f": {entry.reason}" if entry.reason else ""
-        instead = f"; use `{prefix}{entry.successor}`" if entry.successor else ""
-        lines += [f"**{entry.status}**{reason}{instead}", ""]
-    lines += [*([] if entry.status == "revoked" else [*use(entry, prefix), ""]), *metrics_table(entry), ""]
+    training, preprocessing = weights.training, weights.preprocessing
+    effort = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
+    shape = tuple(preprocessing.shape)
+    parameters = f"{weights.tensors.parameters:,} parameters"
+    lines = [
+        f"# {weights.title}",
+        "",
+        f"`{weights.id}` · {weights.size:,} bytes · {parameters}",
+        "",
+    ]
+    if weights.status != "active":
+        reason = f": {weights.reason}" if weights.reason else ""
+        successor = f"; use `{prefix}{weights.successor}`" if weights.successor else ""
+        lines += [f"**{weights.status}**{reason}{successor}", ""]
+    if weights.status != "revoked":
+        lines += [*usage_example(weights, prefix), ""]
+    lines += [*metrics_table(weights), ""]
     for name in pictures:
         lines += [f"![{name}]({name}.png)", ""]
     lines += [
         "| | |",
         "|---|---|",
-        f"| data | `{takes.data}`, one example {tuple(takes.shape)}, {takes.support} |",
-        f"| output | {takes.output} |",
-        f"| needs | {', '.join(f'`{each}`' for each in entry.requires)} |",
-        f"| trained by | `{training.command}`, {made} |",
-        f"| licence | weights {entry.licence.weights}; data {entry.licence.data} |",
-        f"| cite | {entry.citation} |",
+        f"| data | `{preprocessing.data}`, shape {shape}, {preprocessing.support} |",
+        f"| output | {preprocessing.output} |",
+        f"| requires | {', '.join(f'`{requirement}`' for requirement in weights.requires)} |",
+        f"| trained with | `{training.command}`, {effort} |",
+        f"| licence | weights {weights.licence.weights}; data {weights.licence.data} |",
+        f"| citation | {weights.citation} |",
         "",
-        "The spec that made it is [spec.yaml](spec.yaml); `vaezoo weights reproduce` trains it again and compares.",
+        "Trained from [spec.yaml](spec.yaml); `vaezoo weights reproduce` trains it again and "
+        "compares the metrics.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def gallery(entries: Iterable[WeightsEntry], pictures: dict[str, str]) -> str:
-    """A page with a section for each entry.
+    """A Markdown page with a section for each active entry of a registry.
 
     Args:
-        entries: those of one registry.
-        pictures: the address of each id's picture, where it has one.
+        entries: the entries.
+        pictures: the path of a sample image by entry id, for those entries that have one.
     """
     lines = ["# Gallery", "", "Generated from `registry.yaml` by `make docs`.", ""]
-    for entry in entries:
-        if entry.status != "active":
+    for weights in entries:
+        if weights.status != "active":
             continue
-        lines += [f"## {entry.title}", "", f"`{entry.id}`, {entry.size / 1e6:.1f} MB", ""]
-        if entry.id in pictures:
-            lines += [f"![samples of {entry.id}]({pictures[entry.id]})", ""]
-        lines += [*use(entry), "", *metrics_table(entry), ""]
+        lines += [f"## {weights.title}", "", f"`{weights.id}`, {weights.size / 1e6:.1f} MB", ""]
+        if weights.id in pictures:
+            lines += [f"![samples of {weights.id}]({pictures[weights.id]})", ""]
+        lines += [*usage_example(weights), "", *metrics_table(weights), ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -1,4 +1,4 @@
-"""Downloads: https alone, taken up where they broke off, tried again where the network failed."""
+"""HTTPS downloads that resume after interruptions and retry after temporary failures."""
 
 from __future__ import annotations
 
@@ -11,52 +11,61 @@ from urllib.parse import quote, urljoin
 
 import urllib3
 
-from vaezoo.pretrained.names import hub, split
+from vaezoo.pretrained.names import parse_hub_url, split_url
 from vaezoo.utils.errors import RegistryError, UnavailableError
 
 ATTEMPTS = 5
 BACKOFF = 0.5
-"""Seconds before the second attempt; twice as many before each further one."""
+"""Seconds before the second attempt; doubled before each further attempt."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
-PATIENCE = 60.0
-"""Seconds over which a server must send at least ``SLOWEST`` bytes a second, again and again."""
-SLOWEST = 1024
-_REDIRECTS = 5
+SPEED_WINDOW = 60.0
+"""Length in seconds of the periods for which ``MIN_BYTES_PER_SECOND`` is checked."""
+MIN_BYTES_PER_SECOND = 1024
+"""What a server must send on average in each period; otherwise the attempt is given up."""
+_MAX_REDIRECTS = 5
 _CHUNK = 1 << 20
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class _Transient(Exception):
-    """The network or the server failed in a way that may pass."""
+class _TemporaryError(Exception):
+    """A failure of the network or the server after which another attempt may succeed."""
 
 
-def offline() -> bool:
-    """Whether ``VAEZOO_OFFLINE`` forbids requests."""
+def is_offline() -> bool:
+    """Whether ``VAEZOO_OFFLINE`` forbids network requests."""
     return os.environ.get("VAEZOO_OFFLINE", "0") not in ("", "0")
 
 
-def address(source: str) -> str:
-    """The https address of a source: ``hf://owner/repo@commit/file`` is a file of a hub."""
+def resolve_url(source: str) -> str:
+    """The https URL of a source; ``hf://owner/repo@commit/file`` is on the Hugging Face hub."""
     if not source.startswith("hf://"):
         return source
-    found = hub(source)
-    if found is None:
-        raise RegistryError(f"{source}: say hf://owner/repo@commit/file with a whole commit")
-    repository, commit, file = found
+    parts = parse_hub_url(source)
+    if parts is None:
+        raise RegistryError(
+            f"{source}: must be hf://owner/repo@commit/file with a full commit hash"
+        )
+    repository, commit, file = parts
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     return f"{endpoint}/{repository}/resolve/{commit}/{quote(file)}"
 
 
-def download(url: str, target: Path, limit: int) -> None:
-    """Appends to ``target`` what is missing of a file, and no more than ``limit`` bytes and one in all.
+def download_file(url: str, target: Path, limit: int) -> None:
+    """Downloads a file, or the missing rest of it, to ``target``.
+
+    Args:
+        url: an https URL.
+        target: the file to append to; its present bytes are not requested again.
+        limit: the expected size. At most ``limit + 1`` bytes are written, so that a file that is
+            too long can be detected.
 
     Raises:
-        UnavailableError: offline, refused by the server, or not to be had in several attempts; ``target`` keeps what
-            came, for the next time.
-        RegistryError: the address, or one it redirects to, is not https.
+        UnavailableError: offline, refused by the server, or all attempts failed; the bytes
+            received so far stay in ``target`` for the next call.
+        RegistryError: ``url``, or a URL it redirects to, is not https.
         OSError: ``target`` cannot be written.
     """
-    if offline():
+    if is_offline():
         raise UnavailableError(f"{url}: offline (VAEZOO_OFFLINE)")
     reasons: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -65,7 +74,7 @@ def download(url: str, target: Path, limit: int) -> None:
         try:
             _attempt(url, target, limit)
             return
-        except _Transient as error:
+        except _TemporaryError as error:
             reasons.append(str(error))
     raise UnavailableError(f"{url}: {reasons[-1]} ({ATTEMPTS} attempts)")
 
@@ -80,7 +89,9 @@ def _attempt(url: str, target: Path, limit: int) -> None:
     if start >= limit:
         return
     try:
-        response = _open(url, {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {}))
+        response = _open(
+            url, {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        )
         try:
             _receive(response, url, target, start, limit)
         finally:
@@ -89,51 +100,81 @@ def _attempt(url: str, target: Path, limit: int) -> None:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
             raise UnavailableError(f"{url}: {reason}") from error
-        raise _Transient(reason) from error
+        raise _TemporaryError(reason) from error
 
 
 def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-    """The response at the end of a chain of redirects."""
-    here = url
-    for _ in range(_REDIRECTS + 1):
-        parts = split(here)
+    """Requests a URL and follows its redirects, https only."""
+    current = url
+    for _ in range(_MAX_REDIRECTS + 1):
+        parts = split_url(current)
         if parts is None or parts.scheme != "https":
-            raise RegistryError(f"{url}: leads to {here}; only https is followed")
-        response = _pool().request("GET", here, headers=headers, redirect=False, preload_content=False, timeout=TIMEOUT)
+            raise RegistryError(f"{url}: leads to {current}; only https is followed")
+        response = _pool().request(
+            "GET", current, headers=headers, redirect=False, preload_content=False, timeout=TIMEOUT
+        )
         location = response.headers.get("Location")
         if response.status not in (301, 302, 303, 307, 308) or not location:
             return response
         response.release_conn()
         try:
-            here = urljoin(here, location)
+            current = urljoin(current, location)
         except ValueError as error:
-            raise UnavailableError(f"{url}: leads to {location!r}, which is no address") from error
-    raise UnavailableError(f"{url}: more than {_REDIRECTS} redirects")
+            raise UnavailableError(
+                f"{url}: leads to {location!r}, which is not a valid URL"
+            ) from error
+    raise UnavailableError(f"{url}: more than {_MAX_REDIRECTS} redirects")
 
 
-def _receive(response: urllib3.BaseHTTPResponse, url: str, target: Path, start: int, limit: int) -> None:
+def _receive(
+    response: urllib3.BaseHTTPResponse, url: str, target: Path, start: int, limit: int
+) -> None:
+    """Checks the status of a response and writes its content to ``target``."""
     status = response.status
-    if status in _TRY_AGAIN or status == 416:
-        if status == 416:  # what is there is not the beginning of what the server has
+    if status in _RETRY_STATUSES or status == 416:
+        if (
+            status == 416
+        ):  # range not satisfiable: the partial file does not belong to the server's file
             target.unlink(missing_ok=True)
-        raise _Transient(f"the server answered {status}")
+        raise _TemporaryError(f"the server answered {status}")
     if status not in (200, 206):
         raise UnavailableError(f"{url}: the server answered {status}")
-    continues = status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-    if status == 206 and not continues:
-        raise _Transient("the server sent another part than it was asked for")
-    kept = start if continues else 0
-    due, wanted = time.monotonic() + PATIENCE, kept + SLOWEST * PATIENCE
-    with open(target, "ab" if continues else "wb") as written:
-        while kept <= limit and (chunk := response.read1(min(_CHUNK, limit + 1 - kept))):
-            written.write(chunk)
-            kept += len(chunk)
-            if time.monotonic() > due:  # others wait for this file, too
-                if kept < wanted:
-                    raise _Transient(f"the server sent less than {SLOWEST} bytes a second")
-                due, wanted = time.monotonic() + PATIENCE, kept + SLOWEST * PATIENCE
-        written.flush()
-        os.fsync(written.fileno())
-    tells_its_end = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"
-    if kept < limit and not tells_its_end:
-        raise _Transient(f"the connection closed after {kept:,} of {limit:,} bytes")
+    resumes = status == 206 and response.headers.get("Content-Range", "").startswith(
+        f"bytes {start}-"
+    )
+    if status == 206 and not resumes:
+        raise _TemporaryError("the server sent a different byte range than requested")
+    received = _write_content(response, target, start if resumes else 0, limit)
+    end_is_known = (
+        "Content-Length" in response.headers
+        or response.headers.get("Transfer-Encoding") == "chunked"
+    )
+    if received < limit and not end_is_known:
+        raise _TemporaryError(f"the connection closed after {received:,} of {limit:,} bytes")
+
+
+def _write_content(
+    response: urllib3.BaseHTTPResponse, target: Path, start: int, limit: int
+) -> int:
+    """Writes the content from byte ``start`` on; returns the file's new size."""
+    received = start
+    deadline, required = (
+        time.monotonic() + SPEED_WINDOW,
+        received + MIN_BYTES_PER_SECOND * SPEED_WINDOW,
+    )
+    with open(target, "ab" if start else "wb") as file:
+        while received <= limit and (chunk := response.read1(min(_CHUNK, limit + 1 - received))):
+            file.write(chunk)
+            received += len(chunk)
+            if (
+                time.monotonic() > deadline
+            ):  # too slow a download would block other processes that need the file
+                if received < required:
+                    raise _TemporaryError(
+                        f"the server sent less than {MIN_BYTES_PER_SECOND} bytes a second"
+                    )
+                deadline = time.monotonic() + SPEED_WINDOW
+                required = received + MIN_BYTES_PER_SECOND * SPEED_WINDOW
+        file.flush()
+        os.fsync(file.fileno())
+    return received

@@ -1,4 +1,4 @@
-"""What a registry file says of each set of weights: enough to load it, to check it, and to make it again."""
+"""The format of a registry file: for each set of weights, how to load, verify and reproduce it."""
 
 from __future__ import annotations
 
@@ -8,142 +8,173 @@ from typing import Annotated, Any, Literal
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from vaezoo.pretrained.names import fault, hub, split
+from vaezoo.pretrained.names import parse_hub_url, path_fault, split_url
 from vaezoo.spec import messages
-from vaezoo.spec.tree import SPEC, Limits, Node, parse
+from vaezoo.spec.tree import SPEC_LIMITS, Limits, Node, parse
 from vaezoo.utils.errors import RegistryError, SpecError
 
 FORMAT = "vaezoo/weights/v1"
-LIMITS = Limits(
-    256 * 1024, 10_000, "split the registry in two", f"registry: {FORMAT}"
-)  # what is parsed in less than a second
-_MOST = 50
+LIMITS = Limits(256 * 1024, 10_000, "split the registry in two", f"registry: {FORMAT}")
+"""Chosen such that even a hostile file is parsed in less than a second."""
+_MAX_PROBLEMS = 50
 _WORDS = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _ID = re.compile(rf"(?P<architecture>{_WORDS})/(?P<tag>{_WORDS})@(?P<version>[1-9][0-9]{{0,5}})")
 _HTTPS = re.compile(r"https://[^/\s@]+/\S+")
 _SIZE_LIMIT = 2**40
 
 
-def _identity(text: str) -> str:
+# Validators. An error message reads "PATH: must be MESSAGE".
+
+
+def _check_id(text: str) -> str:
     if len(text) > 100 or not _ID.fullmatch(text):
-        raise ValueError("an id such as cvae/mnist@1: architecture/tag@version in lower-case words")
+        raise ValueError(
+            "an id such as cvae/mnist@1: architecture/tag@version in lower-case words"
+        )
     return text
 
 
-def _path(text: str) -> str:
-    if reason := fault(text):
+def _check_path(text: str) -> str:
+    if reason := path_fault(text):
         raise ValueError(f"a path below the registry file; {text!r} {reason}")
     return text
 
 
-def _source(text: str) -> str:
+def _check_source(text: str) -> str:
     if "://" not in text:
-        return _path(text)
-    parts = split(text) if _HTTPS.fullmatch(text) else None
-    if not (hub(text) or (parts and parts.hostname)):
-        raise ValueError("a relative path, https://host/file, or hf://owner/repo@commit/file with a whole commit")
+        return _check_path(text)
+    parts = split_url(text) if _HTTPS.fullmatch(text) else None
+    if not (parse_hub_url(text) or (parts and parts.hostname)):
+        raise ValueError(
+            "a relative path, https://host/file, or hf://owner/repo@commit/file with a full "
+            "commit hash"
+        )
     return text
 
 
-def _name(text: str) -> str:
+def _check_file_name(text: str) -> str:
     if "/" in text:
         raise ValueError("a file name without folders")
-    return _path(text)
+    return _check_path(text)
 
 
-def _requirement(text: str) -> str:
+def _check_requirement(text: str) -> str:
     try:
-        found = Requirement(text)
+        requirement = Requirement(text)
     except InvalidRequirement:
         raise ValueError("a package and its versions, such as vaezoo-cvae>=0.1") from None
-    if found.url:
-        raise ValueError("a package by name, not by address")
+    if requirement.url:
+        raise ValueError("a package by name, not by URL")
     try:
-        _ = found.marker and found.marker.evaluate()
+        _ = requirement.marker and requirement.marker.evaluate()
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise ValueError(f"a package whose condition makes sense: {error}") from None
+        raise ValueError(f"a package with a valid environment marker: {error}") from None
     return text
 
 
-def _printable(text: str) -> str:
+def _check_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("one line of text without control characters")
     return text
 
 
-def _day(text: str) -> str:
+def _check_date(text: str) -> str:
     date.fromisoformat(text)
     return text
 
 
-Identity = Annotated[str, AfterValidator(_identity)]
-Path = Annotated[str, AfterValidator(_path)]
+WeightsId = Annotated[str, AfterValidator(_check_id)]
+RelativePath = Annotated[str, AfterValidator(_check_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_printable)]
+OneLine = Annotated[
+    str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_line)
+]
 Count = Annotated[int, Field(ge=0, le=_SIZE_LIMIT)]
 
 
-class _Part(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True)
 
 
-class File(_Part):
-    """A file of weights, and where it can be had, the first place first."""
+class File(_StrictModel):
+    """A file of an entry, with the sources to fetch it from in order of preference."""
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: Annotated[str, AfterValidator(_check_file_name)]
     sha256: Sha256
     size: Annotated[int, Field(ge=1, le=_SIZE_LIMIT)]
-    sources: Annotated[list[Annotated[str, AfterValidator(_source)]], Field(min_length=1, max_length=20)]
+    sources: Annotated[
+        list[Annotated[str, AfterValidator(_check_source)]], Field(min_length=1, max_length=20)
+    ]
 
 
-class SpecSource(_Part):
-    """The resolved spec: a file beside the registry, or ``inline``, hashed as the YAML that vaezoo makes of it."""
+class SpecSource(_StrictModel):
+    """The resolved spec: a file next to the registry, or ``inline``.
 
-    path: Path | None = None
+    The hash of an inline spec is that of the YAML text that ``dump`` returns for it.
+    """
+
+    path: RelativePath | None = None
     inline: dict[str, Any] | None = None
     sha256: Sha256
-    size: Annotated[int, Field(ge=1, le=SPEC.bytes)]
+    size: Annotated[int, Field(ge=1, le=SPEC_LIMITS.bytes)]
 
     @model_validator(mode="after")
-    def _one(self) -> SpecSource:
+    def _check_path_or_inline(self) -> SpecSource:
         if (self.path is None) == (self.inline is None):
             raise ValueError("either path or inline")
         return self
 
     @property
     def file(self) -> File:
-        """The same as a file."""
-        return File(name="spec.yaml", sha256=self.sha256, size=self.size, sources=[self.path or "spec.yaml"])
+        """The spec as a file."""
+        return File(
+            name="spec.yaml",
+            sha256=self.sha256,
+            size=self.size,
+            sources=[self.path or "spec.yaml"],
+        )
 
 
-class TensorTable(_Part):
-    """What the weights hold: how many tensors and numbers, and a hash of names, dtypes and shapes."""
+class TensorTable(_StrictModel):
+    """The number of tensors and of their elements, and a hash of names, dtypes and shapes."""
 
     count: Count
     parameters: Count
     sha256: Sha256
 
 
-class Preprocessing(_Part):
-    """What the model takes and gives."""
+class Preprocessing(_StrictModel):
+    """The input and the output of the model."""
 
-    data: Annotated[str, Field(description="the data block of the spec, which says how input was prepared")]
+    data: Annotated[
+        str, Field(description="the data block of the spec, which defines how input is prepared")
+    ]
     shape: list[Count]
     support: Literal["binary", "unit", "real", "one-hot"]
-    output: Annotated[str, Field(description="the range of what the model gives")]
-    condition: Annotated[list[Count], Field(description="the shape of a condition that is no class")] = []
+    output: Annotated[str, Field(description="the range of the model's output")]
+    condition: Annotated[
+        list[Count], Field(description="the shape of a condition that is not a class label")
+    ] = []
 
 
-class Measured(_Part):
-    """One figure, with all that is needed to measure it again."""
+class MeasuredMetric(_StrictModel):
+    """The value of one metric and everything needed to measure it again."""
 
-    name: Text
+    name: OneLine
     value: float
     error: Annotated[float | None, Field(description="standard error over examples")] = None
-    unit: Text
-    data: Text
+    unit: OneLine
+    data: OneLine
     split: Literal["train", "validation", "test"]
     examples: Count
     samples: Count | None = None
@@ -151,42 +182,44 @@ class Measured(_Part):
     spec_sha256: Sha256
 
 
-class Training(_Part):
-    """How the weights were made."""
+class Training(_StrictModel):
+    """How the weights were trained."""
 
-    command: Text
-    commit: Text | None = None
-    hardware: Text
+    command: OneLine
+    commit: OneLine | None = None
+    hardware: OneLine
     seconds: Annotated[float, Field(ge=0)]
-    versions: Text
+    versions: OneLine
 
 
-class Licence(_Part):
-    """Of the weights, and of the data that they were trained on."""
+class Licence(_StrictModel):
+    """The licences of the weights and of their training data."""
 
-    weights: Text
-    data: Text
+    weights: OneLine
+    data: OneLine
 
 
-class WeightsEntry(_Part):
-    """One set of weights. An id never changes its meaning: another version gets another id."""
+class WeightsEntry(_StrictModel):
+    """One set of weights in a registry. An id is never reused: a new version gets a new id."""
 
-    id: Identity
-    title: Text
-    published: Annotated[str, AfterValidator(_day)]
+    id: WeightsId
+    title: OneLine
+    published: Annotated[str, AfterValidator(_check_date)]
     status: Literal["active", "deprecated", "revoked"] = "active"
-    successor: Identity | None = None
-    reason: Text | None = None
+    successor: WeightsId | None = None
+    reason: OneLine | None = None
     spec: SpecSource
-    requires: Annotated[list[Annotated[str, AfterValidator(_requirement)]], Field(max_length=50)]
+    requires: Annotated[
+        list[Annotated[str, AfterValidator(_check_requirement)]], Field(max_length=50)
+    ]
     files: Annotated[list[File], Field(min_length=1, max_length=20)]
     tensors: TensorTable
     preprocessing: Preprocessing
-    classes: list[Text] = []
-    metrics: list[Measured]
+    classes: list[OneLine] = []
+    metrics: list[MeasuredMetric]
     training: Training
     licence: Licence
-    citation: Text
+    citation: OneLine
 
     @property
     def architecture(self) -> str:
@@ -195,7 +228,7 @@ class WeightsEntry(_Part):
 
     @property
     def tag(self) -> str:
-        """What it was trained on, say."""
+        """The part of the id between the slash and the ``@``, for example the training data."""
         return self.id.partition("/")[2].partition("@")[0]
 
     @property
@@ -205,34 +238,37 @@ class WeightsEntry(_Part):
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """The total size of all files, in bytes."""
         return sum(file.size for file in self.files)
 
     @model_validator(mode="after")
-    def _status(self) -> WeightsEntry:
+    def _check_consistency(self) -> WeightsEntry:
         if self.status == "deprecated" and not self.successor:
-            raise ValueError("a mapping with a successor, as every deprecated entry")
+            raise ValueError("a mapping with a successor, because its status is deprecated")
         if self.status == "revoked" and not self.reason:
-            raise ValueError("a mapping with a reason, as every revoked entry")
+            raise ValueError("a mapping with a reason, because its status is revoked")
         if len({file.name for file in self.files}) < len(self.files):
-            raise ValueError("a mapping whose files have names of their own")
+            raise ValueError("a mapping in which each file has a different name")
         return self
 
 
-class _RegistryFile(_Part):
+class _RegistryFile(_StrictModel):
     registry: Literal["vaezoo/weights/v1"]
     entries: Annotated[list[WeightsEntry], Field(max_length=50)]
 
 
-def entries(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
-    """The entries of a registry file.
+def parse_registry(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
+    """Parses a registry file.
 
     Args:
         data: the bytes of the file.
-        origin: where they come from, for messages.
+        origin: the file or URL they come from, for messages.
+
+    Returns:
+        The entries in the order of the file.
 
     Raises:
-        RegistryError: everything that is wrong with it, each with its line.
+        RegistryError: the file is not valid. The message lists every problem with its line.
     """
     try:
         node = parse(data.decode("utf-8"), origin, LIMITS)
@@ -241,28 +277,39 @@ def entries(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
     except SpecError as error:
         raise RegistryError(str(error)) from None
     if not isinstance(node.value, dict):
-        raise RegistryError(f"{origin}:1:1: a registry is a mapping that begins with 'registry: {FORMAT}'")
+        raise RegistryError(
+            f"{origin}:1:1: a registry is a mapping that begins with 'registry: {FORMAT}'"
+        )
     try:
-        found = tuple(_RegistryFile.model_validate(node.plain()).entries)
+        entries = tuple(_RegistryFile.model_validate(node.plain()).entries)
     except ValidationError as error:
-        more = f"\n{origin}: and {error.error_count() - _MOST} more" if error.error_count() > _MOST else ""
-        raise RegistryError("\n".join(map(str, _problems(error, node))) + more) from None
-    _check_together(found, origin)
-    return found
+        omitted = error.error_count() - _MAX_PROBLEMS
+        suffix = f"\n{origin}: and {omitted} more" if omitted > 0 else ""
+        raise RegistryError("\n".join(map(str, _problems(error, node))) + suffix) from None
+    _check_ids(entries, origin)
+    return entries
 
 
 def _problems(error: ValidationError, node: Node) -> list[Any]:
-    return sorted(messages.translate(error, node, "", ("registry", "entries"), _MOST))
+    return sorted(
+        messages.translate(error, node, "", ("registry", "entries"), max_errors=_MAX_PROBLEMS)
+    )
 
 
-def _check_together(found: tuple[WeightsEntry, ...], origin: str) -> None:
-    known: set[str] = set()
-    for entry in found:
-        if entry.id in known:
-            raise RegistryError(f"{origin}: {entry.id} is listed twice; give one another version")
-        known.add(entry.id)
-    for entry in found:
-        if entry.successor == entry.id:
-            raise RegistryError(f"{origin}: {entry.id} is its own successor; name another")
-        if entry.successor and entry.successor not in known:
-            raise RegistryError(f"{origin}: {entry.id} names the successor {entry.successor}, which is not listed")
+def _check_ids(entries: tuple[WeightsEntry, ...], origin: str) -> None:
+    """Raises RegistryError unless all ids are unique and each successor is another listed id."""
+    known_ids: set[str] = set()
+    for weights in entries:
+        if weights.id in known_ids:
+            raise RegistryError(
+                f"{origin}: {weights.id} is listed twice; give one another version"
+            )
+        known_ids.add(weights.id)
+    for weights in entries:
+        if weights.successor == weights.id:
+            raise RegistryError(f"{origin}: {weights.id} is its own successor; name another")
+        if weights.successor and weights.successor not in known_ids:
+            raise RegistryError(
+                f"{origin}: {weights.id} names the successor {weights.successor}, "
+                "which is not listed"
+            )

@@ -1,4 +1,4 @@
-"""From a name to a model whose every weight is what was measured."""
+"""Loading of pretrained weights: find, fetch and verify an entry, then build its model."""
 
 from __future__ import annotations
 
@@ -14,182 +14,224 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.model.model import Model
 from vaezoo.model.task import Task
 from vaezoo.nn.loading import load_strict
-from vaezoo.pretrained import download as http
-from vaezoo.pretrained import safetensors_header as header
-from vaezoo.pretrained.cache import Cache, Mismatch, read, verified
+from vaezoo.pretrained import download, safetensors_header
+from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified, verify_bytes
 from vaezoo.pretrained.entry import File
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registries import RegistryEntry, find
+from vaezoo.pretrained.registries import RegistryEntry, find_entry
 from vaezoo.spec.composer import compose
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load as load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.devices import pick_device
-from vaezoo.utils.errors import IntegrityError, PluginError, RegistryError, SpecError, UnavailableError
+from vaezoo.utils.errors import (
+    IntegrityError,
+    PluginError,
+    RegistryError,
+    SpecError,
+    UnavailableError,
+)
 
-WEIGHTS = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 
 
 def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) -> Model:
-    """A pretrained model by name, ready to sample, encode and measure.
+    """Loads a pretrained model by name, in evaluation mode.
 
     Args:
-        name: such as ``cvae/mnist@1``, ``cvae-mnist``, or ``prefix:name`` for another registry than vaezoo's own.
+        name: such as ``cvae/mnist@1`` or ``cvae-mnist``; ``prefix:name`` for another registry than
+            vaezoo's own.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        registry: one more registry to look in: ``[prefix=]path-or-address``.
+        registry: one more registry to search: ``[prefix=]path-or-url``.
+
+    Returns:
+        The model with the published weights.
 
     Raises:
-        UsageError: no such weights, or several; says the close matches.
-        PluginError: a plugin they need is not installed; says the pip command.
-        UnavailableError: they are not here and cannot be fetched.
-        RegistryError: they are not what the registry declares, or were revoked.
+        UsageError: no weights or several have this name; the message suggests similar names.
+        PluginError: a required plugin is not installed; the message has the pip command.
+        UnavailableError: the weights are not on this machine and cannot be downloaded.
+        RegistryError: the weights are not what the registry declares, or were revoked.
+
+    Example:
+        >>> import vaezoo
+        >>> model = vaezoo.load("vae-mnist-conv")
+        >>> tuple(model.sample(2, seed=0).shape)
+        (2, 1, 28, 28)
+        >>> tuple(vaezoo.load("cvae-mnist").sample(2, condition=9, seed=0).shape)  # two nines
+        (2, 1, 28, 28)
     """
-    _, task = load_entry(find(name, () if registry is None else (str(registry),)), device)
+    _, task = load_entry(find_entry(name, () if registry is None else (str(registry),)), device)
     return task.model
 
 
-def load_entry(found: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
-    """The spec of an entry, and its task with the published weights, in evaluation mode; raises as ``load``."""
-    entry = found.entry
-    check_status(found)
-    check_requirements(found)
-    spec = spec_of(found)
-    weights = next((file for file in entry.files if file.name == WEIGHTS), None)
-    if weights is None:
-        raise RegistryError(f"{found.name}: lists no {WEIGHTS}")
-    tensors, about = table(found, weights)
+def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
+    """The spec of an entry and its task with the published weights, in evaluation mode.
+
+    Raises as ``load``.
+    """
+    check_status(entry)
+    check_requirements(entry)
+    spec = read_spec(entry)
+    file = next((file for file in entry.weights.files if file.name == WEIGHTS_FILE), None)
+    if file is None:
+        raise RegistryError(f"{entry.name}: lists no {WEIGHTS_FILE}")
+    tensors, header = read_weights(entry, file)
     try:
-        data, train_size = read_model_header(about, found.name)
-        _check_said(found, data)
+        data, train_size = read_model_header(header, entry.name)
+        _check_data(entry, data)
         task = compose(spec, data, train_size)
-        load_strict(task.model, tensors, found.name, share=True)
+        load_strict(task.model, tensors, entry.name, share=True)
     except SpecError as error:
-        raise RegistryError(f"{found.name}: {error}") from error
-    except IntegrityError as error:  # names the weights
+        raise RegistryError(f"{entry.name}: {error}") from error
+    except IntegrityError as error:  # its message already names the entry
         raise RegistryError(str(error)) from error
     return spec, task.to(pick_device(device)).eval()
 
 
-def _check_said(found: RegistryEntry, data: DataSpec) -> None:
-    """Raises RegistryError where the entry says something else of its data than the weights do."""
-    said = found.entry.preprocessing
-    if (tuple(said.shape), said.support) != (data.shape, data.support):
-        given = f"{tuple(said.shape)}, {said.support}"
-        raise RegistryError(f"{found.name}: its examples are {data.shape}, {data.support}, not {given} as listed")
-    if found.entry.classes and tuple(found.entry.classes) != data.classes:
-        raise RegistryError(f"{found.name}: its classes are {', '.join(data.classes) or 'none'}, not those listed")
+def _check_data(entry: RegistryEntry, data: DataSpec) -> None:
+    """Raises RegistryError if the entry and the model file describe different data."""
+    listed = entry.weights.preprocessing
+    if (tuple(listed.shape), listed.support) != (data.shape, data.support):
+        raise RegistryError(
+            f"{entry.name}: its examples are {data.shape}, {data.support}, "
+            f"not {tuple(listed.shape)}, {listed.support} as listed"
+        )
+    if entry.weights.classes and tuple(entry.weights.classes) != data.classes:
+        raise RegistryError(
+            f"{entry.name}: its classes are {', '.join(data.classes) or 'none'}, not those listed"
+        )
 
 
-def check_status(found: RegistryEntry) -> None:
-    """Warns of an entry that is deprecated.
+def check_status(entry: RegistryEntry) -> None:
+    """Warns if an entry is deprecated.
 
     Raises:
-        RegistryError: it was revoked.
+        RegistryError: the entry was revoked.
     """
-    entry = found.entry
-    if entry.status == "revoked":
-        raise RegistryError(f"{found.name} was revoked: {entry.reason}")
-    if entry.status == "deprecated":
-        reason = f": {entry.reason}" if entry.reason else ""
-        successor = found.registry.prefixed(entry.successor or "")
-        warnings.warn(f"{found.name} is deprecated{reason}; its successor is {successor}", stacklevel=4)
+    weights = entry.weights
+    if weights.status == "revoked":
+        raise RegistryError(f"{entry.name} was revoked: {weights.reason}")
+    if weights.status == "deprecated":
+        reason = f": {weights.reason}" if weights.reason else ""
+        successor = entry.registry.qualify(weights.successor or "")
+        warnings.warn(
+            f"{entry.name} is deprecated{reason}; its successor is {successor}", stacklevel=4
+        )
 
 
-def check_requirements(found: RegistryEntry) -> None:
-    """Raises PluginError, with the pip command, where packages are missing or too old."""
+def check_requirements(entry: RegistryEntry) -> None:
+    """Raises PluginError, with the pip command, if required packages are missing or too old."""
     missing = []
-    for text in found.entry.requires:
-        wanted = Requirement(text)
-        if wanted.marker is not None and not wanted.marker.evaluate():
+    for text in entry.weights.requires:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         try:
-            version = metadata.version(wanted.name)
+            version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             missing.append(text)
             continue
-        if not wanted.specifier.contains(version, prereleases=True):
+        if not requirement.specifier.contains(version, prereleases=True):
             missing.append(text)
     if missing:
-        raise PluginError(f"{found.name} needs {', '.join(missing)}; pip install {' '.join(map(repr, missing))}")
+        raise PluginError(
+            f"{entry.name} needs {', '.join(missing)}; pip install {' '.join(map(repr, missing))}"
+        )
 
 
-def spec_of(found: RegistryEntry) -> Spec:
-    """The spec of an entry.
+def read_spec(entry: RegistryEntry) -> Spec:
+    """The verified spec of an entry.
 
     Raises:
-        RegistryError: it is not the one that the registry declares, or no spec to what is installed here.
+        RegistryError: the spec is not the declared one, or not valid with installed components.
     """
-    source = found.entry.spec
+    source = entry.weights.spec
     if source.inline is None:
-        data = fetch(found, source.file)
+        data = fetch(entry, source.file)
     else:
-        data = verified(bytearray(dump(source.inline).encode()), source.file, f"{found.name}, spec.inline")
+        data = verify_bytes(
+            bytearray(dump(source.inline).encode()), source.file, f"{entry.name}, spec.inline"
+        )
     try:
         return load_spec(data.decode("utf-8", "replace"), text=True)
     except SpecError as error:
-        raise RegistryError(f"{found.name}: {error}") from error
+        raise RegistryError(f"{entry.name}: {error}") from error
 
 
-def table(found: RegistryEntry, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The verified tensors of an entry and their metadata; they share the memory that the file was read into.
+def read_weights(entry: RegistryEntry, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The verified tensors of an entry and their metadata.
+
+    The tensors share the memory that the file was read into.
 
     Raises:
-        RegistryError: they are not those the registry declares.
+        RegistryError: the tensors are not those that the registry declares.
     """
-    tensors, about = header.tensors(fetch(found, file), found.name)
-    declared = found.entry.tensors
-    given = (len(tensors), sum(tensor.numel() for tensor in tensors.values()), header.fingerprint(tensors))
-    if given != (declared.count, declared.parameters, declared.sha256):
+    tensors, header = safetensors_header.parse_tensors(fetch(entry, file), entry.name)
+    declared = entry.weights.tensors
+    count, size = len(tensors), sum(tensor.numel() for tensor in tensors.values())
+    fingerprint = safetensors_header.fingerprint(tensors)
+    if (count, size, fingerprint) != (declared.count, declared.parameters, declared.sha256):
         raise RegistryError(
-            f"{found.name}: expected {declared.count} tensors of {declared.parameters:,} numbers with the table "
-            f"{declared.sha256[:12]}, got {given[0]} of {given[1]:,} with {given[2][:12]}"
+            f"{entry.name}: expected {declared.count} tensors of {declared.parameters:,} numbers "
+            f"with the fingerprint {declared.sha256[:12]}, "
+            f"got {count} of {size:,} with {fingerprint[:12]}"
         )
-    return tensors, about
+    return tensors, header
 
 
-def fetch(found: RegistryEntry, file: File) -> bytearray:
-    """A file's bytes, read once and verified: from beside the registry, from the cache, or from the network.
+def fetch(entry: RegistryEntry, file: File) -> bytearray:
+    """The verified bytes of a file, from the registry's folder, the cache, or the network.
 
     Raises:
-        RegistryError: what was found is not what is declared, and no further source has it.
-        UnavailableError: no source has it, or it is not here and ``VAEZOO_OFFLINE`` is set.
+        RegistryError: a source had other bytes than declared, and no other source has the file.
+        UnavailableError: no source has the file, or it is not on this machine and
+            ``VAEZOO_OFFLINE`` is set.
     """
     cache, failures, damaged = Cache(), [], False
-    places: list[Path | str] = []
+    locations: list[Path | str] = []
     for source in file.sources:
         try:
-            places.append(found.registry.place(source))
+            locations.append(entry.registry.locate(source))
         except RegistryError as error:
             failures.append(str(error))
             damaged = True
-    for read_one in (*(partial(_beside, file, place) for place in places), partial(cache.get, file)):
+    for read in (
+        *(partial(_read_local, file, location) for location in locations),
+        partial(cache.get, file),
+    ):
         try:
-            if (data := read_one()) is not None:
+            if (data := read()) is not None:
                 return data
-        except Mismatch as error:
+        except ChecksumMismatch as error:
             failures.append(str(error))
             damaged = True
         except OSError as error:
             failures.append(f"{error.filename}: {error.strerror or error}")
-    for place in places:
-        if isinstance(place, Path):
-            failures += [] if place.is_file() else [f"no {place}"]
+    for location in locations:
+        if isinstance(location, Path):
+            failures += [] if location.is_file() else [f"no {location}"]
             continue
         try:
-            return cache.add(file, place, partial(http.download, place))
-        except Mismatch as error:
+            return cache.add(file, location, partial(download.download_file, location))
+        except ChecksumMismatch as error:
             failures.append(str(error))
             damaged = True
         except (UnavailableError, RegistryError) as error:
             failures.append(str(error))
     reasons = "; ".join(failures)
     if damaged:
-        raise RegistryError(f"{found.name}: {reasons}")
-    far = any(isinstance(place, str) for place in places)
-    hint = f"; while online: vaezoo weights pull {found.name}" if far and http.offline() else ""
-    raise UnavailableError(f"{found.name}: {file.name} cannot be had: {reasons}{hint}")
+        raise RegistryError(f"{entry.name}: {reasons}")
+    has_url = any(isinstance(location, str) for location in locations)
+    hint = (
+        f"; while online: vaezoo weights pull {entry.name}"
+        if has_url and download.is_offline()
+        else ""
+    )
+    raise UnavailableError(f"{entry.name}: {file.name} is not available: {reasons}{hint}")
 
 
-def _beside(file: File, place: Path | str) -> bytearray | None:
-    """The bytes of a file beside the registry, if that is where it is."""
-    return read(place, file, str(place)) if isinstance(place, Path) and place.is_file() else None
+def _read_local(file: File, location: Path | str) -> bytearray | None:
+    """The bytes of a file in the registry's folder; None if it is not there."""
+    is_local = isinstance(location, Path) and location.is_file()
+    return read_verified(Path(location), file, str(location)) if is_local else None

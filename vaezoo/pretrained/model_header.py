@@ -1,4 +1,4 @@
-"""What the header of a model file says."""
+"""The metadata of a model file: a description of the data that the model was trained on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ from vaezoo.utils.errors import IntegrityError
 
 
 def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
-    """What the header of a model's weights says of its data, and of how many examples it was trained on.
+    """Reads the data specification and the training split's size from a model file's metadata.
+
+    Args:
+        metadata: the metadata of a safetensors file.
+        source: the file or the weights it belongs to, for messages.
+
+    Returns:
+        The data specification and the number of training examples.
 
     Raises:
-        IntegrityError: it says nothing of the kind.
+        IntegrityError: the metadata does not describe a vaezoo model.
     """
     try:
-        about = json.loads(metadata["about"])
-        return TypeAdapter(DataSpec).validate_python(about["data"]), int(about["train_size"])
+        description = json.loads(metadata["about"])
+        return TypeAdapter(DataSpec).validate_python(description["data"]), int(
+            description["train_size"]
+        )
     except (KeyError, ValueError, TypeError) as error:
-        raise IntegrityError(f"{source}: its header does not describe a vaezoo model: {error}") from error
+        raise IntegrityError(
+            f"{source}: its header does not describe a vaezoo model: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""The registries in reach, each under its own prefix, and entries found by name."""
+"""Registries of pretrained weights, each with its own prefix, and look-up of entries by name."""
 
 from __future__ import annotations
 
@@ -18,30 +18,36 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from vaezoo.plugins import discovery
-from vaezoo.pretrained import download as http
-from vaezoo.pretrained import entry as schema
-from vaezoo.pretrained.entry import WeightsEntry
-from vaezoo.pretrained.names import hub, inside
-from vaezoo.utils.errors import PluginError, RegistryError, UnavailableError, UsageError, VaezooError
+from vaezoo.pretrained import download
+from vaezoo.pretrained.entry import LIMITS, WeightsEntry, parse_registry
+from vaezoo.pretrained.names import parse_hub_url, resolve_inside
+from vaezoo.utils.errors import (
+    PluginError,
+    RegistryError,
+    UnavailableError,
+    UsageError,
+    VaezooError,
+)
 from vaezoo.utils.files import write_bytes
 from vaezoo.utils.packaged import ROOT
 from vaezoo.utils.paths import cache_home
 
-VARIABLE = "VAEZOO_REGISTRIES"
-FILE = "registry.yaml"
+REGISTRIES_VARIABLE = "VAEZOO_REGISTRIES"
+"""The environment variable with additional registries, separated by commas."""
+REGISTRY_FILE = "registry.yaml"
 _PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_ADDRESS = re.compile(r"(https|hf)://")
+_URL = re.compile(r"(https|hf)://")
 
 
 @dataclass(frozen=True)
 class Registry:
-    """One registry file.
+    """The content of one registry file.
 
     Attributes:
-        prefix: what stands before the colon in the names of its entries; empty for vaezoo's own.
-        origin: the file or address it was read from.
-        root: the folder that relative sources start from; None where it was read from an address.
-        entries: what it lists.
+        prefix: the part of its entries' names before the colon; empty for vaezoo's own registry.
+        origin: the path or URL of the file.
+        root: the folder that relative sources refer to; None if the registry was read from a URL.
+        entries: the weights that it lists.
     """
 
     prefix: str
@@ -49,211 +55,256 @@ class Registry:
     root: Path | None
     entries: tuple[WeightsEntry, ...]
 
-    def name(self, entry: WeightsEntry) -> str:
-        """The whole name of an entry."""
-        return self.prefixed(entry.id)
+    def full_name(self, weights: WeightsEntry) -> str:
+        """The id of an entry with the prefix of the registry."""
+        return self.qualify(weights.id)
 
-    def prefixed(self, name: str) -> str:
-        """An id or a short name as it is said from outside."""
+    def qualify(self, name: str) -> str:
+        """An id or a short name with the prefix of the registry."""
         return f"{self.prefix}:{name}" if self.prefix else name
 
-    def place(self, source: str) -> Path | str:
-        """Where a source is: a file below the registry's folder, or an address.
+    def locate(self, source: str) -> Path | str:
+        """The path or the URL of a file from its ``sources`` field.
 
         Raises:
-            RegistryError: it leads out of the folder.
+            RegistryError: a relative path leads out of the registry's folder.
         """
-        if _ADDRESS.match(source):
-            return http.address(source)
+        if _URL.match(source):
+            return download.resolve_url(source)
         if self.root is not None:
-            return inside(self.root, source)
-        return f"{http.address(self.origin).rpartition('/')[0]}/{quote(source)}"
+            return resolve_inside(self.root, source)
+        return f"{download.resolve_url(self.origin).rpartition('/')[0]}/{quote(source)}"
 
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """An entry and the registry it is in."""
+    """One set of weights together with the registry that lists it."""
 
     registry: Registry
-    entry: WeightsEntry
+    weights: WeightsEntry
 
     @property
     def name(self) -> str:
-        """The whole name."""
-        return self.registry.name(self.entry)
+        """The id with the prefix of the registry."""
+        return self.registry.full_name(self.weights)
 
 
-def own() -> Path:
-    """The registry that comes with vaezoo."""
-    return ROOT / FILE
+def own_registry_path() -> Path:
+    """The path of the registry that comes with vaezoo."""
+    return ROOT / REGISTRY_FILE
 
 
-def prefix_of(place: Path) -> str:
-    """What stands before the names in a registry file where nobody says otherwise; empty for vaezoo's own."""
-    return "" if place.resolve() == own().resolve() else _named(str(place)).prefix
+def default_prefix(path: Path) -> str:
+    """The prefix of a registry file if none is specified; empty for vaezoo's own registry."""
+    return (
+        ""
+        if path.resolve() == own_registry_path().resolve()
+        else _parse_location(str(path)).prefix
+    )
 
 
-def registries(also: Iterable[str] = (), only: str | None = None) -> tuple[Registry, ...]:
-    """vaezoo's own registry, those of plugins, of ``VAEZOO_REGISTRIES``, and ``also``.
+def open_registries(extra: Iterable[str] = (), only: str | None = None) -> tuple[Registry, ...]:
+    """Opens vaezoo's own registry and those of plugins, of ``VAEZOO_REGISTRIES`` and of ``extra``.
 
     Args:
-        also: ``[prefix=]path-or-address``; without a prefix it is the name of the folder that the file is in.
-        only: open just the registry with this prefix, so that no other one that is broken or out of reach matters.
+        extra: ``[prefix=]path-or-url``. The default prefix is the name of the file's folder.
+        only: open only the registry with this prefix, so that errors in others do not matter.
 
     Raises:
         RegistryError: a registry file is not valid.
-        UsageError: two registries have one prefix, or none has that of ``only``.
+        UnavailableError: a registry cannot be read or downloaded.
+        UsageError: two registries have the same prefix, or none has the prefix ``only``.
     """
-    places = _places(also)
-    prefixes = [place.prefix for place in places]
+    locations = _registry_locations(extra)
+    prefixes = [location.prefix for location in locations]
     if only is not None and only not in prefixes:
-        known = ", ".join(sorted(filter(None, prefixes))) or "none"
-        raise UsageError(f"no registry with the prefix {only!r}; known: {known}")
-    wanted = [(place.prefix, place.resolved()) for place in places if only in (None, place.prefix)]
-    wanted = list(dict.fromkeys(wanted))
-    for prefix, _ in wanted:
-        twins = [where for other, where in wanted if other == prefix]
-        if len(twins) > 1:
-            raise UsageError(f"registries {' and '.join(twins)} have one prefix; say another-name={twins[-1]}")
-    return tuple(_open(prefix, where) for prefix, where in wanted)
+        known_prefixes = ", ".join(sorted(filter(None, prefixes))) or "none"
+        raise UsageError(f"no registry with the prefix {only!r}; known: {known_prefixes}")
+    resolved = [
+        (location.prefix, location.resolve())
+        for location in locations
+        if only in (None, location.prefix)
+    ]
+    resolved = list(dict.fromkeys(resolved))
+    for prefix, _ in resolved:
+        same_prefix = [path for other, path in resolved if other == prefix]
+        if len(same_prefix) > 1:
+            raise UsageError(
+                f"registries {' and '.join(same_prefix)} have the same prefix; "
+                f"write another-name={same_prefix[-1]}"
+            )
+    return tuple(_open_registry(prefix, path) for prefix, path in resolved)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a registry is: a file, an address, or ``package:path`` of a plugin."""
+class _RegistryLocation:
+    """A registry's prefix and its path, URL, or ``package:path`` in the package of a plugin."""
 
     prefix: str
-    where: str
+    location: str
     plugin: str = ""
 
-    def resolved(self) -> str:
-        """The file or address; one of a plugin is looked for only here, so that it can be amiss where nobody asks."""
-        return _resource(self.plugin, self.where) if self.plugin else self.where
+    def resolve(self) -> str:
+        """The path or URL.
+
+        A plugin's package is searched only here, so that a missing one affects no other registry.
+        """
+        return _plugin_registry(self.plugin, self.location) if self.plugin else self.location
 
 
-def _places(also: Iterable[str]) -> list[_Place]:
-    """Each registry in reach."""
-    found = [_Place("", str(own()))]
+def _registry_locations(extra: Iterable[str]) -> list[_RegistryLocation]:
+    locations = [_RegistryLocation("", str(own_registry_path()))]
     for info in discovery.catalogue().plugins:
-        found += [_Place(prefix, target, info.name) for prefix, target in info.registries]
-    said = [*os.environ.get(VARIABLE, "").split(","), *also]
-    return found + [_named(text.strip()) for text in said if text.strip()]
+        locations += [
+            _RegistryLocation(prefix, target, info.name) for prefix, target in info.registries
+        ]
+    texts = [*os.environ.get(REGISTRIES_VARIABLE, "").split(","), *extra]
+    return locations + [_parse_location(text.strip()) for text in texts if text.strip()]
 
 
-def _named(text: str) -> _Place:
-    prefix, equals, place = text.partition("=")
+def _parse_location(text: str) -> _RegistryLocation:
+    """Parses ``[prefix=]path-or-url``."""
+    prefix, equals, location = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
-        if equals and not _ADDRESS.match(text) and not Path(text).expanduser().exists():
-            raise UsageError(f"registry {text}: a prefix is lower-case words and numbers joined by hyphens")
-        prefix, place = "", text
-    if "://" in place and not _ADDRESS.match(place):
-        raise UsageError(f"registry {place}: only https:// and hf:// addresses are read")
-    if repository := hub(place):
-        folder = repository[0].partition("/")[2]
-    elif _ADDRESS.match(place):
-        folder = PurePosixPath(place).parent.name
+        if equals and not _URL.match(text) and not Path(text).expanduser().exists():
+            raise UsageError(
+                f"registry {text}: a prefix is lower-case words and numbers joined by hyphens"
+            )
+        prefix, location = "", text
+    if "://" in location and not _URL.match(location):
+        raise UsageError(f"registry {location}: only https:// and hf:// URLs are supported")
+    if hub_url := parse_hub_url(location):
+        folder = hub_url[0].partition("/")[2]
+    elif _URL.match(location):
+        folder = PurePosixPath(location).parent.name
     else:
-        path = Path(place).expanduser()
-        place = str(path / FILE if path.is_dir() else path)
-        folder = Path(place).absolute().parent.name
-    guess = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
-    return _Place(prefix or guess or "registry", place)
+        path = Path(location).expanduser()
+        location = str(path / REGISTRY_FILE if path.is_dir() else path)
+        folder = Path(location).absolute().parent.name
+    default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
+    return _RegistryLocation(prefix or default or "registry", location)
 
 
-def _resource(plugin: str, target: str) -> str:
-    """The file or address of a registry that a plugin brings."""
-    if _ADDRESS.match(target):
+def _plugin_registry(plugin: str, target: str) -> str:
+    """The path or URL of a plugin's registry, which is given as a URL or as ``package:path``."""
+    if _URL.match(target):
         return target
     package, _, path = target.partition(":")
     try:
         spec = find_spec(package)
-    except (ImportError, ValueError):  # a part of its name is no package
+    except (ImportError, ValueError):  # a parent is not a package, or the name is empty
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise PluginError(f"plugin {plugin!r} brings the registry {target!r}, but there is no package {package!r}")
-    return str(inside(Path(next(iter(spec.submodule_search_locations))), path))
+        raise PluginError(
+            f"plugin {plugin!r} provides the registry {target!r}, "
+            f"but there is no package {package!r}"
+        )
+    return str(resolve_inside(Path(next(iter(spec.submodule_search_locations))), path))
 
 
-def _open(prefix: str, where: str) -> Registry:
-    if _ADDRESS.match(where):
-        return Registry(prefix, where, None, _fetched(where))
-    path = Path(where)
+def _open_registry(prefix: str, location: str) -> Registry:
+    if _URL.match(location):
+        return Registry(prefix, location, None, _download_entries(location))
+    path = Path(location)
     try:
-        stamp = path.stat().st_mtime_ns
-        return Registry(prefix, where, path.parent, _parsed(where, stamp))
+        modified = path.stat().st_mtime_ns
+        return Registry(prefix, location, path.parent, _read_entries(location, modified))
     except OSError as error:
-        raise UnavailableError(f"registry {where}: cannot be read: {error.strerror or error}") from error
+        raise UnavailableError(
+            f"registry {location}: cannot be read: {error.strerror or error}"
+        ) from error
 
 
 @lru_cache(maxsize=32)
-def _parsed(place: str, stamp: int) -> tuple[WeightsEntry, ...]:
-    """The entries of a file as it was at a time."""
-    path = Path(place)
-    if path.stat().st_size > schema.LIMITS.bytes:
-        raise RegistryError(f"{place}: larger than {schema.LIMITS.bytes // 1024} KiB; {schema.LIMITS.why}")
-    return schema.entries(path.read_bytes(), place)
+def _read_entries(location: str, modified: int) -> tuple[WeightsEntry, ...]:
+    """The entries of a local file, cached until its modification time changes."""
+    path = Path(location)
+    if path.stat().st_size > LIMITS.bytes:
+        raise RegistryError(f"{location}: larger than {LIMITS.bytes // 1024} KiB; {LIMITS.advice}")
+    return parse_registry(path.read_bytes(), location)
 
 
-def _fetched(address: str) -> tuple[WeightsEntry, ...]:
-    """The entries of a registry on the network, or of its last good copy where it cannot be had."""
-    kept = cache_home() / "registries" / f"{hashlib.sha256(address.encode()).hexdigest()}.yaml"
+def _download_entries(url: str) -> tuple[WeightsEntry, ...]:
+    """The entries of a registry on the network, or of its last valid copy if it is unreachable."""
+    copy = cache_home() / "registries" / f"{hashlib.sha256(url.encode()).hexdigest()}.yaml"
     with tempfile.TemporaryDirectory() as folder:
-        fresh = Path(folder) / FILE
+        target = Path(folder) / REGISTRY_FILE
         try:
-            http.download(http.address(address), fresh, schema.LIMITS.bytes)
+            download.download_file(download.resolve_url(url), target, LIMITS.bytes)
         except UnavailableError as error:
-            if not kept.is_file():
+            if not copy.is_file():
                 raise
-            if not http.offline():
-                day = datetime.fromtimestamp(kept.stat().st_mtime).date()
+            if not download.is_offline():
+                day = datetime.fromtimestamp(copy.stat().st_mtime).date()
                 warnings.warn(f"registry {error}; its copy of {day} is used", stacklevel=2)
-            return schema.entries(kept.read_bytes(), address)
-        data = fresh.read_bytes()
-    found = schema.entries(data, address)
-    with contextlib.suppress(VaezooError):  # a read-only home keeps no copy
-        write_bytes(kept, data)
-    return found
+            return parse_registry(copy.read_bytes(), url)
+        data = target.read_bytes()
+    entries = parse_registry(data, url)
+    with contextlib.suppress(VaezooError):  # a read-only cache folder stores no copy
+        write_bytes(copy, data)
+    return entries
 
 
-def find(name: str, also: Iterable[str] = ()) -> RegistryEntry:
-    """The entry that a name means.
+def find_entry(name: str, extra: Iterable[str] = ()) -> RegistryEntry:
+    """Finds an entry by its name.
 
     Args:
-        name: ``architecture/tag@version``; without the version the newest that stands; ``architecture-tag``;
-            ``architecture`` where it has one tag alone. ``prefix:`` before it for another registry than vaezoo's own.
-        also: more registries, as ``registries`` takes them.
+        name: ``architecture/tag@version``; without ``@version`` the newest version that is not
+            revoked; ``architecture-tag``; or ``architecture`` if it has only one tag.
+            ``prefix:name`` selects another registry than vaezoo's own.
+        extra: more registries, as in ``open_registries``.
 
     Raises:
-        UsageError: no entry, or more than one; says the close matches.
+        UsageError: there is no such entry, or more than one; the message suggests similar names.
     """
-    prefix, _, rest = name.rpartition(":")
-    known = registries(also, only=prefix)
+    prefix, _, short_name = name.rpartition(":")
+    registries = open_registries(extra, only=prefix)
     matches = [
-        RegistryEntry(registry, entry) for registry in known for entry in registry.entries if _means(rest, entry)
+        RegistryEntry(registry, weights)
+        for registry in registries
+        for weights in registry.entries
+        if _matches_name(short_name, weights)
     ]
     newest: dict[str, RegistryEntry] = {}
-    for found in sorted(matches, key=lambda match: (match.entry.status != "revoked", match.entry.version)):
-        newest[found.entry.id.partition("@")[0]] = found
+    for entry in sorted(
+        matches, key=lambda match: (match.weights.status != "revoked", match.weights.version)
+    ):
+        newest[entry.weights.id.partition("@")[0]] = entry
     if len(newest) == 1:
         return next(iter(newest.values()))
     if newest:
-        names = ", ".join(sorted(found.name for found in newest.values()))
-        raise UsageError(f"{name!r} may be any of {names}; say which")
-    with contextlib.suppress(VaezooError):  # what is like it may be in another
-        known = registries(also)
-    raise UsageError(f"no weights named {name!r}{_near(rest, known)}")
+        names = ", ".join(sorted(entry.name for entry in newest.values()))
+        raise UsageError(f"{name!r} is ambiguous: it may be any of {names}")
+    with contextlib.suppress(
+        VaezooError
+    ):  # similar names may be in other registries; errors in those do not matter
+        registries = open_registries(extra)
+    raise UsageError(f"no weights named {name!r}{_similar_names(short_name, registries)}")
 
 
-def _means(name: str, entry: WeightsEntry) -> bool:
-    base = entry.id.partition("@")[0]
+def _matches_name(name: str, weights: WeightsEntry) -> bool:
+    base = weights.id.partition("@")[0]
     names = (base, base.replace("/", "-"))
-    return name == entry.architecture or name in names or name in [f"{each}@{entry.version}" for each in names]
+    return (
+        name == weights.architecture
+        or name in names
+        or name in [f"{each}@{weights.version}" for each in names]
+    )
 
 
-def _near(name: str, known: Iterable[Registry]) -> str:
-    names = {registry.name(entry).partition("@")[0]: None for registry in known for entry in registry.entries}
-    short = {each.replace("/", "-"): each for each in names}
-    close = difflib.get_close_matches(name.partition("@")[0].replace("/", "-"), short, n=3, cutoff=0.5)
+def _similar_names(name: str, registries: Iterable[Registry]) -> str:
+    """The end of an error message: similar names, or where all names are listed."""
+    names = {
+        registry.full_name(weights).partition("@")[0]: None
+        for registry in registries
+        for weights in registry.entries
+    }
+    full_names = {each.replace("/", "-"): each for each in names}
+    close = difflib.get_close_matches(
+        name.partition("@")[0].replace("/", "-"), full_names, n=3, cutoff=0.5
+    )
     if close:
-        return f"; did you mean {' or '.join(short[each] for each in close)}?"
-    return "; vaezoo weights list shows them all" if names else "; the registries in reach list none"
+        return f"; did you mean {' or '.join(full_names[each] for each in close)}?"
+    return (
+        "; vaezoo weights list shows them all" if names else "; the available registries list none"
+    )

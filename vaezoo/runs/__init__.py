@@ -1,1 +1,1 @@
-"""Runs on disk: starting, resuming and opening them, their log, their report, and publishing their weights."""
+"""Runs on disk: training, resuming and opening them, their logs and reports, and publishing."""

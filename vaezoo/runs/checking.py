@@ -1,4 +1,4 @@
-"""Whether weights are still what their entry says: bytes, figures, and what training makes of the spec again."""
+"""Checks published weights against their entry: file hashes, metrics and reproduction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaezoo.pretrained.loading import check_requirements, check_status, fetch, spec_of
+from vaezoo.pretrained.loading import check_requirements, check_status, fetch, read_spec
 from vaezoo.pretrained.registries import RegistryEntry
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_entry
@@ -17,60 +17,89 @@ from vaezoo.runs.start import run
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load
 
-_SLACK = 0.01
-"""How far a figure without a standard error may be off, as a share of itself."""
-_TRAINED_AGAIN = 3 * math.sqrt(2)
-"""Standard errors between two independent measurements that agree."""
+_RELATIVE_TOLERANCE = 0.01
+"""The tolerance of a metric without a standard error, relative to its value."""
+_REPRODUCTION_TOLERANCE = 3 * math.sqrt(2)
+"""The tolerance between two independent measurements, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure as it is recorded and as it was found; ``found`` is None where it could not be measured."""
+    """A metric as recorded in the entry and as measured now.
+
+    Attributes:
+        name: the name of the metric.
+        recorded: the value in the entry.
+        measured: the new value; None if the metric is not defined.
+        allowed: the largest difference that counts as agreement.
+    """
 
     name: str
     recorded: float
-    found: float | None
+    measured: float | None
     allowed: float
 
     @property
     def agrees(self) -> bool:
-        """Whether the two are as close as they must be."""
-        return self.found is not None and abs(self.found - self.recorded) <= self.allowed
+        """Whether the two values differ by at most ``allowed``."""
+        if self.measured is None:
+            return False
+        return abs(self.measured - self.recorded) <= self.allowed
 
 
-def verify(found: RegistryEntry) -> int:
-    """Hashes every file again and loads the weights into their model.
+def verify(entry: RegistryEntry) -> int:
+    """Checks the hash of every file and loads the weights into their model.
 
     Returns:
-        Bytes that were hashed.
+        The number of bytes that were hashed.
 
     Raises:
-        RegistryError: something is not what the registry declares.
+        RegistryError: a file or a tensor differs from the entry.
     """
-    size = sum(len(fetch(found, file)) for file in found.entry.files)
-    open_entry(found)
+    size = sum(len(fetch(entry, file)) for file in entry.weights.files)
+    open_entry(entry)
     return size
 
 
-def remeasure(found: RegistryEntry) -> list[Comparison]:
-    """Measures every figure of an entry again; each must be within its own standard error."""
-    return _compare(found, open_entry(found).evaluate(), 1.0)
+def remeasure(entry: RegistryEntry) -> list[Comparison]:
+    """Measures every metric of an entry again, with its standard error as tolerance."""
+    return _compare(entry, open_entry(entry).evaluate(), 1.0)
 
 
-def reproduce(found: RegistryEntry, out: Path, print_line: PrintLine) -> tuple[Run, list[Comparison]]:
-    """Trains an entry's spec again and compares; figures must agree as independent measurements do."""
-    check_status(found)
-    check_requirements(found)
-    spec = load(dump(spec_of(found).resolved()), text=True)
-    again = run(spec, out=out, print_line=print_line)
-    return again, _compare(found, again.evaluation, _TRAINED_AGAIN)
+def reproduce(
+    entry: RegistryEntry, out: Path, print_line: PrintLine
+) -> tuple[Run, list[Comparison]]:
+    """Trains the spec of an entry again and compares the metrics.
+
+    Args:
+        entry: the entry to reproduce.
+        out: the folder in which the new run's directory is created.
+        print_line: is called with one line of text at each stage of the run.
+
+    Returns:
+        The new run, and the comparison of each metric.
+    """
+    check_status(entry)
+    check_requirements(entry)
+    spec = load(dump(read_spec(entry).resolved()), text=True)
+    reproduced = run(spec, out=out, print_line=print_line)
+    return reproduced, _compare(entry, reproduced.evaluation, _REPRODUCTION_TOLERANCE)
 
 
-def _compare(found: RegistryEntry, evaluation: Mapping[str, Any], width: float) -> list[Comparison]:
+def _compare(
+    entry: RegistryEntry, evaluation: Mapping[str, Any], standard_errors: float
+) -> list[Comparison]:
+    """Compares the metrics of an entry with an evaluation.
+
+    The tolerance is ``standard_errors`` times the recorded standard error, plus rounding.
+    """
     rows = []
-    for recorded in found.entry.metrics:
+    for recorded in entry.weights.metrics:
         row = evaluation["metrics"].get(recorded.name)
-        error = recorded.error if recorded.error is not None else _SLACK * abs(recorded.value)
-        allowed = width * error + 1e-6 * max(1.0, abs(recorded.value))
-        rows.append(Comparison(recorded.name, recorded.value, None if row is None else row["value"], allowed))
+        error = recorded.error
+        if error is None:
+            error = _RELATIVE_TOLERANCE * abs(recorded.value)
+        allowed = standard_errors * error + 1e-6 * max(1.0, abs(recorded.value))
+        measured = None if row is None else row["value"]
+        rows.append(Comparison(recorded.name, recorded.value, measured, allowed))
     return rows

@@ -1,14 +1,16 @@
-"""A run's directory: what is in it, written so that a kill at any moment loses nothing that counted.
+"""The files of a run's directory, written so that a kill at any moment never corrupts a run.
 
-spec.yaml            the resolved spec
-environment.json     versions, plugins, device, git state
-metrics.jsonl        one record per log interval and validation
-checkpoint/          step-000001200.safetensors: tensors, with the rest of the state as JSON in the header
-model.safetensors    the best weights by the validation bound
-regularizers.safetensors  what regularizers had learned by then: critics, say; only where they learn
-evaluation.json      metrics on the test split
-pictures/            samples, reconstructions, curves, latent map
-report.html          all of it on one page
+spec.yaml                 the resolved spec
+environment.json          versions, plugins, device, git state
+metrics.jsonl             one record per log interval and per validation
+checkpoint/               step-000001200.safetensors: tensors, with the remaining state as JSON in
+                          the header
+model.safetensors         the weights with the best bound on the validation split
+regularizers.safetensors  the state of the regularizers at that step, such as critics; only if they
+                          have trainable parameters
+evaluation.json           metrics on the test split
+pictures/                 samples, reconstructions, curves, latent map
+report.html               all of these on one page
 """
 
 from __future__ import annotations
@@ -27,7 +29,13 @@ _FORMAT = "checkpoint/v3"
 
 
 class RunDirectory:
-    """Paths and records of one run."""
+    """Reads and writes the files of one run.
+
+    Attributes:
+        path: the directory.
+        spec, environment, metrics, model, regularizers, evaluation, report: files in it.
+        checkpoints, pictures: folders in it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +51,11 @@ class RunDirectory:
 
     @classmethod
     def create(cls, root: Path, name: str) -> RunDirectory:
-        """A new directory ``root/name/<time>``; one that exists is never taken."""
+        """Creates a new directory ``root/name/<time>``; an existing one is never reused.
+
+        Raises:
+            VaezooError: the directory cannot be created.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for attempt in range(1, 1000):
             path = root / name / (stamp if attempt == 1 else f"{stamp}-{attempt}")
@@ -52,13 +64,16 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise VaezooError(f"cannot create {path}: {error.strerror or error}; choose another --out") from error
+                reason = error.strerror or error
+                raise VaezooError(
+                    f"cannot create {path}: {reason}; choose another --out"
+                ) from error
             return cls(path)
-        raise VaezooError(f"cannot find a free name below {root / name}")
+        raise VaezooError(f"cannot find an unused directory name below {root / name}")
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """An existing run.
+        """Opens the directory of an existing run.
 
         Raises:
             UsageError: there is no run at ``path``.
@@ -69,28 +84,28 @@ class RunDirectory:
         return directory
 
     def records(self) -> list[dict[str, Any]]:
-        """Every whole line of ``metrics.jsonl``; a part of one, left by a kill, is passed over."""
-        found = []
+        """Reads ``metrics.jsonl``; a line that is incomplete because of a kill is skipped."""
+        records = []
         text = self.metrics.read_text("utf-8") if self.metrics.exists() else ""
         for line in text.splitlines():
             with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+                records.append(json.loads(line))
+        return records
 
     def rewind(self, step: int) -> None:
-        """Forgets records and checkpoints after ``step``: they will be written again."""
+        """Removes records and checkpoints after ``step``, which training will write again."""
         for path in self.checkpoint_files():
             if int(path.stem.removeprefix("step-")) > step:
                 path.unlink()
-        kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
-        write_text(self.metrics, "".join(line + "\n" for line in kept))
+        lines = [json.dumps(record) for record in self.records() if record["step"] <= step]
+        write_text(self.metrics, "".join(line + "\n" for line in lines))
 
     def checkpoint_files(self) -> list[Path]:
-        """Checkpoints, the oldest first."""
+        """The checkpoint files, from the oldest to the newest."""
         return sorted(self.checkpoints.glob("step-*.safetensors"))
 
     def save_checkpoint(self, step: int, state: Mapping[str, Any], keep: int) -> None:
-        """Writes a checkpoint, then removes all but the last ``keep``."""
+        """Writes a checkpoint, then removes all checkpoints except the last ``keep``."""
         packed, tensors = pack(state)
         path = self.checkpoints / f"step-{step:09d}.safetensors"
         write_tensors(path, tensors, {"vaezoo": _FORMAT, "state": json.dumps(packed)})
@@ -98,7 +113,7 @@ class RunDirectory:
             old.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read; None where there is none yet.
+        """Loads the newest readable checkpoint; None if the run has no checkpoints.
 
         Raises:
             IntegrityError: there are checkpoints, and every one is damaged.
@@ -108,7 +123,10 @@ class RunDirectory:
             try:
                 tensors, metadata = read_tensors(path)
                 if metadata.get("vaezoo") != _FORMAT:
-                    raise IntegrityError(f"{path}: {metadata.get('vaezoo')}, but this vaezoo goes on from {_FORMAT}")
+                    raise IntegrityError(
+                        f"{path}: its format is {metadata.get('vaezoo')}, but this version of "
+                        f"vaezoo can only resume from {_FORMAT}"
+                    )
                 state: dict[str, Any] = unpack(json.loads(metadata["state"]), tensors)
                 return state
             except (IntegrityError, KeyError, ValueError) as error:
@@ -119,27 +137,27 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the run for this process, so that no two write to it.
+        """Locks the run for this process, so that two processes cannot write to it.
 
         Raises:
-            UsageError: another process holds it.
+            UsageError: another process has locked it.
         """
         try:
             import fcntl
-        except ImportError:  # a system without them: the user must take care
+        except ImportError:  # the operating system has no such locks: the user must take care
             yield
             return
-        with open(self.path / ".lock", "w") as handle:
+        with open(self.path / ".lock", "w") as file:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"{self.path}: another process is at work on this run") from None
+                raise UsageError(f"{self.path}: another process is using this run") from None
             except OSError:
-                pass  # a file system without locks
+                pass  # the file system has no locks
             yield
 
-    def sweep(self) -> None:
-        """Removes temporary files that a kill left behind."""
+    def remove_temporary_files(self) -> None:
+        """Removes temporary files that were left by a kill."""
         for folder in (self.path, self.checkpoints, self.pictures):
-            for leftover in folder.glob(f"{TEMPORARY}*"):
-                leftover.unlink(missing_ok=True)
+            for path in folder.glob(f"{TEMPORARY}*"):
+                path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A rehearsal: compose a spec and train one batch, without writing anything."""
+"""Composes a spec and trains each phase on one batch, without writing anything."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from vaezoo.data.batch import Batch
 from vaezoo.model.task import Task
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
@@ -21,8 +22,15 @@ from vaezoo.utils.seeds import seeded
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of a model: the component, the shape of what it gives for a batch, its parameters."""
+class PartSummary:
+    """One row of the table of a dry run.
+
+    Attributes:
+        part: the role in the model, such as ``encoder``.
+        component: the name of the component.
+        output: the shape of its output for one batch, such as ``128 x 16``.
+        parameters: the number of its parameters.
+    """
 
     part: str
     component: str
@@ -32,14 +40,20 @@ class Part:
 
 @dataclass(frozen=True)
 class DryRunReport:
-    """What a dry run found."""
+    """The result of a dry run.
+
+    Attributes:
+        spec: the spec.
+        parts: one row per part of the model.
+        losses: for each training phase, its loss and metrics on one batch, in nats per example.
+    """
 
     spec: Spec
-    parts: tuple[Part, ...]
+    parts: tuple[PartSummary, ...]
     losses: dict[str, dict[str, float]]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON."""
+        """The report as JSON values."""
         return {
             "spec": self.spec.resolved(),
             "parts": [vars(part) for part in self.parts],
@@ -48,68 +62,87 @@ class DryRunReport:
 
     def as_text(self) -> str:
         """The resolved spec, a table of shapes and parameters, and the losses of one batch."""
-        rows = [("part", "component", "output", "parameters")]
-        rows += [(part.part, part.component, part.output, f"{part.parameters:,}") for part in self.parts]
-        rows.append(("total", "", "", f"{sum(part.parameters for part in self.parts):,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        table = [
-            "  ".join(
-                cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
         losses = [
             f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in terms.items())
             for name, terms in self.losses.items()
         ]
-        return "\n".join([dump(self.spec.resolved()), *table, "", "one batch, in nats per example", *losses])
+        heading = "one batch, in nats per example"
+        return "\n".join([dump(self.spec.resolved()), *self._table(), "", heading, *losses])
+
+    def _table(self) -> list[str]:
+        rows = [("part", "component", "output", "parameters")]
+        rows += [
+            (part.part, part.component, part.output, f"{part.parameters:,}") for part in self.parts
+        ]
+        rows.append(("total", "", "", f"{sum(part.parameters for part in self.parts):,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        return [
+            "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3].rjust(widths[3])])
+            for row in rows
+        ]
 
 
 def dry_run(spec: Spec) -> DryRunReport:
-    """Composes a spec and lets every player train on one batch.
+    """Composes a spec and trains every phase on one batch.
+
+    Args:
+        spec: the spec to check.
 
     Raises:
-        SpecError: parts do not fit together.
-        TrainingError: a weight gets no gradient, or a loss is not finite.
+        SpecError: the parts of the model do not fit together.
+        TrainingError: a parameter gets no gradient, or a loss is not finite.
     """
     device = pick_device(spec.train.device)
     with seeded(device, spec.seed, "dry run"):
-        _, train, task = prepare(spec, device)
+        _, train, task = prepare_training(spec, device)
         batch = next(train.epoch(0))
-        parts = _parts(spec, task, batch)
+        parts = _summarize_parts(spec, task, batch)
         losses = {}
         for phase in task.phases():
-            phase_optimizer = PhaseOptimizer(phase, phase.loss, task, spec, 1, ProcessGroup())
-            losses[phase.name] = _move(phase_optimizer, batch)
-            _check(task, phase_optimizer, losses[phase.name])
+            phase_optimizer = PhaseOptimizer(
+                phase,
+                loss=phase.loss,
+                task=task,
+                spec=spec,
+                total_steps=1,
+                process_group=ProcessGroup(),
+            )
+            losses[phase.name] = _train_one_batch(phase_optimizer, batch)
+            _check_phase(task, phase_optimizer, losses[phase.name])
     return DryRunReport(spec, parts, losses)
 
 
-def _move(phase_optimizer: PhaseOptimizer, batch: Batch) -> dict[str, float]:
+def _train_one_batch(phase_optimizer: PhaseOptimizer, batch: Batch) -> dict[str, float]:
     try:
-        told = phase_optimizer.move(batch, len(batch), want_norm=True)
+        metrics = phase_optimizer.step(batch, len(batch), measure_norm=True)
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"{phase_optimizer.name}: first batch: {' '.join(str(error).split())}") from error
-    return {name: float(values.mean()) for name, values in told.items()}
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{phase_optimizer.name}: first batch: {reason}") from error
+    return {name: float(values.mean()) for name, values in metrics.items()}
 
 
-def _check(task: Task, phase_optimizer: PhaseOptimizer, terms: dict[str, float]) -> None:
-    for name, value in terms.items():
+def _check_phase(task: Task, phase_optimizer: PhaseOptimizer, metrics: dict[str, float]) -> None:
+    """Raises TrainingError if a metric is not finite or a parameter has no gradient."""
+    for name, value in metrics.items():
         if not math.isfinite(value):
             raise TrainingError(f"{phase_optimizer.name}: {name} is {value} on the first batch")
-    unmoved = {id(parameter) for parameter in phase_optimizer.parameters if parameter.grad is None}
-    idle = [name for name, parameter in task.named_parameters() if id(parameter) in unmoved]
-    if idle:
-        raise TrainingError(f"{phase_optimizer.name}: no gradient reaches {', '.join(idle)}")
+    without_gradient = {
+        id(parameter) for parameter in phase_optimizer.parameters if parameter.grad is None
+    }
+    names = [
+        name for name, parameter in task.named_parameters() if id(parameter) in without_gradient
+    ]
+    if names:
+        raise TrainingError(f"{phase_optimizer.name}: no gradient reaches {', '.join(names)}")
 
 
-def _count(module: torch.nn.Module | None) -> int:
+def _count_parameters(module: nn.Module | None) -> int:
     return sum(parameter.numel() for parameter in module.parameters()) if module is not None else 0
 
 
-def _parts(spec: Spec, task: Task, batch: Batch) -> tuple[Part, ...]:
-    """Shapes as one batch takes them through the model."""
-    model, named = task.model, spec.model
+def _summarize_parts(spec: Spec, task: Task, batch: Batch) -> tuple[PartSummary, ...]:
+    """Passes one batch through the model and summarizes each part."""
+    model, names = task.model, spec.model
     with torch.no_grad():
         context = model.context(batch.condition, len(batch))
         features = model.features(batch, context)
@@ -119,15 +152,19 @@ def _parts(spec: Spec, task: Task, batch: Batch) -> tuple[Part, ...]:
     def shape(tensor: torch.Tensor) -> str:
         return " x ".join(map(str, tensor.shape))
 
-    parts = [Part("data", spec.data.name, shape(batch.x), 0)]
-    if named.condition is not None and context is not None:
-        parts.append(Part("condition", named.condition.name, shape(context), _count(model.conditioner)))
+    def row(part: str, component: str, output: str, module: nn.Module | None) -> PartSummary:
+        return PartSummary(part, component, output, _count_parameters(module))
+
+    parts = [row("data", spec.data.name, shape(batch.x), None)]
+    if names.condition is not None and context is not None:
+        parts.append(row("condition", names.condition.name, shape(context), model.conditioner))
+    latents = ", ".join(shape(site.z) for site in sites)
     parts += [
-        Part("encoder", named.encoder.name, ", ".join(map(shape, features)), _count(model.encoder)),
-        Part("latents", named.latents.name, ", ".join(shape(site.z) for site in sites), _count(model.latents)),
-        Part("decoder", named.decoder.name, shape(px.mean), _count(model.decoder)),
-        Part("likelihood", named.likelihood.name, shape(px.mean), _count(model.likelihood)),
+        row("encoder", names.encoder.name, ", ".join(map(shape, features)), model.encoder),
+        row("latents", names.latents.name, latents, model.latents),
+        row("decoder", names.decoder.name, shape(px.mean), model.decoder),
+        row("likelihood", names.likelihood.name, shape(px.mean), model.likelihood),
     ]
-    for bound, penalty in zip(spec.regularizers, task.regularizers.values(), strict=True):
-        parts.append(Part("regularizer", bound.name, "", _count(penalty)))
+    for component, regularizer in zip(spec.regularizers, task.regularizers.values(), strict=True):
+        parts.append(row("regularizer", component.name, "", regularizer))
     return tuple(parts)

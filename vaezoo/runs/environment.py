@@ -1,4 +1,4 @@
-"""What a run was made with: versions, plugins, device, source."""
+"""Describes the environment of a run: versions, plugins, device and git state."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import torch
 from vaezoo.plugins import discovery
 
 
-def describe(device: torch.device, precision: str) -> dict[str, Any]:
-    """The environment as ``environment.json`` holds it."""
+def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:
+    """The content of ``environment.json``."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -28,18 +28,24 @@ def describe(device: torch.device, precision: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "precision": precision,
         "threads": torch.get_num_threads(),
-        "plugins": {info.name: f"{info.version} ({info.status})" for info in discovery.catalogue().plugins},
-        "git": _git(),
+        "plugins": {
+            info.name: f"{info.version} ({info.status})" for info in discovery.catalogue().plugins
+        },
+        "git": _git_state(),
     }
 
 
-def _git() -> dict[str, Any] | None:
-    """The commit of the working directory and whether it was changed; None outside a checkout."""
+def _git_state() -> dict[str, Any] | None:
+    """The commit of the working directory and whether it has changes; None outside a checkout."""
+
+    def git(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=timeout)
+
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+        commit = git("rev-parse", "HEAD", timeout=5)
         if commit.returncode:
             return None
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+        status = git("status", "--porcelain", timeout=10)
         return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
     except (OSError, subprocess.SubprocessError):
         return None

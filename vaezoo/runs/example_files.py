@@ -1,4 +1,4 @@
-"""Files of examples that a user hands to a trained model, or asks it for."""
+"""Reads files of examples that a user gives to a model, and writes files of generated examples."""
 
 from __future__ import annotations
 
@@ -19,114 +19,148 @@ from vaezoo.utils.files import atomic_write
 
 
 def format_for(data: DataSpec, path: Path) -> Format:
-    """The format that a file's ending names.
+    """The format that belongs to the suffix of a file name.
 
     Raises:
-        UsageError: no plugin brings it, or it cannot hold such data.
+        UsageError: no plugin provides such a format, or it cannot store such data.
     """
-    ending, names = path.suffix.lstrip(".").lower(), catalogue().names("format")
+    suffix = path.suffix.lstrip(".").lower()
     try:
-        cls = catalogue().find("format", ending).load()
+        cls = catalogue().find("format", suffix).load()
     except PluginError as error:
+        suffixes = ", ".join(f".{name}" for name in catalogue().names("format"))
         raise UsageError(
-            f"{path}: give it an ending that says how: {', '.join(f'.{name}' for name in names)}"
+            f"{path}: unknown file format; use one of the suffixes {suffixes}"
         ) from error
     try:
-        found: Format = cls(data)
+        file_format: Format = cls(data)
     except ValueError as error:
-        raise UsageError(f"{path}: .{ending} cannot hold them: {error}") from error
-    return found
+        raise UsageError(
+            f"{path}: a .{suffix} file cannot store these examples: {error}"
+        ) from error
+    return file_format
 
 
-def write_examples(form: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
-    """Writes examples as a model gives them, and says where: numbered files where one holds but one."""
-    condition, mask = (None if part is None else part.cpu() for part in (batch.condition, batch.mask))
-    batch = Batch(form.data.to_source_units(batch.x).cpu(), condition, mask)
+def write_examples(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
+    """Writes examples in the units of the source data.
+
+    Args:
+        file_format: the format of the file.
+        path: the file; a format with one example per file writes ``<stem>-1``, ``<stem>-2``, ...
+        batch: the examples in the range of the model.
+        columns: the number of images in a row of a picture.
+
+    Returns:
+        The paths of the files that were written.
+    """
+    condition = None if batch.condition is None else batch.condition.cpu()
+    mask = None if batch.mask is None else batch.mask.cpu()
+    batch = Batch(file_format.data.to_source_units(batch.x).cpu(), condition, mask)
     paths, n = [path], len(batch)
-    if form.single and n > 1:
-        paths = [path.with_stem(f"{path.stem}-{i:0{len(str(n))}}") for i in range(1, n + 1)]
+    if file_format.one_example_per_file and n > 1:
+        digits = len(str(n))
+        paths = [path.with_stem(f"{path.stem}-{i:0{digits}}") for i in range(1, n + 1)]
     for i, name in enumerate(paths):
         with atomic_write(name) as temporary:
-            form.write(temporary, batch.part(i, i + 1) if len(paths) > 1 else batch, columns)
+            examples = batch.part(i, i + 1) if len(paths) > 1 else batch
+            file_format.write(temporary, examples, columns)
     return paths
 
 
-def examples(model: Model, path: Path) -> Loader:
-    """The examples of a file, with their conditions and masks where it has them.
+def read_examples(model: Model, path: Path) -> Loader:
+    """Reads the examples of a file, with their conditions and masks if the file has them.
 
     Raises:
-        DataError: they are not what the model was trained on; names the row.
+        DataError: the examples do not fit the model's data; names the row.
     """
-    found = _read(model, path, beginnings=False)
+    batch = _read_batch(model, path, beginnings=False)
     try:
-        condition = _condition(model, found.condition, len(found))
+        condition = _check_condition(model, batch.condition, len(batch))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    return Loader(Split(found.x, condition, found.mask), model.device, model.batch_size())
+    return Loader(Split(batch.x, condition, batch.mask), model.device, model.batch_size())
 
 
-def prefix(model: Model, path: Path) -> Tensor:
-    """The beginnings of sequences in a file, all of one length, ``[n, T, D]``.
+def read_prefixes(model: Model, path: Path) -> Tensor:
+    """Reads the first steps of sequences, all with the same number of steps, ``[n, T, D]``.
 
     Raises:
-        DataError: they are not, or not what the model was trained on.
+        DataError: their lengths differ, or they do not fit the model's data.
     """
-    found = _read(model, path, beginnings=True)
-    if found.mask is not None and not bool(found.mask.all()):
-        raise DataError(f"{path}: prefixes must have one length")
-    return found.x
+    batch = _read_batch(model, path, beginnings=True)
+    if batch.mask is not None and not bool(batch.mask.all()):
+        raise DataError(f"{path}: all prefixes must have the same length")
+    return batch.x
 
 
-def _read(model: Model, path: Path, *, beginnings: bool) -> Batch:
-    """A batch in the model's range."""
+def _read_batch(model: Model, path: Path, *, beginnings: bool) -> Batch:
+    """Reads a file and converts its examples to the range of the model."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file, and no split: say train, validation or test")
+        raise DataError(f"{path}: no such file, and not a split (train, validation or test)")
     try:
-        form = format_for(model.data, path)
-        batch = form.read_beginnings(path) if beginnings else form.read(path)
+        file_format = format_for(model.data, path)
+        batch = file_format.read_beginnings(path) if beginnings else file_format.read(path)
         x = model.data.from_source_units(model.prepare(batch.x))
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
     if not x.numel():
-        raise DataError(f"{path}: 'x' of shape {tuple(x.shape)} holds nothing")
-    real = model.data.support == "real"
-    bad = ~x.isfinite() if real else ~((x >= 0) & (x <= 1))
-    if bool(bad.any()):
-        row = int(bad.flatten(1).any(1).nonzero()[0])
-        what = "holds NaN or infinity" if real else "leaves the model's range of 0 to 1"
-        raise DataError(f"{path}: 'x' row {row} {what}")
-    covered = x.shape[: 1 + model.data.mask_dims]
-    mask = torch.ones(covered) if batch.mask is None and model.data.mask_dims else batch.mask
-    if mask is not None and mask.shape != covered:
-        raise DataError(f"{path}: a mask of shape {tuple(mask.shape)}; it must be {tuple(covered)}")
+        raise DataError(f"{path}: 'x' of shape {tuple(x.shape)} contains no values")
+    _check_range(model.data, x, path)
+    mask_shape = x.shape[: 1 + model.data.mask_dims]
+    mask = batch.mask
+    if mask is None and model.data.mask_dims:
+        mask = torch.ones(mask_shape)
+    if mask is not None and mask.shape != mask_shape:
+        raise DataError(
+            f"{path}: the mask has the shape {tuple(mask.shape)}; it must be {tuple(mask_shape)}"
+        )
     return Batch(x, batch.condition, None if mask is None else mask > 0)
 
 
-def _condition(model: Model, given: Tensor | None, n: int) -> Tensor | None:
-    """The conditions of n examples as the model's data has them; None where that has none.
+def _check_range(data: DataSpec, x: Tensor, path: Path) -> None:
+    """Raises DataError if values are not finite or, for bounded data, outside [0, 1]."""
+    is_real = data.support == "real"
+    invalid = ~x.isfinite() if is_real else ~((x >= 0) & (x <= 1))
+    if bool(invalid.any()):
+        row = int(invalid.flatten(1).any(1).nonzero()[0])  # [n, values per example] -> [n]
+        problem = (
+            "contains NaN or infinity" if is_real else "is outside the model's range of 0 to 1"
+        )
+        raise DataError(f"{path}: 'x' row {row} {problem}")
+
+
+def _check_condition(model: Model, condition: Tensor | None, n: int) -> Tensor | None:
+    """The conditions of n examples with the model's dtype; None if the model has no conditions.
 
     Raises:
-        ValueError: they are not conditions of the model, or it cannot do without.
+        ValueError: they do not fit the model, or are missing and the model needs them.
     """
     shape, classes = model.data.condition_shape, model.data.classes
-    if given is None:
+    if condition is None:
         try:
             model.context(None, n)
         except ValueError as error:
-            raise ValueError(f"{error}, the array 'condition' of an .npz") from error
+            raise ValueError(f"{error}, as the array 'condition' of an .npz file") from error
         return None
     if shape is None:
         return None
-    given = given.double()  # torch compares some integers with nothing
-    if given.shape == (n,) and shape == (1,):
-        given = given[:, None]
-    if given.shape != (n, *shape):
-        raise ValueError(f"'condition' has the shape {tuple(given.shape)}; it must be {(n, *shape)}")
-    known = torch.isin(given, torch.arange(len(classes)).double()) if classes else given.isfinite()
-    if not bool(known.all()):
-        row = int((~known).nonzero()[0, 0])
-        what = f"is {given[row]:g}, not one of the {len(classes)} classes, from 0 on" if classes else "is not finite"
-        raise ValueError(f"'condition' row {row} {what}")
-    return given.long() if classes else given.float()
+    condition = condition.double()  # torch.isin does not support every integer type
+    if condition.shape == (n,) and shape == (1,):
+        condition = condition[:, None]  # [n, 1]
+    if condition.shape != (n, *shape):
+        raise ValueError(
+            f"'condition' has the shape {tuple(condition.shape)}; it must be {(n, *shape)}"
+        )
+    labels = torch.arange(len(classes)).double()
+    valid = torch.isin(condition, labels) if classes else condition.isfinite()
+    if not bool(valid.all()):
+        row = int((~valid).nonzero()[0, 0])
+        problem = "is not finite"
+        if classes:
+            problem = (
+                f"is {condition[row]:g}, not one of the {len(classes)} classes, which start at 0"
+            )
+        raise ValueError(f"'condition' row {row} {problem}")
+    return condition.long() if classes else condition.float()

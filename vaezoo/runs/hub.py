@@ -1,13 +1,13 @@
-"""Publishing to a hub of models: the same folder, uploaded in one commit."""
+"""Publishes a run to a repository of the Hugging Face Hub, in one commit."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from vaezoo.pretrained import download as http
-from vaezoo.pretrained.registries import FILE
-from vaezoo.runs.publishing import About
+from vaezoo.pretrained import download
+from vaezoo.pretrained.registries import REGISTRY_FILE
+from vaezoo.runs.publishing import PublicationInfo
 from vaezoo.runs.publishing import publish as publish_to_folder
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import UnavailableError, UsageError, VaezooError
@@ -15,55 +15,63 @@ from vaezoo.utils.errors import UnavailableError, UsageError, VaezooError
 SCHEME = "hf://"
 
 
-def publish(run: Run, identity: str, to: str, about: About, *, half: bool = False) -> str:
+def publish(
+    run: Run, identity: str, address: str, info: PublicationInfo, *, half: bool = False
+) -> str:
     """Adds a run to the registry in a repository of the hub.
 
     Args:
-        run, identity, about, half: as ``vaezoo.runs.publishing.publish`` takes them.
-        to: ``hf://owner/repo``, which must exist.
+        run, identity, info, half: see ``vaezoo.runs.publishing.publish``.
+        address: ``hf://owner/repo``; the repository must exist.
 
     Returns:
         The address of the registry at the new commit.
 
     Raises:
-        UnavailableError: ``huggingface-hub`` is not installed, or the hub refuses.
+        UsageError: ``address`` is not the address of a repository.
+        UnavailableError: ``huggingface-hub`` is not installed, or the upload failed.
     """
-    repo = to.removeprefix(SCHEME).strip("/")
+    repo = address.removeprefix(SCHEME).strip("/")
     if repo.count("/") != 1:
-        raise UsageError(f"{to}: say {SCHEME}owner/repo")
-    if http.offline():
-        raise UnavailableError(f"{to}: offline (VAEZOO_OFFLINE)")
+        raise UsageError(f"{address}: must be {SCHEME}owner/repo")
+    if download.is_offline():
+        raise UnavailableError(f"{address}: offline, because VAEZOO_OFFLINE is set")
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
-        raise UnavailableError("--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'") from error
+        raise UnavailableError(
+            "--to hf:// needs huggingface-hub; pip install 'vaezoo[hub]'"
+        ) from error
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / repo.partition("/")[2]  # after which its registry is called
+        folder = (
+            Path(name) / repo.partition("/")[2]
+        )  # the name of the folder becomes the prefix of the registry
         try:
             base = HfApi().repo_info(repo).sha
-            _fetch(repo, base, folder)
-            publish_to_folder(run, identity, folder, about, half=half)
+            _download_registry(repo, base, folder)
+            publish_to_folder(run, identity, folder, info, half=half)
             commit = HfApi().upload_folder(
                 repo_id=repo,
                 folder_path=folder,
                 commit_message=f"Add {identity}",
                 ignore_patterns=[".cache/**"],
-                parent_commit=base,  # refused where somebody else has published meanwhile
+                parent_commit=base,  # fails if another commit was made in the meantime
             )
         except VaezooError:
             raise
-        except Exception as error:  # of the hub's library and of those it goes through
-            raise UnavailableError(f"{to}: {' '.join(str(error).split())[:300]}") from error
-    return f"{SCHEME}{repo}@{commit.oid}/{FILE}"
+        except Exception as error:  # huggingface_hub and its HTTP library raise many types
+            reason = " ".join(str(error).split())[:300]
+            raise UnavailableError(f"{address}: {reason}") from error
+    return f"{SCHEME}{repo}@{commit.oid}/{REGISTRY_FILE}"
 
 
-def _fetch(repo: str, commit: str | None, folder: Path) -> None:
-    """The registry of a repository, if there is one yet."""
+def _download_registry(repo: str, commit: str | None, folder: Path) -> None:
+    """Downloads the registry file of a repository, if it has one."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        hf_hub_download(repo, FILE, revision=commit, local_dir=folder)
+        hf_hub_download(repo, REGISTRY_FILE, revision=commit, local_dir=folder)
     except EntryNotFoundError as error:
-        if isinstance(error, LocalEntryNotFoundError):  # no network, which must not pass for an empty repository
+        if isinstance(error, LocalEntryNotFoundError):  # a network failure, not a missing file
             raise

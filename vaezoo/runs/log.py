@@ -1,4 +1,4 @@
-"""Where a training run is written down."""
+"""Writes the records and checkpoints of a training run to its directory."""
 
 from __future__ import annotations
 
@@ -12,77 +12,85 @@ from vaezoo.components.callbacks import Callback
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.signals import StopSignal
 from vaezoo.utils.errors import VaezooError
-from vaezoo.utils.files import (
-    sync,
-)
+from vaezoo.utils.files import sync
+
+PrintLine = Callable[[str], None]
+"""A function that receives one line of progress."""
 
 
 class FileRunLog:
-    """Writes a training run down as it goes.
+    """Writes records and checkpoints to the run's directory and forwards records to callbacks.
 
     Args:
-        directory: of the run.
-        keep: how many checkpoints.
-        callbacks: told of every record.
-        stopping: whether the run was asked to stop.
+        directory: the run's directory.
+        keep: the number of checkpoints to keep.
+        callbacks: their method ``log`` is called with every record.
+        stop: the flag that signals set to stop training.
     """
 
-    def __init__(self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: StopSignal) -> None:
+    def __init__(
+        self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: StopSignal
+    ) -> None:
         self.directory, self.keep, self.callbacks, self.stop = directory, keep, callbacks, stop
 
     def start(self, step: int) -> None:
-        """Training begins after ``step``; records of later ones will be written again."""
+        """Prepares to log the steps after ``step``, and removes records of later steps."""
         self.directory.rewind(step)
         for callback in self.callbacks:
             callback.start(step)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Appends one line to ``metrics.jsonl``."""
-        line = json.dumps({**record, "time": datetime.now(UTC).isoformat(timespec="milliseconds")})
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({**record, "time": time})
         try:
-            with open(self.directory.metrics, "a", encoding="utf-8") as opened:
-                opened.write(line + "\n")
+            with open(self.directory.metrics, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
         except OSError as error:
-            raise VaezooError(f"cannot write {self.directory.metrics}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise VaezooError(f"cannot write {self.directory.metrics}: {reason}") from error
         for callback in self.callbacks:
             callback.log(record)
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint, once the records before it are on disk."""
+        """Writes a checkpoint, after the records before it are on disk."""
         if self.directory.metrics.exists():
             sync(self.directory.metrics)
         self.directory.save_checkpoint(step, state, self.keep)
 
-    def last_checkpoint(self) -> str:
-        """Where training can be taken up again."""
+    def describe_last_checkpoint(self) -> str:
+        """Names the last checkpoint, for the message of an interrupted run."""
         saved = self.directory.checkpoint_files()
-        return f"last good checkpoint: {os.fspath(saved[-1])}" if saved else "there is no checkpoint yet"
+        return (
+            f"last good checkpoint: {os.fspath(saved[-1])}"
+            if saved
+            else "there is no checkpoint yet"
+        )
 
-    def stopping(self) -> bool:
-        """Whether the run was asked to stop."""
+    def is_stop_requested(self) -> bool:
+        """Whether a signal requested that the run stops."""
         return self.stop.requested
 
 
-PrintLine = Callable[[str], None]
-
-
 class NullRunLog:
-    """The journal of a process that writes nothing."""
+    """The log of a process that writes nothing: every process but the main one."""
 
     def __init__(self, stop: StopSignal) -> None:
         self.stop = stop
 
     def start(self, step: int) -> None:
-        return
+        """Does nothing."""
 
     def record(self, record: Mapping[str, Any]) -> None:
-        return
+        """Does nothing."""
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
-        return
+        """Does nothing."""
 
-    def last_checkpoint(self) -> str:
+    def describe_last_checkpoint(self) -> str:
+        """Refers to the main process, which writes the checkpoints."""
         return "see the main process"
 
-    def stopping(self) -> bool:
+    def is_stop_requested(self) -> bool:
+        """Whether a signal requested that the run stops."""
         return self.stop.requested

@@ -1,4 +1,4 @@
-"""Finished runs and pretrained weights as runs."""
+"""Opens finished runs and pretrained weights as a ``Run``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained.loading import load_entry
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registries import RegistryEntry, find
+from vaezoo.pretrained.registries import RegistryEntry, find_entry
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.run import Run
 from vaezoo.spec.composer import compose
@@ -18,28 +18,55 @@ from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_tensors
 
 
-def open_weights(name: str, *, device: str = "cpu", also: Iterable[str] = ()) -> Run:
-    """Pretrained weights as a run whose training data is looked for when it is used; it has no directory."""
-    return open_entry(find(name, also), device)
+def open_weights(name: str, *, device: str = "cpu", extra_registries: Iterable[str] = ()) -> Run:
+    """Opens pretrained weights as a run without a directory.
+
+    The data set is loaded only when it is used.
+
+    Args:
+        name: the name of the weights in a registry.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        extra_registries: paths or URLs of registries to search in addition to the configured ones.
+    """
+    return open_entry(find_entry(name, extra_registries), device)
 
 
-def open_entry(found: RegistryEntry, device: str = "cpu") -> Run:
-    """The same for an entry that was found."""
-    spec, task = load_entry(found, device)
-    return Run(RunDirectory(Path(found.name)), spec, task)
+def open_entry(entry: RegistryEntry, device: str = "cpu") -> Run:
+    """Opens the pretrained weights of a registry entry as a run without a directory."""
+    spec, task = load_entry(entry, device)
+    return Run(RunDirectory(Path(entry.name)), spec, task)
 
 
 def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32") -> Run:
-    """Opens a finished run; its data set is only looked for when it is used.
+    """Opens a finished run; its data set is loaded only when it is used.
 
     Args:
         path: the run's directory.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        precision: what networks compute in: ``fp32``, ``bf16`` or ``fp16``.
+        precision: the precision in which networks compute: ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
         UsageError: there is no finished run at ``path``.
-        IntegrityError: the weights are damaged or are not this spec's.
+        IntegrityError: the weights are damaged or do not belong to this spec.
+
+    Example:
+        >>> import vaezoo
+        >>> mlp = {"type": "mlp", "hidden": [16]}
+        >>> trained = vaezoo.run(
+        ...     {
+        ...         "spec": "vaezoo/v1",
+        ...         "name": "tiny",
+        ...         "data": {"type": "digits", "batch_size": 128},
+        ...         "model": {
+        ...             "latent_dim": 2, "encoder": mlp, "decoder": mlp, "likelihood": "bernoulli"
+        ...         },
+        ...         "train": {"steps": 5},
+        ...         "evaluate": ["elbo"],
+        ...     }
+        ... )
+        >>> run = vaezoo.open_run(trained.path, device="cpu")
+        >>> run.model.sample(4).shape
+        torch.Size([4, 1, 8, 8])
     """
     directory = RunDirectory.open(path)
     if not directory.model.is_file():
@@ -50,6 +77,7 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
     task = compose(spec, data, train_size)
     load_strict(task.model, tensors, str(directory.model))
     if directory.regularizers.is_file():
-        load_strict(task.regularizers, read_tensors(directory.regularizers)[0], str(directory.regularizers))
+        tensors, _ = read_tensors(directory.regularizers)
+        load_strict(task.regularizers, tensors, str(directory.regularizers))
     task.model.precision = precision
     return Run(directory, spec, task.to(pick_device(device)).eval())

@@ -1,153 +1,164 @@
-"""From a finished run to an entry of a registry: weights, spec, card and pictures in a folder beside it."""
+"""Adds a finished run to a registry: its weights, spec, card and pictures, and its entry."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
-import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
-from packaging.version import InvalidVersion, Version
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
 from torch import Tensor
 
-from vaezoo.data.dataspec import DataSpec
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.pretrained import safetensors_header as header
+from vaezoo.pretrained import safetensors_header
 from vaezoo.pretrained.card import card
-from vaezoo.pretrained.entry import FORMAT, Identity, Text, WeightsEntry, entries
-from vaezoo.pretrained.loading import WEIGHTS
-from vaezoo.pretrained.names import inside
-from vaezoo.pretrained.registries import FILE, Registry, RegistryEntry, prefix_of
+from vaezoo.pretrained.entry import FORMAT, OneLine, WeightsEntry, WeightsId, parse_registry
+from vaezoo.pretrained.loading import WEIGHTS_FILE
+from vaezoo.pretrained.names import resolve_inside
+from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry, default_prefix
+from vaezoo.runs import entry_fields
 from vaezoo.runs.opening import open_entry
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import read_json, read_tensors, write_bytes, write_text
+from vaezoo.utils.files import read_tensors, write_bytes, write_text
 
-FOLDER = "weights"
-PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
-_HEAD = "# Pretrained weights by name. `vaezoo publish` adds entries; what an id stands for never changes.\n"
-_OUTPUT = {
-    "binary": "[0, 1]: the probability of a 1",
-    "unit": "[0, 1]",
-    "one-hot": "[0, 1]: the probability of each symbol",
-    "real": "real numbers",
-}
+_WEIGHTS_FOLDER = "weights"
+_CARD_PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
+_FILE_HEADER = (
+    "# Pretrained weights by name. `vaezoo publish` adds entries; an id always means the same "
+    "weights.\n"
+)
 
 
-@dataclass(frozen=True)
-class About:
-    """What a run does not know of itself.
+@dataclass(frozen=True, kw_only=True)
+class PublicationInfo:
+    """Metadata of an entry that the run directory does not contain.
 
     Attributes:
-        title: one line.
-        weights, data: licences.
-        citation: of the method.
+        title: one line of text about the model.
+        weights_licence: the licence of the weights.
+        data_licence: the licence of the training data.
+        citation: the publication that describes the method.
     """
 
     title: str
-    weights: str
-    data: str
+    weights_licence: str
+    data_licence: str
     citation: str
 
 
-def publish(run: Run, identity: str, to: Path, about: About, *, half: bool = False) -> RegistryEntry:
-    """Adds a run to the registry in a folder; what is there already stays as it is.
+def publish(
+    run: Run, identity: str, folder: Path, info: PublicationInfo, *, half: bool = False
+) -> RegistryEntry:
+    """Adds a run to the registry in a folder; the existing entries do not change.
 
     Args:
-        run: finished and evaluated.
+        run: a finished and evaluated run.
         identity: ``architecture/tag@version``.
-        to: the folder that holds ``registry.yaml``, or will.
-        about: what people want to know.
-        half: store numbers in half precision; metrics are then measured again with what was stored.
+        folder: the folder of ``registry.yaml``, which is created if it does not exist.
+        info: metadata of the entry.
+        half: whether to store the weights in half precision; the metrics are then measured again
+            with the stored weights.
+
+    Returns:
+        The new entry.
 
     Raises:
-        UsageError: the run was not evaluated, no figure is finite, a plugin it needs is not a release, or the id is
-            taken.
-        RegistryError: the registry there is not valid, or a symbolic link leads out of its folder.
+        UsageError: the run was not evaluated, no metric is finite, a plugin that it needs is not a
+            release, or the registry already has an entry with this id.
+        RegistryError: the registry file is not valid, or a symbolic link leads out of its folder.
     """
     if not run.directory.evaluation.is_file():
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
-    requires = _requirements(run)
-    _check(identity, about)
-    place = to / FILE
-    _listed_without(place, identity)
-    folder = f"{FOLDER}/{re.sub('[/@]', '-', identity)}"
-    inside(to, f"{folder}/{WEIGHTS}")  # what a link leads elsewhere could not be loaded
-    with _cleared(to / folder):
-        entry = _write(run, identity, to, folder, about, requires, half)
-        found = RegistryEntry(Registry("", str(place), to, (entry,)), entry)
+    requires = entry_fields.requirements(run)
+    _check_texts(identity, info)
+    registry_file = folder / REGISTRY_FILE
+    _read_entries(registry_file, new_id=identity)
+    entry_folder = f"{_WEIGHTS_FOLDER}/{re.sub('[/@]', '-', identity)}"
+    resolve_inside(
+        folder, f"{entry_folder}/{WEIGHTS_FILE}"
+    )  # loading refuses links out of the folder
+    with _new_folder(folder / entry_folder):
+        entry = _write_entry_files(
+            run, identity, folder, entry_folder, info=info, requires=requires, half=half
+        )
         if half:
-            again = open_entry(found)
-            measured = evaluate(again.model, again.spec.evaluate, run.data("test"), "test", again.spec.seed)
-            entry = WeightsEntry.model_validate(
-                entry.model_dump() | {"metrics": _metrics(measured, run, entry.spec.sha256)}
-            )
-        prefix = Registry(prefix_of(place), str(place), to, ()).prefixed("")
-        write_text(to / folder / "README.md", card(entry, _pictures(run, to / folder), prefix))
-        return RegistryEntry(Registry("", str(place), to, _added(place, entry)), entry)
+            registry = Registry("", str(registry_file), folder, (entry,))
+            entry = _remeasure(run, RegistryEntry(registry, entry))
+        registry = Registry(default_prefix(registry_file), str(registry_file), folder, ())
+        pictures = _copy_pictures(run, folder / entry_folder)
+        text = card(entry, pictures, registry.qualify(""))
+        write_text(folder / entry_folder / "README.md", text)
+        entries = _append_entry(registry_file, entry)
+        return RegistryEntry(Registry("", str(registry_file), folder, entries), entry)
 
 
-def _check(identity: str, about: About) -> None:
-    """Raises UsageError where a registry cannot hold what is said."""
+def _check_texts(identity: str, info: PublicationInfo) -> None:
+    """Raises UsageError if a registry cannot contain the id or a text."""
     try:
-        TypeAdapter(Identity).validate_python(identity)
+        TypeAdapter(WeightsId).validate_python(identity)
     except ValidationError as error:
-        raise UsageError(f"--name {identity}: say {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
-    for name, text in vars(about).items():
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--name {identity}: must be {message}") from None
+    for name, text in vars(info).items():
         try:
-            TypeAdapter(Text).validate_python(text)
+            TypeAdapter(OneLine).validate_python(text)
         except ValidationError:
-            raise UsageError(f"{name}: say a line of 1 to 2,000 characters") from None
+            label = name.replace("_", " ")
+            raise UsageError(f"{label}: must be one line of 1 to 2,000 characters") from None
 
 
-def _added(place: Path, entry: WeightsEntry) -> tuple[WeightsEntry, ...]:
-    """What a registry file lists once an entry has joined it; of several who publish, one does so at a time."""
-    lock = place.with_name(f".{place.name}.lock")
+def _append_entry(registry_file: Path, entry: WeightsEntry) -> tuple[WeightsEntry, ...]:
+    """Adds an entry to a registry file, under a lock, and returns all its entries."""
+    lock = registry_file.with_name(f".{registry_file.name}.lock")
     with FileLock(lock):
         try:
-            known = (*_listed_without(place, entry.id), entry)
-            text = listed(known)
-            entries(text.encode(), str(place))  # what cannot be read again, being too large say, is not written
-            write_text(place, text)
-            return known
+            entries = (*_read_entries(registry_file, new_id=entry.id), entry)
+            text = _dump_registry(entries)
+            # Checks that the file can be read again; it could be too large, for example.
+            parse_registry(text.encode(), str(registry_file))
+            write_text(registry_file, text)
+            return entries
         finally:
             lock.unlink()
 
 
-def _listed_without(place: Path, identity: str) -> tuple[WeightsEntry, ...]:
-    """What a registry file lists; raises UsageError where an id is among it."""
-    known = entries(place.read_bytes(), str(place)) if place.is_file() else ()
-    if any(entry.id == identity for entry in known):
-        raise UsageError(f"{identity} is in {place} already, and an id never changes; give it another version")
-    return known
+def _read_entries(registry_file: Path, *, new_id: str) -> tuple[WeightsEntry, ...]:
+    """The entries of a registry file; raises UsageError if one of them has ``new_id``."""
+    entries: tuple[WeightsEntry, ...] = ()
+    if registry_file.is_file():
+        entries = parse_registry(registry_file.read_bytes(), str(registry_file))
+    if any(entry.id == new_id for entry in entries):
+        raise UsageError(
+            f"{new_id} already exists in {registry_file}, and an id never changes; "
+            "give it another version"
+        )
+    return entries
 
 
-def listed(known: tuple[WeightsEntry, ...]) -> str:
-    """A registry file with these entries."""
-    plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in known]
-    return _HEAD + dump({"registry": FORMAT, "entries": plain})
+def _dump_registry(entries: tuple[WeightsEntry, ...]) -> str:
+    """The text of a registry file."""
+    plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries]
+    return _FILE_HEADER + dump({"registry": FORMAT, "entries": plain})
 
 
 @contextmanager
-def _cleared(folder: Path) -> Any:
-    """A folder that is new, and gone again where its contents do not come about."""
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Creates a folder and removes it again if the block fails."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise UsageError(f"{folder} exists already; remove it, or publish under another id") from None
+        raise UsageError(
+            f"{folder} exists already; remove it, or publish under another id"
+        ) from None
     try:
         yield
     except BaseException:
@@ -155,147 +166,81 @@ def _cleared(folder: Path) -> Any:
         raise
 
 
-def _write(
-    run: Run, identity: str, to: Path, folder: str, about: About, requires: list[str], half: bool
+def _write_entry_files(
+    run: Run,
+    identity: str,
+    folder: Path,
+    entry_folder: str,
+    *,
+    info: PublicationInfo,
+    requires: list[str],
+    half: bool,
 ) -> WeightsEntry:
-    tensors, told = read_tensors(run.directory.model)
+    """Writes the weights and the spec, and returns the entry that describes them."""
+    tensors, header = read_tensors(run.directory.model)
     if half:
-        tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
-    data = save(tensors, told)
+        tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}
+    weights = save(tensors, header)
     spec = run.directory.spec.read_bytes()
-    write_bytes(to / folder / WEIGHTS, data)
-    write_bytes(to / folder / "spec.yaml", spec)
-    spec_hash, described = hashlib.sha256(spec).hexdigest(), run.model.data
+    write_bytes(folder / entry_folder / WEIGHTS_FILE, weights)
+    write_bytes(folder / entry_folder / "spec.yaml", spec)
+    spec_hash = hashlib.sha256(spec).hexdigest()
+    classes = run.model.data.classes if run.model.conditioner is not None else ()
     return WeightsEntry.model_validate(
         {
             "id": identity,
-            "title": about.title,
+            "title": info.title,
             "published": datetime.now(UTC).date().isoformat(),
-            "spec": {"path": f"{folder}/spec.yaml", "sha256": spec_hash, "size": len(spec)},
+            "spec": {"path": f"{entry_folder}/spec.yaml", "sha256": spec_hash, "size": len(spec)},
             "requires": requires,
             "files": [
                 {
-                    "name": WEIGHTS,
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                    "size": len(data),
-                    "sources": [f"{folder}/{WEIGHTS}"],
+                    "name": WEIGHTS_FILE,
+                    "sha256": hashlib.sha256(weights).hexdigest(),
+                    "size": len(weights),
+                    "sources": [f"{entry_folder}/{WEIGHTS_FILE}"],
                 }
             ],
             "tensors": {
                 "count": len(tensors),
                 "parameters": sum(tensor.numel() for tensor in tensors.values()),
-                "sha256": header.fingerprint(tensors),
+                "sha256": safetensors_header.fingerprint(tensors),
             },
-            "preprocessing": _preprocessing(run, described),
-            "classes": list(described.classes) if run.model.conditioner is not None else [],
-            "metrics": _metrics(run.evaluation, run, spec_hash),
-            "training": _training(run),
-            "licence": {"weights": about.weights, "data": about.data},
-            "citation": about.citation,
+            "preprocessing": entry_fields.preprocessing(run),
+            "classes": list(classes),
+            "metrics": entry_fields.metric_rows(run.evaluation, run, spec_hash),
+            "training": entry_fields.training(run),
+            "licence": {"weights": info.weights_licence, "data": info.data_licence},
+            "citation": info.citation,
         }
     )
 
 
-def _halved(name: str, tensor: Tensor) -> Tensor:
+def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:
+    """Evaluates the published weights and returns their entry with the new metrics."""
+    entry, stored = published.weights, open_entry(published)
+    evaluation = evaluate(
+        stored.model, stored.spec.evaluate, run.data("test"), "test", seed=stored.spec.seed
+    )
+    metrics = entry_fields.metric_rows(evaluation, run, entry.spec.sha256)
+    return WeightsEntry.model_validate(entry.model_dump() | {"metrics": metrics})
+
+
+def _to_half(name: str, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
-    small = tensor.half()
-    if not bool(small.isfinite().all()):
-        raise RegistryError(f"{name} does not fit half precision; publish it as it is")
-    return small
+    half = tensor.half()
+    if not bool(half.isfinite().all()):
+        raise RegistryError(
+            f"{name} has values that half precision cannot represent; publish without --half"
+        )
+    return half
 
 
-def _requirements(run: Run) -> list[str]:
-    """The packages that the spec's components come from, in versions of at least those installed."""
-    wanted = []
-    for name in sorted({"vaezoo", *_plugins(run.spec.resolved())}):
-        version = metadata.version(name)
-        try:
-            parsed = Version(version)
-        except InvalidVersion:
-            raise UsageError(f"{name} {version} is no release; publish with one") from None
-        if parsed.is_devrelease or parsed.local:
-            raise UsageError(f"{name} {version} is no release, so nobody else could install it; publish with one")
-        wanted.append(f"{name}>={version}")
-    return wanted
-
-
-def _plugins(block: Any) -> Iterator[str]:
-    """The plugin of every component that a resolved spec names: ``type: plugin:name``."""
-    if isinstance(block, dict):
-        plugin, colon, _ = str(block.get("type", "")).partition(":")
-        if colon:
-            yield plugin
-        block = list(block.values())
-    for part in block if isinstance(block, list) else ():
-        yield from _plugins(part)
-
-
-def _preprocessing(run: Run, data: DataSpec) -> dict[str, Any]:
-    output = _OUTPUT[data.support] + (", standardised as its training split was" if data.scale else "")
-    block = json.dumps(run.spec.data.resolved(), ensure_ascii=False)
-    found = {"data": block, "shape": list(data.shape), "support": data.support, "output": output}
-    asked = run.model.conditioner is not None and data.condition_shape
-    return found | ({"condition": list(asked)} if asked else {})
-
-
-def _metrics(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[dict[str, Any]]:
-    rows = []
-    for name, row in evaluation["metrics"].items():
-        if not math.isfinite(row["value"]):
-            continue
-        found = {
-            "name": name,
-            "value": float(f"{row['value']:.6g}"),
-            "unit": row["unit"] or "1",
-            "data": run.spec.data.name,
-            "split": evaluation["split"],
-            "examples": row["examples"],
-            "seed": evaluation["seed"],
-            "spec_sha256": spec_hash,
-        }
-        if row["standard_error"] is not None:
-            found["error"] = float(f"{row['standard_error']:.3g}")
-        if "samples" in row:
-            found["samples"] = int(row["samples"])
-        rows.append(found)
-    if not rows:
-        raise UsageError(f"{run.path}: its evaluation has no finite figure; vaezoo evaluate {run.path} --metric elbo")
-    return rows
-
-
-def _training(run: Run) -> dict[str, Any]:
-    told = read_json(run.directory.environment)
-    begun = datetime.fromisoformat(told["created"])
-    ended = max((datetime.fromisoformat(record["time"]) for record in run.records), default=begun)
-    git = told.get("git") or {}
-    found = {
-        "command": _command(told["command"]),
-        "hardware": f"{told['device']}, {told['threads']} threads, {told['platform']}",
-        "seconds": round(max((ended - begun).total_seconds(), 0.0), 1),
-        "versions": f"vaezoo {told['vaezoo']}, torch {told['torch']}, Python {told['python']}",
-    }
-    changed = " with changes" if git.get("changed") else ""
-    return found | ({"commit": f"{git['commit']}{changed}"} if git.get("commit") else {})
-
-
-def _command(words: list[str]) -> str:
-    """What somebody else would type, without the folders of this machine."""
-    program = Path(words[0])
-    ours = program.name == "vaezoo" or program.parts[-2:] == ("vaezoo", "__main__.py")
-    said = ["vaezoo"] if ours else ["python", *filter(None, [program.name])]
-    rest = iter(words[1:])
-    for word in rest:
-        if word == "--out":
-            next(rest, None)
-        elif not word.startswith("--out="):
-            said.append(Path(word).name if word.startswith("/") else word)
-    return shlex.join(said)
-
-
-def _pictures(run: Run, folder: Path) -> list[str]:
-    """Copies the pictures that a card shows."""
-    shown = [name for name in PICTURES if (run.directory.pictures / f"{name}.png").is_file()]
-    for name in shown:
-        write_bytes(folder / f"{name}.png", (run.directory.pictures / f"{name}.png").read_bytes())
-    return shown
+def _copy_pictures(run: Run, folder: Path) -> list[str]:
+    """Copies the pictures of the card and returns their names."""
+    pictures = run.directory.pictures
+    names = [name for name in _CARD_PICTURES if (pictures / f"{name}.png").is_file()]
+    for name in names:
+        write_bytes(folder / f"{name}.png", (pictures / f"{name}.png").read_bytes())
+    return names

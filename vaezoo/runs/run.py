@@ -1,4 +1,4 @@
-"""A run on disk, with its trained model."""
+"""The class ``Run``: a run on disk with its trained model, its data and its measurements."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
-from vaezoo.data.splits import NAMES
+from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.evaluation.evaluate import evaluate
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.runs.example_files import examples
-from vaezoo.runs.report.page import RunRecord
+from vaezoo.runs.example_files import read_examples
+from vaezoo.runs.report.page import ReportData
 from vaezoo.spec.load import load
 from vaezoo.spec.spec import Spec
 from vaezoo.training.process_group import ProcessGroup
@@ -26,34 +26,74 @@ from vaezoo.utils.files import read_json
 
 
 class Run:
-    """A run on disk, with its trained model.
+    """A run on disk with its trained model, as ``run``, ``resume`` and ``open_run`` return it.
 
     Attributes:
-        directory: where it is.
-        spec: what it was made from.
-        task: the best model by the validation bound and what its regularizers had learned by then, in evaluation mode.
+        directory: the files of the run.
+        spec: the spec that was trained.
+        task: the model and its regularizers at the step that ``train.select`` selects (by default
+            the one with the best bound on the validation split), in evaluation mode.
+
+    Example:
+        >>> import vaezoo
+        >>> mlp = {"type": "mlp", "hidden": [16]}
+        >>> run = vaezoo.run(
+        ...     {
+        ...         "spec": "vaezoo/v1",
+        ...         "name": "tiny",
+        ...         "data": {"type": "digits", "batch_size": 128},
+        ...         "model": {
+        ...             "latent_dim": 2, "encoder": mlp, "decoder": mlp, "likelihood": "bernoulli"
+        ...         },
+        ...         "train": {"steps": 5},
+        ...         "evaluate": ["elbo"],
+        ...     }
+        ... )
+        >>> run.path.parent.as_posix()
+        'runs/tiny'
+        >>> run.model.sample(3).shape
+        torch.Size([3, 1, 8, 8])
+        >>> sorted(run.evaluation["metrics"])
+        ['elbo']
+        >>> [(record["split"], record["step"]) for record in run.records]
+        [('train', 5), ('validation', 5)]
+        >>> len(run.data("validation"))
+        269
+        >>> run.evaluate("validation", ["rate", "distortion"])["metrics"]["rate"]["unit"]
+        'nats per example'
+        >>> [type(regularizer).__name__ for regularizer in run.regularizers]
+        ['KL']
+
+        Examples from a file are used in the same way as a split:
+
+        >>> import numpy as np
+        >>> np.savez("images.npz", x=np.zeros((10, 1, 8, 8), np.float32))
+        >>> len(run.from_file("images.npz"))
+        10
     """
 
-    def __init__(self, directory: RunDirectory, spec: Spec, task: Task, dataset: Dataset | None = None) -> None:
+    def __init__(
+        self, directory: RunDirectory, spec: Spec, task: Task, dataset: Dataset | None = None
+    ) -> None:
         self.directory, self.spec, self.task = directory, spec, task
         self._dataset = dataset
 
     @property
     def model(self) -> Model:
-        """The best model, in evaluation mode."""
+        """The trained model at the selected step, in evaluation mode."""
         return self.task.model
 
     @property
     def regularizers(self) -> list[Regularizer]:
-        """The regularizers with what they had learned when the model was best.
+        """The regularizers with their state at the selected step.
 
         Raises:
-            UsageError: they learn, and what they learned is not in the run's directory.
+            UsageError: they have trainable parameters, and the run's directory lacks their file.
         """
         path = self.directory.regularizers
         if self.task.has_trainable_regularizers and not path.is_file():
-            raise UsageError(f"{path} is missing: it holds what the regularizers learned")
-        return [penalty for _, penalty in self.task.penalties()]
+            raise UsageError(f"{path} is missing: it contains the weights of the regularizers")
+        return [regularizer for _, regularizer in self.task.penalties()]
 
     @property
     def path(self) -> Path:
@@ -62,18 +102,18 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """What was measured: ``evaluation["metrics"]["elbo"]["value"]`` and so on."""
-        found: dict[str, Any] = read_json(self.directory.evaluation)
-        return found
+        """The content of ``evaluation.json``, such as ``["metrics"]["elbo"]["value"]``."""
+        evaluation: dict[str, Any] = read_json(self.directory.evaluation)
+        return evaluation
 
     @property
     def records(self) -> list[dict[str, Any]]:
         """The records of ``metrics.jsonl``."""
         return self.directory.records()
 
-    def record(self) -> RunRecord:
-        """What the report is made from."""
-        return RunRecord(
+    def report_data(self) -> ReportData:
+        """Collects the data from which the report is drawn."""
+        return ReportData(
             name=self.spec.name,
             time=self.path.name,
             data_name=self.spec.data.name,
@@ -89,53 +129,80 @@ class Run:
         )
 
     def data(self, split: str = "test") -> Loader:
-        """A split of the data set that the run was trained on: ``train``, ``validation`` or ``test``.
+        """Loads a split of the run's data set: ``train``, ``validation`` or ``test``.
 
         Raises:
             UsageError: there is no such split.
+            DataError: the data set cannot be read.
         """
-        if split not in NAMES:
-            raise UsageError(f"no split {split!r}; say {', '.join(NAMES)}")
+        if split not in SPLIT_NAMES:
+            raise UsageError(f"no split {split!r}; use one of {', '.join(SPLIT_NAMES)}")
         if self._dataset is None:
             self._dataset = self.spec.data.build()
-        return loader(self.spec, self._dataset, split, self.model.device)
+        return build_loader(self.spec, self._dataset, split, self.model.device)
 
-    def from_file(self, path: Path) -> Loader:
-        """Examples from the array ``x`` of an npz file, and ``condition`` where the model needs one.
+    def from_file(self, path: str | Path) -> Loader:
+        """Loads examples from a file.
+
+        Args:
+            path: an ``.npz`` file with an array ``x``, and an array ``condition`` if the model
+                needs one; or a file in another format that a plugin provides.
 
         Raises:
-            DataError: they are not what the model was trained on.
+            DataError: the examples do not have the shape or the range of the training data.
         """
-        return examples(self.model, path)
+        return read_examples(self.model, Path(path))
 
-    def evaluate(self, split: str = "test", metrics: Sequence[str | Mapping[str, Any]] | None = None) -> dict[str, Any]:
-        """Measures the model; with ``metrics`` other ones than the spec names.
+    def evaluate(
+        self, split: str = "test", metrics: Sequence[str | Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        """Evaluates the model; writes nothing.
+
+        Args:
+            split: ``train``, ``validation`` or ``test``.
+            metrics: names of metrics, or mappings with ``type`` and options; by default those of
+                the spec.
 
         Returns:
-            The form of ``evaluation.json``; nothing is written.
+            The results in the format of ``evaluation.json``.
+
+        Raises:
+            SpecError: a metric does not exist or has invalid options.
         """
-        chosen = self.spec.evaluate
+        specs = self.spec.evaluate
         if metrics is not None:
-            chosen = load({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
-        return evaluate(self.model, chosen, self.data(split), split, self.spec.seed)
+            specs = load({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
+        return evaluate(self.model, specs, self.data(split), split, seed=self.spec.seed)
 
 
-def loader(
-    spec: Spec, dataset: Dataset, split: str, device: torch.device, process_group: ProcessGroup | None = None
+def build_loader(
+    spec: Spec,
+    dataset: Dataset,
+    split: str,
+    device: torch.device,
+    process_group: ProcessGroup | None = None,
 ) -> Loader:
-    """Batches of one split as the spec asks for them."""
-    asked, process_group = spec.data.loader, process_group or ProcessGroup()
-    assert asked is not None
-    if asked.batch_size < process_group.size:
+    """Builds the loader of one split with the options of ``spec.data``.
+
+    Args:
+        spec: the spec of the run.
+        dataset: the data set that the spec describes.
+        split: ``train``, ``validation`` or ``test``.
+        device: the device of the batches.
+        process_group: the processes that share each batch; by default only this one.
+    """
+    options, process_group = spec.data.loader, process_group or ProcessGroup()
+    assert options is not None
+    if options.batch_size < process_group.size:
         raise spec.problem(
-            "data.batch_size", f"{asked.batch_size} examples are too few for {process_group.size} processes"
+            "data.batch_size",
+            f"{options.batch_size} examples are too few for {process_group.size} processes",
         )
-    part = dataset.split(split)
     return Loader(
-        part,
+        dataset.split(split),
         device,
-        asked.batch_size,
-        workers=asked.workers,
+        options.batch_size,
+        workers=options.workers,
         seed=spec.seed,
         rank=process_group.rank,
         world_size=process_group.size,

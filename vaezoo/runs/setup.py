@@ -1,4 +1,4 @@
-"""Data set, loader and task of a spec."""
+"""Builds the data set, the training loader and the task of a spec."""
 
 from __future__ import annotations
 
@@ -7,28 +7,37 @@ import torch
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
-from vaezoo.runs.run import loader
+from vaezoo.runs.run import build_loader
 from vaezoo.spec.composer import compose
 from vaezoo.spec.spec import Spec
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device, pick_precision
 
 
-def prepare(
+def prepare_training(
     spec: Spec, device: torch.device, process_group: ProcessGroup | None = None
 ) -> tuple[Dataset, Loader, Task]:
-    """The data set, its training split and the composed task on a device."""
+    """Builds what training needs, on a device.
+
+    Args:
+        spec: the spec of the run.
+        device: the device of the task and of the batches.
+        process_group: the processes that train together; by default only this one.
+
+    Returns:
+        The data set, the loader of its training split, and the composed task.
+    """
     dataset = spec.data.build()
-    train = loader(spec, dataset, "train", device, process_group)
+    train = build_loader(spec, dataset, "train", device, process_group)
     task = compose(spec, dataset.spec, len(train)).to(device)
     task.model.count_classes(train.condition)
     task.model.precision = pick_precision(spec.train.precision, device)
     return dataset, train, task
 
 
-def _prepare(spec: Spec) -> tuple[Dataset, Loader, Task]:
-    """What this process trains, on its device."""
+def prepare_current_process(spec: Spec) -> tuple[Dataset, Loader, Task]:
+    """Calls ``prepare_training`` with the device and the process group of this process."""
     device, process_group = pick_device(spec.train.device), ProcessGroup.current()
     if device.type == "cuda" and process_group.size > 1:
-        torch.cuda.set_device(device)  # messages between processes go through the current one
-    return prepare(spec, device, process_group)
+        torch.cuda.set_device(device)  # collective operations use the current device
+    return prepare_training(spec, device, process_group)

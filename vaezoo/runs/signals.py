@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop."""
+"""Turns SIGINT and SIGTERM into a request to stop training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class StopSignal:
-    """A request to stop at the next step, raised by a signal."""
+    """A flag that a signal sets to request that training stops after the current step."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -16,7 +16,10 @@ class StopSignal:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopSignal]:
-    """Turns SIGINT and SIGTERM into a request; a second one ends the process the usual way."""
+    """Sets a flag on the first SIGINT or SIGTERM; the second one is handled as before.
+
+    Outside the main thread no signal handler can be installed, and the flag stays unset.
+    """
     import signal
     import threading
 

@@ -1,4 +1,4 @@
-"""Many runs of one spec under different options, kept as a study that can be resumed and shared by processes."""
+"""Runs one spec many times with different options, as an Optuna study that can be resumed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.runs.log import PrintLine
+from vaezoo.runs.run import Run
 from vaezoo.runs.start import run
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import TrainingError, UnavailableError, UsageError, did_you_mean
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"(?P<key>[^=]+)=(?P<low>[^:.]+(?:\.\d+)?)\.\.(?P<high>[^:]+)(?P<log>:log)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """An option of the spec and the values it may take: a range, or a choice.
+    """An option of the spec and the values to try: a range or a list of choices.
 
     Attributes:
-        key: such as ``regularizers.0.weight``.
-        low, high: the ends of a range.
-        log: whether the range is searched by its logarithm.
-        choices: the values, where it is no range.
+        key: the path of the option, such as ``regularizers.0.weight``.
+        low, high: the limits of a range.
+        log: whether values of the range are sampled on a logarithmic scale.
+        choices: the values of a list; empty for a range.
     """
 
     key: str
@@ -41,44 +42,51 @@ class Parameter:
 
     @classmethod
     def parse(cls, text: str) -> Parameter:
-        """``key=low..high``, ``key=low..high:log`` or ``key=a,b,c``.
+        """Parses ``key=low..high``, ``key=low..high:log`` or ``key=a,b,c``.
 
         Raises:
-            UsageError: it is of another form.
+            UsageError: the text has another form.
         """
         try:
-            if found := _RANGE.fullmatch(text):
-                low, high = float(found["low"]), float(found["high"])
-                if low < high and (low > 0 or not found["log"]):
-                    return cls(found["key"].strip(), low, high, bool(found["log"]))
-            elif len(parts := text.partition("=")) and parts[1] and parts[2]:
-                return cls(parts[0].strip(), choices=tuple(part.strip() for part in parts[2].split(",")))
+            if match := _RANGE.fullmatch(text):
+                key, low, high = match["key"].strip(), float(match["low"]), float(match["high"])
+                log = bool(match["log"])
+                if low < high and (low > 0 or not log):
+                    return cls(key=key, low=low, high=high, log=log)
+            else:
+                key, equals, values = text.partition("=")
+                if equals and values:
+                    choices = tuple(value.strip() for value in values.split(","))
+                    return cls(key=key.strip(), choices=choices)
         except ValueError:
             pass
-        raise UsageError(f"--param {text!r}: say KEY=LOW..HIGH, KEY=LOW..HIGH:log (LOW > 0) or KEY=A,B,C")
+        raise UsageError(
+            f"--param {text!r}: must be KEY=LOW..HIGH, KEY=LOW..HIGH:log (LOW > 0) or KEY=A,B,C"
+        )
 
     def suggest(self, trial: optuna.Trial) -> str:
-        """The override that a trial tries."""
+        """Returns the override of a trial, with a value that Optuna suggests."""
         if self.choices:
             return f"{self.key}={trial.suggest_categorical(self.key, self.choices)}"
-        if all(value == int(value) for value in (self.low, self.high)) and not self.log and self.high - self.low > 2:
+        is_integer = self.low == int(self.low) and self.high == int(self.high)
+        if is_integer and not self.log and self.high - self.low > 2:
             return f"{self.key}={trial.suggest_int(self.key, int(self.low), int(self.high))}"
         return f"{self.key}={trial.suggest_float(self.key, self.low, self.high, log=self.log)!r}"
 
 
-class _Prune(Callback):
-    """Tells the study how validation goes, and ends a trial that falls behind the others."""
+class _Pruner(Callback):
+    """Reports a validation metric to the study, and ends a trial that Optuna prunes."""
 
-    def __init__(self, trial: optuna.Trial, figure: str, sign: int) -> None:
-        self.trial, self.figure, self.sign = trial, figure, sign
+    def __init__(self, trial: optuna.Trial, metric: str, sign: int) -> None:
+        self.trial, self.metric, self.sign = trial, metric, sign
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Hears each record; those of validation are reported."""
+        """Reports the records of the validation split."""
         import optuna
 
-        if record["split"] != "validation" or self.figure not in record:
+        if record["split"] != "validation" or self.metric not in record:
             return
-        self.trial.report(self.sign * record[self.figure], record["step"])
+        self.trial.report(self.sign * record[self.metric], record["step"])
         if self.trial.should_prune():
             raise optuna.TrialPruned()
 
@@ -95,21 +103,27 @@ def sweep(
     prune: str | None = None,
     print_line: PrintLine = lambda line: None,
 ) -> optuna.Study:
-    """Runs a spec ``trials`` times; again with the same ``out`` goes on, and several processes may share it.
+    """Runs a spec ``trials`` times with different options.
+
+    Another call with the same ``out`` continues the study, and several processes can share it.
 
     Args:
-        spec: the spec's path.
-        parameters: what is tried.
-        metric: the key of ``evaluation.json`` that decides, such as ``mig`` or ``elbo``.
-        trials: how many, in this process.
-        out: receives ``study.log`` and the runs.
-        overrides: of every run.
-        maximize: whether more of the metric is better.
-        prune: a figure of the validation records, such as ``bound``, by which trials that fall behind are ended.
-        say: told in a line how each trial ended.
+        spec: the path of the spec.
+        parameters: the options to vary.
+        metric: the metric of ``evaluation.json`` to optimize, such as ``mig`` or ``elbo``.
+        trials: the number of trials in this process.
+        out: the folder of ``study.log`` and of the runs.
+        overrides: changes of the spec that apply to every run.
+        maximize: whether higher values of the metric are better.
+        prune: a metric of the validation records, such as ``bound``; trials whose values are worse
+            than the median are ended early. None ends no trial.
+        print_line: is called with one line of text at the end of each trial.
+
+    Returns:
+        The study.
 
     Raises:
-        SpecError: the spec, or an option that a parameter names, is not valid.
+        SpecError: the spec, or the option of a parameter, is not valid.
         UnavailableError: Optuna is not installed.
     """
     try:
@@ -117,7 +131,7 @@ def sweep(
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
     except ImportError as error:
-        raise UnavailableError("a sweep needs pip install 'vaezoo[sweep]'") from error
+        raise UnavailableError("a sweep needs Optuna; pip install 'vaezoo[sweep]'") from error
     loaded = load(spec, overrides)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
@@ -125,60 +139,82 @@ def sweep(
         study_name=loaded.name,
         storage=JournalStorage(JournalFileBackend(str(out / "study.log"))),
         direction="maximize" if maximize else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=None if (out / "study.log").exists() else loaded.seed),
+        sampler=optuna.samplers.TPESampler(
+            seed=None if (out / "study.log").exists() else loaded.seed
+        ),
         pruner=optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    attempt = _attempt(spec, parameters, metric, out, overrides, prune, print_line)
-    study.optimize(attempt, n_trials=trials, catch=(TrainingError,))
+    objective = _build_objective(
+        spec,
+        parameters,
+        metric,
+        out=out,
+        overrides=overrides,
+        prune=prune,
+        print_line=print_line,
+    )
+    study.optimize(objective, n_trials=trials, catch=(TrainingError,))
     return study
 
 
-def _attempt(
+def _build_objective(
     spec: Path,
     parameters: Sequence[Parameter],
     metric: str,
+    *,
     out: Path,
     overrides: Sequence[str],
     prune: str | None,
     print_line: PrintLine,
 ) -> Callable[[optuna.Trial], float]:
-    def attempt(trial: optuna.Trial) -> float:
-        chosen = [parameter.suggest(trial) for parameter in parameters]
-        watch = [_Prune(trial, prune, 1 if trial.study.direction.name == "MAXIMIZE" else -1)] if prune else []
-        done = run(spec, [*overrides, *chosen], out=out / "runs", callbacks=watch)
-        figures = done.evaluation["metrics"]
-        trial.set_user_attr("run", str(done.path))
-        for name, row in figures.items():
-            trial.set_user_attr(name, row["value"])
-        best = max((r for r in done.records if r["split"] == "validation"), key=lambda r: r["best"] * r["step"])
-        for name in ("rate", "distortion"):
-            if name in best:
-                trial.set_user_attr(f"validation_{name}", best[name])
-        if metric not in figures:
-            raise UsageError(f"evaluation has no {metric!r}{did_you_mean(metric, figures)}")
-        value = float(figures[metric]["value"])
-        print_line(f"trial {trial.number}: {' '.join(chosen)}: {metric} {value:.4f}")
+    """Builds the function that runs one trial and returns its metric."""
+
+    def objective(trial: optuna.Trial) -> float:
+        suggestions = [parameter.suggest(trial) for parameter in parameters]
+        sign = 1 if trial.study.direction.name == "MAXIMIZE" else -1
+        callbacks = [_Pruner(trial, prune, sign)] if prune else []
+        options = [*overrides, *suggestions]
+        finished = run(spec, options, out=out / "runs", callbacks=callbacks)
+        metrics = finished.evaluation["metrics"]
+        _store_results(trial, finished)
+        if metric not in metrics:
+            raise UsageError(f"evaluation has no {metric!r}{did_you_mean(metric, metrics)}")
+        value = float(metrics[metric]["value"])
+        print_line(f"trial {trial.number}: {' '.join(suggestions)}: {metric} {value:.4f}")
         return value
 
-    return attempt
+    return objective
 
 
-def rows(study: optuna.Study) -> list[tuple[str, ...]]:
-    """Every trial as number, state, parameters, value, validation rate and distortion, and run."""
-    found = []
+def _store_results(trial: optuna.Trial, finished: Run) -> None:
+    """Stores the run's path, its metrics, and its best rate and distortion in the trial."""
+    trial.set_user_attr("run", str(finished.path))
+    for name, row in finished.evaluation["metrics"].items():
+        trial.set_user_attr(name, row["value"])
+    validations = (record for record in finished.records if record["split"] == "validation")
+    best = max(validations, key=lambda record: record["best"] * record["step"])
+    for name in ("rate", "distortion"):
+        if name in best:
+            trial.set_user_attr(f"validation_{name}", best[name])
+
+
+def trial_rows(study: optuna.Study) -> list[tuple[str, ...]]:
+    """One row per trial: number, state, parameters, value, validation rate, distortion, run."""
+    rows: list[tuple[str, ...]] = []
     for trial in study.trials:
         attributes = trial.user_attrs
         value = "" if trial.value is None or math.isnan(trial.value) else f"{trial.value:.4f}"
-        parts = [
-            f"{attributes[k]:.2f}" if k in attributes else "" for k in ("validation_rate", "validation_distortion")
-        ]
-        chosen = " ".join(f"{key}={_short(item)}" for key, item in trial.params.items())
-        found.append(
-            (str(trial.number), trial.state.name.lower(), chosen, value, *parts, str(attributes.get("run", "")))
+        rate, distortion = (
+            f"{attributes[key]:.2f}" if key in attributes else ""
+            for key in ("validation_rate", "validation_distortion")
         )
-    return found
+        parameters = " ".join(f"{key}={_format(item)}" for key, item in trial.params.items())
+        path = str(attributes.get("run", ""))
+        state = trial.state.name.lower()
+        rows.append((str(trial.number), state, parameters, value, rate, distortion, path))
+    return rows
 
 
-def _short(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,10 @@
-"""From a spec to a task: the only code that wires components together.
+"""Builds the model and the training task of a spec; the only code that connects components.
 
-Shapes flow with the data. Each part is built once its inputs are known and shown an empty example, so that no
-component has to predict its own output, and a mismatch is found before anything is trained.
+Each component is built as soon as the shapes of its inputs are known, and then run on a batch of
+two examples of zeros to find the shapes of its outputs. Components therefore need not compute
+their output shapes, and components that do not fit together are reported before training starts.
+
+Shapes: E numbers of a flattened context.
 """
 
 from __future__ import annotations
@@ -30,39 +33,64 @@ T = TypeVar("T")
 
 
 def compose(spec: Spec, data: DataSpec, train_size: int) -> Task:
-    """Assembles the task of a spec, with weights drawn from its seed.
+    """Builds the model, the objective and the regularizers of a spec.
+
+    The initial weights depend only on the spec, including its seed.
 
     Args:
         spec: what to build.
-        data: one example of the data set.
+        data: the description of one example, such as ``spec.data.build().spec``.
         train_size: the number of training examples.
 
     Raises:
-        SpecError: parts do not fit together; says what was expected and what was given.
+        SpecError: components do not fit together; the message contains the expected and the
+            actual shape.
+
+    Example:
+        >>> import vaezoo
+        >>> spec = vaezoo.load_spec({
+        ...     "spec": "vaezoo/v1",
+        ...     "name": "tiny",
+        ...     "data": "digits",
+        ...     "model": {
+        ...         "latent_dim": 2,
+        ...         "encoder": {"type": "mlp", "hidden": [32]},
+        ...         "decoder": {"type": "mlp", "hidden": [32]},
+        ...         "likelihood": "bernoulli",
+        ...     },
+        ... })
+        >>> dataset = spec.data.build()
+        >>> task = vaezoo.compose(spec, dataset.spec, train_size=1437)
+        >>> task.model.sample(3).shape
+        torch.Size([3, 1, 8, 8])
     """
     with seeded(torch.device("cpu"), spec.seed, "weights"):
         return _Composer(spec, data).task(train_size)
 
 
 class _Composer:
+    """Builds the components of one spec for one kind of data."""
+
     def __init__(self, spec: Spec, data: DataSpec) -> None:
         self.spec, self.data = spec, data
 
-    def build(self, bound: ComponentSpec, *wiring: Any) -> Any:
-        """Constructs a component; what its constructor refuses is an error at its place in the spec."""
-        return self.locate_errors(bound, lambda: bound.build(*wiring))
+    def build(self, component: ComponentSpec, *wiring: Any) -> Any:
+        """Constructs a component; errors are reported at its position in the spec."""
+        return self.locate_errors(component, lambda: component.build(*wiring))
 
-    def locate_errors(self, bound: ComponentSpec, action: Callable[[], T]) -> T:
+    def locate_errors(self, component: ComponentSpec, action: Callable[[], T]) -> T:
+        """The result of ``action``; errors are reported at the component's position."""
         try:
             return action()
         except VaezooError:
             raise
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())
-            raise self.spec.problem(bound.path, f"{bound.kind} {bound.name!r}: {reason}") from error
+            message = f"{component.kind} {component.name!r}: {reason}"
+            raise self.spec.problem(component.path, message) from error
 
-    def probe(self, bound: ComponentSpec, module: nn.Module, *inputs: Any) -> Any:
-        """What a component makes of an empty input."""
+    def probe(self, component: ComponentSpec, module: nn.Module, *inputs: Any) -> Any:
+        """The output of a component's module, in evaluation mode and without gradients."""
 
         def call() -> Any:
             module.eval()
@@ -71,154 +99,215 @@ class _Composer:
             module.train()
             return output
 
-        return self.locate_errors(bound, call)
+        return self.locate_errors(component, call)
 
     def task(self, train_size: int) -> Task:
+        """The model with its objective and regularizers."""
         model, context_shape, site_dims = self.model()
-        context_dim = 0 if context_shape is None else math.prod(context_shape)
-        wiring = TaskWiring(self.data, self.spec.model.latent_dim, context_dim, train_size, site_dims)
+        wiring = TaskWiring(
+            data=self.data,
+            latent_dim=self.spec.model.latent_dim,
+            context_dim=0 if context_shape is None else math.prod(context_shape),
+            train_size=train_size,
+            site_dims=site_dims,
+        )
         regularizers: dict[str, Regularizer] = {}
-        for bound in self.spec.regularizers:
-            regularizers[unique_name(bound.name, regularizers)] = self.build(bound, wiring)
+        for component in self.spec.regularizers:
+            regularizers[unique_name(component.name, regularizers)] = self.build(component, wiring)
         objective = self.build(self.spec.objective)
         if objective.rescales_gradients and regularizers:
-            reason = (
-                f"{self.spec.objective.name!r} rescales the gradients of latents, so no regularizer can stand beside it"
+            message = (
+                f"{self.spec.objective.name!r} rescales the gradients of latents and cannot be "
+                "combined with regularizers; write regularizers: []"
             )
-            raise self.spec.problem(self.spec.objective.path, reason)
+            raise self.spec.problem(self.spec.objective.path, message)
         return Task(model, objective, regularizers)
 
     def model(self) -> tuple[Model, Shape | None, tuple[int, ...]]:
-        """The model, the shape of one context, and how many numbers each latent variable has."""
+        """The model, the shape of one context, and the scalars in each latent variable."""
         parts, data = self.spec.model, self.data
         conditioner, context = self.conditioner()
-        flat = parts.encoder.cls.takes_vectors
-        into_encoder = self.fusion("encoder", (math.prod(data.shape),) if flat else data.shape, context)
-        encoder, shapes = self.encoder(into_encoder)
-        seen = context.flatten(1) if context is not None and "prior" in self.spec.into else None
-        latents = self.latents(shapes, 0 if seen is None else seen.shape[1])
+        encoder_shape = (math.prod(data.shape),) if parts.encoder.cls.takes_vectors else data.shape
+        into_encoder = self.fusion("encoder", encoder_shape, context)
+        encoder, feature_shapes = self.encoder(into_encoder)
+        into_prior = context is not None and "prior" in self.spec.into
+        prior_context = (
+            context.flatten(1) if context is not None and into_prior else None
+        )  # [2, E]
+        latents = self.latents(
+            feature_shapes, 0 if prior_context is None else prior_context.shape[1]
+        )
         features = self.features(encoder, into_encoder)
-        code_shape = self.code_shape(latents, features, seen)
+        code_shape = self.code_shape(latents, features, prior_context)
         into_decoder = self.fusion("decoder", code_shape, context)
         likelihood = self.build(parts.likelihood, data)
-        joined = code_shape if into_decoder is None else into_decoder.out_shape
+        decoder_shape = code_shape if into_decoder is None else into_decoder.out_shape
         model = Model(
-            data,
-            parts.latent_dim,
-            encoder,
-            latents,
-            self.decoder(joined, likelihood.parameter_shape),
-            likelihood,
-            code_shape,
-            conditioner,
-            into_encoder,
-            into_decoder,
-            seen is not None,
+            data=data,
+            latent_dim=parts.latent_dim,
+            encoder=encoder,
+            latents=latents,
+            decoder=self.decoder(decoder_shape, likelihood.parameter_shape),
+            likelihood=likelihood,
+            code_shape=code_shape,
+            conditioner=conditioner,
+            into_encoder=into_encoder,
+            into_decoder=into_decoder,
+            into_prior=into_prior,
         )
-        return model, None if context is None else tuple(context.shape[1:]), self.site_dims(latents, features, seen)
+        context_shape = None if context is None else tuple(context.shape[1:])
+        return model, context_shape, self.site_dims(latents, features, prior_context)
 
     def fusion(self, part: str, shape: Shape, context: Tensor | None) -> Fusion | None:
-        """How the context joins the input of a part; None where it does not."""
+        """Fuses the context with the input of a part; None if the part takes no context."""
         if context is None or part not in self.spec.into:
             return None
         return Fusion(shape, tuple(context.shape[1:]), self.spec.fuse)
 
     def encoder(self, fusion: Fusion | None) -> tuple[Any, tuple[Shape, ...]]:
         """The encoder, and the shapes of its features for one example."""
-        bound = self.spec.model.encoder
-        seen = self.data.shape if fusion is None else fusion.out_shape
-        encoder = self.build(bound, seen)
-        features = self.probe(bound, encoder, *self.dummy_input(fusion))
+        component = self.spec.model.encoder
+        encoder = self.build(component, self.data.shape if fusion is None else fusion.out_shape)
+        features = self.probe(component, encoder, *self.dummy_input(fusion))
         self.check_features(features)
         return encoder, tuple(tuple(feature.shape[1:]) for feature in features)
 
     def features(self, encoder: Any, fusion: Fusion | None) -> tuple[Tensor, ...]:
-        """What the encoder makes of two empty examples, which have one step where they are sequences of any length."""
-        bound, data = self.spec.model.encoder, self.data
+        """The encoder's features of two examples of zeros; with one step if the length varies."""
+        component, data = self.spec.model.encoder, self.data
         if not data.variable_length and not self.spec.model.latents.cls.stepwise:
-            return self.probe(bound, encoder, *self.dummy_input(fusion))
+            return self.probe(component, encoder, *self.dummy_input(fusion))
         try:
-            return self.probe(bound, encoder, *self.dummy_input(fusion, 1))
+            return self.probe(component, encoder, *self.dummy_input(fusion, 1))
         except VaezooError as error:
-            reason = f"encoder {bound.name!r} wants {data.shape[0]} steps, but there may be fewer"
-            raise self.spec.problem(bound.path, reason) from error
+            message = (
+                f"encoder {component.name!r} works only with {data.shape[0]} steps, but there can "
+                "be fewer; use an encoder for sequences of any length"
+            )
+            raise self.spec.problem(component.path, message) from error
 
-    def dummy_input(self, fusion: Fusion | None, steps: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """What the encoder is given of two examples of zeros, and their mask where the data has masks: all is seen."""
+    def dummy_input(
+        self, fusion: Fusion | None, steps: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Two examples of zeros as encoder input, and a mask of ones if the data have masks."""
         shape, dims = self.data.shape if fusion is None else fusion.out_shape, self.data.mask_dims
-        covered = self.data.shape[:dims]
+        mask_shape = self.data.shape[:dims]
         if steps is not None:
-            shape, covered = (steps, *shape[1:]), (steps,)
-        mask = torch.ones(2, *covered, dtype=torch.bool) if dims else None
-        return torch.zeros(2, *shape), mask if fusion is None else fusion.visible(mask)
+            shape, mask_shape = (steps, *shape[1:]), (steps,)
+        mask = torch.ones(2, *mask_shape, dtype=torch.bool) if dims else None
+        return torch.zeros(2, *shape), mask if fusion is None else fusion.fused_mask(mask)
 
     def conditioner(self) -> tuple[Conditioner | None, Tensor | None]:
-        bound, shape = self.spec.model.condition, self.data.condition_shape
-        if bound is None:
+        """The conditioner, and its contexts for two conditions of zeros."""
+        component, shape = self.spec.model.condition, self.data.condition_shape
+        if component is None:
             return None, None
         if shape is None:
-            raise self.spec.problem(bound.path, f"data set {self.spec.data.name!r} has no condition")
-        conditioner = self.build(bound, self.data)
-        dummy_input = torch.zeros(2, *shape, dtype=torch.float32 if shape else torch.int64)
-        return conditioner, self.probe(bound, conditioner, dummy_input)
+            raise self.spec.problem(
+                component.path, f"data set {self.spec.data.name!r} has no condition"
+            )
+        conditioner = self.build(component, self.data)
+        conditions = torch.zeros(2, *shape, dtype=torch.float32 if shape else torch.int64)
+        return conditioner, self.probe(component, conditioner, conditions)
 
     def check_features(self, features: Any) -> None:
-        bound = self.spec.model.encoder
-        if not (isinstance(features, tuple) and features and all(isinstance(f, Tensor) for f in features)):
-            raise self.spec.problem(bound.path, f"encoder {bound.name!r} must return a tuple of tensors")
+        """Checks that the encoder returned a tuple of batches of two."""
+        component = self.spec.model.encoder
+        if not (
+            isinstance(features, tuple)
+            and features
+            and all(isinstance(f, Tensor) for f in features)
+        ):
+            raise self.spec.problem(
+                component.path, f"encoder {component.name!r} must return a tuple of tensors"
+            )
         for feature in features:
             if feature.dim() < 2 or feature.shape[0] != 2:
-                given = tuple(feature.shape)
-                raise self.spec.problem(bound.path, f"encoder {bound.name!r}: expected features (2, ...), got {given}")
+                shape = tuple(feature.shape)
+                message = f"encoder {component.name!r}: expected features (2, ...), got {shape}"
+                raise self.spec.problem(component.path, message)
 
-    def latents(self, shapes: tuple[Shape, ...], context_dim: int) -> Any:
+    def latents(self, feature_shapes: tuple[Shape, ...], context_dim: int) -> Any:
+        """The latents, which build as many posteriors and priors as they need."""
         parts = self.spec.model
         if context_dim and not (parts.prior.cls.conditional or parts.latents.cls.conditional):
-            reason = f"prior {parts.prior.name!r} cannot use a condition; remove prior from into"
-            raise self.spec.problem(parts.prior.path, reason)
+            message = (
+                f"prior {parts.prior.name!r} cannot use a condition; "
+                "remove prior from model.condition.into"
+            )
+            raise self.spec.problem(parts.prior.path, message)
 
-        def posterior(*wiring: Any) -> Any:
+        def build_posterior(*wiring: Any) -> Any:
             return self.build(parts.posterior, *wiring)
 
-        built: list[Any] = []
+        priors: list[Any] = []
 
-        def prior(*wiring: Any) -> Any:
-            built.append(self.build(parts.prior, *wiring))
-            return built[-1]
+        def build_prior(*wiring: Any) -> Any:
+            priors.append(self.build(parts.prior, *wiring))
+            return priors[-1]
 
-        latents = self.build(parts.latents, shapes, parts.latent_dim, posterior, prior, context_dim)
-        if not built and parts.prior.name != "standard-normal":
-            reason = f"latents {parts.latents.name!r} ask for no prior here; remove it"
-            raise self.spec.problem(parts.prior.path, reason)
+        latents = self.build(
+            parts.latents,
+            feature_shapes,
+            parts.latent_dim,
+            build_posterior,
+            build_prior,
+            context_dim,
+        )
+        if not priors and parts.prior.name != "standard-normal":
+            message = f"latents {parts.latents.name!r} define their own prior; remove model.prior"
+            raise self.spec.problem(parts.prior.path, message)
         return latents
 
-    def code_shape(self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None) -> Shape:
-        """The shape of one code, with as many steps as the data may have where it is made step by step."""
-        bound = self.spec.model.latents
-        if bound.cls.stepwise and not self.data.is_sequence:
-            raise self.spec.problem(bound.path, f"latents {bound.name!r} want sequences, not {self.data.shape}")
-        generation = Generation(1, lambda code: features) if bound.cls.stepwise else None
-        with torch.no_grad():
-            code = self.locate_errors(bound, lambda: latents.generate(2, context, generation))
-        return tuple(code.shape[1:]) if generation is None else (self.data.shape[0], *code.shape[2:])
+    def code_shape(
+        self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None
+    ) -> Shape:
+        """The shape of the decoder's input for one example.
 
-    def site_dims(self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None) -> tuple[int, ...]:
-        """How many numbers each latent variable has, at one step where it has steps."""
-        bound, covered = self.spec.model.latents, self.data.shape[: self.data.mask_dims]
-        if bound.cls.stepwise:
-            covered = (1,)
-        mask = torch.ones(2, *covered, dtype=torch.bool) if covered else None
+        Stepwise latents generate one step here; the shape has the data's number of steps.
+        """
+        component = self.spec.model.latents
+        if component.cls.stepwise and not self.data.is_sequence:
+            message = (
+                f"latents {component.name!r} need sequences, "
+                f"but examples have shape {self.data.shape}"
+            )
+            raise self.spec.problem(component.path, message)
+        generation = Generation(1, lambda code: features) if component.cls.stepwise else None
+        with torch.no_grad():
+            code = self.locate_errors(component, lambda: latents.generate(2, context, generation))
+        return (
+            tuple(code.shape[1:]) if generation is None else (self.data.shape[0], *code.shape[2:])
+        )
+
+    def site_dims(
+        self, latents: Any, features: tuple[Tensor, ...], context: Tensor | None
+    ) -> tuple[int, ...]:
+        """The number of scalars in each latent variable; of one step if it is a sequence."""
+        component, mask_shape = self.spec.model.latents, self.data.shape[: self.data.mask_dims]
+        if component.cls.stepwise:
+            mask_shape = (1,)
+        mask = torch.ones(2, *mask_shape, dtype=torch.bool) if mask_shape else None
         latents.eval()
         with torch.no_grad():
-            sites, _ = self.locate_errors(bound, lambda: latents.infer(features, context, mask, 1))
+            sites, _ = self.locate_errors(
+                component, lambda: latents.infer(features, context, mask, 1)
+            )
         latents.train()
-        return tuple(site.z.shape[2:].numel() if site.mask is None else site.z.shape[-1] for site in sites)
+        return tuple(
+            site.z.shape[2:].numel() if site.mask is None else site.z.shape[-1] for site in sites
+        )
 
     def decoder(self, in_shape: Shape, out_shape: Shape) -> Any:
-        bound = self.spec.model.decoder
-        decoder = self.build(bound, in_shape, out_shape)
-        given = tuple(self.probe(bound, decoder, torch.zeros(2, *in_shape)).shape)
-        if given != (2, *out_shape):
-            reason = f"likelihood {self.spec.model.likelihood.name!r} expects {out_shape}, decoder gives {given[1:]}"
-            raise self.spec.problem(bound.path, reason)
+        """The decoder, checked to return the parameters that the likelihood needs."""
+        component = self.spec.model.decoder
+        decoder = self.build(component, in_shape, out_shape)
+        actual = tuple(self.probe(component, decoder, torch.zeros(2, *in_shape)).shape)
+        if actual != (2, *out_shape):
+            likelihood = self.spec.model.likelihood.name
+            message = (
+                f"likelihood {likelihood!r} expects shape {out_shape}, "
+                f"but the decoder returns {actual[1:]}"
+            )
+            raise self.spec.problem(component.path, message)
         return decoder

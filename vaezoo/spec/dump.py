@@ -1,4 +1,4 @@
-"""Writes YAML that the strict reader reads back as the same data."""
+"""Writes data as YAML that the strict parser of ``vaezoo.spec.tree`` reads back unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaezoo.spec.tree import resolve_scalar
 
 
 class _Dumper(yaml.SafeDumper):
-    """No aliases, and quotes where a string could be taken for something else."""
+    """Writes no aliases, and quotes strings that the parser would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -27,5 +27,7 @@ _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(list(
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """YAML that reads back as the same data."""
-    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+    """The YAML text of a mapping."""
+    return yaml.dump(
+        dict(data), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110
+    )

@@ -1,4 +1,4 @@
-"""From a tree to a checked Spec: every fault found, each at its place."""
+"""Reads and validates a spec from a file, a mapping or text."""
 
 from __future__ import annotations
 
@@ -11,64 +11,100 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from vaezoo.plugins import discovery
 from vaezoo.spec import messages
-from vaezoo.spec.checker import _Checker
+from vaezoo.spec.checker import SpecChecker
 from vaezoo.spec.dump import dump
-from vaezoo.spec.resolve import read, resolve
+from vaezoo.spec.resolve import read_tree, resolve
 from vaezoo.spec.spec import Spec
-from vaezoo.spec.tree import Node, parse
+from vaezoo.spec.tree import Mark, Node, parse
 from vaezoo.utils.errors import PluginError, SpecError
 
 
-def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, text: bool = False) -> Spec:
-    """Reads and checks a spec.
+def load(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, text: bool = False
+) -> Spec:
+    """Reads and validates a spec.
 
     Args:
-        source: a path; a mapping; or, with ``text``, YAML itself.
-        overrides: ``key.path=value``, as on the command line.
+        source: the path of a YAML file, or a mapping; with ``text``, the YAML itself.
+        overrides: ``key.path=value``, as with ``-s`` on the command line.
+        text: whether ``source`` is YAML and not a path.
 
     Raises:
-        SpecError: with every fault found.
-        PluginError: a plugin that ``requires`` names is missing or too old.
-        UsageError: an override is not of that form.
+        SpecError: the spec is not valid; contains every problem.
+        PluginError: a package that ``requires`` names is missing or too old.
+        UsageError: an override does not have the form ``key.path=value``.
+
+    Example:
+        >>> import vaezoo
+        >>> source = '''
+        ... spec: vaezoo/v1
+        ... name: tiny
+        ... data: digits
+        ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
+        ... '''
+        >>> spec = vaezoo.load_spec(source, ["model.encoder.hidden=[32]", "seed=7"], text=True)
+        >>> spec.name, spec.seed, spec.model.encoder.options["hidden"]
+        ('tiny', 7, [32])
+        >>> vaezoo.load_spec(source, ["seed=-1"], text=True)
+        Traceback (most recent call last):
+        ...
+        vaezoo.utils.errors.SpecError: -s seed=-1:1:1: seed: must be >= 0, not -1
     """
     if isinstance(source, Mapping):
         source, text = dump(dict(source)), True
     if text:
-        tree, base = parse(str(source), "<text>"), None
+        tree, file = parse(str(source), "<text>"), None
     else:
-        base = Path(source)
-        tree = read(base)
-    tree = resolve(tree, base, overrides)
+        file = Path(source)
+        tree = read_tree(file)
+    tree = resolve(tree, file, overrides)
     _check_requirements(tree)
-    return _Checker(discovery.catalogue()).spec(tree)
+    return SpecChecker(discovery.catalogue()).check_spec(tree)
 
 
 def _check_requirements(tree: Node) -> None:
-    """``requires`` comes first: what it names may be why the rest does not make sense yet."""
-    listed = tree.value.get("requires")
-    nodes = listed.value if listed is not None and isinstance(listed.value, list) else []
-    problems, wanted = [], []
+    """Checks ``requires`` first, because a missing plugin may cause all other errors.
+
+    Raises:
+        SpecError: a requirement is not valid.
+        PluginError: a required package is missing or too old.
+    """
+    for mark, requirement in _requirements(tree):
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            message = (
+                f"{mark.file}:{mark.line}: needs {requirement}; pip install {str(requirement)!r}"
+            )
+            raise PluginError(message) from None
+        if not requirement.specifier.contains(version, prereleases=True):
+            raise PluginError(
+                f"{mark.file}:{mark.line}: needs {requirement}, but {version} is installed; "
+                f"pip install --upgrade {str(requirement)!r}"
+            )
+
+
+def _requirements(tree: Node) -> list[tuple[Mark, Requirement]]:
+    """The parsed entries of ``requires`` with their positions.
+
+    Raises:
+        SpecError: an entry is not a package name with versions.
+    """
+    entries = tree.value.get("requires")
+    nodes = entries.value if entries is not None and isinstance(entries.value, list) else []
+    problems, requirements = [], []
     for index, node in enumerate(nodes):
         if not isinstance(node.value, str):
-            continue  # the schema says so
+            continue  # the checker reports it
         try:
             requirement = Requirement(node.value)
             if requirement.url or requirement.marker:
                 raise InvalidRequirement("more than a name and versions")
-            wanted.append((node.mark, requirement))
+            requirements.append((node.mark, requirement))
         except InvalidRequirement:
-            what = f"{messages.shown(node.value)} is not a package and its versions, such as 'vaezoo-mnist>=0.1'"
-            problems.append(node.mark.problem(f"requires.{index}", what))
+            value = messages.quote_value(node.value)
+            message = f"{value} is not a package and its versions, such as 'vaezoo-mnist>=0.1'"
+            problems.append(node.mark.problem(f"requires.{index}", message))
     if problems:
         raise SpecError(problems)
-    for mark, requirement in wanted:
-        try:
-            found = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
-            missing = f"{mark.file}:{mark.line}: needs {requirement}; pip install {str(requirement)!r}"
-            raise PluginError(missing) from None
-        if not requirement.specifier.contains(found, prereleases=True):
-            raise PluginError(
-                f"{mark.file}:{mark.line}: needs {requirement}, but {found} is installed; "
-                f"pip install --upgrade {str(requirement)!r}"
-            )
+    return requirements

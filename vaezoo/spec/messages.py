@@ -1,4 +1,4 @@
-"""Pydantic's errors in vaezoo's words, each at its place in the file."""
+"""The wording of spec errors: translates pydantic's errors and adds their position in the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaezoo.spec.tree import Node
 from vaezoo.utils.errors import Problem, did_you_mean
 
 _COMPONENT = "a component (its name, or a mapping with `type`)"
-_WANTED = {
+_EXPECTED = {
     "int_type": "an integer",
     "int_from_float": "an integer",
     "float_type": "a number",
@@ -29,98 +29,129 @@ _WANTED = {
     "dataclass_exact_type": _COMPONENT,
     "dataclass_type": _COMPONENT,
 }
+"""For each of pydantic's error types, the value that was expected."""
+_COMPARISONS = {
+    "greater_than": ("gt", ">"),
+    "greater_than_equal": ("ge", ">="),
+    "less_than": ("lt", "<"),
+    "less_than_equal": ("le", "<="),
+}
+"""For each of pydantic's error types about a limit, the key of the limit and the operator."""
 
 
 def translate(
-    error: ValidationError, node: Node, path: str, known: tuple[str, ...], most: int | None = None
+    error: ValidationError,
+    node: Node,
+    path: str,
+    known_keys: tuple[str, ...],
+    *,
+    max_errors: int | None = None,
 ) -> list[Problem]:
-    """One problem for each faulty place, or for the first so many; the alternatives of a union are joined."""
-    places: dict[tuple[str | int, ...], list[dict[str, Any]]] = {}
-    for item in error.errors(include_url=False)[:most]:
-        places.setdefault(_place(item, node), []).append(dict(item))
+    """One problem for each location in the file that pydantic reports.
+
+    Pydantic reports each alternative of a union separately; they are combined into one message.
+
+    Args:
+        error: pydantic's error about the plain value of ``node``.
+        node: the node that was validated.
+        path: the path of ``node`` in the file.
+        known_keys: the keys that ``node`` may have, for hints about misspelled ones.
+        max_errors: how many of pydantic's errors to translate; None for all.
+    """
+    errors_by_location: dict[tuple[str | int, ...], list[dict[str, Any]]] = {}
+    for item in error.errors(include_url=False)[:max_errors]:
+        errors_by_location.setdefault(_location(item, node), []).append(dict(item))
     problems = []
-    for place, items in places.items():
-        where = ".".join(str(step) for step in (path, *place) if step != "")
-        about_key = items[0]["type"] in ("missing", "extra_forbidden")
-        mark = node.locate(place) if about_key else node.find(place).mark
-        problems.append(mark.problem(where, _message(items, place, known)))
+    for location, items in errors_by_location.items():
+        full_path = ".".join(str(step) for step in (path, *location) if step != "")
+        concerns_key = items[0]["type"] in ("missing", "extra_forbidden")
+        mark = node.locate(location) if concerns_key else node.find(location).mark
+        problems.append(mark.problem(full_path, _message(items, location, known_keys)))
     return problems
 
 
-def _place(item: Any, node: Node) -> tuple[str | int, ...]:
-    """The part of pydantic's location that is in the file: it also names branches of a union."""
-    place: list[str | int] = []
+def _location(item: Any, node: Node) -> tuple[str | int, ...]:
+    """The part of pydantic's location that exists in the file, without branches of unions."""
+    location: list[str | int] = []
     value = node.value
     for step in item["loc"]:
-        inside = (isinstance(value, dict) and step in value) or (
+        exists = (isinstance(value, dict) and step in value) or (
             isinstance(value, list) and isinstance(step, int) and step < len(value)
         )
-        if not inside:
+        if not exists:
             if item["type"] == "missing":
-                place.append(step)
+                location.append(step)
             break
-        place.append(step)
+        location.append(step)
         value = value[step].value
-    return tuple(place)
+    return tuple(location)
 
 
-def _message(items: list[dict[str, Any]], place: tuple[str | int, ...], known: tuple[str, ...]) -> str:
-    wanted: list[str] = []
+def _message(
+    items: list[dict[str, Any]], location: tuple[str | int, ...], known_keys: tuple[str, ...]
+) -> str:
+    """The message for all errors at one location."""
+    expected: list[str] = []
     for item in items:
-        kind, context = item["type"], item.get("ctx", {})
-        if kind == "missing":
+        error_type, context = item["type"], item.get("ctx", {})
+        if error_type == "missing":
             return "is required"
-        if kind == "extra_forbidden":
-            siblings = known if len(place) == 1 else _siblings(item, known)
-            return f"unknown key{did_you_mean(str(place[-1]), siblings) or '; there are no options here'}"
-        wanted.append(_wanted(kind, context, item))
-    given = items[0].get("input")
-    choices = [word for item in items if item["type"] == "literal_error" for word in _words(item["ctx"]["expected"])]
-    hint = did_you_mean(given, choices) if isinstance(given, str) else ""
-    near = hint if len(choices) > 1 and hint.startswith("; did you mean") else ""  # the message has the choices
-    return f"must be {' or '.join(dict.fromkeys(wanted))}, not {shown(given)}{near}"
+        if error_type == "extra_forbidden":
+            siblings = known_keys if len(location) == 1 else _sibling_keys(item, known_keys)
+            hint = did_you_mean(str(location[-1]), siblings) or "; there are no options here"
+            return f"unknown key{hint}"
+        expected.append(_expected_value(error_type, context, item))
+    value = items[0].get("input")
+    choices = [
+        choice
+        for item in items
+        if item["type"] == "literal_error"
+        for choice in _text_choices(item["ctx"]["expected"])
+    ]
+    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+    if len(choices) <= 1 or not hint.startswith("; did you mean"):
+        hint = ""  # the message already lists the choices
+    return f"must be {' or '.join(dict.fromkeys(expected))}, not {quote_value(value)}{hint}"
 
 
-def _siblings(item: dict[str, Any], known: tuple[str, ...]) -> tuple[str, ...]:
+def _sibling_keys(item: dict[str, Any], known_keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys that the block with the unknown key may have."""
     from vaezoo.spec.schema import ModelSpec, TrainSpec
 
     models: dict[str, type[BaseModel]] = {"model": ModelSpec, "train": TrainSpec}
     model = models.get(str(item["loc"][0]))
-    return tuple(model.model_fields) if model else known
+    return tuple(model.model_fields) if model else known_keys
 
 
-def _words(expected: str) -> list[str]:
-    """The choices that are text, out of pydantic's ``'a', 'b' or 'c'``."""
+def _text_choices(expected: str) -> list[str]:
+    """The choices that are text, from pydantic's ``'a', 'b' or 'c'``."""
     return re.findall(r"'([^']*)'", expected)
 
 
-_BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="), "less_than": ("lt", "<")}
-_BOUNDS["less_than_equal"] = ("le", "<=")
-
-
-def _wanted(kind: str, context: dict[str, Any], item: dict[str, Any]) -> str:
-    if kind in _WANTED:
-        return _WANTED[kind]
-    if kind in _BOUNDS:
-        key, sign = _BOUNDS[kind]
-        return f"{sign} {context[key]}"
-    if kind == "is_instance_of":  # how pydantic checks the abstract collections
+def _expected_value(error_type: str, context: dict[str, Any], item: dict[str, Any]) -> str:
+    """The value that an error says was expected, such as ``an integer`` or ``> 0``."""
+    if error_type in _EXPECTED:
+        return _EXPECTED[error_type]
+    if error_type in _COMPARISONS:
+        key, operator = _COMPARISONS[error_type]
+        return f"{operator} {context[key]}"
+    if error_type == "is_instance_of":  # pydantic checks abstract collections in this way
         return "a list" if context["class"] == "Sequence" else f"a {context['class']}"
-    if kind == "literal_error":
+    if error_type == "literal_error":
         return str(context["expected"])
-    if kind == "too_short":
+    if error_type == "too_short":
         return f"a list of {context['min_length']} or more"
-    if kind == "too_long":
+    if error_type == "too_long":
         return f"a list of {context['max_length']} or fewer"
-    if kind == "string_pattern_mismatch":
+    if error_type == "string_pattern_mismatch":
         from vaezoo.spec.schema import PATTERNS
 
         return PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
     return str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
 
 
-def shown(value: Any) -> str:
-    """A value as a message quotes it, in the spelling of YAML and never long."""
+def quote_value(value: Any) -> str:
+    """A value as error messages quote it: in YAML's spelling, at most 60 characters long."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):

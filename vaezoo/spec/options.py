@@ -1,4 +1,9 @@
-"""The signature is the schema: from a component's constructor to a pydantic model of its options."""
+"""Derives the options that a component takes in a spec from the signature of its constructor.
+
+The keyword-only parameters of a component's constructor become the fields of a pydantic model,
+which validates the component's block in a spec. ``ComponentSpec`` is the result: a component's
+class with validated options.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +23,23 @@ from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.spec.tree import Mark
 from vaezoo.utils.errors import PluginError
 
-CONFIG = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+CONFIG = ConfigDict(
+    strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComponentSpec:
-    """A component that a spec names: its class, and options that fit its signature.
+    """A component in a spec: its class, and validated options for its constructor.
 
     Attributes:
         kind, name: as registered.
-        plugin: the distribution it comes from.
+        plugin: the distribution that provides it.
         cls: the class.
-        options: every option, defaults included; nested components are ``Bound`` too.
-        mark, path: where the spec says so, for messages.
-        loader: how batches are made, for data sets alone.
+        options: the values of all options, including defaults; nested components are
+            ``ComponentSpec`` too.
+        mark, path: the position in the spec, for messages.
+        loader: the batching options; only for data sets.
     """
 
     kind: str
@@ -41,87 +49,103 @@ class ComponentSpec:
     options: Mapping[str, Any]
     mark: Mark
     path: str
-    loader: Loading | None = None
+    loader: LoaderOptions | None = None
 
     def build(self, *wiring: Any) -> Any:
-        """Constructs the component, and first the ones it holds."""
-        return self.cls(*wiring, **{key: _unbound(value, ComponentSpec.build) for key, value in self.options.items()})
+        """Constructs the component after its nested components.
+
+        Args:
+            wiring: the positional arguments of the component's kind, such as shapes.
+        """
+        options = {
+            key: _map_components(value, ComponentSpec.build) for key, value in self.options.items()
+        }
+        return self.cls(*wiring, **options)
 
     def resolved(self) -> dict[str, Any]:
-        """The block of a spec that names exactly this."""
+        """The component's block in a resolved spec: its name and all options."""
         name = self.name if self.plugin == "vaezoo" else f"{self.plugin}:{self.name}"
         block: dict[str, Any] = {"type": name}
         for key, value in self.options.items():
-            block[key] = _unbound(value, ComponentSpec.resolved)
+            block[key] = _map_components(value, ComponentSpec.resolved)
         return block | (self.loader.model_dump() if self.loader else {})
 
 
-def _unbound(value: Any, act: Callable[[ComponentSpec], Any]) -> Any:
-    """A value whose components, alone or in a list, are replaced by what ``act`` makes of them."""
+def _map_components(value: Any, function: Callable[[ComponentSpec], Any]) -> Any:
+    """Replaces each component in a value, alone or in a list, by ``function(component)``."""
     if isinstance(value, list | tuple):
-        return [_unbound(item, act) for item in value]
-    return act(value) if isinstance(value, ComponentSpec) else value
+        return [_map_components(item, function) for item in value]
+    return function(value) if isinstance(value, ComponentSpec) else value
 
 
-class Loading(BaseModel):
-    """How batches are made from any data set; written beside the data set's own options."""
+class LoaderOptions(BaseModel):
+    """The batching options that every data set has in addition to its own options."""
 
     model_config = CONFIG
 
     batch_size: int = Field(default=128, gt=0, description="examples per optimizer step")
-    workers: int = Field(default=0, ge=0, description="processes that read lazy data; 0 reads in this one")
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="worker processes that read a lazy data set; 0 reads in the main process",
+    )
 
 
-COMPONENT = "x-component"
-"""In a JSON Schema, stands for the ``$ref`` to the schema of a kind."""
+KIND_KEY = "x-component"
+"""A key in a pydantic JSON Schema that stands for the ``$ref`` to the schema of a kind."""
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Marks an option that is itself a component of this kind."""
+class KindMarker:
+    """Marks, in an annotation, an option that is itself a component of this kind."""
 
     kind: str
 
 
-def reference(kind: str) -> Any:
-    """The annotation of a component of a kind. Pydantic refuses a ``$ref`` not its own; ``json_schema`` puts it in."""
-    return Annotated[ComponentSpec, Reference(kind), WithJsonSchema({COMPONENT: kind})]
+def component_annotation(kind: str) -> Any:
+    """The annotation of an option that is a component.
+
+    Pydantic accepts only its own ``$ref``, so the JSON Schema is a placeholder that
+    ``schema.json_schema`` replaces.
+    """
+    return Annotated[ComponentSpec, KindMarker(kind), WithJsonSchema({KIND_KEY: kind})]
 
 
-_KIND_OF = {kind_class(kind): kind for kind in KINDS}
+_CLASS_TO_KIND = {kind_class(kind): kind for kind in KINDS}
 
 
-def _substitute(annotation: Any) -> Any:
-    """Replaces each abstract kind inside an annotation by a reference to a component of it."""
-    if isinstance(annotation, type) and annotation in _KIND_OF:
-        return reference(_KIND_OF[annotation])
+def _replace_kind_classes(annotation: Any) -> Any:
+    """Replaces each abstract class of a kind in an annotation by ``component_annotation``."""
+    if isinstance(annotation, type) and annotation in _CLASS_TO_KIND:
+        return component_annotation(_CLASS_TO_KIND[annotation])
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[(_substitute(args[0]), *args[1:])]
+        return Annotated[(_replace_kind_classes(args[0]), *args[1:])]
     if origin in (Union, types.UnionType):
-        return Union[tuple(_substitute(arg) for arg in args)]  # noqa: UP007 - built at run time
+        members = tuple(_replace_kind_classes(arg) for arg in args)
+        return Union[members]  # noqa: UP007 - built at run time
     if origin is list and args:
-        return list[_substitute(args[0])]  # type: ignore[misc]
+        return list[_replace_kind_classes(args[0])]  # type: ignore[misc]
     return annotation
 
 
-def references(annotation: Any) -> str | None:
-    """The kind of component that an annotation admits, if any, looking into unions and lists."""
+def component_kind(annotation: Any) -> str | None:
+    """The kind of component that an annotation accepts, also in unions and lists; or None."""
     if get_origin(annotation) is Annotated:
         for item in get_args(annotation)[1:]:
-            if isinstance(item, Reference):
+            if isinstance(item, KindMarker):
                 return item.kind
     for arg in get_args(annotation):
-        if kind := references(arg):
+        if kind := component_kind(arg):
             return kind
     return None
 
 
 def load_component(entry: ComponentEntry) -> tuple[type, type[BaseModel]]:
-    """The class of an entry and the model of its options.
+    """The class of an entry and the pydantic model of its options.
 
     Raises:
-        PluginError: one of them cannot be had; names the plugin.
+        PluginError: the class cannot be imported or its signature is not valid; names the plugin.
     """
     cls = entry.load()
     try:
@@ -132,50 +156,57 @@ def load_component(entry: ComponentEntry) -> tuple[type, type[BaseModel]]:
 
 @cache
 def options_model(cls: type) -> type[BaseModel]:
-    """The pydantic model of a component's keyword-only parameters.
+    """The pydantic model of the keyword-only parameters of a component's constructor.
 
     Raises:
-        PluginError: a parameter has no annotation, or takes ``**kwargs``.
+        PluginError: a parameter has no annotation, or the constructor takes ``**kwargs``.
     """
     init: Any = cls.__init__  # type: ignore[misc]
-    if init in (object.__init__, nn.Module.__init__):  # a class without a constructor has no options
+    if init in (
+        object.__init__,
+        nn.Module.__init__,
+    ):  # a class without a constructor has no options
         return create_model(f"{cls.__name__}Options", __config__=CONFIG)
     try:
         hints = typing.get_type_hints(init, include_extras=True)
     except Exception as error:
-        raise PluginError(f"{cls.__qualname__}: its constructor's annotations cannot be read: {error}") from error
-    described = argument_docs(cls)
+        raise PluginError(
+            f"{cls.__qualname__}: its constructor's annotations cannot be read: {error}"
+        ) from error
+    descriptions = argument_docs(cls)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(init).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
-            raise PluginError(f"{cls.__qualname__} takes **{parameter.name}; name its options instead")
+            raise PluginError(
+                f"{cls.__qualname__} takes **{parameter.name}; name its options instead"
+            )
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue
         if parameter.name not in hints:
             raise PluginError(f"{cls.__qualname__}: option {parameter.name!r} has no annotation")
         default = ... if parameter.default is parameter.empty else parameter.default
-        info = Field(default=default, description=described.get(parameter.name))
-        fields[parameter.name] = (_substitute(hints[parameter.name]), info)
+        info = Field(default=default, description=descriptions.get(parameter.name))
+        fields[parameter.name] = (_replace_kind_classes(hints[parameter.name]), info)
     return create_model(f"{cls.__name__}Options", __config__=CONFIG, **fields)
 
 
 def argument_docs(cls: type) -> dict[str, str]:
-    """What the ``Args:`` section of a class docstring says of each option."""
+    """The description of each option, from the ``Args:`` section of a class docstring."""
     lines = (inspect.getdoc(cls) or "").splitlines()
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     if "Args:" not in lines:
-        return found
+        return descriptions
     names: list[str] = []
     for line in lines[lines.index("Args:") + 1 :]:
         if line and not line.startswith(" "):
             break
         if line.startswith("    ") and not line.startswith("     "):
-            listed, _, text = line.strip().partition(":")
-            names = listed.split(", ")
-            found |= dict.fromkeys(names, text.strip())
+            listed_names, _, text = line.strip().partition(":")
+            names = listed_names.split(", ")
+            descriptions |= dict.fromkeys(names, text.strip())
         elif line.strip():
-            found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found
+            descriptions |= {name: f"{descriptions[name]} {line.strip()}" for name in names}
+    return descriptions
 
 
 def summary(cls: type) -> str:

@@ -1,4 +1,4 @@
-"""What a component's class says of itself: for ``vaezoo show`` and the generated reference."""
+"""Describes components for ``vaezoo show`` and ``docs/components.md``, from their docstrings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from vaezoo.plugins import discovery
-from vaezoo.spec.options import ComponentSpec, Loading, Reference, options_model, summary
+from vaezoo.spec.options import ComponentSpec, KindMarker, LoaderOptions, options_model, summary
 
 
 def describe(kind: str, name: str) -> dict[str, Any]:
-    """A component's summary and options.
+    """A component's name, class, summary and options, as JSON-compatible data.
 
     Raises:
-        PluginError: no such component.
+        PluginError: there is no such component.
     """
     entry = discovery.catalogue().find(kind, name)
     cls = entry.load()
-    options = _options(options_model(cls)) + (_options(Loading) if kind == "dataset" else [])
+    options = _describe_options(options_model(cls)) + (
+        _describe_options(LoaderOptions) if kind == "dataset" else []
+    )
     return {
         "kind": kind,
         "name": entry.name,
@@ -33,20 +35,29 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     }
 
 
-def _options(model: type[BaseModel]) -> list[dict[str, Any]]:
+def _describe_options(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, type, default and description of each option."""
     rows = []
     for name, info in model.model_fields.items():
         annotation: Any = info.annotation
         if info.metadata:
             annotation = typing.Annotated[(annotation, *info.metadata)]
-        default = "required" if info.default is PydanticUndefined else _shown(info.default)
+        default = (
+            "required" if info.default is PydanticUndefined else _format_default(info.default)
+        )
         rows.append(
-            {"name": name, "type": type_name(annotation), "default": default, "description": info.description or ""}
+            {
+                "name": name,
+                "type": type_name(annotation),
+                "default": default,
+                "description": info.description or "",
+            }
         )
     return rows
 
 
-def _shown(value: Any) -> str:
+def _format_default(value: Any) -> str:
+    """A default value in YAML's spelling."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     return str(list(value)) if isinstance(value, tuple) else str(value)
@@ -56,8 +67,12 @@ def type_name(annotation: Any) -> str:
     """An annotation in words, such as ``number > 0`` or ``relu or tanh``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated:
-        kinds = [item.kind for item in args[1:] if isinstance(item, Reference)]
-        return kinds[0] if kinds else " ".join([type_name(args[0]), *filter(None, map(_limit, args[1:]))])
+        kinds = [item.kind for item in args[1:] if isinstance(item, KindMarker)]
+        return (
+            kinds[0]
+            if kinds
+            else " ".join([type_name(args[0]), *filter(None, map(_limit, args[1:]))])
+        )
     if origin is typing.Literal:
         return " or ".join(str(arg) for arg in args)
     if origin is not None and type(None) in args:
@@ -66,15 +81,22 @@ def type_name(annotation: Any) -> str:
         return f"list of {type_name(args[0])}"
     if args:
         return " or ".join(type_name(arg) for arg in args)
-    words = {int: "integer", float: "number", str: "text", bool: "true or false", ComponentSpec: "component"}
+    words = {
+        int: "integer",
+        float: "number",
+        str: "text",
+        bool: "true or false",
+        ComponentSpec: "component",
+    }
     return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def _limit(item: Any) -> str:
-    signs = {Gt: ("gt", ">"), Ge: ("ge", ">="), Lt: ("lt", "<"), Le: ("le", "<=")}
-    for cls, (key, sign) in signs.items():
+    """A constraint in words, such as ``> 0``; empty if it is not about a limit."""
+    operators = {Gt: ("gt", ">"), Ge: ("ge", ">="), Lt: ("lt", "<"), Le: ("le", "<=")}
+    for cls, (key, operator) in operators.items():
         if isinstance(item, cls):
-            return f"{sign} {getattr(item, key)}"
+            return f"{operator} {getattr(item, key)}"
     if isinstance(item, Len) and item.max_length == item.min_length:
         return f"(exactly {item.min_length})"
     return f"(at least {item.min_length})" if isinstance(item, MinLen | Len) else ""

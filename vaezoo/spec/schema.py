@@ -1,4 +1,7 @@
-"""The fixed parts of a spec, and the JSON Schema of the whole."""
+"""Defines the keys of a spec as pydantic models, and builds the JSON Schema of specs.
+
+The options of components are not defined here; ``vaezoo.spec.options`` derives them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
-from vaezoo.model.fusion import How
+from vaezoo.model.fusion import FusionMode
 from vaezoo.plugins.catalogue import Catalogue
 from vaezoo.plugins.kinds import KINDS
-from vaezoo.spec.options import COMPONENT, CONFIG, Loading, options_model, reference, summary
+from vaezoo.spec.options import (
+    CONFIG,
+    KIND_KEY,
+    LoaderOptions,
+    component_annotation,
+    options_model,
+    summary,
+)
 from vaezoo.utils.errors import PluginError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -18,26 +28,27 @@ PATTERNS = {
     NAME: "at most 100 letters, digits, '.', '_' or '-', the first a letter or digit",
     DEVICE: "auto, cpu, mps, cuda or cuda:N",
 }
-"""What the patterns ask for, in words."""
-Into = Literal["encoder", "prior", "decoder"]
+"""What each pattern allows, for error messages."""
+ConditionTarget = Literal["encoder", "prior", "decoder"]
+"""The parts of a model that can take the condition as input (``model.condition.into``)."""
 
 
 class ModelSpec(BaseModel):
-    """The generative model and its posterior."""
+    """The block ``model``: the generative model and its posterior."""
 
     model_config = CONFIG
     latent_dim: Annotated[int, Field(gt=0, le=1_000_000)]
-    encoder: reference("encoder")  # type: ignore[valid-type]
-    posterior: reference("posterior") = "diagonal-normal"  # type: ignore[valid-type]
-    prior: reference("prior") = "standard-normal"  # type: ignore[valid-type]
-    latents: reference("latents") = "single"  # type: ignore[valid-type]
-    decoder: reference("decoder")  # type: ignore[valid-type]
-    likelihood: reference("likelihood")  # type: ignore[valid-type]
-    condition: reference("conditioner") | None = None  # type: ignore[valid-type]
+    encoder: component_annotation("encoder")  # type: ignore[valid-type]
+    posterior: component_annotation("posterior") = "diagonal-normal"  # type: ignore[valid-type]
+    prior: component_annotation("prior") = "standard-normal"  # type: ignore[valid-type]
+    latents: component_annotation("latents") = "single"  # type: ignore[valid-type]
+    decoder: component_annotation("decoder")  # type: ignore[valid-type]
+    likelihood: component_annotation("likelihood")  # type: ignore[valid-type]
+    condition: component_annotation("conditioner") | None = None  # type: ignore[valid-type]
 
 
 class TorchBlock(BaseModel):
-    """A class of ``torch.optim`` by name, with its own options."""
+    """An optimizer or scheduler: the name of a class of ``torch.optim``, and its options."""
 
     model_config = CONFIG | {"extra": "allow"}
     type: str
@@ -49,11 +60,15 @@ class TorchBlock(BaseModel):
 
 
 class TrainSpec(BaseModel):
-    """How long and by what means the model is trained."""
+    """The block ``train``: the duration and the settings of training."""
 
     model_config = CONFIG
-    epochs: Annotated[int, Field(gt=0)] | None = Field(default=None, description="passes over the training split")
-    steps: Annotated[int, Field(gt=0)] | None = Field(default=None, description="optimizer steps, instead of epochs")
+    epochs: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="passes over the training split"
+    )
+    steps: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="optimizer steps, instead of epochs"
+    )
     optimizer: TorchBlock = Field(
         default=TorchBlock(type="adam", lr=1e-3),  # type: ignore[call-arg]
         description="a torch.optim class by name, with its own options",
@@ -61,58 +76,83 @@ class TrainSpec(BaseModel):
     scheduler: TorchBlock | None = Field(
         default=None,
         description="a torch.optim.lr_scheduler class by name, stepped once per optimizer step; "
-        "a total length (T_max, total_steps) defaults to the run's",
+        "T_max and total_steps default to the number of steps of the run",
     )
-    warmup: Annotated[int, Field(ge=0)] = Field(default=0, description="steps in which the learning rate rises from 0")
-    clip: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest gradient norm")
-    accumulate: Annotated[int, Field(gt=0)] = Field(default=1, description="parts each batch is split into")
+    warmup: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="steps over which the learning rate rises linearly from near 0"
+    )
+    clip: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="largest gradient norm; larger ones are clipped"
+    )
+    accumulate: Annotated[int, Field(gt=0)] = Field(
+        default=1, description="number of parts each batch is split into"
+    )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="decay of averaged weights, which are then the ones evaluated and kept"
+        default=None,
+        description="decay of an exponential moving average of the weights, "
+        "which is then evaluated and saved",
     )
     early_stopping: Annotated[int, Field(gt=0)] | None = Field(
-        default=None, description="validations without improvement after which training ends"
+        default=None,
+        description="number of validations without improvement after which training stops",
     )
     select: Literal["bound", "elbo", "distortion", "last"] = Field(
         default="bound",
-        description="what the model that is kept is best at, on validation: the objective's own bound, or another "
-        "figure; last keeps the last",
+        description="the metric on the validation split by which the saved model is selected; "
+        "bound is the objective's own bound, last saves the model of the last step",
     )
-    validate_every: Annotated[int, Field(gt=0)] = Field(default=1, description="epochs between validations")
+    validate_every: Annotated[int, Field(gt=0)] = Field(
+        default=1, description="epochs between validations"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="what networks compute in while training; auto: bf16 on CUDA and CPUs with AMX"
+        default="fp32",
+        description="precision of the networks in training; auto: bf16 on CUDA and CPUs with AMX",
     )
     device: Annotated[str, Field(pattern=DEVICE)] = "auto"
-    compile: bool | Literal["auto"] = Field(default="auto", description="torch.compile; auto compiles on cuda alone")
-    log_every: Annotated[int, Field(gt=0)] = Field(default=50, description="steps between records of metrics.jsonl")
-    checkpoint_every: Annotated[float, Field(ge=0)] = Field(default=60.0, description="seconds between checkpoints")
-    keep: Annotated[int, Field(gt=0)] = Field(default=2, description="checkpoints kept")
-    callbacks: list[reference("callback")] = []  # type: ignore[valid-type]
+    compile: bool | Literal["auto"] = Field(
+        default="auto", description="torch.compile; auto compiles on CUDA only"
+    )
+    log_every: Annotated[int, Field(gt=0)] = Field(
+        default=50, description="steps between records of metrics.jsonl"
+    )
+    checkpoint_every: Annotated[float, Field(ge=0)] = Field(
+        default=60.0, description="seconds between checkpoints"
+    )
+    keep: Annotated[int, Field(gt=0)] = Field(
+        default=2, description="number of most recent checkpoints to keep"
+    )
+    callbacks: list[component_annotation("callback")] = []  # type: ignore[valid-type]
 
 
 class SpecModel(BaseModel):
-    """A whole spec."""
+    """The top level of a spec."""
 
     model_config = CONFIG
     spec: Literal["vaezoo/v1"]
     name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     requires: list[str] = []
-    data: reference("dataset")  # type: ignore[valid-type]
+    data: component_annotation("dataset")  # type: ignore[valid-type]
     model: ModelSpec
-    objective: reference("objective") = "reconstruction"  # type: ignore[valid-type]
-    regularizers: list[reference("regularizer")] | None = None  # type: ignore[valid-type]
+    objective: component_annotation("objective") = "reconstruction"  # type: ignore[valid-type]
+    regularizers: (  # None: see ``Spec.regularizers``
+        list[component_annotation("regularizer")] | None  # type: ignore[valid-type]
+    ) = None
     train: TrainSpec = TrainSpec(epochs=20)
-    evaluate: list[reference("metric")] = ["elbo"]  # type: ignore[valid-type]
+    evaluate: list[component_annotation("metric")] = ["elbo"]  # type: ignore[valid-type]
 
 
 def json_schema(catalogue: Catalogue) -> dict[str, Any]:
-    """The JSON Schema of every spec that the installed components allow, for editors."""
+    """The JSON Schema of specs with the installed components, for editors."""
     schema = SpecModel.model_json_schema(ref_template="#/$defs/{model}")
     definitions = schema.setdefault("$defs", {})
     for kind in KINDS:
         definitions[kind] = _kind_schema(catalogue, kind, definitions)
     properties = schema["properties"]
-    properties["extends"] = {"type": "string", "description": "a spec to start from, beside this one"}
+    properties["extends"] = {
+        "type": "string",
+        "description": "path of a base spec, relative to this file",
+    }
     properties["vars"] = {"type": "object", "description": "values for ${vars.name}"}
     for definition in (schema, definitions["ModelSpec"], definitions["TrainSpec"]):
         _allow_variables(definition)
@@ -120,49 +160,57 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     required = schema.pop("required")
     definitions["ModelSpec"].pop("required")
     schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "vaezoo spec", **_linked(schema)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "vaezoo spec",
+        **_insert_refs(schema),
+    }
 
 
-def _linked(schema: Any) -> Any:
-    """The schema with a ``$ref`` wherever a component is meant."""
+def _insert_refs(schema: Any) -> Any:
+    """Replaces each placeholder of a component by a ``$ref`` to the schema of its kind."""
     if isinstance(schema, list):
-        return [_linked(item) for item in schema]
+        return [_insert_refs(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    linked = {key: _linked(value) for key, value in schema.items()}
-    kind = linked.get(COMPONENT)
+    linked = {key: _insert_refs(value) for key, value in schema.items()}
+    kind = linked.get(KIND_KEY)
     if isinstance(kind, str):
-        del linked[COMPONENT]
+        del linked[KIND_KEY]
         linked["$ref"] = f"#/$defs/{kind}"
     return linked
 
 
 def _kind_schema(catalogue: Catalogue, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    bare, blocks = [], []
+    """The JSON Schema of a kind: a component's block, or its name if no option is required."""
+    bare_names, blocks = [], []
     for name in catalogue.names(kind):
         entries = catalogue.entries[kind, name]
-        references_ = [name] if len(entries) == 1 else [f"{entry.plugin}:{entry.name}" for entry in entries]
-        for entry, word in zip(entries, references_, strict=True):
-            words = sorted({word, f"{entry.plugin}:{entry.name}"})
+        for entry in entries:
+            qualified_name = f"{entry.plugin}:{entry.name}"
+            type_names = sorted({name if len(entries) == 1 else qualified_name, qualified_name})
             try:
-                block = _block_schema(entry.load(), kind, words, definitions)
+                block = _block_schema(entry.load(), kind, type_names, definitions)
             except PluginError:
-                continue  # `vaezoo plugins doctor` says what is wrong with it
+                continue  # `vaezoo plugins doctor` reports the error
             blocks.append(block)
             if block["required"] == ["type"]:
-                bare.extend(words)
-    return {"anyOf": [{"enum": bare}, *blocks]} if blocks else {"not": {}}
+                bare_names.extend(type_names)
+    return {"anyOf": [{"enum": bare_names}, *blocks]} if blocks else {"not": {}}
 
 
-def _block_schema(cls: type, kind: str, words: list[str], definitions: dict[str, Any]) -> dict[str, Any]:
+def _block_schema(
+    cls: type, kind: str, type_names: list[str], definitions: dict[str, Any]
+) -> dict[str, Any]:
+    """The JSON Schema of a component's block; adds schemas that it uses to ``definitions``."""
     options = options_model(cls).model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(options.pop("$defs", {}))
-    properties = {"type": {"enum": words}, **options.get("properties", {})}
+    properties = {"type": {"enum": type_names}, **options.get("properties", {})}
     if kind == "dataset":
-        properties |= Loading.model_json_schema()["properties"]
+        properties |= LoaderOptions.model_json_schema()["properties"]
     if kind == "conditioner":
-        properties["into"] = {"type": "array", "items": {"enum": ["encoder", "prior", "decoder"]}}
-        properties["fuse"] = {"enum": list(get_args(How))}
+        properties["into"] = {"type": "array", "items": {"enum": list(get_args(ConditionTarget))}}
+        properties["fuse"] = {"enum": list(get_args(FusionMode))}
     block = {
         "type": "object",
         "description": summary(cls),
@@ -175,7 +223,7 @@ def _block_schema(cls: type, kind: str, words: list[str], definitions: dict[str,
 
 
 def _allow_variables(schema: dict[str, Any]) -> None:
-    """Lets ``${vars.name}`` stand for any value but the names that choose a schema."""
+    """Allows ``${vars.name}`` in place of any value except ``type``, ``extends`` and ``vars``."""
     variable = {"type": "string", "pattern": r"^\$\{vars\."}
     for key, value in schema["properties"].items():
         if key not in ("type", "extends", "vars"):

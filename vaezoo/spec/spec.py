@@ -1,28 +1,49 @@
-"""A valid spec."""
+"""The validated spec: what to train, on which data, and how."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from vaezoo.model.fusion import How
+from vaezoo.model.fusion import FusionMode
 from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.schema import ModelSpec, TrainSpec
 from vaezoo.spec.tree import Node
 from vaezoo.utils.errors import SpecError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spec:
-    """A valid spec.
+    """A validated spec; ``vaezoo.load_spec`` reads one.
 
     Attributes:
-        name, seed, requires: as written.
-        data, model, objective, train, evaluate: the parts; components are ``Bound``.
-        regularizers: as written, or the default: ``kl``, unless the objective counts the rate itself.
-        into: which parts of the model see the condition.
-        fuse: how it joins the inputs of encoder and decoder.
-        tree: the resolved YAML with its positions.
+        name, seed, requires: as in the file.
+        data, model, objective, train, evaluate: the blocks of the spec; components are
+            ``ComponentSpec``.
+        regularizers: as in the file; by default ``kl``, unless the objective already includes the
+            rate.
+        into: the parts of the model that take the condition as input: ``encoder``, ``prior``,
+            ``decoder``.
+        fuse: how the condition joins the inputs of encoder and decoder: ``concat`` or ``film``.
+        tree: the YAML after ``extends``, overrides and variables, with positions.
+
+    Example:
+        >>> import vaezoo
+        >>> spec = vaezoo.load_spec({
+        ...     "spec": "vaezoo/v1",
+        ...     "name": "tiny",
+        ...     "data": "digits",
+        ...     "model": {
+        ...         "latent_dim": 2,
+        ...         "encoder": {"type": "mlp", "hidden": [32]},
+        ...         "decoder": {"type": "mlp", "hidden": [32]},
+        ...         "likelihood": "bernoulli",
+        ...     },
+        ... })
+        >>> spec.model.latent_dim, spec.model.encoder.name, spec.model.encoder.options["hidden"]
+        (2, 'mlp', [32])
+        >>> spec.resolved()["regularizers"]
+        [{'type': 'kl', 'weight': 1.0}]
     """
 
     name: str
@@ -35,16 +56,44 @@ class Spec:
     train: TrainSpec
     evaluate: tuple[ComponentSpec, ...]
     into: frozenset[str]
-    fuse: How
+    fuse: FusionMode
     tree: Node
 
     def problem(self, path: str, message: str) -> SpecError:
-        """An error at a place in the spec, such as ``model.likelihood``."""
+        """An error at a path of the spec, for the caller to raise.
+
+        Args:
+            path: such as ``model.likelihood``.
+            message: what is wrong and what to do.
+
+        Example:
+            >>> import vaezoo
+            >>> spec = vaezoo.load_spec('''
+            ... spec: vaezoo/v1
+            ... name: tiny
+            ... data: digits
+            ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
+            ... ''', text=True)
+            >>> print(spec.problem("model.latent_dim", "too small"))
+            <text>:5:9: model.latent_dim: too small
+        """
         steps = tuple(int(step) if step.isdecimal() else step for step in path.split("."))
         return SpecError([self.tree.locate(steps).problem(path, message)])
 
     def resolved(self) -> dict[str, Any]:
-        """The spec in full, defaults written out: it composes to the same model for ever."""
+        """The complete spec with all defaults, so that later changes of defaults do not affect it.
+
+        Example:
+            >>> import vaezoo
+            >>> spec = vaezoo.load_spec('''
+            ... spec: vaezoo/v1
+            ... name: tiny
+            ... data: digits
+            ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
+            ... ''', text=True)
+            >>> spec.resolved()["objective"]
+            {'type': 'reconstruction', 'samples': 1}
+        """
         model = {
             key: value.resolved() if isinstance(value, ComponentSpec) else value
             for key, value in ((key, getattr(self.model, key)) for key in ModelSpec.model_fields)
@@ -62,7 +111,7 @@ class Spec:
             "data": self.data.resolved(),
             "model": model,
             "objective": self.objective.resolved(),
-            "regularizers": [bound.resolved() for bound in self.regularizers],
+            "regularizers": [regularizer.resolved() for regularizer in self.regularizers],
             "train": train,
-            "evaluate": [bound.resolved() for bound in self.evaluate],
+            "evaluate": [metric.resolved() for metric in self.evaluate],
         }

@@ -1,1 +1,1 @@
-"""The training loop over phases, optimizers by name, the metric logger, and the processes that train together."""
+"""The training loop, optimizers, the metric logger, and training in several processes."""

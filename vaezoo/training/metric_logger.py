@@ -1,19 +1,19 @@
-"""What each step measured, kept on the device until it is read once per log interval."""
+"""Averages the terms of each training step, on the device until a record is due."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaezoo.training.process_group import ProcessGroup
+from vaezoo.training.state import MetricLoggerState
 
-_AT_ONCE = 50
-"""Steps whose terms are kept for each example: a few MiB at the most."""
+_MAX_PENDING = 50
+"""The number of steps whose terms are stored per example before averaging: a few MiB at most."""
 
 
 class NonFiniteError(ArithmeticError):
@@ -21,8 +21,8 @@ class NonFiniteError(ArithmeticError):
 
     Attributes:
         term: its name.
-        step: the first optimizer step at which it was.
-        value: what it was.
+        step: the first optimizer step with such a value, counted from 1.
+        value: the value.
     """
 
     def __init__(self, term: str, step: int, value: float) -> None:
@@ -31,71 +31,77 @@ class NonFiniteError(ArithmeticError):
 
 
 class MetricLogger:
-    """Gathers the terms of each step without waiting for the device.
+    """Collects the terms of each step without waiting for the device.
 
-    A step leaves its terms as they are; they are averaged many steps at a time, while the code that does so is warm.
+    ``add`` stores the tensors of a step. They are averaged many steps at a time, which is faster
+    than after every step.
     """
 
     def __init__(self, process_group: ProcessGroup) -> None:
         self.process_group = process_group
         self.names: tuple[str, ...] = ()
-        self.fresh: list[tuple[tuple[Tensor, ...], float]] = []
+        self.pending: list[tuple[tuple[Tensor, ...], float]] = []
         self.rows: list[Tensor] = []
         self.examples = 0
         self.first_step = 0
         self.started = time.perf_counter()
 
     @property
-    def is_read(self) -> bool:
-        """Whether nothing has come in since the last reading."""
-        return not self.fresh and not self.rows
+    def is_empty(self) -> bool:
+        """Whether no step was added since the last ``read``."""
+        return not self.pending and not self.rows
 
     def add(self, step: int, terms: Mapping[str, Tensor], examples: int) -> None:
-        """Takes in the terms of one step.
+        """Stores the terms of one step.
 
         Args:
             step: counted from 0.
-            terms: for each of this process's examples, ``[B]``.
-            examples: how many examples all processes had together.
+            terms: of each of this process's examples, ``[B]``.
+            examples: the number of examples of all processes.
         """
-        if self.is_read:
+        if self.is_empty:
             self.names, self.first_step = tuple(terms), step
         values = tuple(terms.values())
-        self.fresh.append((values, len(values[0]) * self.process_group.size / examples))
+        # the mean over processes of (mean * weight) is the mean over all examples
+        weight = len(values[0]) * self.process_group.size / examples
+        self.pending.append((values, weight))
         self.examples += examples
-        if len(self.fresh) >= _AT_ONCE:
+        if len(self.pending) >= _MAX_PENDING:
             self._average()
 
     def _average(self) -> None:
-        """Turns what is fresh into rows ``[terms]``, scaled so that their mean over processes is that over examples."""
-        for values, share in self.fresh:
+        """Averages the pending steps to rows ``[terms]``, weighted by this process's share."""
+        for values, weight in self.pending:
             row = torch.stack(values).mean(1)
-            self.rows.append(row if share == 1 else row * share)
-        self.fresh = []
+            self.rows.append(row if weight == 1 else row * weight)
+        self.pending = []
 
     def latest(self) -> dict[str, Tensor]:
-        """The mean of each term over the examples of the last step, still on the device."""
+        """The mean of each term over the examples of the last step, scalars on the device."""
         self._average()
-        return dict(zip(self.names, self.process_group.mean(self.rows[-1]).unbind(), strict=True))
+        means = self.process_group.mean(self.rows[-1])
+        return dict(zip(self.names, means.unbind(), strict=True))
 
     def peek(self) -> dict[str, float]:
-        """The means of each term since the last reading, which stays open.
+        """The means of each term since the last ``read``, without starting a new interval.
 
         Raises:
             NonFiniteError: a term was NaN or infinite; names the first.
         """
-        if self.is_read:
+        if self.is_empty:
             return {}
         self._average()
-        table = self.process_group.mean(torch.stack(self.rows)).double().cpu()
+        table = self.process_group.mean(torch.stack(self.rows)).double().cpu()  # [steps, terms]
         for offset, row in enumerate(table.tolist()):
-            for name, value in sorted(zip(self.names, row, strict=True), key=lambda item: item[0] == "loss"):
+            terms = zip(self.names, row, strict=True)
+            # the loss last, because the term that made it non-finite is more informative
+            for name, value in sorted(terms, key=lambda term: term[0] == "loss"):
                 if not math.isfinite(value):
                     raise NonFiniteError(name, self.first_step + offset + 1, value)
         return dict(zip(self.names, table.mean(0).tolist(), strict=True))
 
     def read(self) -> dict[str, float]:
-        """The means since the last reading, and the speed.
+        """The means since the last ``read`` and ``examples_per_second``; starts a new interval.
 
         Raises:
             NonFiniteError: a term was NaN or infinite; names the first.
@@ -107,18 +113,20 @@ class MetricLogger:
         self.rows, self.examples = [], 0
         return means
 
-    def state(self) -> dict[str, Any]:
-        """What has not been read yet, for a checkpoint."""
+    def state(self) -> MetricLoggerState:
+        """The steps since the last ``read``, for a checkpoint."""
         self._average()
         rows = torch.stack(self.rows) if self.rows else None
         return {"names": list(self.names), "rows": rows, "first_step": self.first_step}
 
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Takes up a state that ``state`` gave."""
-        self.fresh, self.names = [], tuple(state["names"])
-        self.examples, self.first_step = 0, state["first_step"]  # the clock begins anew, so must what it counts
-        self.rows = [] if state["rows"] is None else list(state["rows"].to(device).unbind())
+    def restore(self, state: MetricLoggerState, device: torch.device) -> None:
+        """Restores a state that ``state`` returned."""
+        self.pending, self.names = [], tuple(state["names"])
+        # examples start at 0, because the clock does not include the time before the checkpoint
+        self.examples, self.first_step = 0, state["first_step"]
+        rows = state["rows"]
+        self.rows = [] if rows is None else list(rows.to(device).unbind())
 
     def restart_clock(self) -> None:
-        """Begins a new interval, so that validation and checkpoints are not counted as training."""
+        """Restarts the clock, so that validation and checkpoints do not count as training time."""
         self.started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""One phase of training with the weights, optimizer and schedules that belong to it."""
+"""The optimizer, the schedulers and the parameters of one training phase."""
 
 from __future__ import annotations
 
@@ -16,79 +16,98 @@ from vaezoo.model.trace import Terms
 from vaezoo.spec.spec import Spec
 from vaezoo.training.optimizers import build_optimizer, build_schedulers, gradient_norm
 from vaezoo.training.process_group import ProcessGroup
+from vaezoo.training.state import PhaseOptimizerState
 from vaezoo.utils.errors import IntegrityError
 
 Loss = Callable[[Batch], tuple[Tensor, Terms]]
 
 
 class PhaseOptimizer:
-    """Moves the weights of one phase, and no others.
+    """Optimises the parameters of one phase and no others.
 
     Args:
-        phase: the loss and whose weights it moves.
-        loss: the phase's loss, compiled or not.
-        task: decides which weights are the phase's.
-        spec: optimizer, schedule, clipping and accumulation.
-        total: the steps of the whole run.
-        world: the processes that train together.
+        phase: the phase.
+        loss: the loss of the phase, compiled or not.
+        task: determines the parameters of the phase.
+        spec: defines the optimizer, the schedulers, gradient clipping and accumulation.
+        total_steps: the number of optimizer steps of the run.
+        process_group: the processes that train together.
     """
 
     def __init__(
-        self, phase: Phase, loss: Loss, task: Task, spec: Spec, total: int, process_group: ProcessGroup
+        self,
+        phase: Phase,
+        *,
+        loss: Loss,
+        task: Task,
+        spec: Spec,
+        total_steps: int,
+        process_group: ProcessGroup,
     ) -> None:
         self.name, self.loss, self.process_group = phase.name, loss, process_group
-        self.parts, self.clip = spec.train.accumulate, spec.train.clip
+        self.accumulate, self.clip = spec.train.accumulate, spec.train.clip
         self.parameters = task.parameters_of(phase)
-        weights = sum(parameter.requires_grad for parameter in task.parameters())
-        self.inputs = None if weights == len(self.parameters) else self.parameters
+        trainable = sum(parameter.requires_grad for parameter in task.parameters())
+        # restricts the backward pass to this phase's parameters; None if there are no others
+        self.backward_inputs = None if trainable == len(self.parameters) else self.parameters
         self.optimizer = build_optimizer(spec, self.parameters)
-        schedulers = build_schedulers(spec, self.optimizer, total)
-        self.plateau = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
+        schedulers = build_schedulers(spec, self.optimizer, total_steps)
+        self.plateau_schedulers = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
         self.schedulers = [s for s in schedulers if not isinstance(s, ReduceLROnPlateau)]
         device = self.parameters[0].device.type
         self.on_cpu = device == "cpu"
         self.scaler = torch.amp.GradScaler(device) if task.model.precision == "fp16" else None
         self.norm: Tensor | None = None
+        """The norm of the gradient before clipping, at the last step that measured it."""
 
-    def move(self, batch: Batch, total: int, want_norm: bool) -> dict[str, Tensor]:
-        """One optimizer step.
+    def step(self, batch: Batch, total: int, measure_norm: bool) -> dict[str, Tensor]:
+        """Takes one optimizer step.
 
         Args:
             batch: this process's examples.
-            total: how many examples all processes have together.
-            want_norm: whether to measure the gradient's norm even where it is not clipped.
+            total: the number of examples of all processes.
+            measure_norm: whether to measure the norm of the gradient even if it is not clipped.
 
         Returns:
-            ``loss`` and each term by name, for each of this process's examples, ``[B]``, without gradients.
+            ``loss`` and each term by name, for each of this process's examples ``[B]``, detached.
         """
-        for parameter in self.parameters:  # what Optimizer.zero_grad does, without its bookkeeping
+        for parameter in self.parameters:  # like Optimizer.zero_grad, without its overhead
             parameter.grad = None
-        measured: list[dict[str, Tensor]] = []
-        size = -(-len(batch) // self.parts)
+        parts: list[dict[str, Tensor]] = []
+        size = -(-len(batch) // self.accumulate)
         for start in range(0, len(batch), size):
-            part = batch if self.parts == 1 else batch.part(start, min(start + size, len(batch)))
+            part = batch
+            if self.accumulate > 1:
+                part = batch.part(start, min(start + size, len(batch)))
             loss, terms = self.loss(part)
             mean = loss.mean()
             self._backward(mean if len(part) == total else mean * (len(part) / total))
-            told = {"loss": loss, **terms}
-            measured.append({name: _of_each(name, value, len(part)) for name, value in told.items()})
+            values = {"loss": loss, **terms}
+            parts.append(
+                {name: _per_example(name, value, len(part)) for name, value in values.items()}
+            )
         self.process_group.sum_gradients(self.parameters)
-        self._step(want_norm)
-        if self.parts == 1:
-            return measured[0]
-        return {name: torch.cat([told[name] for told in measured]) for name in measured[0]}
+        self._step_optimizer(measure_norm)
+        if self.accumulate == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        torch.autograd.backward(scaled, inputs=self.inputs)  # no gradient reaches another player's weights
+        torch.autograd.backward(scaled, inputs=self.backward_inputs)
 
-    def _step(self, want_norm: bool) -> None:
+    def _step_optimizer(self, measure_norm: bool) -> None:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        if self.clip is not None or want_norm:
+        if self.clip is not None or measure_norm:
             self.norm = gradient_norm(self.parameters)
-        if self.clip is not None and self.norm is not None and not (self.on_cpu and self.norm <= self.clip):
-            # on the CPU reading the norm is free, and most steps need no scaling; elsewhere it would be a wait
+        # On the CPU, comparing the norm is cheap and most steps need no scaling. On other devices
+        # it would wait for the device.
+        if (
+            self.clip is not None
+            and self.norm is not None
+            and not (self.on_cpu and self.norm <= self.clip)
+        ):
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.norm)
         if self.scaler is None:
             self.optimizer.step()
@@ -98,52 +117,66 @@ class PhaseOptimizer:
         for scheduler in self.schedulers:
             scheduler.step()
 
-    def validated(self, loss: float) -> None:
-        """Tells schedulers that wait for a plateau how validation went; smaller is better."""
-        for scheduler in self.plateau:
+    def step_plateau_schedulers(self, loss: float) -> None:
+        """Steps the schedulers that react to a plateau of a validation loss; smaller is better."""
+        for scheduler in self.plateau_schedulers:
             scheduler.step(loss)
 
-    def state(self) -> dict[str, Any]:
-        """Everything but the weights that the next step depends on."""
+    def state(self) -> PhaseOptimizerState:
+        """The state that the next step depends on, without the parameters."""
+        schedulers = (*self.schedulers, *self.plateau_schedulers)
         return {
-            "classes": self._classes(),
+            "classes": self._class_names(),
             "optimizer": self.optimizer.state_dict(),
-            "schedulers": [scheduler.state_dict() for scheduler in (*self.schedulers, *self.plateau)],
+            "schedulers": [scheduler.state_dict() for scheduler in schedulers],
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
         }
 
-    def _classes(self) -> list[str]:
-        """What the state belongs to."""
-        parts = (self.optimizer, *self.schedulers, *self.plateau, *([self.scaler] if self.scaler else []))
+    def _class_names(self) -> list[str]:
+        """The class names of the optimizer, the schedulers and the gradient scaler."""
+        parts: list[Any] = [self.optimizer, *self.schedulers, *self.plateau_schedulers]
+        if self.scaler is not None:
+            parts.append(self.scaler)
         return [type(part).__name__ for part in parts]
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes up a state that ``state`` gave.
+    def restore(self, state: PhaseOptimizerState) -> None:
+        """Restores a state that ``state`` returned.
 
         Raises:
-            IntegrityError: it is that of other optimizers or schedulers.
+            IntegrityError: it belongs to another optimizer or other schedulers.
         """
-        if state["classes"] != self._classes():
-            found, wanted = " and ".join(state["classes"]), " and ".join(self._classes())
-            raise IntegrityError(f"checkpoint: player {self.name!r} was trained by {found}, the spec says {wanted}")
+        if state["classes"] != self._class_names():
+            saved_names = " and ".join(state["classes"])
+            current_names = " and ".join(self._class_names())
+            raise IntegrityError(
+                f"checkpoint: phase {self.name!r} was trained with {saved_names}, "
+                f"but the spec configures {current_names}"
+            )
         options = [group.keys() for group in self.optimizer.param_groups]
         if [group.keys() for group in state["optimizer"]["param_groups"]] != options:
-            raise IntegrityError(f"checkpoint: player {self.name!r} had other options of its optimizer")
+            raise IntegrityError(
+                f"checkpoint: phase {self.name!r} was trained with other options of its optimizer"
+            )
         self.optimizer.load_state_dict(state["optimizer"])
-        for scheduler, saved in zip((*self.schedulers, *self.plateau), state["schedulers"], strict=True):
+        schedulers = (*self.schedulers, *self.plateau_schedulers)
+        for scheduler, saved in zip(schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        if self.scaler is not None:
+        if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def _of_each(name: str, value: Tensor, examples: int) -> Tensor:
-    """A term for each example, ``[examples]``, whether it came so or as a scalar of the whole batch.
+def _per_example(name: str, value: Tensor, examples: int) -> Tensor:
+    """A term for each example, ``[examples]``, detached; a scalar is expanded.
 
     Raises:
-        ValueError: it has another shape.
+        ValueError: the term is neither a scalar nor ``[examples]``.
     """
     if value.shape == (examples,):
         return value.detach()
     if value.dim():
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({examples},), one for each example, or ()")
-    return value.detach().clone().expand(examples)  # a buffer that is logged may move before it is read
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, expected ({examples},), one for each "
+            "example, or ()"
+        )
+    # a copy, because the scalar may be a buffer that changes before it is logged
+    return value.detach().clone().expand(examples)  # [examples]

@@ -1,4 +1,4 @@
-"""The processes that train together; one, unless torch.distributed has been started."""
+"""The processes that train together; a single one unless torch.distributed is initialized."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among its peers.
+    """The rank of this process and the number of processes.
 
     Attributes:
-        rank: of this process; 0 is the one that writes files.
-        size: how many there are.
+        rank: of this process; rank 0 is the main process.
+        size: the number of processes.
     """
 
     rank: int = 0
@@ -24,49 +24,50 @@ class ProcessGroup:
 
     @classmethod
     def current(cls) -> ProcessGroup:
-        """The processes torch.distributed knows of."""
+        """The default process group of torch.distributed."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files."""
+        """Whether this is the main process, which writes the files."""
         return self.rank == 0
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Adds the gradients of all processes, as one message."""
+        """Sums the gradients over processes, in one message; missing gradients count as 0."""
         if self.size == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = torch.cat([gradient.flatten() for gradient in gradients])  # [number of weights]
         dist.all_reduce(flat)
-        for parameter, part in zip(parameters, flat.split([g.numel() for g in gradients]), strict=True):
-            parameter.grad = part.view_as(parameter)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)  # the shape of the parameter
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over processes; ``values`` itself stays this process's own."""
+        """The mean over processes; ``values`` itself is not changed."""
         if self.size > 1:
             values = values / self.size
             dist.all_reduce(values)
         return values
 
-    def share_buffers(self, *modules: torch.nn.Module) -> None:
-        """Gives every process the buffers of the first, such as the statistics of a batch norm."""
+    def broadcast_buffers(self, *modules: torch.nn.Module) -> None:
+        """Copies the buffers of the main process, such as batch-norm statistics, to all others."""
         if self.size > 1:
             for module in modules:
                 for buffer in module.buffers():
                     dist.broadcast(buffer, 0)
 
-    def wait(self) -> None:
-        """Returns when every process has come here."""
+    def barrier(self) -> None:
+        """Waits until every process has called it."""
         self.any(False)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
+        """Whether the flag is True in any process."""
         if self.size == 1:
             return flag
         on_gpu = dist.get_backend() == dist.Backend.NCCL
-        raised = torch.tensor(int(flag), device="cuda" if on_gpu else "cpu")
-        dist.all_reduce(raised, dist.ReduceOp.MAX)
-        return bool(raised)
+        maximum = torch.tensor(int(flag), device="cuda" if on_gpu else "cpu")
+        dist.all_reduce(maximum, dist.ReduceOp.MAX)
+        return bool(maximum)

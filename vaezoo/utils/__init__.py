@@ -1,1 +1,1 @@
-"""What needs nothing else of vaezoo: errors, files, paths, random seeds, devices."""
+"""Modules that need no other room of vaezoo: errors, files, paths, random seeds, devices."""

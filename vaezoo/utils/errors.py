@@ -1,54 +1,86 @@
-"""What can go wrong, each kind with the exit code that the command line ends with.
+"""The errors that a user of vaezoo can cause, with the exit codes of the command line.
 
-Every message is written for the person who caused it: what failed, where, and what to do.
+Every message addresses the user: it says what failed, where, and what to do.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 EXIT_OK = 0
 EXIT_INTERRUPTED = 130
 
 
 class VaezooError(Exception):
-    """The base of every error that a user of vaezoo can cause."""
+    """The base class of every error that a user of vaezoo can cause.
+
+    Example:
+        >>> import vaezoo
+        >>> try:
+        ...     model = vaezoo.load("vae-mnst")
+        ... except vaezoo.VaezooError as error:
+        ...     print(str(error).partition(";")[0])
+        no weights named 'vae-mnst'
+    """
 
     exit_code = 1
 
 
 class UsageError(VaezooError):
-    """A command or a call was given arguments that do not fit together."""
+    """The arguments of a command or a call are wrong or do not fit together."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One fault in a spec, at a place a text editor can jump to.
+    """One fault in a spec, with its position in the file.
 
     Attributes:
         file: the file, or ``-s key=value`` for an override on the command line.
         line, column: counted from 1.
-        path: where in the spec, such as ``model.encoder.channels``; empty for the whole file.
+        path: the key in the spec, such as ``model.encoder.channels``; empty for a fault of the
+            file.
         message: what is wrong and what to do about it.
     """
 
     file: str
     line: int
     column: int
+    _: KW_ONLY
     path: str
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}: "
-        return where + (f"{self.path}: " if self.path else "") + self.message
+        position = f"{self.file}:{self.line}:{self.column}: "
+        return position + (f"{self.path}: " if self.path else "") + self.message
 
 
 class SpecError(VaezooError):
-    """A spec is not valid. ``problems`` holds every fault found, in file order."""
+    """A spec is not valid.
+
+    Attributes:
+        problems: every fault of the spec, in the order of the file.
+
+    Example:
+        >>> import vaezoo
+        >>> spec = {
+        ...     "spec": "vaezoo/v1",
+        ...     "name": "tiny",
+        ...     "data": "digts",
+        ...     "model": {
+        ...         "latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"
+        ...     },
+        ... }
+        >>> try:
+        ...     vaezoo.load_spec(spec)
+        ... except vaezoo.SpecError as error:
+        ...     for problem in error.problems:
+        ...         print(f"{problem.path}: {problem.message}")
+        data: no dataset named 'digts'; did you mean 'digits'?
+    """
 
     exit_code = 3
 
@@ -58,33 +90,108 @@ class SpecError(VaezooError):
 
 
 class IntegrityError(VaezooError):
-    """Bytes on disk are not what they are declared to be."""
+    """A file on disk is damaged or does not have the declared content.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import vaezoo
+        >>> folder = Path("damaged-run")
+        >>> folder.mkdir()
+        >>> text = '''
+        ... spec: vaezoo/v1
+        ... name: tiny
+        ... data: digits
+        ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
+        ... '''
+        >>> _ = (folder / "spec.yaml").write_text(text)
+        >>> _ = (folder / "model.safetensors").write_bytes(b"not weights")
+        >>> try:
+        ...     run = vaezoo.open_run(folder)
+        ... except vaezoo.IntegrityError as error:
+        ...     print(str(error).split(": ")[1])
+        cannot be read as safetensors
+    """
 
     exit_code = 4
 
 
 class RegistryError(IntegrityError):
-    """A registry file, or weights that it lists, are not what they must be."""
+    """A registry file is not valid, or weights are not what the registry declares.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import vaezoo
+        >>> _ = Path("registry.yaml").write_bytes(b"\\xff")
+        >>> try:
+        ...     model = vaezoo.load("mine:vae", registry="mine=registry.yaml")
+        ... except vaezoo.RegistryError as error:
+        ...     print(error)
+        registry.yaml: not UTF-8 text: byte 0
+    """
 
 
 class UnavailableError(VaezooError):
-    """Something that is needed (a data set, a package, a server) is not at hand."""
+    """A data set, a package, a file, a server or a device is needed but not available.
+
+    Example:
+        >>> import vaezoo
+        >>> try:
+        ...     model = vaezoo.load("mine:vae", registry="mine=missing/registry.yaml")
+        ... except vaezoo.UnavailableError as error:
+        ...     print(error)
+        registry missing/registry.yaml: cannot be read: No such file or directory
+    """
 
     exit_code = 5
 
 
 class PluginError(VaezooError):
-    """A plugin is missing, broken, or claims a name that is taken."""
+    """A plugin is missing or broken, or registers a name that is already used.
+
+    Example:
+        >>> import vaezoo
+        >>> spec = {
+        ...     "spec": "vaezoo/v1",
+        ...     "requires": ["vaezoo-example>=1"],
+        ...     "name": "tiny",
+        ...     "data": "digits",
+        ...     "model": {
+        ...         "latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"
+        ...     },
+        ... }
+        >>> try:
+        ...     vaezoo.load_spec(spec)
+        ... except vaezoo.PluginError as error:
+        ...     print(str(error).partition("; ")[2])
+        pip install 'vaezoo-example>=1'
+    """
 
     exit_code = 6
 
 
 class DataError(VaezooError):
-    """A data set cannot be read. The message names the file and, where there is one, the row."""
+    """A data set cannot be read. The message names the file and, if there is one, the row.
+
+    Example:
+        >>> import vaezoo
+        >>> spec = {
+        ...     "spec": "vaezoo/v1",
+        ...     "name": "tiny",
+        ...     "data": {"type": "npz", "path": "missing.npz"},
+        ...     "model": {
+        ...         "latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "normal"
+        ...     },
+        ... }
+        >>> try:
+        ...     run = vaezoo.run(spec)
+        ... except vaezoo.DataError as error:
+        ...     print(str(error).partition("; ")[2])
+        give another path or set VAEZOO_DATA
+    """
 
 
 class TrainingError(VaezooError):
-    """Training cannot go on, for instance because a loss is no longer finite."""
+    """Training cannot continue, for example because a loss is no longer finite."""
 
 
 class Interrupted(VaezooError):
@@ -94,7 +201,15 @@ class Interrupted(VaezooError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'conv'?``, or the choices when nothing is close."""
+    """Returns a hint for an error message.
+
+    Args:
+        word: the unknown name.
+        known: the names that exist.
+
+    Returns:
+        ``; did you mean 'conv'?``, or the list of known names if none is similar.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never a part of either."""
+"""Writes files atomically: a reader sees either the old content or the new, never a part of it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from torch import Tensor
 from vaezoo.utils.errors import IntegrityError, VaezooError
 
 TEMPORARY = ".tmp-"
+"""The prefix of the names of temporary files."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
+    """Yields a temporary path in the folder of ``path``, and renames it to ``path`` at the end.
+
+    If the block raises, the temporary file is removed and ``path`` is unchanged.
 
     Raises:
-        VaezooError: the disk is full or the folder cannot be written; ``path`` is then as it was.
+        VaezooError: the disk is full or the folder cannot be written; ``path`` is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,13 +58,13 @@ def sync(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a whole file atomically."""
+    """Writes a file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a whole text file atomically, in UTF-8."""
+    """Writes a text file atomically, in UTF-8."""
     write_bytes(path, text.encode())
 
 
@@ -82,10 +85,12 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path}: cannot be read as JSON: {error}") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes safetensors atomically. Tensors that share memory are stored one by one."""
-    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, save(owned, dict(metadata or {})))
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes safetensors atomically. Tensors that share memory are stored separately."""
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_bytes(path, save(copies, dict(metadata or {})))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -95,18 +100,24 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         IntegrityError: the file is missing or damaged.
     """
     try:
-        with safe_open(path, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
-            return tensors, opened.metadata() or {}
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()  # the file itself is not iterable
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise IntegrityError(f"{path}: cannot be read as safetensors: {error}") from error
 
 
 def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Splits nested state into JSON and tensors, for storage without pickle.
+    """Splits a nested state into JSON and tensors, so that it can be stored without pickle.
+
+    Args:
+        state: mappings, lists and tuples of tensors, numbers, strings, booleans and None.
+
+    Returns:
+        A JSON value in which each tensor is replaced by its name, and the tensors by name.
 
     Raises:
-        TypeError: the state holds something that is neither.
+        TypeError: the state contains a value of another type.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -127,7 +138,7 @@ def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of ``pack``."""
+    """Restores the state from the results of ``pack``."""
     if not isinstance(packed, dict):
         return packed
     ((kind, value),) = packed.items()

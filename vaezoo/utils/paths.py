@@ -1,4 +1,4 @@
-"""Where data files are looked for."""
+"""Finds data files and the cache folder."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from vaezoo.utils.errors import DataError
 
 
 def cache_home() -> Path:
-    """Where vaezoo keeps what it fetched or built: ``VAEZOO_HOME``, or ``~/.cache/vaezoo``."""
+    """The folder for downloads and other cached files: ``VAEZOO_HOME``, or ``~/.cache/vaezoo``."""
     return Path(os.environ.get("VAEZOO_HOME") or "~/.cache/vaezoo").expanduser()
 
 
 def find_data(path: str) -> Path:
-    """A file or folder: absolute, in the working directory, or in ``VAEZOO_DATA``.
+    """Finds a file or folder of data.
+
+    Args:
+        path: absolute, or relative to the working directory or to ``VAEZOO_DATA``, in this order.
 
     Raises:
-        DataError: it is in none of these places.
+        DataError: the file does not exist in any of these folders.
     """
-    places = [Path(path).expanduser()]
-    if not places[0].is_absolute() and (root := os.environ.get("VAEZOO_DATA")):
-        places.append(Path(root) / path)
-    for place in places:
-        if place.exists():
-            return place
-    raise DataError(f"no {' and no '.join(str(place) for place in places)}; give another path or set VAEZOO_DATA")
+    candidates = [Path(path).expanduser()]
+    if not candidates[0].is_absolute() and (root := os.environ.get("VAEZOO_DATA")):
+        candidates.append(Path(root) / path)
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    missing = " and no ".join(map(str, candidates))
+    raise DataError(f"no {missing}; give another path or set VAEZOO_DATA")

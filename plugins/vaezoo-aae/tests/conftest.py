@@ -14,7 +14,7 @@ import vaezoo
 from vaezoo import testing
 from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import Catalogue, ComponentEntry, PluginInfo
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
@@ -68,22 +68,31 @@ class FewLabels(vaezoo.Dataset):
         if name != "train":
             return found
         known = torch.arange(len(found)) % self.keep == 0
-        return vaezoo.Split(found.x, torch.where(known, found.condition, -1), transform=found.transform)
+        return vaezoo.Split(
+            found.x, torch.where(known, found.condition, -1), transform=found.transform
+        )
 
 
 @pytest.fixture(autouse=True)
 def _parts(monkeypatch):
     module = types.ModuleType("vaezoo_aae_parts")
-    targets = {"conditioner": {"one-hot-label": OneHot, "embedding": Embedding}, "dataset": {"few-labels": FewLabels}}
+    targets = {
+        "conditioner": {"one-hot-label": OneHot, "embedding": Embedding},
+        "dataset": {"few-labels": FewLabels},
+    }
     entries = []
     for kind, found in targets.items():
         for name, cls in found.items():
             setattr(module, cls.__name__, cls)
-            entries.append(ComponentEntry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo"))
+            entries.append(
+                ComponentEntry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo")
+            )
     monkeypatch.setitem(sys.modules, module.__name__, module)
     known = discovery.catalogue()
-    extended = Catalogue(list(known.plugins), {key: list(value) for key, value in known.entries.items()})
-    extended.add(PluginInfo("parts", "0", "ok", "", tuple(entries)))
+    extended = Catalogue(
+        list(known.plugins), {key: list(value) for key, value in known.entries.items()}
+    )
+    extended.add(PluginInfo("parts", "0", "ok", entries=tuple(entries)))
     monkeypatch.setattr(discovery, "catalogue", lambda: extended)
 
 
@@ -92,7 +101,9 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def spec(*, regularizers=({"type": "adversarial", "hidden": [16, 16]},), data=None, train=None, **model):
+def spec(
+    *, regularizers=({"type": "adversarial", "hidden": [16, 16]},), data=None, train=None, **model
+):
     """A spec on the digits: deterministic and adversarial unless told otherwise."""
     block = {
         "latent_dim": 2,
@@ -133,9 +144,17 @@ def check(monkeypatch):
 def players(given, batch_size=64):
     """The task of a spec, its players by name, and a batch."""
     loaded = load(given)
-    _, train, task = prepare(loaded, pick_device("cpu"))
+    _, train, task = prepare_training(loaded, pick_device("cpu"))
     found = {
-        phase.name: PhaseOptimizer(phase, phase.loss, task, loaded, 100, ProcessGroup()) for phase in task.phases()
+        phase.name: PhaseOptimizer(
+            phase,
+            loss=phase.loss,
+            task=task,
+            spec=loaded,
+            total_steps=100,
+            process_group=ProcessGroup(),
+        )
+        for phase in task.phases()
     }
     return task, found, train.first(batch_size)
 
@@ -145,13 +164,25 @@ def snapshot(module):
 
 
 def changed(before, module):
-    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+    return {
+        name
+        for name, tensor in module.state_dict().items()
+        if not torch.equal(before[name], tensor)
+    }
 
 
 def wiring(*site_dims, latent_dim=2, context_dim=0, classes=10):
     names = tuple(map(str, range(classes)))
-    data = vaezoo.DataSpec((1, 8, 8), "unit", 256, classes=names, condition_shape=() if classes else None)
-    return vaezoo.TaskWiring(data, latent_dim, context_dim, 1000, site_dims or (latent_dim,))
+    data = vaezoo.DataSpec(
+        (1, 8, 8), "unit", 256, classes=names, condition_shape=() if classes else None
+    )
+    return vaezoo.TaskWiring(
+        data,
+        latent_dim=latent_dim,
+        context_dim=context_dim,
+        train_size=1000,
+        site_dims=site_dims or (latent_dim,),
+    )
 
 
 def trace(*sites, context=None, condition=None):

@@ -13,11 +13,11 @@ from vaezoo_aae.critic import Adversarial, Critic, critic_loss, generator_loss, 
 import vaezoo
 from vaezoo.distributions import Implicit
 from vaezoo.evaluation.anomaly import scores
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import SpecError, UsageError
 
-from .conftest import changed, facts, players, snapshot, spec, trace
+from .conftest import changed, players, snapshot, spec, trace, wiring
 
 LOSSES = ("non-saturating", "least-squares", "wasserstein-gp")
 CONV = {"type": "conv", "channels": [4, 8], "norm": "batch"}
@@ -32,7 +32,9 @@ def critic(**options):
 
 def site(z, p=None):
     zero = torch.zeros(z.shape[-1])
-    return vaezoo.Site(z, Implicit(z[0]), p or MultivariateNormal(zero, torch.eye(len(zero)), validate_args=False))
+    return vaezoo.Site(
+        z, Implicit(z[0]), p or MultivariateNormal(zero, torch.eye(len(zero)), validate_args=False)
+    )
 
 
 class Observed:
@@ -52,12 +54,14 @@ def test_neither_player_moves_the_others_weights_or_buffers(loss, encoder):
     task, found, batch = players(spec(regularizers=[critic(**options)], encoder=encoder))
     assert list(found) == ["model", "critic"]
     before = snapshot(task)
-    found["critic"].move(batch, len(batch), want_norm=False)
+    found["critic"].step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
     assert moved and all(name.startswith("regularizers.adversarial.critics.") for name in moved)
-    assert any(name.endswith("._u") for name in moved), "the critic's own spectral norms are refreshed"
+    assert any(name.endswith("._u") for name in moved), (
+        "the critic's own spectral norms are refreshed"
+    )
     before = snapshot(task)
-    found["model"].move(batch, len(batch), want_norm=False)
+    found["model"].step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
     assert all(name.startswith("model.") for name in moved)
     for part in ("encoder", "latents", "decoder"):
@@ -70,17 +74,17 @@ def test_gradients_of_one_player_do_not_pile_up_in_the_other(loss):
     task, found, batch = players(spec(regularizers=[critic(loss=loss)]))
     theirs = list(task.regularizers["adversarial"].parameters())
     start = snapshot(task)
-    found["model"].move(batch, len(batch), want_norm=False)
+    found["model"].step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in theirs)
     for parameter in task.model.parameters():
         parameter.grad = None
-    found["critic"].move(batch, len(batch), want_norm=False)
+    found["critic"].step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in task.model.parameters())
     gradients = []
     for _ in range(2):  # from the same weights: the second gradient is not the sum of both
         task.load_state_dict(start)
         torch.manual_seed(7)
-        found["critic"].move(batch, len(batch), want_norm=False)
+        found["critic"].step(batch, len(batch), measure_norm=False)
         gradients.append([parameter.grad.clone() for parameter in theirs])
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
     assert any(bool((gradient != 0).any()) for gradient in gradients[0])
@@ -97,7 +101,7 @@ def test_the_penalty_reaches_the_encoder_and_not_the_decoder(loss, posterior):
 
 
 def test_critics_stand_still_outside_their_own_move():
-    penalty = Adversarial(facts(), hidden=(8,), dropout=0.5, spectral_norm=True)
+    penalty = Adversarial(wiring(), hidden=(8,), dropout=0.5, spectral_norm=True)
     with torch.no_grad():  # away from the singular vectors it starts with
         penalty.critics[0].net[0].parametrizations.weight.original.copy_(torch.randn(8, 2))
     seen = trace(site(torch.randn(1, 32, 2)))
@@ -107,7 +111,9 @@ def test_critics_stand_still_outside_their_own_move():
         assert torch.equal(penalty(seen), penalty(seen)), "dropout is off"
         assert not changed(before, penalty)
     (phase,) = penalty.phases(Observed(seen))
-    assert not torch.equal(phase.loss(seen.batch)[1]["fake"], phase.loss(seen.batch)[1]["fake"]), "here it is on"
+    assert not torch.equal(phase.loss(seen.batch)[1]["fake"], phase.loss(seen.batch)[1]["fake"]), (
+        "here it is on"
+    )
     assert changed(before, penalty)
     assert torch.equal(penalty(seen), penalty(seen))
 
@@ -131,7 +137,16 @@ def test_contracts_hold(check, loss, posterior, encoder):
         {"regularizers": [critic(dropout=0.2, spectral_norm=True, smoothing=0.1)]},
         {"regularizers": [critic(hidden=[])]},
     ],
-    ids=["two sites", "a critic each", "beside kl", "conditional", "conditional ring", "embedded", "tricks", "linear"],
+    ids=[
+        "two sites",
+        "a critic each",
+        "beside kl",
+        "conditional",
+        "conditional ring",
+        "embedded",
+        "tricks",
+        "linear",
+    ],
 )
 def test_contracts_hold_in_other_company(check, changes):
     check(spec(**changes))
@@ -140,12 +155,21 @@ def test_contracts_hold_in_other_company(check, changes):
 def test_losses_are_those_of_the_papers():
     real, fake = torch.tensor([0.3, -2.0]), torch.tensor([1.7, -0.4])
     d_real, d_fake = real.sigmoid(), fake.sigmoid()
-    assert torch.allclose(critic_loss("non-saturating", real, fake), -d_real.log() - (1 - d_fake).log())
+    assert torch.allclose(
+        critic_loss("non-saturating", real, fake), -d_real.log() - (1 - d_fake).log()
+    )
     assert torch.allclose(generator_loss("non-saturating", fake), -d_fake.log())
-    smooth = F.binary_cross_entropy(d_real, torch.full((2,), 0.9), reduction="none") - (1 - d_fake).log()
+    smooth = (
+        F.binary_cross_entropy(d_real, torch.full((2,), 0.9), reduction="none")
+        - (1 - d_fake).log()
+    )
     assert torch.allclose(critic_loss("non-saturating", real, fake, 0.1), smooth)
-    assert torch.allclose(critic_loss("least-squares", real, fake), ((real - 1) ** 2 + fake**2) / 2)
-    assert torch.allclose(critic_loss("least-squares", real, fake, 0.1), ((real - 0.9) ** 2 + fake**2) / 2)
+    assert torch.allclose(
+        critic_loss("least-squares", real, fake), ((real - 1) ** 2 + fake**2) / 2
+    )
+    assert torch.allclose(
+        critic_loss("least-squares", real, fake, 0.1), ((real - 0.9) ** 2 + fake**2) / 2
+    )
     assert torch.allclose(generator_loss("least-squares", fake), (fake - 1) ** 2 / 2)
     assert torch.allclose(critic_loss("wasserstein-gp", real, fake), fake - real)
     assert torch.allclose(generator_loss("wasserstein-gp", fake), -fake)
@@ -159,7 +183,9 @@ def test_the_players_pull_in_opposite_directions(loss):
     assert critics > 0 > encoders
 
 
-@pytest.mark.parametrize(("loss", "optimum"), [("non-saturating", "log-ratio"), ("least-squares", "share")])
+@pytest.mark.parametrize(
+    ("loss", "optimum"), [("non-saturating", "log-ratio"), ("least-squares", "share")]
+)
 def test_the_best_logit_is_known_pointwise(loss, optimum):
     p, q = torch.tensor([0.1, 0.5, 0.7]), torch.tensor([0.3, 0.5, 0.2])
     logit = torch.zeros(3, requires_grad=True)
@@ -182,7 +208,7 @@ def test_the_best_logit_is_known_pointwise(loss, optimum):
 def test_an_optimal_critic_is_the_log_density_ratio():
     """Real N(0, I) and fake N(m, I): log p/q = ‖m‖²/2 - m·z, which a linear critic can be."""
     shift = torch.tensor([1.0, -0.5])
-    penalty = Adversarial(facts(), hidden=())
+    penalty = Adversarial(wiring(), hidden=())
     seen = trace(site(torch.randn(1, 20_000, 2) + shift))
     (phase,) = penalty.phases(Observed(seen))
     optimizer = torch.optim.Adam(phase.module.parameters(), lr=0.05)
@@ -199,7 +225,7 @@ def test_an_optimal_critic_is_the_log_density_ratio():
 
 
 def test_a_critic_cannot_tell_equal_distributions_apart():
-    penalty = Adversarial(facts(), hidden=())
+    penalty = Adversarial(wiring(), hidden=())
     seen = trace(site(torch.randn(1, 20_000, 2)))
     (phase,) = penalty.phases(Observed(seen))
     optimizer = torch.optim.Adam(phase.module.parameters(), lr=0.05)
@@ -209,14 +235,19 @@ def test_a_critic_cannot_tell_equal_distributions_apart():
         loss.mean().backward()
         optimizer.step()
     assert loss.mean().item() == pytest.approx(2 * math.log(2), abs=0.01)
-    assert {name: tuple(value.shape) for name, value in terms.items()} == {"real": (20_000,), "fake": (20_000,)}
+    assert {name: tuple(value.shape) for name, value in terms.items()} == {
+        "real": (20_000,),
+        "fake": (20_000,),
+    }
     assert penalty(seen).mean().item() == pytest.approx(math.log(2), abs=0.02)
 
 
 @pytest.mark.parametrize("norm", [1.0, 3.0, 0.5])
 @pytest.mark.parametrize("context", [None, torch.randn(8, 4)], ids=["alone", "context"])
 def test_the_gradient_penalty_is_zero_at_norm_one_alone(norm, context):
-    critic_ = Critic(3 + (0 if context is None else 4), (), 0.2, 0.0, False)
+    critic_ = Critic(
+        3 + (0 if context is None else 4), (), slope=0.2, dropout=0.0, spectral_norm=False
+    )
     weight = torch.tensor([[2.0, -1.0, 2.0]]) / 3 * norm
     with torch.no_grad():  # what the critic makes of the context is no part of the gradient
         critic_.net[0].weight[:, :3] = weight
@@ -227,7 +258,7 @@ def test_the_gradient_penalty_is_zero_at_norm_one_alone(norm, context):
 
 def test_the_gradient_is_taken_evenly_between_the_samples():
     """A critic of slope -1 below 0 and 2 above: the penalty is 0 there and 1 here."""
-    critic_ = Critic(1, (2,), 0.0, 0.0, False)
+    critic_ = Critic(1, (2,), slope=0.0, dropout=0.0, spectral_norm=False)
     with torch.no_grad():
         critic_.net[0].weight[:, 0] = torch.tensor([2.0, -1.0])
         critic_.net[2].weight[:] = 1.0
@@ -244,43 +275,55 @@ def test_the_gradient_penalty_is_weighed_and_trains_the_critic():
     losses = {}
     for weight in (1.0, 5.0):
         torch.manual_seed(1)
-        penalty = Adversarial(facts(), gradient_penalty=weight, **options)
+        penalty = Adversarial(wiring(), gradient_penalty=weight, **options)
         torch.manual_seed(2)
         loss, terms = penalty.phases(Observed(trace(site(z))))[0].loss(vaezoo.Batch(z[0]))
         losses[weight] = loss - (terms["fake"] - terms["real"])
-    assert torch.allclose(losses[5.0], 5 * losses[1.0], atol=1e-5) and bool((losses[1.0] > 0).all())
+    assert torch.allclose(losses[5.0], 5 * losses[1.0], atol=1e-5) and bool(
+        (losses[1.0] > 0).all()
+    )
     losses[5.0].sum().backward()
     assert bool((penalty.critics[0].net[0].weight.grad != 0).any())
 
 
 def test_several_samples_are_averaged_and_several_sites_summed():
-    penalty = Adversarial(facts(2, 3), hidden=(8,))
+    penalty = Adversarial(wiring(2, 3), hidden=(8,))
     first, second = torch.randn(4, 6, 2), torch.randn(4, 6, 3)
     found = penalty(trace(site(first), site(second)))
-    logits = [critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)]
+    logits = [
+        critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)
+    ]
     assert found.shape == (6,)
     assert torch.allclose(found, sum(F.softplus(-logit).mean(0) for logit in logits))
-    _, terms = penalty.phases(Observed(trace(site(first[:1]), site(second[:1]))))[0].loss(vaezoo.Batch(first[0]))
+    _, terms = penalty.phases(Observed(trace(site(first[:1]), site(second[:1]))))[0].loss(
+        vaezoo.Batch(first[0])
+    )
     assert set(terms) == {"real-0", "fake-0", "real-1", "fake-1"}
 
 
 def test_one_critic_for_one_site_of_two():
     first, second = site(torch.randn(1, 6, 5)), site(torch.randn(1, 6, 2))
-    penalty = Adversarial(facts(5, 2), site=1, hidden=(4,))
-    assert torch.equal(penalty(trace(first, second)), penalty(trace(site(torch.zeros(1, 6, 7)), second)))
+    penalty = Adversarial(wiring(5, 2), site=1, hidden=(4,))
+    assert torch.equal(
+        penalty(trace(first, second)), penalty(trace(site(torch.zeros(1, 6, 7)), second))
+    )
     assert penalty.phases(Observed(trace(first, second)))[0].name == "critic-1"
 
 
 def test_the_critic_sees_the_context_and_does_not_train_its_maker():
     context = torch.randn(6, 2, 2, requires_grad=True)
-    penalty = Adversarial(facts(context_dim=4), hidden=(8,))
+    penalty = Adversarial(wiring(context_dim=4), hidden=(8,))
     seen = trace(site(torch.randn(3, 6, 2, requires_grad=True)), context=context)
     value = penalty(seen)
     other = penalty(trace(seen.sites[0], context=context + 1))
     assert not torch.allclose(value, other)
-    expected = penalty.critics[0].net(torch.cat([seen.sites[0].z, context.flatten(1).expand(3, 6, 4)], -1))
+    expected = penalty.critics[0].net(
+        torch.cat([seen.sites[0].z, context.flatten(1).expand(3, 6, 4)], -1)
+    )
     assert torch.allclose(value, F.softplus(-expected.squeeze(-1)).mean(0))
-    (of_context, of_z) = torch.autograd.grad(value.sum(), (context, seen.sites[0].z), allow_unused=True)
+    (of_context, of_z) = torch.autograd.grad(
+        value.sum(), (context, seen.sites[0].z), allow_unused=True
+    )
     assert of_context is None and bool((of_z != 0).any())
 
 
@@ -288,7 +331,7 @@ def test_real_samples_are_the_priors_for_each_context():
     """Where the prior sees the context, so do the real samples: the logits of a critic that is the identity say so."""
     means = torch.tensor([[5.0, 0], [-5, 0], [5, 0], [-5, 0]])
     prior = MultivariateNormal(means, 0.01 * torch.eye(2), validate_args=False)
-    penalty = Adversarial(facts(), hidden=())
+    penalty = Adversarial(wiring(), hidden=())
     with torch.no_grad():
         penalty.critics[0].net[0].weight[:] = torch.tensor([[1.0, 0.0]])
         penalty.critics[0].net[0].bias.zero_()
@@ -308,11 +351,18 @@ def test_real_samples_are_the_priors_for_each_context():
 )
 def test_nonsense_is_refused_at_its_place(options, reason):
     with pytest.raises(SpecError, match=rf"regularizers\.0.*'adversarial': .*{reason}"):
-        prepare(load(spec(regularizers=[critic(**options)])), torch.device("cpu"))
+        prepare_training(load(spec(regularizers=[critic(**options)])), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
-    "options", [{"loss": "hinge"}, {"smoothing": 0.5}, {"gradient_penalty": 0}, {"site": -2}, {"dropout": 1.0}]
+    "options",
+    [
+        {"loss": "hinge"},
+        {"smoothing": 0.5},
+        {"gradient_penalty": 0},
+        {"site": -2},
+        {"dropout": 1.0},
+    ],
 )
 def test_options_have_bounds(options):
     with pytest.raises(SpecError, match=rf"regularizers\.0\.{next(iter(options))}"):
@@ -321,32 +371,38 @@ def test_options_have_bounds(options):
 
 def test_every_latent_variable_has_a_critic_of_its_size():
     task, _, _ = players(spec(regularizers=[critic(), critic(site=1)], **HEADED))
-    every, one = ([c.net[0].in_features for c in penalty.critics] for _, penalty in task.penalties())
+    every, one = (
+        [c.net[0].in_features for c in penalty.critics] for _, penalty in task.penalties()
+    )
     assert (every, one) == ([10, 3], [3])
 
 
 def test_what_looks_unlike_the_prior_scores_higher():
-    penalty = Adversarial(facts(2, 3), hidden=(8,))
+    penalty = Adversarial(wiring(2, 3), hidden=(8,))
     first, second = torch.randn(4, 6, 2), torch.randn(4, 6, 3)
-    logits = [critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)]
+    logits = [
+        critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)
+    ]
     found = penalty.score(trace(site(first), site(second)))
     assert torch.allclose(found, -(logits[0].mean(0) + logits[1].mean(0)))
 
 
 def test_noise_is_on_all_that_critics_see_while_training_and_never_on_scores():
-    penalty = Adversarial(facts(2), hidden=(8,), noise=0.5)
+    penalty = Adversarial(wiring(2), hidden=(8,), noise=0.5)
     z = torch.zeros(2000, 1, 2)
     seen = []
     penalty.critics[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     penalty.train()
     penalty(trace(site(z)))
-    penalty._move(Observed(trace(site(z, MultivariateNormal(torch.ones(2), 1e-8 * torch.eye(2))))), None)
+    penalty._phase_loss(
+        Observed(trace(site(z, MultivariateNormal(torch.ones(2), 1e-8 * torch.eye(2))))), None
+    )
     (of_encoder, of_critic) = seen
     real, fake = of_critic.chunk(2)
     for drawn, mean in ((of_encoder, 0.0), (real, 1.0), (fake, 0.0)):
-        assert drawn.std().item() == pytest.approx(0.5, abs=0.03) and drawn.mean().item() == pytest.approx(
-            mean, abs=0.05
-        )
+        assert drawn.std().item() == pytest.approx(
+            0.5, abs=0.03
+        ) and drawn.mean().item() == pytest.approx(mean, abs=0.05)
     penalty.eval()
     penalty.score(trace(site(z)))
     assert torch.equal(seen[-1], z)
@@ -355,19 +411,26 @@ def test_noise_is_on_all_that_critics_see_while_training_and_never_on_scores():
 def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
     done = vaezoo.run({**spec(regularizers=[critic()]), "evaluate": []}, out=tmp_path)
     opened = vaezoo.open_run(done.path)
-    found = [scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, opened)]
+    found = [
+        scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, opened)
+    ]
     assert torch.equal(*found)
-    (untrained,) = prepare(load(done.directory.spec), torch.device("cpu"))[2].penalties()
-    assert not torch.equal(found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]]))
-    done.directory.phase_optimizers.unlink()
-    with pytest.raises(UsageError, match=r"players\.safetensors is missing"):
+    (untrained,) = prepare_training(load(done.directory.spec), torch.device("cpu"))[2].penalties()
+    assert not torch.equal(
+        found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]])
+    )
+    done.directory.regularizers.unlink()
+    with pytest.raises(UsageError, match=r"regularizers\.safetensors is missing"):
         _ = vaezoo.open_run(done.path).regularizers
 
 
 def test_every_step_that_exists_is_judged_and_no_other():
-    z, mask = torch.randn(2, 4, 3, 2), torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 1, 1]]).bool()
+    z, mask = (
+        torch.randn(2, 4, 3, 2),
+        torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 1, 1]]).bool(),
+    )
     prior = MultivariateNormal(torch.zeros(2), torch.eye(2))
-    penalty = Adversarial(facts(2))
+    penalty = Adversarial(wiring(2))
     judged = penalty.critics[0](z.flatten(0, 2)[None], None).view(2, 4, 3)
     expected = (generator_loss("non-saturating", judged) * mask).sum(-1).mean(0)
     summed = (judged * mask).sum(-1)
@@ -382,6 +445,6 @@ def test_every_step_that_exists_is_judged_and_no_other():
 
 def test_a_critic_of_steps_sees_the_context_at_each():
     z, context = torch.randn(2, 4, 3, 2), torch.randn(4, 5)
-    judge = Critic(7, (8,), 0.2, 0.0, False)
+    judge = Critic(7, (8,), slope=0.2, dropout=0.0, spectral_norm=False)
     beside = torch.cat([z, context[None, :, None].expand(2, 4, 3, 5)], -1)
     torch.testing.assert_close(judge(z, context), judge.net(beside).squeeze(-1))

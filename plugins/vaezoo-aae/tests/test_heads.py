@@ -11,11 +11,11 @@ from vaezoo_aae.posteriors import Deterministic
 
 import vaezoo
 from vaezoo.distributions import Implicit
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import SpecError
 
-from .conftest import facts, players, snapshot, spec, trace
+from .conftest import players, snapshot, spec, trace, wiring
 
 CRITIC = {"type": "adversarial", "hidden": [16]}
 FEW = {"type": "few-labels", "keep": 5, "batch_size": 64}
@@ -23,13 +23,19 @@ both = pytest.mark.parametrize("head", ["concat", "add"])
 
 
 def headed(head="concat", classes=10, **more):
-    return {"latents": {"type": "category-and-style", "classes": classes, "head": head}, "latent_dim": 3, **more}
+    return {
+        "latents": {"type": "category-and-style", "classes": classes, "head": head},
+        "latent_dim": 3,
+        **more,
+    }
 
 
 def build(**options):
     class Normal(vaezoo.Prior):
         def forward(self, h):
-            return torch.distributions.MultivariateNormal(torch.zeros(3), torch.eye(3), validate_args=False)
+            return torch.distributions.MultivariateNormal(
+                torch.zeros(3), torch.eye(3), validate_args=False
+            )
 
     return CategoryAndStyle(((6, 4), (5,)), 3, Deterministic, lambda *_: Normal(), 0, **options)
 
@@ -48,11 +54,17 @@ def test_two_sites_and_one_code(head):
     assert (y.z.shape, z.z.shape) == ((2, 7, 4), (2, 7, 3))
     assert torch.allclose(y.z[1], latents.category(features[1]).softmax(-1))
     assert torch.equal(z.z[0], latents.posterior(features[1]).mean)
-    expected = torch.cat([y.z, z.z], -1) if head == "concat" else y.z @ latents.heads.weight.T + z.z
+    expected = (
+        torch.cat([y.z, z.z], -1) if head == "concat" else y.z @ latents.heads.weight.T + z.z
+    )
     assert torch.allclose(code, expected)
     assert not y.has_density
     real = y.prior_sample()
-    assert real.shape == y.z.shape and bool((real.sum(-1) == 1).all()) and real.unique().tolist() == [0, 1]
+    assert (
+        real.shape == y.z.shape
+        and bool((real.sum(-1) == 1).all())
+        and real.unique().tolist() == [0, 1]
+    )
 
 
 @both
@@ -65,7 +77,9 @@ def test_codes_are_drawn_from_one_hot_categories_and_styles(head):
         assert torch.allclose(y.mean(0), torch.full((4,), 0.25), atol=0.03)
         assert torch.allclose(z.std(0), torch.ones(3), atol=0.05)
     else:
-        centres = latents.heads.weight  # [D, classes]: the heads lie apart by more than a style of std 0 would
+        centres = (
+            latents.heads.weight
+        )  # [D, classes]: the heads lie apart by more than a style of std 0 would
         assert code.shape == (4000, 3)
         assert torch.allclose(code.mean(0), centres.mean(1), atol=0.06)
 
@@ -80,7 +94,9 @@ def test_a_latent_vector_is_category_before_style(head):
     assert model.interpolate(batch.x[:4], batch.x[4:8], 3).shape == (4, 3, 1, 8, 8)
     assert model.sample(5).shape == (5, 1, 8, 8)
     other = torch.cat([z[:, :10].roll(1, -1), z[:, 10:]], -1)
-    assert not torch.allclose(model.decode(other), model.decode(z)), "the category reaches the decoder"
+    assert not torch.allclose(model.decode(other), model.decode(z)), (
+        "the category reaches the decoder"
+    )
     with pytest.raises(ValueError, match=r"10 \+ 3 numbers, y before z, not 3"):
         model.decode(z[:, 10:])
 
@@ -88,7 +104,9 @@ def test_a_latent_vector_is_category_before_style(head):
 @both
 @pytest.mark.parametrize("posterior", ["deterministic", "universal", "diagonal-normal"])
 def test_contracts_hold(check, head, posterior):
-    given = spec(regularizers=[CRITIC, {"type": "supervised", "weight": 2.0}], data=FEW, **headed(head))
+    given = spec(
+        regularizers=[CRITIC, {"type": "supervised", "weight": 2.0}], data=FEW, **headed(head)
+    )
     given["model"]["posterior"] = posterior
     check(given)
 
@@ -97,19 +115,23 @@ def test_a_conditional_prior_of_style_is_given_its_context(check):
     condition = {"type": "one-hot-label", "into": ["prior"]}
     given = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
     check(given)
-    model = prepare(load(given), torch.device("cpu"))[2].model
+    model = prepare_training(load(given), torch.device("cpu"))[2].model
     codes = model.latents.generate(500, torch.eye(10)[[0]].expand(500, 10))
     assert torch.allclose(codes[:, 10:].mean(0), torch.tensor([2.0, 0, 0]), atol=0.2)
 
 
 def test_supervision_is_the_mean_cross_entropy_of_known_labels():
     logits, label = torch.randn(6, 10), torch.tensor([3, -1, 0, 9, -1, -1])
-    found = Supervised(facts())(trace(simplex(logits), condition=label))
+    found = Supervised(wiring())(trace(simplex(logits), condition=label))
     assert found.shape == (6,)
     known = label >= 0
-    assert found.mean().item() == pytest.approx(F.cross_entropy(logits[known], label[known]).item(), rel=1e-5)
+    assert found.mean().item() == pytest.approx(
+        F.cross_entropy(logits[known], label[known]).item(), rel=1e-5
+    )
     assert torch.equal(found[~known], torch.zeros(3))
-    assert torch.allclose(found[known], 2 * F.cross_entropy(logits[known], label[known], reduction="none"))
+    assert torch.allclose(
+        found[known], 2 * F.cross_entropy(logits[known], label[known], reduction="none")
+    )
 
 
 def test_unknown_labels_change_neither_value_nor_gradient():
@@ -118,12 +140,14 @@ def test_unknown_labels_change_neither_value_nor_gradient():
     values, gradients = [], []
     for case in (logits, other):
         case = case.clone().requires_grad_()
-        value = Supervised(facts())(trace(simplex(case), condition=label)).mean()
+        value = Supervised(wiring())(trace(simplex(case), condition=label)).mean()
         value.backward()
         values.append(value.item())
         gradients.append(case.grad)
     assert values[0] == pytest.approx(values[1], rel=1e-5)
-    assert bool((gradients[0][label < 0] == 0).all()) and bool((gradients[0][label >= 0] != 0).any())
+    assert bool((gradients[0][label < 0] == 0).all()) and bool(
+        (gradients[0][label >= 0] != 0).any()
+    )
     assert torch.allclose(*gradients)
 
 
@@ -131,29 +155,37 @@ def test_unknown_labels_change_neither_value_nor_gradient():
 def test_its_scale_does_not_depend_on_the_share_of_labelled_examples(unknown):
     logits, label = torch.randn(8, 10), torch.randint(10, (8,))
     rest, hidden = torch.randn(unknown, 10), torch.full((unknown,), -1)
-    found = Supervised(facts())(trace(simplex(torch.cat([logits, rest])), condition=torch.cat([label, hidden])))
+    found = Supervised(wiring())(
+        trace(simplex(torch.cat([logits, rest])), condition=torch.cat([label, hidden]))
+    )
     assert found.mean().item() == pytest.approx(F.cross_entropy(logits, label).item(), rel=1e-5)
 
 
 def test_a_batch_without_any_label_costs_nothing():
     logits = torch.randn(5, 10, requires_grad=True)
-    found = Supervised(facts())(trace(simplex(logits), condition=torch.full((5,), -1)))
+    found = Supervised(wiring())(trace(simplex(logits), condition=torch.full((5,), -1)))
     found.sum().backward()
-    assert torch.equal(found.detach(), torch.zeros(5)) and torch.equal(logits.grad, torch.zeros(5, 10))
+    assert torch.equal(found.detach(), torch.zeros(5)) and torch.equal(
+        logits.grad, torch.zeros(5, 10)
+    )
 
 
 def test_a_category_that_is_sure_and_wrong_has_a_finite_cost():
     logits = torch.tensor([[0.0, 300.0]], requires_grad=True)
-    found = Supervised(facts(classes=2))(trace(simplex(logits), condition=torch.tensor([0])))
+    found = Supervised(wiring(classes=2))(trace(simplex(logits), condition=torch.tensor([0])))
     found.sum().backward()
-    assert found.item() == pytest.approx(300) and torch.allclose(logits.grad, torch.tensor([[-1.0, 1.0]]))
+    assert found.item() == pytest.approx(300) and torch.allclose(
+        logits.grad, torch.tensor([[-1.0, 1.0]])
+    )
 
 
 def test_supervision_trains_the_head_and_the_encoder_alone():
     task, _, batch = players(spec(regularizers=[CRITIC, "supervised"], data=FEW, **headed()))
     task.regularizers["supervised"](task.model(batch)).sum().backward()
     moved = {name for name, parameter in task.named_parameters() if parameter.grad is not None}
-    assert moved == {name for name in moved if name.startswith(("model.encoder.", "model.latents.category."))}
+    assert moved == {
+        name for name in moved if name.startswith(("model.encoder.", "model.latents.category."))
+    }
     assert {"model.latents.category.weight", "model.latents.category.bias"} < moved
 
 
@@ -162,10 +194,12 @@ def test_supervision_beside_a_critic_weighs_as_it_says():
         spec(regularizers=[CRITIC, {"type": "supervised", "weight": 4.0}], data=FEW, **headed())
     )
     loss, terms = task(batch)
-    assert torch.allclose(loss, terms["distortion"] + terms["adversarial"] + 4 * terms["supervised"], atol=1e-4)
+    assert torch.allclose(
+        loss, terms["distortion"] + terms["adversarial"] + 4 * terms["supervised"], atol=1e-4
+    )
     before = snapshot(task)
     for player in found.values():
-        player.move(batch, len(batch), want_norm=False)
+        player.step(batch, len(batch), measure_norm=False)
     assert not any(torch.equal(before[name], value) for name, value in task.named_parameters())
 
 
@@ -181,10 +215,10 @@ def test_other_posteriors_over_categories_are_heads_too():
 
 def test_supervision_without_labels_or_with_too_small_a_head_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs a label for each example"):
-        Supervised(facts(classes=0))
+        Supervised(wiring(classes=0))
     few = trace(simplex(torch.randn(4, 9)), condition=torch.zeros(4, dtype=torch.int64))
-    with pytest.raises(ValueError, match="a head of 10 classes at least, not 9"):
-        Supervised(facts())(few)
+    with pytest.raises(ValueError, match="a head of at least 10 classes, not 9"):
+        Supervised(wiring())(few)
     task, _, batch = players(spec(regularizers=["supervised"]))
     with pytest.raises(NotImplementedError, match="use latents category-and-style"):
         task(batch)

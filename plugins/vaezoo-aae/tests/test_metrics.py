@@ -12,24 +12,26 @@ from vaezoo_aae.metrics import ClusteringError, HeadError
 
 import vaezoo
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.runs.run import loader
+from vaezoo.runs.run import build_loader
 from vaezoo.spec.load import load
 
-from .conftest import facts, players, spec
+from .conftest import players, spec, wiring
 
 
 class Told:
     """A model whose q(y|x) for each example is told: ``x`` are its logits."""
 
     def __init__(self, classes=10):
-        self.data = facts(classes=classes).data
+        self.data = wiring(classes=classes).data
 
     def batch_size(self):
         return 7  # more than one batch
 
     def infer_detached(self, batch):
         q = Simplex(batch.x)
-        site = vaezoo.Site(q.rsample((1,)), q, OneHotCategorical(logits=torch.zeros(batch.x.shape[-1])))
+        site = vaezoo.Site(
+            q.rsample((1,)), q, OneHotCategorical(logits=torch.zeros(batch.x.shape[-1]))
+        )
         return vaezoo.Trace(batch, (site,), None)
 
 
@@ -46,7 +48,12 @@ def sure(cluster, categories=10, by=5.0):
 def test_a_perfect_head_makes_no_error():
     label = torch.randint(10, (50,))
     found = measure(HeadError(), sure(label), label)
-    assert (found.value, found.error, found.examples, found.unit) == (0.0, 0.0, 50, "share of examples")
+    assert (found.value, found.error, found.examples, found.unit) == (
+        0.0,
+        0.0,
+        50,
+        "share of examples",
+    )
     assert measure(ClusteringError(), sure(label), label).value == 0
 
 
@@ -95,7 +102,9 @@ def test_the_surest_may_sit_in_another_cluster():
     logits = torch.tensor([[0.0, 0.1], [0.0, 0.2], [2.0, 1.9]])
     label = torch.tensor([1, 1, 0])
     found = measure(ClusteringError(), logits, label, classes=2)
-    assert found.value == 0  # q(1|x) is highest at the second example: it is normalised over categories
+    assert (
+        found.value == 0
+    )  # q(1|x) is highest at the second example: it is normalised over categories
 
 
 def test_examples_that_are_all_but_sure_still_differ():
@@ -109,7 +118,11 @@ def test_unknown_labels_are_left_out():
     label = torch.tensor([0, 1, -1, -1, 2])
     found = measure(HeadError(), sure([0, 0, 5, 6, 2]), label)
     assert (found.value, found.examples) == (pytest.approx(1 / 3), 3)
-    clusters = measure(ClusteringError(), sure([0, 0, 0, 6, 2], by=torch.tensor([[4.0], [1], [9], [1], [1]])), label)
+    clusters = measure(
+        ClusteringError(),
+        sure([0, 0, 0, 6, 2], by=torch.tensor([[4.0], [1], [9], [1], [1]])),
+        label,
+    )
     assert (clusters.value, clusters.examples) == (pytest.approx(1 / 3), 3)
     with pytest.raises(NotImplementedError, match="no label of this split is known"):
         measure(HeadError(), sure([0, 1]), torch.tensor([-1, -1]))
@@ -118,10 +131,14 @@ def test_unknown_labels_are_left_out():
 def test_what_cannot_be_measured_is_said_to_be_undefined():
     task, _, _ = players(spec())
     loaded = load({**spec(), "evaluate": ["head-error", "clustering-error"]})
-    test = loader(loaded, loaded.data.build(), "test", torch.device("cpu"))
-    found = evaluate(task.model, loaded.evaluate, test, "test", 0)
-    assert not found["metrics"] and all("no categorical head" in why for why in found["undefined"].values())
-    with pytest.raises(NotImplementedError, match="16 categories are not the 10 classes; use clustering-error"):
+    test = build_loader(loaded, loaded.data.build(), "test", torch.device("cpu"))
+    found = evaluate(task.model, loaded.evaluate, test, "test", seed=0)
+    assert not found["metrics"] and all(
+        "no categorical head" in why for why in found["undefined"].values()
+    )
+    with pytest.raises(
+        NotImplementedError, match="16 categories are not the 10 classes; use clustering-error"
+    ):
         measure(HeadError(), torch.randn(4, 16), torch.arange(4))
     with pytest.raises(NotImplementedError, match="needs a label"):
         measure(HeadError(), torch.randn(4, 10), None)
@@ -129,14 +146,17 @@ def test_what_cannot_be_measured_is_said_to_be_undefined():
 
 def test_a_model_is_measured_without_a_change_to_it():
     """The encoder's batch norm is in evaluation mode: one by one or all together, the answer is the same."""
-    model = {"latents": {"type": "category-and-style"}, "encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}}
+    model = {
+        "latents": {"type": "category-and-style"},
+        "encoder": {"type": "mlp", "hidden": [16], "norm": "batch"},
+    }
     given = spec(regularizers=[{"type": "adversarial", "hidden": [8]}], **model)
     given["evaluate"] = ["head-error", "clustering-error"]
     loaded = load(given)
     task, _, _ = players(given)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
-    test = loader(loaded, loaded.data.build(), "test", torch.device("cpu"))
-    first, second = (evaluate(task.model, loaded.evaluate, test, "test", 0) for _ in range(2))
+    test = build_loader(loaded, loaded.data.build(), "test", torch.device("cpu"))
+    first, second = (evaluate(task.model, loaded.evaluate, test, "test", seed=0) for _ in range(2))
     assert first == second and set(first["metrics"]) == {"head_error", "clustering_error"}
     assert first["metrics"]["head_error"]["examples"] == len(test)
     assert all(torch.equal(before[name], value) for name, value in task.model.state_dict().items())

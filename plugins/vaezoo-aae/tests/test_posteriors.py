@@ -49,7 +49,9 @@ def test_examples_get_noise_of_their_own_and_keep_their_features():
         linear.weight[:, 5:] = 0  # deaf to noise: what is left is a point
     h = torch.randn(4, 5)
     q = posterior(h)
-    assert torch.allclose(q.rsample((3,)), (h @ linear.weight[:, :5].T + linear.bias).expand(3, 4, 3), atol=1e-6)
+    assert torch.allclose(
+        q.rsample((3,)), (h @ linear.weight[:, :5].T + linear.bias).expand(3, 4, 3), atol=1e-6
+    )
 
 
 def test_a_universal_posterior_learns_what_no_normal_can_be():
@@ -67,7 +69,9 @@ def test_a_universal_posterior_learns_what_no_normal_can_be():
     assert (z > 0).double().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("posterior", ["deterministic", {"type": "universal", "noise_dim": 3, "hidden": [8]}])
+@pytest.mark.parametrize(
+    "posterior", ["deterministic", {"type": "universal", "noise_dim": 3, "hidden": [8]}]
+)
 def test_without_a_density_only_the_distortion_is_measured(posterior):
     task, _, batch = players(spec(posterior=posterior))
     _, terms = task(batch)
@@ -79,7 +83,7 @@ def test_without_a_density_only_the_distortion_is_measured(posterior):
 def test_selecting_by_a_bound_that_is_not_defined_is_refused(tmp_path):
     given = spec(train={"select": "bound", "steps": 1, "epochs": None})
     del given["train"]["epochs"]
-    with pytest.raises(SpecError, match="say distortion or last"):
+    with pytest.raises(SpecError, match="use distortion or last"):
         vaezoo.run(given, out=tmp_path)
 
 

@@ -11,7 +11,7 @@ from vaezoo_aae.priors import Ring, SwissRoll
 
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.model.trace import Site
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import SpecError
 
@@ -41,7 +41,9 @@ def plane(size=4.5, step=0.04):
 @any_prior
 def test_densities_integrate_to_one(name):
     points, area = plane()
-    assert (build(name)(None).log_prob(points).exp().sum() * area).item() == pytest.approx(1, abs=1e-4)
+    assert (build(name)(None).log_prob(points).exp().sum() * area).item() == pytest.approx(
+        1, abs=1e-4
+    )
 
 
 @any_prior
@@ -99,9 +101,13 @@ def test_labels_choose_a_part(name, dimensions):
     for label in range(classes):
         alone = prior(torch.eye(classes)[label : label + 1])
         assert torch.allclose(p.log_prob(z)[:, label], alone.log_prob(z[:, label]), atol=1e-5)
-    mixed = torch.logsumexp(p.log_prob(z[:, :1]), -1) - math.log(classes)  # all labels together are the whole
+    mixed = torch.logsumexp(p.log_prob(z[:, :1]), -1) - math.log(
+        classes
+    )  # all labels together are the whole
     assert torch.allclose(mixed, whole.log_prob(z[:, 0]), atol=0.1)
-    own = p.log_prob(z[:, None, :, :].transpose(1, 2)).argmax(-1)  # [500, classes]: whose density is highest
+    own = p.log_prob(z[:, None, :, :].transpose(1, 2)).argmax(
+        -1
+    )  # [500, classes]: whose density is highest
     assert (own == torch.arange(classes)).double().mean() > 0.6  # noisy stretches overlap
 
 
@@ -119,7 +125,9 @@ def test_the_roll_winds_outwards_by_label():
     whole = SwissRoll(2, 0, turns=2.0, radius=3.0, noise=0.01)(None)
     z = whole.sample((20_000,))
     share = z.norm(dim=-1) / 3
-    off = z - 3 * share[:, None] * torch.stack([(4 * math.pi * share).cos(), (4 * math.pi * share).sin()], -1)
+    off = z - 3 * share[:, None] * torch.stack(
+        [(4 * math.pi * share).cos(), (4 * math.pi * share).sin()], -1
+    )
     assert off.norm(dim=-1).median() < 0.15, "samples lie on the spiral r = 3 φ / 4π"
 
 
@@ -157,7 +165,12 @@ def test_their_rate_is_estimated_at_the_samples(name):
     [
         ("ring", None, 1, "needs a latent_dim of at least 2, not 1"),
         ("swiss-roll", None, 1, "needs a latent_dim of at least 2, not 1"),
-        ({"type": "ring", "components": 8}, "one-hot-label", 2, "one-hot context of 8 classes, not of 10 numbers"),
+        (
+            {"type": "ring", "components": 8},
+            "one-hot-label",
+            2,
+            "one-hot context of 8 classes, not of 10 numbers",
+        ),
         ("ring", "embedding", 2, "one-hot context of 10 classes, not of 3 numbers"),
     ],
 )
@@ -166,11 +179,21 @@ def test_what_does_not_fit_is_refused_at_its_place(prior, condition, latent_dim,
     if condition:
         model["condition"] = {"type": condition, "into": ["prior"]}
     with pytest.raises(SpecError, match=rf"model\.prior: prior .*{reason}"):
-        prepare(load(spec(**model)), torch.device("cpu"))
+        prepare_training(load(spec(**model)), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("prior", ["ring", "swiss-roll"])
-@pytest.mark.parametrize("condition", [None, {"type": "one-hot-label", "into": ["prior", "decoder"]}])
+@pytest.mark.parametrize(
+    "condition", [None, {"type": "one-hot-label", "into": ["prior", "decoder"]}]
+)
 def test_contracts_hold(check, prior, condition):
     model = {"condition": condition} if condition else {}
-    check(spec(prior=prior, posterior="diagonal-normal", regularizers=["kl"], train={"select": "bound"}, **model))
+    check(
+        spec(
+            prior=prior,
+            posterior="diagonal-normal",
+            regularizers=["kl"],
+            train={"select": "bound"},
+            **model,
+        )
+    )

@@ -9,8 +9,8 @@ from vaezoo_aae.priors import Ring
 
 import vaezoo
 from vaezoo.evaluation.validation import validate
-from vaezoo.runs.run import loader
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.run import build_loader
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
@@ -30,10 +30,10 @@ class Records(list):
     def checkpoint(self, step, state):
         return
 
-    def last_checkpoint(self):
+    def describe_last_checkpoint(self):
         return "no checkpoint"
 
-    def stopping(self):
+    def is_stop_requested(self):
         return False
 
 
@@ -41,16 +41,28 @@ def train(given, **options):
     """The trained model of a spec, its splits by name, and its records."""
     given["train"] |= {"optimizer": OPTIMIZER, "log_every": 20, "validate_every": 1000, **options}
     loaded, device = load(given), pick_device("cpu")
-    dataset, training, task = prepare(loaded, device)
-    splits = {name: loader(loaded, dataset, name, device) for name in ("train", "validation", "test")}
+    dataset, training, task = prepare_training(loaded, device)
+    splits = {
+        name: build_loader(loaded, dataset, name, device)
+        for name in ("train", "validation", "test")
+    }
     records = Records()
-    Trainer(task, training, loaded, lambda t: validate(t, splits["validation"]), records, ProcessGroup()).fit()
+    Trainer(
+        task,
+        training,
+        loaded,
+        validate=lambda t: validate(t, splits["validation"]),
+        run_log=records,
+        process_group=ProcessGroup(),
+    ).fit()
     return task.model.eval(), splits, records
 
 
 def energy_distance(first, second):
     """2 E|a - b| - E|a - a'| - E|b - b'| of two samples ``[n, D]``: 0 for equal distributions."""
-    across, *within = (torch.cdist(a, b).mean() for a, b in ((first, second), (first, first), (second, second)))
+    across, *within = (
+        torch.cdist(a, b).mean() for a, b in ((first, second), (first, first), (second, second))
+    )
     return (2 * across - sum(within)).item()
 
 
@@ -86,7 +98,13 @@ def test_a_critic_brings_the_aggregate_posterior_to_the_ring(untouched, options)
     critic = {"type": "adversarial", "hidden": [64, 64], **options}
     model, splits, records = train(spec(prior="ring", regularizers=[critic], **WIDE), epochs=20)
     assert to_ring(model, splits) < 0.15 * untouched
-    assert {"critic/loss", "critic/real", "critic/fake", "adversarial", "adversarial_weight"} <= records[0].keys()
+    assert {
+        "critic/loss",
+        "critic/real",
+        "critic/fake",
+        "adversarial",
+        "adversarial_weight",
+    } <= records[0].keys()
     assert records[-1]["distortion"] < records[0]["distortion"], "it is an autoencoder still"
 
 
@@ -133,5 +151,7 @@ def test_a_run_is_measured_drawn_and_opened_again(tmp_path):
     assert set(run.evaluation["undefined"]) == {"elbo", "head-error"}
     model = vaezoo.open_run(run.path).model
     assert torch.equal(model.sample(5, seed=1), run.model.sample(5, seed=1))
-    assert not any("critic" in name for name in model.state_dict()), "the critic is no part of the model"
+    assert not any("critic" in name for name in model.state_dict()), (
+        "the critic is no part of the model"
+    )
     assert "clustering error" in run.directory.report.read_text()

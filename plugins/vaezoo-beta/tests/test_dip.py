@@ -13,7 +13,9 @@ from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
 
 D = 3
-FACTS = vaezoo.TaskWiring(vaezoo.DataSpec((1, 8, 8)), latent_dim=D, context_dim=0, train_size=100, site_dims=(D,))
+WIRING = vaezoo.TaskWiring(
+    vaezoo.DataSpec((1, 8, 8)), latent_dim=D, context_dim=0, train_size=100, site_dims=(D,)
+)
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 
@@ -27,7 +29,12 @@ def spec(regularizer, encoder):
         "spec": "vaezoo/v1",
         "name": "dip",
         "data": {"type": "digits", "batch_size": 32},
-        "model": {"latent_dim": D, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli"},
+        "model": {
+            "latent_dim": D,
+            "encoder": encoder,
+            "decoder": "mlp",
+            "likelihood": "bernoulli",
+        },
         "regularizers": ["kl", regularizer],
         "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 1e-4}},
     }
@@ -59,7 +66,9 @@ def test_it_keeps_the_contract(kind, encoder):
 
 def test_the_covariance_is_numpys():
     mean, _ = parameters()
-    np.testing.assert_allclose(batch_covariance(mean).detach(), np.cov(mean.detach().numpy().T), rtol=1e-5)
+    np.testing.assert_allclose(
+        batch_covariance(mean).detach(), np.cov(mean.detach().numpy().T), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("od", "d"), [(10.0, None), (2.0, 5.0), (3.0, 0.0), (0.0, 1.0)])
@@ -69,15 +78,17 @@ def test_the_penalty_is_the_papers(kind, od, d):
     covariance = np.cov(mean.detach().numpy().T)
     if kind == "ii":
         covariance = covariance + np.diag(np.exp(2 * log_scale.numpy()).mean(0))
-    value = Dip(FACTS, kind=kind, lambda_od=od, lambda_d=d)(trace_of(mean, log_scale))
+    value = Dip(WIRING, kind=kind, lambda_od=od, lambda_d=d)(trace_of(mean, log_scale))
     weight = d if d is not None else od * {"i": 10, "ii": 1}[kind]
-    np.testing.assert_allclose(value.detach(), np.full(7, expected(covariance, od, weight)), rtol=1e-4)
+    np.testing.assert_allclose(
+        value.detach(), np.full(7, expected(covariance, od, weight)), rtol=1e-4
+    )
 
 
 def test_it_is_centred_over_the_batch_and_not_over_dimensions():
     mean, log_scale = parameters()
     shift = torch.tensor([5.0, -3.0, 40.0])
-    first, second = (Dip(FACTS)(trace_of(m, log_scale)) for m in (mean, mean + shift))
+    first, second = (Dip(WIRING)(trace_of(m, log_scale)) for m in (mean, mean + shift))
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
 
 
@@ -85,22 +96,24 @@ def test_white_means_cost_nothing():
     mean = torch.linalg.qr(torch.randn(9, 4) - 0.1).Q  # orthonormal columns
     mean = torch.linalg.qr(mean - mean.mean(0)).Q[:, :D]
     mean = (mean - mean.mean(0)) * 8**0.5
-    assert Dip(FACTS)(trace_of(mean, torch.zeros(9, D))).max() < 1e-8
+    assert Dip(WIRING)(trace_of(mean, torch.zeros(9, D))).max() < 1e-8
 
 
 def test_kind_ii_is_the_covariance_of_z():
     mean, log_scale = parameters()
     z = DiagonalNormal(mean.detach(), log_scale).sample(torch.Size((100_000,)))  # [K, B, D]
-    covariance = Dip(FACTS, kind="ii").covariance(trace_of(mean, log_scale).sites[0])
+    covariance = Dip(WIRING, kind="ii").covariance(trace_of(mean, log_scale).sites[0])
     within = np.mean([np.cov(z[:, b].numpy().T) for b in range(7)], 0)
     between = np.cov(mean.detach().numpy().T)
     np.testing.assert_allclose(covariance.detach(), np.diag(np.diag(within)) + between, atol=0.02)
-    assert np.abs(within - np.diag(np.diag(within))).max() < 0.02, "given x the dimensions are independent"
+    assert np.abs(within - np.diag(np.diag(within))).max() < 0.02, (
+        "given x the dimensions are independent"
+    )
 
 
 def test_gradients_draw_the_covariance_to_the_identity():
     mean, log_scale = parameters(32)
-    penalty = Dip(FACTS, lambda_od=1.0)
+    penalty = Dip(WIRING, lambda_od=1.0)
     optimizer = torch.optim.Adam([mean], 0.05)
     for _ in range(400):
         optimizer.zero_grad()
@@ -112,12 +125,14 @@ def test_gradients_draw_the_covariance_to_the_identity():
 def test_a_batch_of_one_gives_a_number():
     mean, log_scale = parameters()
     for kind in ("i", "ii"):
-        assert Dip(FACTS, kind=kind)(trace_of(mean[:1], log_scale[:1])).isfinite().all()
+        assert Dip(WIRING, kind=kind)(trace_of(mean[:1], log_scale[:1])).isfinite().all()
 
 
 def test_kind_ii_refuses_a_posterior_that_is_not_diagonal():
     mean, log_scale = parameters()
     q = LowRankMultivariateNormal(mean, torch.ones(7, D, 1), torch.ones(7, D))
-    assert Dip(FACTS)(trace_of(mean, log_scale, q)).shape == (7,)
-    with pytest.raises(ValueError, match=r"needs a diagonal posterior \(diagonal-normal\); LowRank"):
-        Dip(FACTS, kind="ii")(trace_of(mean, log_scale, q))
+    assert Dip(WIRING)(trace_of(mean, log_scale, q)).shape == (7,)
+    with pytest.raises(
+        ValueError, match=r"needs a diagonal posterior \(diagonal-normal\); LowRank"
+    ):
+        Dip(WIRING, kind="ii")(trace_of(mean, log_scale, q))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from vaezoo_beta.factor import Factor, shuffled
+from vaezoo_beta.factor import Factor, shuffle_dimensions
 
 import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
@@ -16,7 +16,9 @@ from vaezoo.testing import check_spec
 
 RHO = 0.8
 TC = -0.5 * math.log(1 - RHO**2)  # 0.511 nats
-FACTS = vaezoo.TaskWiring(vaezoo.DataSpec((1, 8, 8)), latent_dim=2, context_dim=0, train_size=100, site_dims=(2,))
+WIRING = vaezoo.TaskWiring(
+    vaezoo.DataSpec((1, 8, 8)), latent_dim=2, context_dim=0, train_size=100, site_dims=(2,)
+)
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 
@@ -30,7 +32,12 @@ def spec(encoder="mlp", **factor):
         "spec": "vaezoo/v1",
         "name": "factor",
         "data": {"type": "digits", "batch_size": 32},
-        "model": {"latent_dim": 3, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli"},
+        "model": {
+            "latent_dim": 3,
+            "encoder": encoder,
+            "decoder": "mlp",
+            "likelihood": "bernoulli",
+        },
         "regularizers": ["kl", {"type": "factor", "width": 16, "layers": 2, **factor}],
         "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 1e-3}},
     }
@@ -63,14 +70,14 @@ class Optimal(nn.Module):
 
 
 def with_discriminator(discriminator):
-    penalty = Factor(FACTS, width=4, layers=1)
+    penalty = Factor(WIRING, width=4, layers=1)
     penalty.discriminator = discriminator
     return penalty
 
 
 def only_phase(penalty, z):
     """The discriminator's move on codes ``[B, 2]`` that a model is said to have inferred."""
-    (phase,) = penalty.phases(SimpleNamespace(observe=lambda batch: trace_of(z()[None])))
+    (phase,) = penalty.phases(SimpleNamespace(infer_detached=lambda batch: trace_of(z()[None])))
     assert phase.name == "discriminator" and phase.module is penalty.discriminator
     return phase
 
@@ -102,12 +109,18 @@ def test_the_loss_is_least_for_the_best_discriminator():
         return float(with_discriminator(Optimal(**change)).discriminate(codes(100_000))[0].mean())
 
     best = loss()
-    for change in ({"scale": 0.6}, {"scale": 1.5}, {"shift": 0.3}, {"shift": -0.3}, {"scale": -1.0}):
+    for change in (
+        {"scale": 0.6},
+        {"scale": 1.5},
+        {"shift": 0.3},
+        {"shift": -0.3},
+        {"scale": -1.0},
+    ):
         assert loss(**change) > best + 1e-3, change
 
 
 def test_a_trained_discriminator_finds_the_total_correlation():
-    penalty = Factor(FACTS, width=32, layers=2)
+    penalty = Factor(WIRING, width=32, layers=2)
     phase = only_phase(penalty, lambda: codes(512))
     optimizer = torch.optim.Adam(phase.module.parameters(), 3e-3)
     for _ in range(600):
@@ -121,7 +134,7 @@ def test_a_trained_discriminator_finds_the_total_correlation():
 
 
 def test_independent_codes_cost_nothing_to_a_trained_discriminator():
-    penalty = Factor(FACTS, width=32, layers=2)
+    penalty = Factor(WIRING, width=32, layers=2)
     phase = only_phase(penalty, lambda: codes(512, rho=0.0))
     optimizer = torch.optim.Adam(phase.module.parameters(), 1e-3)
     for _ in range(200):
@@ -142,26 +155,41 @@ def test_an_untrained_discriminator_is_at_a_loss():
 
 def test_shuffling_keeps_each_dimension_and_breaks_what_they_share():
     z = torch.randn(5000, 1).expand(5000, 3).contiguous()
-    mixed = shuffled(z)
+    mixed = shuffle_dimensions(z)
     torch.testing.assert_close(mixed.sort(0).values, z.sort(0).values, rtol=0, atol=0)
     assert (torch.corrcoef(mixed.T) - torch.eye(3)).abs().max() < 0.06
-    assert not torch.equal(shuffled(z), mixed), "each call draws anew"
+    assert not torch.equal(shuffle_dimensions(z), mixed), "each call draws anew"
 
 
 def test_the_discriminator_is_as_wide_and_deep_as_asked():
-    shapes = [tuple(m.weight.shape) for m in Factor(FACTS, width=7, layers=3).discriminator if isinstance(m, nn.Linear)]
+    shapes = [
+        tuple(m.weight.shape)
+        for m in Factor(WIRING, width=7, layers=3).discriminator
+        if isinstance(m, nn.Linear)
+    ]
     assert shapes == [(7, 2), (7, 7), (7, 7), (1, 7)]
-    assert sum(isinstance(m, nn.LeakyReLU) for m in Factor(FACTS).discriminator) == 6
+    assert sum(isinstance(m, nn.LeakyReLU) for m in Factor(WIRING).discriminator) == 6
 
 
-def test_the_discriminator_is_shown_observed_codes_and_none_that_carry_a_graph(tmp_path, monkeypatch):
+def test_the_discriminator_is_shown_observed_codes_and_none_that_carry_a_graph(
+    tmp_path, monkeypatch
+):
     shown = []
     original = Factor.discriminate
-    monkeypatch.setattr(Factor, "discriminate", lambda self, z: (shown.append(z), original(self, z))[1])
+    monkeypatch.setattr(
+        Factor, "discriminate", lambda self, z: (shown.append(z), original(self, z))[1]
+    )
     monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
     run = vaezoo.run({**spec(), "evaluate": ["elbo"]}, ["data.batch_size=128"], out=tmp_path)
     assert len(shown) == 10 and not any(z.requires_grad for z in shown)
     record = run.records[0]
-    assert {"factor", "discriminator/loss", "discriminator/accuracy", "factor_weight"} <= record.keys()
-    assert record["loss"] == pytest.approx(record["distortion"] + record["kl"] + 10 * record["factor"], rel=1e-4)
+    assert {
+        "factor",
+        "discriminator/loss",
+        "discriminator/accuracy",
+        "factor_weight",
+    } <= record.keys()
+    assert record["loss"] == pytest.approx(
+        record["distortion"] + record["kl"] + 10 * record["factor"], rel=1e-4
+    )
     assert record["discriminator/loss"] == pytest.approx(math.log(2), abs=0.1)

@@ -28,14 +28,26 @@ def spec(regularizer, encoder="mlp", **model):
         "spec": "vaezoo/v1",
         "name": "tc",
         "data": {"type": "digits", "batch_size": 32},
-        "model": {"latent_dim": 3, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli", **model},
+        "model": {
+            "latent_dim": 3,
+            "encoder": encoder,
+            "decoder": "mlp",
+            "likelihood": "bernoulli",
+            **model,
+        },
         "regularizers": [regularizer],
         "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 1e-4}},
     }
 
 
 def wiring(train_size, latent_dim=2):
-    return vaezoo.TaskWiring(vaezoo.DataSpec((1, 8, 8)), latent_dim, 0, train_size, (latent_dim,))
+    return vaezoo.TaskWiring(
+        vaezoo.DataSpec((1, 8, 8)),
+        latent_dim=latent_dim,
+        context_dim=0,
+        train_size=train_size,
+        site_dims=(latent_dim,),
+    )
 
 
 class SequenceLatent:
@@ -44,7 +56,9 @@ class SequenceLatent:
     def __init__(self, n=6, dimensions=2, k=1, seed=0):
         generator = torch.Generator().manual_seed(seed)
         self.mean = torch.randn(n, dimensions, generator=generator, dtype=torch.float64)
-        self.log_scale = 0.3 * torch.randn(n, dimensions, generator=generator, dtype=torch.float64) - 0.5
+        self.log_scale = (
+            0.3 * torch.randn(n, dimensions, generator=generator, dtype=torch.float64) - 0.5
+        )
         noise = torch.randn(k, n, dimensions, generator=generator, dtype=torch.float64)
         self.z = self.mean + self.log_scale.exp() * noise
         self.n, self.dimensions = n, dimensions
@@ -103,7 +117,10 @@ def means_over_all_batches(whole, size):
     found = []
     for i in range(whole.n):
         batches = [batch for batch in itertools.permutations(range(whole.n), size) if i in batch]
-        found.append(sum(estimate_of_q(whole, batch, whole.n, batch.index(i)) for batch in batches) / len(batches))
+        found.append(
+            sum(estimate_of_q(whole, batch, whole.n, batch.index(i)) for batch in batches)
+            / len(batches)
+        )
     return torch.stack(found)
 
 
@@ -128,15 +145,21 @@ def test_with_the_whole_data_set_the_weighted_estimate_is_exact_but_for_log_n():
     whole = SequenceLatent()
     log_n = math.log(whole.n)
     parts = decompose(whole.site(), whole.n, "weighted")  # it takes q(z) / N for q(z)
-    offset = torch.tensor([1, whole.dimensions - 1, -whole.dimensions], dtype=torch.float64) * log_n
-    torch.testing.assert_close(torch.stack(parts), whole.exact().mean(1) + offset[:, None], rtol=1e-9, atol=1e-9)
+    offset = (
+        torch.tensor([1, whole.dimensions - 1, -whole.dimensions], dtype=torch.float64) * log_n
+    )
+    torch.testing.assert_close(
+        torch.stack(parts), whole.exact().mean(1) + offset[:, None], rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_the_stratified_estimate_of_q_is_unbiased_over_all_batches(size, dimensions):
     whole = SequenceLatent(5, dimensions)
-    torch.testing.assert_close(means_over_all_batches(whole, size), aggregate(whole), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        means_over_all_batches(whole, size), aggregate(whole), rtol=1e-9, atol=1e-12
+    )
 
 
 def test_the_weighted_estimate_of_q_is_biased():
@@ -158,7 +181,9 @@ def test_weights_in_a_column_fail_both_tests(column_bug):
 @pytest.mark.parametrize(("size", "train_size"), [(2, 2), (4, 4), (8, 1000), (64, 737_280)])
 def test_the_weights_of_a_row_sum_to_one_and_the_own_sample_has_one_part_in_n(size, train_size):
     weights = log_weights(torch.empty(size, size).double(), train_size, "stratified").exp()
-    torch.testing.assert_close(weights.sum(1), torch.ones(size, dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        weights.sum(1), torch.ones(size, dtype=torch.float64), rtol=1e-12, atol=0
+    )
     torch.testing.assert_close(
         weights.diagonal() * train_size, torch.ones(size, dtype=torch.float64), rtol=1e-5, atol=0
     )
@@ -167,9 +192,13 @@ def test_the_weights_of_a_row_sum_to_one_and_the_own_sample_has_one_part_in_n(si
 def test_ours_is_the_papers_stratified_estimate_averaged_over_the_order_of_the_batch():
     size, n = 5, 40
     others = size - 1
-    paper = [(n - others) / (n * others)] + [1 / others] * (others - 1)  # appendix C.2: one of them, and the rest
+    paper = [(n - others) / (n * others)] + [1 / others] * (
+        others - 1
+    )  # appendix C.2: one of them, and the rest
     mean = torch.tensor([sum(paper) / others] * others)
-    torch.testing.assert_close(log_weights(torch.empty(size, size), n, "stratified").exp()[0, 1:], mean)
+    torch.testing.assert_close(
+        log_weights(torch.empty(size, size), n, "stratified").exp()[0, 1:], mean
+    )
 
 
 @pytest.mark.parametrize("estimator", ["stratified", "weighted"])
@@ -202,14 +231,21 @@ def test_independent_dimensions_share_nothing():
     whole.log_scale = torch.full((4, 2), math.log(0.2), dtype=torch.float64)
     whole.z = whole.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
     parts = decompose(whole.site(), 4)
-    torch.testing.assert_close(parts.total_correlation, torch.zeros(4, dtype=torch.float64), atol=1e-5, rtol=0)
-    torch.testing.assert_close(parts.index_code, torch.full((4,), math.log(4), dtype=torch.float64))
+    torch.testing.assert_close(
+        parts.total_correlation, torch.zeros(4, dtype=torch.float64), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        parts.index_code, torch.full((4,), math.log(4), dtype=torch.float64)
+    )
 
 
 def test_dimensions_that_repeat_one_another_share_everything():
     whole = SequenceLatent(4, k=500)
     line = torch.tensor([-9.0, -3, 3, 9], dtype=torch.float64)
-    whole.mean, whole.log_scale = line[:, None].expand(4, 2), torch.full((4, 2), math.log(0.2), dtype=torch.float64)
+    whole.mean, whole.log_scale = (
+        line[:, None].expand(4, 2),
+        torch.full((4, 2), math.log(0.2), dtype=torch.float64),
+    )
     whole.z = whole.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
     value = decompose(whole.site(), 4).total_correlation
     torch.testing.assert_close(value, torch.full((4,), math.log(4), dtype=torch.float64))
@@ -225,7 +261,9 @@ def test_a_batch_of_one_is_left_with_the_rate():
 def test_any_prior_will_do():
     whole = SequenceLatent(k=4)
     site = whole.site()
-    p = NormalMixture(torch.zeros(2).double(), torch.randn(2, 2).double(), torch.zeros(2, 2).double())
+    p = NormalMixture(
+        torch.zeros(2).double(), torch.randn(2, 2).double(), torch.zeros(2, 2).double()
+    )
     total = sum(decompose(vaezoo.Site(site.z, site.q, p), 50))
     torch.testing.assert_close(total, (site.q.log_prob(site.z) - p.log_prob(site.z)).mean(0))
 
@@ -234,14 +272,18 @@ def test_torchs_own_normals_give_the_same():
     whole = SequenceLatent(k=2)
     site = whole.site()
     q = Independent(Normal(whole.mean, whole.log_scale.exp()), 1)
-    for one, other in zip(decompose(site, 9), decompose(vaezoo.Site(site.z, q, site.p), 9), strict=True):
+    for one, other in zip(
+        decompose(site, 9), decompose(vaezoo.Site(site.z, q, site.p), 9), strict=True
+    ):
         torch.testing.assert_close(one, other)
 
 
 def test_a_posterior_that_is_not_diagonal_is_refused():
     q = LowRankMultivariateNormal(torch.zeros(4, 2), torch.ones(4, 2, 1), torch.ones(4, 2))
     site = vaezoo.Site(q.rsample((1,)), q, UnitNormal(torch.zeros(2)))
-    with pytest.raises(ValueError, match=r"needs a diagonal posterior \(diagonal-normal\); LowRank"):
+    with pytest.raises(
+        ValueError, match=r"needs a diagonal posterior \(diagonal-normal\); LowRank"
+    ):
         decompose(site, 10)
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 from vaezoo_beta.sprites import SIZES
-from vaezoo_beta.votes import BetaVAEScore, FactorVAEScore, _Groups, _trials, active, beta_vae_score, factor_vae_score
+from vaezoo_beta.votes import (
+    BetaVAEScore,
+    FactorVAEScore,
+    _Groups,
+    _run_trials,
+    active_dimensions,
+    beta_vae_score,
+    factor_vae_score,
+)
 
 import vaezoo
 
@@ -40,7 +48,10 @@ def test_the_true_factors_score_one_at_the_full_size(score, factors):
 
 @SCORES
 def test_noise_lowers_scores_step_by_step(score, factors):
-    found = [score(standard(factors) + level * noise(10_000, 5), factors, **FEW) for level in (0.0, 1.0, 2.0, 4.0)]
+    found = [
+        score(standard(factors) + level * noise(10_000, 5), factors, **FEW)
+        for level in (0.0, 1.0, 2.0, 4.0)
+    ]
     assert found[0] == 1
     assert all(before > after + 0.01 for before, after in itertools.pairwise(found)), found
     assert found[-1] > 0.2
@@ -68,7 +79,9 @@ def test_a_constant_representation_has_no_vote_and_guesses(factors):
 def test_neither_order_nor_scale_of_dimensions_matters(score, factors):
     z = standard(factors) + noise(10_000, 5)
     rng = np.random.default_rng(3)
-    changed = (z * rng.choice([-1, 1], 5) * rng.uniform(1, 100, 5) + rng.normal(size=5))[:, rng.permutation(5)]
+    changed = (z * rng.choice([-1, 1], 5) * rng.uniform(1, 100, 5) + rng.normal(size=5))[
+        :, rng.permutation(5)
+    ]
     assert score(changed, factors, **FEW) == pytest.approx(score(z, factors, **FEW), abs=1e-9)
 
 
@@ -76,14 +89,16 @@ def test_a_collapsed_dimension_does_not_vote(factors):
     z = standard(factors) + noise(10_000, 5)
     collapsed = 1e-4 * standard(factors[:, :1])  # it would win every vote for shape
     beside = np.concatenate([collapsed, z, np.full((10_000, 1), 2.0)], 1)
-    assert active(beside, 0.05).tolist() == [False, True, True, True, True, True, False]
+    assert active_dimensions(beside, 0.05).tolist() == [False, True, True, True, True, True, False]
     assert factor_vae_score(beside, factors, **FEW) == factor_vae_score(z, factors, **FEW)
-    assert factor_vae_score(beside, factors, **FEW, prune=0.0) > factor_vae_score(z, factors, **FEW)
+    assert factor_vae_score(beside, factors, **FEW, prune=0.0) > factor_vae_score(
+        z, factors, **FEW
+    )
 
 
 def test_pruning_looks_at_the_variance():
     z = noise(50_000, 3) * np.sqrt([0.04, 0.06, 1.0])
-    assert active(z, 0.05).tolist() == [False, True, True]
+    assert active_dimensions(z, 0.05).tolist() == [False, True, True]
 
 
 def test_votes_agree_with_the_score_taken_one_by_one(factors):
@@ -98,7 +113,9 @@ def test_votes_agree_with_the_score_taken_one_by_one(factors):
     for d, k in votes[:2_000]:
         ballot[d, k] += 1
     expected = np.mean([ballot[d].argmax() == k for d, k in votes[2_000:]])
-    assert factor_vae_score(z, factors, train=10_000, test=10_000) == pytest.approx(expected, abs=0.05)
+    assert factor_vae_score(z, factors, train=10_000, test=10_000) == pytest.approx(
+        expected, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("shape", [(64,), (7, 2)])
@@ -106,11 +123,13 @@ def test_the_examples_of_a_trial_share_a_value(shape):
     factors = np.random.default_rng(0).integers([3, 4], size=(2_000, 2))
     codes = factors.astype(float)
 
-    def shared(group):  # [trials, *shape, D]: whether a dimension is the same along the last axis of shape
+    def shared(
+        group,
+    ):  # [trials, *shape, D]: whether a dimension is the same along the last axis of shape
         same = (group == group[..., :1, :]).all(-2)
         return same.reshape(len(group), -1, 2).all(1)
 
-    fixed, same = _trials(codes, factors, 500, shape, shared, seed=0)
+    fixed, same = _run_trials(codes, factors, trials=500, shape=shape, reduce=shared, seed=0)
     assert (same[np.arange(500), fixed] == 1).all()
     assert same[np.arange(500), 1 - fixed].mean() < 0.1
     assert np.bincount(fixed).min() > 200
@@ -118,11 +137,13 @@ def test_the_examples_of_a_trial_share_a_value(shape):
 
 def test_groups_hold_every_example_of_a_value_and_no_other():
     values = np.array([4, 2, 2, 9, 4, 2, 4, 7])
-    groups = _Groups.of(values, at_least=2)
-    drawn = groups.draw((2_000, 5), np.random.default_rng(0))
+    groups = _Groups.from_values(values, min_size=2)
+    drawn = groups.sample((2_000, 5), np.random.default_rng(0))
     assert set(map(int, drawn.flat)) == {0, 1, 2, 4, 5, 6}  # 7 and 9 are too rare
     assert (values[drawn] == values[drawn[:, :1]]).all()
-    assert np.mean(values[drawn[:, 0]] == 2) == pytest.approx(0.5, abs=0.05)  # values alike, whatever their size
+    assert np.mean(values[drawn[:, 0]] == 2) == pytest.approx(
+        0.5, abs=0.05
+    )  # values alike, whatever their size
 
 
 @SCORES

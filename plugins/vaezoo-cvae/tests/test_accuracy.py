@@ -9,8 +9,8 @@ import torch
 from vaezoo_cvae import classifier
 from vaezoo_cvae.accuracy import ConditionalAccuracy, SampleRecall, coverage
 
-from vaezoo.runs.run import loader
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.run import build_loader
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import IntegrityError
 
@@ -33,8 +33,8 @@ SPEC = {
 @pytest.fixture(scope="module")
 def mnist():
     loaded = load(SPEC)
-    dataset, _, task = prepare(loaded, CPU)
-    return loader(loaded, dataset, "test", CPU), task.model.eval()
+    dataset, _, task = prepare_training(loaded, CPU)
+    return build_loader(loaded, dataset, "test", CPU), task.model.eval()
 
 
 class Replay:
@@ -94,8 +94,11 @@ def test_coverage_is_that_of_the_definition():
 
 def test_samples_without_labels_are_judged_too(mnist):
     data, _ = mnist
-    plain = {**SPEC, "model": {key: value for key, value in SPEC["model"].items() if key != "condition"}}
-    model = prepare(load(plain), CPU)[2].model.eval()
+    plain = {
+        **SPEC,
+        "model": {key: value for key, value in SPEC["model"].items() if key != "condition"},
+    }
+    model = prepare_training(load(plain), CPU)[2].model.eval()
     with model.inference():
         found = SampleRecall(samples=100)(model, data)
         assert found["sample_recall"].examples == 10_000 and found["sample_recall"].value < 0.1
@@ -105,7 +108,7 @@ def test_samples_without_labels_are_judged_too(mnist):
 
 def test_other_images_and_other_files_are_refused(mnist, tmp_path):
     digits = {**SPEC, "data": {"type": "digits"}}
-    _, train, task = prepare(load(digits), CPU)
+    _, train, task = prepare_training(load(digits), CPU)
     with pytest.raises(NotImplementedError, match="28x28"):
         SampleRecall()(task.model, train)
     broken = tmp_path / "broken.safetensors"

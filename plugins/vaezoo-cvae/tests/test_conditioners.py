@@ -10,7 +10,7 @@ from vaezoo_cvae.conditioners import Attributes, Image, Label
 from vaezoo_cvae.priors import ConditionalNormal
 
 import vaezoo
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError
@@ -25,7 +25,12 @@ PICTURED = vaezoo.DataSpec((1, 8, 8), "unit", condition_shape=(2, 8, 8))
 
 
 def spec(condition, **changes):
-    model = {"latent_dim": 3, "encoder": "mlp", "decoder": "mlp", "likelihood": "continuous-bernoulli"}
+    model = {
+        "latent_dim": 3,
+        "encoder": "mlp",
+        "decoder": "mlp",
+        "likelihood": "continuous-bernoulli",
+    }
     return {
         "spec": "vaezoo/v1",
         "name": "conditional",
@@ -57,7 +62,9 @@ def test_an_image_gives_a_map_or_a_vector():
         Image(PICTURED, channels=(2, 2, 2, 2))
 
 
-@pytest.mark.parametrize(("cls", "data"), [(Label, NAMED), (Attributes, LABELLED), (Image, LABELLED)])
+@pytest.mark.parametrize(
+    ("cls", "data"), [(Label, NAMED), (Attributes, LABELLED), (Image, LABELLED)]
+)
 def test_a_condition_of_another_kind_is_refused(cls, data):
     with pytest.raises(ValueError, match="needs data whose condition is"):
         cls(data)
@@ -70,7 +77,9 @@ def test_dropout_leaves_the_stated_share_out_and_none_in_evaluation():
     dropped = (conditioner(labels)[:, 0] == 7).double().mean()
     assert abs(dropped - 0.25) < 0.01
     assert not (conditioner.eval()(labels) == 7).any()
-    assert (conditioner.unconditional_context(3) == 7).all() and conditioner.unconditional_context(3).shape == (3, 3)
+    assert (conditioner.unconditional_context(3) == 7).all() and conditioner.unconditional_context(
+        3
+    ).shape == (3, 3)
 
 
 def test_an_unknown_label_counts_as_absent():
@@ -96,27 +105,39 @@ def test_a_conditional_prior_starts_at_the_unit_normal_and_has_one_normal_for_ea
 PLACES = [["encoder"], ["decoder"], ["encoder", "prior", "decoder"]]
 
 
-@pytest.mark.parametrize(("into", "fuse"), list(itertools.product(PLACES, ["concat", "film"])), ids=str)
+@pytest.mark.parametrize(
+    ("into", "fuse"), list(itertools.product(PLACES, ["concat", "film"])), ids=str
+)
 def test_a_label_goes_into_every_part_of_vectors_and_maps(into, fuse):
     prior = "conditional-normal" if "prior" in into else "standard-normal"
     check_spec(spec({"type": "label", "into": into, "fuse": fuse, "embedding": 4}, prior=prior))
-    conv = {"encoder": {"type": "conv", "channels": [4, 8]}, "decoder": {"type": "conv", "channels": [8, 4]}}
-    check_spec(spec({"type": "label", "into": into, "fuse": fuse, "dropout": 0.5}, prior=prior, **conv))
+    conv = {
+        "encoder": {"type": "conv", "channels": [4, 8]},
+        "decoder": {"type": "conv", "channels": [8, 4]},
+    }
+    check_spec(
+        spec({"type": "label", "into": into, "fuse": fuse, "dropout": 0.5}, prior=prior, **conv)
+    )
 
 
 @pytest.mark.parametrize("into", PLACES, ids=str)
 def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
     prior = "conditional-normal" if "prior" in into else "standard-normal"
     loaded = load(spec({"type": "label", "into": into}, prior=prior))
-    _, train, task = prepare(loaded, torch.device("cpu"))
+    _, train, task = prepare_training(loaded, torch.device("cpu"))
     model, batch = task.model.eval(), train.first(8)
     if "prior" in into:
         torch.nn.init.normal_(model.latents.prior.out.weight)
     one, other = (model.context(torch.full((8,), label), 8) for label in (1, 2))
-    means = [model.latents.posterior_mean(model.features(batch, c), model.prior_context(c), None) for c in (one, other)]
+    means = [
+        model.latents.posterior_mean(model.features(batch, c), model.prior_context(c), None)
+        for c in (one, other)
+    ]
     assert torch.equal(*means) == ("encoder" not in into)
     z = torch.randn(8, 3)
-    assert torch.equal(*(model.likelihood_of(z, c).mean for c in (one, other))) == ("decoder" not in into)
+    assert torch.equal(*(model.likelihood_of(z, c).mean for c in (one, other))) == (
+        "decoder" not in into
+    )
     contexts = [model.prior_context(c) for c in (one, other)]
     assert (contexts[0] is None) == ("prior" not in into)
     if "prior" in into:
@@ -124,21 +145,36 @@ def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
 
 
 def test_a_prior_without_use_for_a_condition_is_refused_at_composition():
-    with pytest.raises(SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"):
-        prepare(load(spec({"type": "label", "into": ["prior"]})), torch.device("cpu"))
+    with pytest.raises(
+        SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"
+    ):
+        prepare_training(load(spec({"type": "label", "into": ["prior"]})), torch.device("cpu"))
 
 
 def test_a_conditional_prior_without_condition_is_refused_at_composition():
     plain = spec({"type": "label", "into": ["encoder"]}, prior="conditional-normal")
     with pytest.raises(SpecError, match="needs a condition"):
-        prepare(load(plain), torch.device("cpu"))
+        prepare_training(load(plain), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("objective", ["reconstruction", {"type": "iwae", "samples": 3}])
 @pytest.mark.parametrize("fuse", ["concat", "film"])
 def test_images_condition_images_as_maps(objective, fuse):
-    condition = {"type": "image", "channels": [4], "into": ["encoder", "prior", "decoder"], "fuse": fuse}
-    conv = {"encoder": {"type": "conv", "channels": [4, 8]}, "decoder": {"type": "conv", "channels": [8, 4]}}
+    condition = {
+        "type": "image",
+        "channels": [4],
+        "into": ["encoder", "prior", "decoder"],
+        "fuse": fuse,
+    }
+    conv = {
+        "encoder": {"type": "conv", "channels": [4, 8]},
+        "decoder": {"type": "conv", "channels": [8, 4]},
+    }
     halves = spec(condition, prior="conditional-normal", **conv) | {"objective": objective}
-    halves["data"] = {"type": "quadrants", "source": "digits", "observed_quadrants": 2, "batch_size": 16}
+    halves["data"] = {
+        "type": "quadrants",
+        "source": "digits",
+        "observed_quadrants": 2,
+        "batch_size": 16,
+    }
     check_spec(halves)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import DataError, SpecError
 
@@ -30,73 +30,99 @@ def spec(data, condition, **model):
     }
 
 
-def quadrants(given, binarize="dynamic"):
-    data = {"type": "quadrants", "source": {"type": "digits", "binarize": binarize}, "given": given}
+def quadrants(observed, binarize="dynamic"):
+    data = {
+        "type": "quadrants",
+        "source": {"type": "digits", "binarize": binarize},
+        "observed_quadrants": observed,
+    }
     return spec(data, {"type": "image", "channels": [], "hidden": [16]})
 
 
-@pytest.mark.parametrize("given", [1, 2, 3])
-def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(given):
-    _, train, _ = prepare(load(quadrants(given)), CPU)
+@pytest.mark.parametrize("observed", [1, 2, 3])
+def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(observed):
+    _, train, _ = prepare_training(load(quadrants(observed)), CPU)
     batch = next(train.epoch(0))
     seen = batch.condition[:, 1:].bool()
     assert torch.equal(batch.condition[:, :1], batch.x * seen), "of one and the same binarization"
     assert torch.equal(batch.mask, ~seen)
-    corners = {name: bool(seen[0, 0, y, x]) for name, (y, x) in {"bl": (7, 0), "tl": (0, 0), "tr": (0, 7)}.items()}
-    assert corners == {"bl": True, "tl": given > 1, "tr": given > 2} and not seen[0, 0, 7, 7]
-    assert seen[0].float().mean() == given / 4
+    corners = {
+        name: bool(seen[0, 0, y, x])
+        for name, (y, x) in {"bl": (7, 0), "tl": (0, 0), "tr": (0, 7)}.items()
+    }
+    assert corners == {"bl": True, "tl": observed > 1, "tr": observed > 2} and not seen[0, 0, 7, 7]
+    assert seen[0].float().mean() == observed / 4
 
 
 def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_sees_twice():
-    _, train, task = prepare(load(quadrants(2)), CPU)
+    _, train, task = prepare_training(load(quadrants(2)), CPU)
     batch = train.first(16)
-    other = vaezoo.Batch(torch.where(batch.mask, batch.x, 1 - batch.x), batch.condition, batch.mask)
+    other = vaezoo.Batch(
+        torch.where(batch.mask, batch.x, 1 - batch.x), batch.condition, batch.mask
+    )
     torch.manual_seed(0)
     first = task.model(batch)
     torch.manual_seed(0)
     second = task.model(other)
-    assert torch.equal(first.distortion, second.distortion) and torch.equal(first.rate, second.rate)
+    assert torch.equal(first.distortion, second.distortion) and torch.equal(
+        first.rate, second.rate
+    )
     half = vaezoo.Batch(batch.x, batch.condition, None)
     assert (task.model(half).distortion > first.distortion).all()
 
 
 def test_what_is_given_stands_in_samples_and_reconstructions():
-    _, train, task = prepare(load(quadrants(1)), CPU)
+    _, train, task = prepare_training(load(quadrants(1)), CPU)
     batch, model = train.first(6), task.model.eval()
-    sampled, rebuilt = model.sample(6, batch.condition), model.reconstruct(batch.x, batch.condition, batch.mask)
-    for made in (sampled, rebuilt, model.decode(torch.zeros(6, model.latent_dim), batch.condition)):
+    sampled, rebuilt = (
+        model.sample(6, batch.condition),
+        model.reconstruct(batch.x, batch.condition, batch.mask),
+    )
+    for made in (
+        sampled,
+        rebuilt,
+        model.decode(torch.zeros(6, model.latent_dim), batch.condition),
+    ):
         assert torch.equal(made[~batch.mask], batch.x[~batch.mask])
         assert not torch.equal(made[batch.mask], batch.x[batch.mask])
 
 
 def test_conditions_that_are_not_n_are_refused():
-    _, train, task = prepare(load(quadrants(1)), CPU)
+    _, train, task = prepare_training(load(quadrants(1)), CPU)
     with pytest.raises(
-        ValueError, match=r"conditions for 4 examples have the shape \(4, 2, 8, 8\), not \(3, 2, 8, 8\)"
+        ValueError,
+        match=r"conditions for 4 examples have the shape \(4, 2, 8, 8\), not \(3, 2, 8, 8\)",
     ):
         task.model.sample(4, train.first(3).condition)
 
 
 def test_each_image_has_one_colour_for_ever():
     loaded = load(
-        spec({"type": "colored-mnist", "source": "digits"}, {"type": "image", "channels": [4], "hidden": [16]})
+        spec(
+            {"type": "colored-mnist", "source": "digits"},
+            {"type": "image", "channels": [4], "hidden": [16]},
+        )
     )
-    dataset, train, _ = prepare(loaded, CPU)
+    dataset, train, _ = prepare_training(loaded, CPU)
     batch = train.first(50)
     grey, planes = batch.condition[:, :1], batch.condition[:, 1:]
     torch.testing.assert_close(batch.x, grey * planes)
-    assert (planes.amax((2, 3)) == planes.amin((2, 3))).all() and len(planes[:, :, 0, 0].unique(dim=0)) > 5
-    again = prepare(loaded, CPU)[1].first(50)
+    assert (planes.amax((2, 3)) == planes.amin((2, 3))).all() and len(
+        planes[:, :, 0, 0].unique(dim=0)
+    ) > 5
+    again = prepare_training(loaded, CPU)[1].first(50)
     assert torch.equal(again.x, batch.x) and dataset.spec.condition_shape == (4, 8, 8)
 
 
 def test_colours_by_name_are_attributes():
     data = {"type": "colored-mnist", "source": "digits", "condition": "attributes"}
-    dataset, train, _ = prepare(load(spec(data, "attributes")), CPU)
-    assert [a.name for a in dataset.spec.attributes] == ["digit", "color"]
+    dataset, train, _ = prepare_training(load(spec(data, "attributes")), CPU)
+    assert [a.name for a in dataset.spec.condition_fields] == ["digit", "color"]
     batch = train.first(20)
     red = batch.condition[:, 1] == 0
-    assert red.any() and torch.equal(batch.x[red, 1], batch.x[red, 2]), "red has as much green as blue"
+    assert red.any() and torch.equal(batch.x[red, 1], batch.x[red, 2]), (
+        "red has as much green as blue"
+    )
 
 
 def test_data_that_is_no_image_is_refused(tmp_path):
@@ -104,4 +130,4 @@ def test_data_that_is_no_image_is_refused(tmp_path):
     table.write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(30)))
     data = {"type": "quadrants", "source": {"type": "csv", "path": str(table)}}
     with pytest.raises((DataError, SpecError), match="quadrants needs images"):
-        prepare(load(spec(data, "image")), CPU)
+        prepare_training(load(spec(data, "image")), CPU)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import vaezoo_mnist.dataset as module
-from vaezoo_mnist.dataset import CLASSES, MNIST, SHA256, read
+from vaezoo_mnist.dataset import CLASSES, MNIST, SHA256, read_idx
 
 import vaezoo
 
@@ -20,9 +20,9 @@ def damaged(tmp_path, monkeypatch):
     """A copy of the package's data in which files may be damaged."""
     shutil.copytree(module.resources.files("vaezoo_mnist") / "data", tmp_path / "data")
     monkeypatch.setattr(module.resources, "files", lambda package: tmp_path)
-    read.cache_clear()
+    read_idx.cache_clear()
     yield tmp_path / "data"
-    read.cache_clear()
+    read_idx.cache_clear()
 
 
 def packed_sha256(split: vaezoo.Split, *more: vaezoo.Split) -> str:
@@ -51,13 +51,24 @@ def test_the_files_are_the_official_ones(name, md5):
 
 def test_splits_are_the_usual_ones():
     data = MNIST()
-    images, labels = read("train-images-idx3-ubyte.gz"), read("train-labels-idx1-ubyte.gz")
+    images, labels = read_idx("train-images-idx3-ubyte.gz"), read_idx("train-labels-idx1-ubyte.gz")
     assert [len(data.split(name)) for name in NAMES] == [50_000, 10_000, 10_000]
     assert np.array_equal(data.split("train").x[:, 0], images[:50_000])
     assert np.array_equal(data.split("validation").x[:, 0], images[50_000:])
     assert np.array_equal(data.split("validation").condition, labels[50_000:])
-    assert np.array_equal(data.split("test").x[:, 0], read("t10k-images-idx3-ubyte.gz"))
-    assert data.split("test").condition.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.array_equal(data.split("test").x[:, 0], read_idx("t10k-images-idx3-ubyte.gz"))
+    assert data.split("test").condition.bincount().tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
 
 
 @pytest.mark.parametrize("binarize", ["none", "threshold", "static", "dynamic"])
@@ -116,7 +127,12 @@ def test_damaged_files_are_refused(damaged, name):
     with pytest.raises(vaezoo.IntegrityError) as caught:
         MNIST().split("test" if name.startswith("t10k") else "train")
     message = str(caught.value)
-    assert name in message and SHA256[name] in message and "reinstall" in message and "\n" not in message
+    assert (
+        name in message
+        and SHA256[name] in message
+        and "reinstall" in message
+        and "\n" not in message
+    )
 
 
 def test_a_missing_file_is_refused(damaged):
@@ -127,7 +143,12 @@ def test_a_missing_file_is_refused(damaged):
 
 def test_a_spec_finds_the_plugin():
     block = {"data": {"type": "mnist", "binarize": "dynamic"}, "train": {"epochs": 1}}
-    block["model"] = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
+    block["model"] = {
+        "latent_dim": 2,
+        "encoder": "mlp",
+        "decoder": "mlp",
+        "likelihood": "bernoulli",
+    }
     spec = vaezoo.load_spec({"spec": "vaezoo/v1", "name": "some", **block})
     built = spec.data.build()
     assert (type(built), built.binarize) == (MNIST, "dynamic")

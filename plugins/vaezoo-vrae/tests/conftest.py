@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.devices import pick_device
 
@@ -16,11 +16,14 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def ragged_file(tmp_path_factory):
-    """60 binary sequences of 4 to 12 steps with 6 columns, labelled by the column that sounds throughout."""
+    """60 binary sequences of 4 to 12 steps and 6 columns; the label is the column of ones."""
     generator = np.random.default_rng(0)
     counts = generator.integers(4, 13, 60)
     labels = generator.integers(0, 3, 60)
-    rows = [(generator.random((count, 6)) < 0.3) | (np.arange(6) == label) for count, label in zip(counts, labels)]
+    rows = [
+        (generator.random((count, 6)) < 0.3) | (np.arange(6) == label)
+        for count, label in zip(counts, labels)
+    ]
     path = tmp_path_factory.mktemp("ragged") / "ragged.npz"
     np.savez(path, x=np.concatenate(rows).astype(np.uint8), lengths=counts, condition=labels)
     return path
@@ -28,7 +31,7 @@ def ragged_file(tmp_path_factory):
 
 @pytest.fixture
 def spec(ragged_file):
-    """A spec of a small VRNN; ``spec(latents={...}, encoder={...})`` changes parts of its model."""
+    """A spec of a small VRNN; ``spec(latents={...}, encoder={...})`` replaces parts of it."""
 
     def make(**parts):
         model = {
@@ -50,11 +53,11 @@ def spec(ragged_file):
 
 @pytest.fixture
 def composed():
-    """From a spec to its task, with every weight shaken, and one training batch."""
+    """From a spec to its task, with noise added to every weight, and one training batch."""
 
     def make(spec):
         torch.manual_seed(0)
-        _, train, task = prepare(load(spec), pick_device("cpu"))
+        _, train, task = prepare_training(load(spec), pick_device("cpu"))
         with torch.no_grad():
             for parameter in task.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
@@ -65,12 +68,12 @@ def composed():
 
 @pytest.fixture
 def pin_latents():
-    """Makes every posterior and prior of latents a point at 0.1, so that only the bookkeeping of steps is compared."""
+    """Pins every posterior and prior at 0.1, so that only the handling of steps is compared."""
     return _pin_latents
 
 
 class _Pinned(torch.nn.Module):
-    """A prior that knows one value."""
+    """A prior with a single value."""
 
     conditional = False
 
@@ -79,17 +82,19 @@ class _Pinned(torch.nn.Module):
         self.width, self.log_scale = width, -40.0
 
     def forward(self, h):
-        return DiagonalNormal(torch.full((self.width,), 0.1), torch.full((self.width,), self.log_scale))
+        return DiagonalNormal(
+            torch.full((self.width,), 0.1), torch.full((self.width,), self.log_scale)
+        )
 
 
 def _pin_latents(latents):
-    """Makes every posterior and prior a point at 0.1, so that only the bookkeeping of steps is compared."""
+    """Pins every posterior and prior at 0.1, so that only the handling of steps is compared."""
     for level in getattr(latents, "levels", []):
         _pin(level.p_out)
         _pin(level.q_out.linear)
     if latents.sequence_latent.posterior is not None:
         _pin(latents.sequence_latent.posterior.linear)
-        latents.sequence_latent.prior = _Pinned(latents.sequence_latent.latent_width)
+        latents.sequence_latent.prior = _Pinned(latents.sequence_latent.latent_dim)
 
 
 def _pin(linear):

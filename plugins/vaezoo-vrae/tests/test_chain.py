@@ -1,4 +1,4 @@
-"""The chain reduces to what it generalises, and generates what it was trained on."""
+"""The chain reduces to its special cases, and generates with the same code as in training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_one_level_and_one_step_is_the_plain_vae(spec, composed):
     z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
     logits = model.decoder.out(model.decoder.net(torch.cat([torch.zeros(8, 8), z], -1)))
     likelihood = torch.distributions.Bernoulli(logits=logits).log_prob(one.x[:, 0]).sum(-1)
-    kl = torch.distributions.kl_divergence(DiagonalNormal(mean, 0.5 * log_variance), UnitNormal(torch.zeros(4)))
+    kl = torch.distributions.kl_divergence(
+        DiagonalNormal(mean, 0.5 * log_variance), UnitNormal(torch.zeros(4))
+    )
     torch.testing.assert_close(trace.log_likelihood[0], likelihood, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(trace.rate[0], kl, rtol=1e-5, atol=1e-5)
 
@@ -71,7 +73,9 @@ def test_upper_levels_reach_the_prior_of_the_lower_ones(spec, composed):
     task, batch = composed(spec(latents=CHAIN | {"levels": 2}))
     trace = task.model(batch)
     upper = task.model.latents.levels[0].q_out.linear.weight
-    (gradient,) = torch.autograd.grad(trace.sites[1].p.mean[:, :, 0].sum(), upper)  # at the first step only z connects
+    (gradient,) = torch.autograd.grad(
+        trace.sites[1].p.mean[:, :, 0].sum(), upper
+    )  # at the first step only z connects
     assert bool((gradient[:4].abs().sum(1) > 0).all())
 
 
@@ -83,7 +87,9 @@ def test_a_slow_level_ticks_and_holds(spec, composed):
     assert torch.equal(slow.mask, batch.mask[:, ::3])
     code = task.model.infer(task.model.features(batch, None), None, batch.mask, 1)[1]
     held = code[..., 16:20]  # two states of 8 units, then the slow z
-    assert torch.equal(held[:, :, 0], held[:, :, 2]) and not torch.equal(held[:, :, 2], held[:, :, 3])
+    assert torch.equal(held[:, :, 0], held[:, :, 2]) and not torch.equal(
+        held[:, :, 2], held[:, :, 3]
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,8 +103,10 @@ def test_a_slow_level_ticks_and_holds(spec, composed):
     ids=["chain", "gru", "lstm", "not-forced"],
 )
 @pytest.mark.parametrize("prefix", [0, 1, 5])
-def test_generating_what_training_heard_gives_what_training_computed(spec, composed, pin_latents, latents, prefix):
-    """The loop is fed with data; its codes must be those of the pass over the whole sequence, step for step."""
+def test_generating_what_training_heard_gives_what_training_computed(
+    spec, composed, pin_latents, latents, prefix
+):
+    """With data as its draws, generation must give the codes of one pass over the sequence."""
     task, batch = composed(spec(latents=latents))
     model = task.model.eval()
     x = batch.x[batch.mask.all(1)]
@@ -107,11 +115,13 @@ def test_generating_what_training_heard_gives_what_training_computed(spec, compo
     fed = iter(range(prefix, x.shape[1]))
 
     def draw(code):
-        t = next(fed)  # latents that do not listen never ask
+        t = next(fed)  # latents without teacher forcing do not call this
         return model.features(vaezoo.Batch(x[:, t : t + 1]), None)
 
     given = None if not prefix else model.features(vaezoo.Batch(x[:, :prefix]), None)
-    codes = model.latents.generate(len(x), None, vaezoo.Generation(x.shape[1] - prefix, draw, given))
+    codes = model.latents.generate(
+        len(x), None, vaezoo.Generation(x.shape[1] - prefix, draw, given)
+    )
     torch.testing.assert_close(codes, expected[0, :, prefix:], rtol=1e-5, atol=1e-5)
 
 

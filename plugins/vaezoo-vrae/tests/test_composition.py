@@ -1,11 +1,11 @@
-"""Sequences go together with everything that other plugins bring, without a special case."""
+"""Sequences work with the components of other plugins, without special cases."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.runs.start import run
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import SpecError
@@ -20,11 +20,15 @@ SHORT = {"train": {"steps": 4}, "evaluate": ["elbo", {"type": "steps", "samples"
 
 
 @pytest.mark.parametrize("latents", LATENTS.values(), ids=LATENTS)
-@pytest.mark.parametrize("into", [["encoder", "prior", "decoder"], ["prior"], ["decoder"]], ids="-".join)
+@pytest.mark.parametrize(
+    "into", [["encoder", "prior", "decoder"], ["prior"], ["decoder"]], ids="-".join
+)
 def test_a_label_conditions_sequences(spec, latents, into, tmp_path):
     if latents["type"] == "chain" and "prior" not in into:
         into = [*into, "encoder"]
-    done = run(spec(latents=latents, condition={"type": "label", "into": into}) | SHORT, out=tmp_path)
+    done = run(
+        spec(latents=latents, condition={"type": "label", "into": into}) | SHORT, out=tmp_path
+    )
     drawn = done.model.sample(6, torch.tensor([0, 1, 2, 0, 1, 2]), seed=1, steps=5)
     assert drawn.shape == (6, 5, 6)
     same = done.model.sample(6, torch.zeros(6, dtype=torch.long), seed=1, steps=40)
@@ -46,7 +50,10 @@ def test_a_label_conditions_sequences(spec, latents, into, tmp_path):
 )
 def test_other_penalties_go_with_sequences(spec, latents, regularizers, tmp_path):
     done = run(spec(latents=latents) | SHORT | {"regularizers": regularizers}, out=tmp_path)
-    assert all(torch.isfinite(torch.tensor(metric["value"])) for metric in done.evaluation["metrics"].values())
+    assert all(
+        torch.isfinite(torch.tensor(metric["value"]))
+        for metric in done.evaluation["metrics"].values()
+    )
 
 
 @pytest.mark.parametrize("latents", LATENTS.values(), ids=LATENTS)
@@ -65,7 +72,9 @@ def test_a_critic_learns_in_its_own_move(spec, latents, composed):
 
 @pytest.mark.parametrize("latents", LATENTS.values(), ids=LATENTS)
 def test_iwae_trains_sequences(spec, latents, tmp_path):
-    done = run(spec(latents=latents) | SHORT | {"objective": {"type": "iwae", "samples": 5}}, out=tmp_path)
+    done = run(
+        spec(latents=latents) | SHORT | {"objective": {"type": "iwae", "samples": 5}}, out=tmp_path
+    )
     metrics = done.evaluation["metrics"]
     assert metrics["iwae_per_step"]["value"] > metrics["elbo_per_step"]["value"]
 
@@ -80,21 +89,30 @@ def test_what_needs_one_vector_for_each_example_says_so(spec, composed):
     ("parts", "message"),
     [
         ({"decoder": {"type": "mlp", "hidden": [8]}}, "decoder 'mlp'"),
-        ({"latents": "single"}, "wants a code for each step"),
+        ({"latents": "single"}, "needs one code per step"),
         (
-            {"encoder": {"type": "recurrent", "cell": "none"}, "latents": CHAIN | {"sequence_dim": 2}},
+            {
+                "encoder": {"type": "recurrent", "cell": "none"},
+                "latents": CHAIN | {"sequence_dim": 2},
+            },
             "recurrent network",
         ),
-        ({"encoder": {"type": "recurrent", "cell": "none"}, "latents": CHAIN | {"clocks": [2]}}, "clock above 1"),
+        (
+            {"encoder": {"type": "recurrent", "cell": "none"}, "latents": CHAIN | {"clocks": [2]}},
+            "clock above 1",
+        ),
         ({"latents": CHAIN | {"levels": 2, "widths": [0, 0]}}, "every level has width 0"),
         ({"latents": CHAIN | {"levels": 2, "clocks": [1]}}, "one number for each of the 2 levels"),
-        ({"latents": {"type": "recurrent", "teacher_forcing": False, "word_dropout": 0.1}}, "word_dropout is for"),
-        ({"prior": {"type": "mixture"}}, "ask for no prior"),
+        (
+            {"latents": {"type": "recurrent", "teacher_forcing": False, "word_dropout": 0.1}},
+            "word_dropout needs",
+        ),
+        ({"prior": {"type": "mixture"}}, "define their own prior"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(spec, parts, message):
     with pytest.raises(SpecError, match=message):
-        prepare(load(spec(**parts)), torch.device("cpu"))
+        prepare_training(load(spec(**parts)), torch.device("cpu"))
 
 
 def test_latents_with_steps_refuse_images():
@@ -102,7 +120,13 @@ def test_latents_with_steps_refuse_images():
         "spec": "vaezoo/v1",
         "name": "images",
         "data": "digits",
-        "model": {"latent_dim": 2, "encoder": "conv", "decoder": "conv", "likelihood": "bernoulli", "latents": CHAIN},
+        "model": {
+            "latent_dim": 2,
+            "encoder": "conv",
+            "decoder": "conv",
+            "likelihood": "bernoulli",
+            "latents": CHAIN,
+        },
     }
-    with pytest.raises(SpecError, match="want sequences"):
-        prepare(load(content), torch.device("cpu"))
+    with pytest.raises(SpecError, match="need sequences"):
+        prepare_training(load(content), torch.device("cpu"))

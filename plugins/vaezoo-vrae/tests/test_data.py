@@ -1,4 +1,4 @@
-"""Data sets of sequences: what is read is what is there, and what is wrong is named."""
+"""Data sets of sequences: they are read correctly, and errors name their cause."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from vaezoo_vrae.chorales import Chorales
-from vaezoo_vrae.formats import synthesised
+from vaezoo_vrae.formats import synthesize
 from vaezoo_vrae.midi import Midi, read_roll, write_roll
-from vaezoo_vrae.polyphonic import Polyphonic, transposed
-from vaezoo_vrae.sequences import Sequences, read
+from vaezoo_vrae.polyphonic import Polyphonic, transpose_rolls
+from vaezoo_vrae.sequences import Sequences, read_sequences
 from vaezoo_vrae.series import Series
 from vaezoo_vrae.text import Cities, Text
 
@@ -24,7 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def rows(split):
-    """Each sequence of a split as a model is given it, without padding."""
+    """Each sequence of a split as the input of a model, without padding."""
     x = split.transform(split.x)
     return [row[mask] for row, mask in zip(x, split.mask, strict=True)]
 
@@ -34,7 +34,10 @@ def music(path, pieces=((8, 5, 6), (4,), (7, 3))):
     generator, arrays = np.random.default_rng(0), {}
     for split, counts in zip(("train", "valid", "test"), pieces, strict=True):
         roll = generator.random((sum(counts), 88)) < 0.05
-        arrays[f"jsb_{split}"], arrays[f"jsb_{split}_len"] = np.packbits(roll, axis=1), np.array(counts)
+        arrays[f"jsb_{split}"], arrays[f"jsb_{split}_len"] = (
+            np.packbits(roll, axis=1),
+            np.array(counts),
+        )
     np.savez(path, **arrays)
     return path
 
@@ -42,7 +45,11 @@ def music(path, pieces=((8, 5, 6), (4,), (7, 3))):
 def test_polyphonic_music_is_cut_where_pieces_end(tmp_path):
     data = Polyphonic(path=str(music(tmp_path / "music.npz")))
     assert data.spec.shape == (8, 88) and data.spec.variable_length and data.spec.mask_dims == 1
-    assert [[len(row) for row in rows(data.split(name))] for name in SPLITS] == [[8, 5, 6], [4], [7, 3]]
+    assert [[len(row) for row in rows(data.split(name))] for name in SPLITS] == [
+        [8, 5, 6],
+        [4],
+        [7, 3],
+    ]
     with np.load(tmp_path / "music.npz") as arrays:
         whole = np.unpackbits(arrays["jsb_train"], axis=1)[:, :88]
     np.testing.assert_array_equal(torch.cat(rows(data.split("train"))).numpy(), whole)
@@ -51,7 +58,11 @@ def test_polyphonic_music_is_cut_where_pieces_end(tmp_path):
 def test_a_window_cuts_training_pieces_alone_and_loses_no_step(tmp_path):
     path = music(tmp_path / "music.npz")
     whole, cut = Polyphonic(path=str(path)), Polyphonic(path=str(path), window=3)
-    assert [[len(row) for row in rows(cut.split(name))] for name in SPLITS] == [[3, 3, 2, 3, 2, 3, 3], [4], [7, 3]]
+    assert [[len(row) for row in rows(cut.split(name))] for name in SPLITS] == [
+        [3, 3, 2, 3, 2, 3, 3],
+        [4],
+        [7, 3],
+    ]
     assert torch.equal(torch.cat(rows(cut.split("train"))), torch.cat(rows(whole.split("train"))))
     assert cut.spec == whole.spec
 
@@ -79,7 +90,7 @@ def test_what_is_wrong_with_a_file_of_music_is_named(tmp_path):
 def test_transposition_moves_whole_pieces_and_loses_no_key():
     x = torch.zeros(200, 4, 88, dtype=torch.uint8)
     x[:, 0, 3], x[:, 2, 40], x[100:, 1, 86] = 1, 1, 1
-    moved = transposed(x, 5)
+    moved = transpose_rolls(x, 5)
     assert torch.equal(moved.sum((1, 2)), x.sum((1, 2)).float())
     shift = moved[:, 2].argmax(-1) - 40
     assert set(shift[:100].tolist()) == set(range(-3, 6)), "a key must not leave the keyboard"
@@ -95,8 +106,12 @@ def test_ragged_arrays_are_standardised_by_the_training_split(tmp_path):
     data = Sequences(path=str(tmp_path / "x.npz"))
     train = torch.cat(rows(data.split("train")))
     torch.testing.assert_close(train.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(train.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
-    everything = torch.cat([data.spec.to_source_units(torch.cat(rows(data.split(name)))) for name in SPLITS])
+    torch.testing.assert_close(
+        train.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0
+    )
+    everything = torch.cat(
+        [data.spec.to_source_units(torch.cat(rows(data.split(name)))) for name in SPLITS]
+    )
     np.testing.assert_allclose(np.sort(everything[:, 1]), np.sort(x[:, 1]), atol=1e-4)
     assert data.spec.classes == ("0", "1") and data.split("test").condition.dtype == torch.int64
 
@@ -106,16 +121,25 @@ def test_one_long_series_is_divided_in_time_and_cut_into_windows(tmp_path):
     data = Sequences(path=str(tmp_path / "x.npz"), window=10, stride=5, standardise=False)
     train = rows(data.split("train"))
     assert [float(row[0, 0]) for row in train] == list(range(0, 71, 5))
-    assert all(row.flatten().tolist() == list(range(int(row[0, 0]), int(row[0, 0]) + 10)) for row in train)
-    assert float(torch.cat(rows(data.split("test"))).min()) >= 90, "a test window reaches into the training time"
+    assert all(
+        row.flatten().tolist() == list(range(int(row[0, 0]), int(row[0, 0]) + 10)) for row in train
+    )
+    assert float(torch.cat(rows(data.split("test"))).min()) >= 90, (
+        "a test window reaches into the training time"
+    )
     assert float(torch.cat(train).max()) < 80
 
 
 def test_a_stride_beyond_the_window_leaves_gaps_and_no_empty_piece(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.arange(48.0).reshape(3, 16, 1))
-    data = Sequences(path=str(tmp_path / "x.npz"), window=5, stride=10, standardise=False, fractions=(1, 1, 1))
+    data = Sequences(
+        path=str(tmp_path / "x.npz"), window=5, stride=10, standardise=False, fractions=(1, 1, 1)
+    )
     for name in SPLITS:
-        assert [(len(row), float(row[0, 0]) % 16) for row in rows(data.split(name))] == [(5, 0), (5, 10)]
+        assert [(len(row), float(row[0, 0]) % 16) for row in rows(data.split(name))] == [
+            (5, 0),
+            (5, 10),
+        ]
 
 
 def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
@@ -126,7 +150,10 @@ def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
             (tmp_path / folder / f"{i}.csv").write_text(f"a,b\n{body}")
     data = Sequences(path=str(tmp_path), standardise=False)
     assert data.spec.classes == ("calm", "wild") and data.spec.shape == (4, 2)
-    assert sorted(len(row) for name in SPLITS for row in rows(data.split(name))) == [3] * 10 + [4] * 10
+    assert (
+        sorted(len(row) for name in SPLITS for row in rows(data.split(name)))
+        == [3] * 10 + [4] * 10
+    )
     (tmp_path / "calm" / "3.csv").write_text("1,2\n3,x\n")
     with pytest.raises(vaezoo.DataError, match=r"3\.csv: row 2: could not convert"):
         Sequences(path=str(tmp_path)).split("train")
@@ -144,17 +171,24 @@ def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
     ],
     ids=["mark", "header", "index", "nan", "half", "latin"],
 )
-def test_the_first_row_of_a_csv_file_is_a_header_where_it_begins_with_no_number(tmp_path, content, found):
+def test_the_first_row_of_a_csv_file_is_a_header_where_it_begins_with_no_number(
+    tmp_path, content, found
+):
     (tmp_path / "x.csv").write_bytes(content)
     if isinstance(found, list):
-        assert read(tmp_path).rows[0].tolist() == found
+        assert read_sequences(tmp_path).sequences[0].tolist() == found
     else:
         with pytest.raises(vaezoo.DataError, match=found):
-            read(tmp_path)
+            read_sequences(tmp_path)
 
 
 def test_a_series_too_short_to_be_divided_takes_its_label_along(tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.zeros((103, 1)), lengths=np.array([3, 100]), condition=np.array([0, 1]))
+    np.savez(
+        tmp_path / "x.npz",
+        x=np.zeros((103, 1)),
+        lengths=np.array([3, 100]),
+        condition=np.array([0, 1]),
+    )
     test = Sequences(path=str(tmp_path / "x.npz")).split("test")
     assert len(test.x) == 1 and test.condition.tolist() == [1]
 
@@ -162,10 +196,10 @@ def test_a_series_too_short_to_be_divided_takes_its_label_along(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.zeros(5)}, "wants numbers x"),
-        ({"x": np.zeros((0, 3, 2)), "condition": np.zeros(0, int)}, "holds no sequence"),
+        ({"x": np.zeros(5)}, "needs a numeric array x"),
+        ({"x": np.zeros((0, 3, 2)), "condition": np.zeros(0, int)}, "contains no sequences"),
         ({"x": np.zeros((5, 2)), "lengths": np.array([2, 2])}, "do not add up to the 5 steps"),
-        ({"x": np.full((4, 3, 2), np.nan)}, "sequence 0 holds NaN"),
+        ({"x": np.full((4, 3, 2), np.nan)}, "sequence 0 contains NaN"),
         ({"x": np.zeros((4, 3, 2)), "condition": np.array([0, 1])}, "a label for each of the 4"),
     ],
 )
@@ -185,12 +219,18 @@ def lines(tmp_path, count=40):
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
 def test_text_comes_back_as_it_was(tmp_path, unit):
     data = Text(path=str(lines(tmp_path)), unit=unit)
-    said = [vaezoo.decode_symbols(row, data.spec.symbols) for name in SPLITS for row in rows(data.split(name))]
+    said = [
+        vaezoo.decode_symbols(row, data.spec.symbols)
+        for name in SPLITS
+        for row in rows(data.split(name))
+    ]
     assert sorted(said) == sorted("ab"[i % 2] * (1 + i % 5) + "é" for i in range(40))
     assert data.spec.classes == ("x", "y") and data.spec.support == "one-hot"
     split = data.split("train")
     firsts = [vaezoo.decode_symbols(row, data.spec.symbols)[0] for row in rows(split)]
-    assert [data.spec.classes[i] for i in split.condition] == ["xy"["ab".index(first)] for first in firsts]
+    assert [data.spec.classes[i] for i in split.condition] == [
+        "xy"["ab".index(first)] for first in firsts
+    ]
     assert len(data.spec.symbols) == (5 if unit == "characters" else 6)
 
 
@@ -198,7 +238,9 @@ def test_symbols_that_training_never_saw_are_unknown(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"{chr(97 + i)}\n" for i in range(20)))
     data = Text(path=str(path))
-    assert {vaezoo.decode_symbols(row, data.spec.symbols) for row in rows(data.split("test"))} == {"\ufffd"}
+    assert {vaezoo.decode_symbols(row, data.spec.symbols) for row in rows(data.split("test"))} == {
+        "\ufffd"
+    }
     with pytest.raises(vaezoo.DataError, match="no line of 1 to 200"):
         path.write_text("\n\n")
         Text(path=str(path)).split("train")
@@ -222,7 +264,7 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     (tmp_path / "p.txt").write_text("aé\n", "utf-8")
     with pytest.raises(vaezoo.DataError, match="'é' is not in the training text"):
         format_for(letters, tmp_path / "p.txt").read_beginnings(tmp_path / "p.txt")
-    with pytest.raises(UsageError, match="no text"):
+    with pytest.raises(UsageError, match="not text"):
         format_for(replace(data, symbols=("a", "b")), tmp_path / "p.txt")
     (tmp_path / "p.txt").write_text("ab\nb\n")
     batch = form.read_beginnings(tmp_path / "p.txt")
@@ -243,7 +285,9 @@ def test_a_piano_roll_comes_back_from_its_midi_file(tmp_path):
     counts = [len(row) for name in SPLITS for row in rows(data.split(name))]
     assert max(counts) == 16 and sum(counts) == 40 + sum(range(33, 41)), "a step is lost"
     track = b"\x00\xff\x59\x02\x0b\x00\x00\xff\x2f\x00"  # a key signature of eleven sharps
-    odd = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk" + len(track).to_bytes(4, "big") + track
+    odd = (
+        b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk" + len(track).to_bytes(4, "big") + track
+    )
     for content in (b"RIFF", odd, b""):
         (tmp_path / "bad.mid").write_bytes(content)
         with pytest.raises(vaezoo.DataError, match=r"bad\.mid: not a readable MIDI file: \S"):
@@ -263,19 +307,26 @@ def test_music_keeps_its_pace(tmp_path):
     assert (tmp_path / "x.mid").read_bytes() == (tmp_path / "0.mid").read_bytes()
     write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch, 1)
     with wave.open(str(tmp_path / "x.wav")) as opened:
-        assert opened.getnframes() / opened.getframerate() == pytest.approx(6 * 0.3 + 0.15, abs=0.01)
+        assert opened.getnframes() / opened.getframerate() == pytest.approx(
+            6 * 0.3 + 0.15, abs=0.01
+        )
 
 
 def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
     roll = np.zeros((20, 88), bool)
     roll[:10, 69 - 21] = True  # the A of 440 Hz
-    sound = synthesised(roll)
+    sound = synthesize(roll)
     spectrum = np.abs(np.fft.rfft(sound[:22_050]))
     assert abs(spectrum.argmax() - 440) <= 1
     assert np.abs(sound[len(sound) * 3 // 4 :]).max() == 0
     data = vaezoo.DataSpec((20, 88), "binary", 2, mask_dims=1, variable_length=True)
     x = torch.from_numpy(roll).float()
-    paths = write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", vaezoo.Batch(x.repeat(2, 1, 1)), 1)
+    paths = write_examples(
+        format_for(data, tmp_path / "x.wav"),
+        tmp_path / "x.wav",
+        vaezoo.Batch(x.repeat(2, 1, 1)),
+        1,
+    )
     assert [path.name for path in paths] == ["x-1.wav", "x-2.wav"]
     with wave.open(str(paths[0])) as opened:
         assert opened.getnframes() == len(sound)
@@ -287,7 +338,10 @@ def test_chorales_are_built_once(tmp_path, monkeypatch):
 
     def few():
         calls.append(1)
-        return (music21.corpus.parse(f"bach/bwv{number}") for number in ("66.6", "269", "268", "86.6", "267"))
+        return (
+            music21.corpus.parse(f"bach/bwv{number}")
+            for number in ("66.6", "269", "268", "86.6", "267")
+        )
 
     monkeypatch.setattr(music21.corpus.chorales, "Iterator", few)
     monkeypatch.setenv("VAEZOO_HOME", str(tmp_path))
@@ -317,7 +371,11 @@ def test_series_do_without_a_class_in_training_alone():
     data = Series(name="JapaneseVowels", omit=["3"])
     assert data.spec.shape == (29, 12) and len(data.spec.classes) == 9
     left_out = data.spec.classes.index("3")
-    assert [bool((data.split(name).condition == left_out).any()) for name in SPLITS] == [False, False, True]
+    assert [bool((data.split(name).condition == left_out).any()) for name in SPLITS] == [
+        False,
+        False,
+        True,
+    ]
     assert len(data.split("test")) == 370
     with pytest.raises(vaezoo.DataError, match="has no class '77'"):
         Series(name="JapaneseVowels", omit=["77"]).split("train")
@@ -329,7 +387,9 @@ def test_classes_of_series_are_those_of_both_published_splits(monkeypatch):
     datasets = pytest.importorskip("aeon.datasets")
     labels = {"train": ["1", "2", "3"] * 4, "test": ["1", "3"]}
     monkeypatch.setattr(
-        datasets, "load_classification", lambda name, split: ([np.zeros((1, 5))] * len(labels[split]), labels[split])
+        datasets,
+        "load_classification",
+        lambda name, split: ([np.zeros((1, 5))] * len(labels[split]), labels[split]),
     )
     data = Series(name="Some", held_out=0.99)
     assert data.spec.classes == ("1", "2", "3") and data.split("test").condition.tolist() == [0, 2]

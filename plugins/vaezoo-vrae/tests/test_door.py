@@ -1,4 +1,4 @@
-"""Through the commands that people use: train, go on from a prefix, interpolate, look."""
+"""End-to-end tests of the commands: train, continue a prefix, interpolate, report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def music(tmp_path_factory):
         roll = np.zeros((12, 88), bool)
         roll[np.arange(12), generator.integers(30, 60, 12)] = True
         write_roll(roll, home / "songs" / f"{i}.mid")
-    return train(home, {"type": "midi", "path": str(home / "songs"), "batch_size": 4}, "chain", "bernoulli")
+    return train(
+        home, {"type": "midi", "path": str(home / "songs"), "batch_size": 4}, "chain", "bernoulli"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,12 @@ def text(tmp_path_factory):
     """A run of a small VRAE on lines."""
     home = tmp_path_factory.mktemp("text")
     (home / "lines.txt").write_text("".join("ab"[i % 2] * (2 + i % 4) + "\n" for i in range(40)))
-    return train(home, {"type": "text", "path": str(home / "lines.txt"), "batch_size": 8}, "recurrent", "categorical")
+    return train(
+        home,
+        {"type": "text", "path": str(home / "lines.txt"), "batch_size": 8},
+        "recurrent",
+        "categorical",
+    )
 
 
 def train(home, data, latents, likelihood):
@@ -78,15 +85,40 @@ def test_music_goes_on_from_a_prefix_and_is_written_as_music(music, tmp_path):
     roll[:, 40] = True
     write_roll(roll, tmp_path / "start.mid")
     out = tmp_path / "x.npz"
-    assert call("-q", "sample", music, "-n", 3, "--prefix", tmp_path / "start.mid", "--steps", 7, "--out", out) == 0
+    assert (
+        call(
+            "-q",
+            "sample",
+            music,
+            "-n",
+            3,
+            "--prefix",
+            tmp_path / "start.mid",
+            "--steps",
+            7,
+            "--out",
+            out,
+        )
+        == 0
+    )
     x = np.load(out)["x"]
     assert x.shape == (3, 12, 88)
     np.testing.assert_array_equal(x[:, :5], np.broadcast_to(roll, (3, 5, 88)))
-    assert call("-q", "sample", music, "--prefix", tmp_path / "start.mid", "--steps", 7, "--out", out) == 0
-    assert np.load(out)["x"].shape == (1, 12, 88), "one for each beginning where no number is given"
+    assert (
+        call("-q", "sample", music, "--prefix", tmp_path / "start.mid", "--steps", 7, "--out", out)
+        == 0
+    )
+    assert np.load(out)["x"].shape == (1, 12, 88), (
+        "one for each beginning where no number is given"
+    )
     for ending in ("mid", "wav"):
-        assert call("-q", "sample", music, "-n", 2, "--steps", 9, "--out", tmp_path / f"y.{ending}") == 0
-        assert (tmp_path / f"y-1.{ending}").stat().st_size and (tmp_path / f"y-2.{ending}").is_file()
+        assert (
+            call("-q", "sample", music, "-n", 2, "--steps", 9, "--out", tmp_path / f"y.{ending}")
+            == 0
+        )
+        assert (tmp_path / f"y-1.{ending}").stat().st_size and (
+            tmp_path / f"y-2.{ending}"
+        ).is_file()
 
 
 def test_prefixes_are_as_many_as_samples(music):
@@ -113,7 +145,7 @@ def test_text_is_written_as_text(text, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--out", "x.txt"), "no text"),
+        (("--out", "x.txt"), "not text"),
         (("--prefix", "nowhere.mid", "--out", "x.npz"), "no such file"),
         (("--prefix", "x.wav", "--out", "x.npz"), "no such file"),
     ],
@@ -127,14 +159,16 @@ def test_what_cannot_be_is_one_line(music, tmp_path, monkeypatch, capsys, option
 
 def test_chains_have_no_way_between_two_examples(music, tmp_path, capsys):
     assert call("interpolate", music, "--split", "train", "--out", tmp_path / "x.png") == 2
-    assert "no way between examples" in capsys.readouterr().err
+    assert "cannot interpolate between these examples" in capsys.readouterr().err
 
 
 def test_the_report_shows_sequences_and_the_rate_of_each_step(music, text):
     for run in (music, text):
         pictures = {path.stem for path in (run / "pictures").iterdir()}
         assert {"samples", "reconstructions", "curves"} <= pictures
-        assert ("rates" in pictures) == (run == music), "one z for the whole has no rate at each step"
+        assert ("rates" in pictures) == (run == music), (
+            "one z for the whole has no rate at each step"
+        )
     assert (text / "pictures" / "interpolations.png").is_file()
 
 
@@ -146,7 +180,9 @@ def test_a_collapsed_level_is_named_with_what_helps():
     assert "level 2" in found[0] and "level 1" not in found[0]
     assert "free-bits" in found[1] and "word_dropout" not in found[1], "a chain has none"
     assert sequences.remarks((busy,)) == []
-    slow = Site(zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask, clock=4)
+    slow = Site(
+        zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask, stride=4
+    )
     assert "nats every 4 steps" in sequences.remarks((slow,))[0]
 
 
@@ -154,9 +190,13 @@ def test_a_collapsed_level_is_named_with_what_helps():
 def test_a_z_of_the_whole_that_says_less_than_a_nat_is_named(nats, collapsed):
     zero = torch.zeros(2, 4, 3)
     mean = torch.cat([torch.full((2, 4, 1), (2 * nats) ** 0.5), zero[..., 1:]], -1)
-    found = sequences.remarks((Site(mean, DiagonalNormal(mean, zero), DiagonalNormal(zero, zero)),))
+    found = sequences.remarks(
+        (Site(mean, DiagonalNormal(mean, zero), DiagonalNormal(zero, zero)),)
+    )
     assert bool(found) == collapsed
-    assert not collapsed or ("whole sequence" in found[0] and "0.900 nats." in found[0] and "word_dropout" in found[1])
+    assert not collapsed or (
+        "whole sequence" in found[0] and "0.900 nats." in found[0] and "word_dropout" in found[1]
+    )
 
 
 def test_what_helps_is_there_by_that_name():
@@ -172,7 +212,12 @@ def test_what_helps_is_there_by_that_name():
         (DataSpec((4, 5), "real", variable_length=True, mask_dims=1), 40),
         (
             DataSpec(
-                (4, 5), "one-hot", 2, variable_length=True, mask_dims=1, symbols=("<eos>", "<unk>", "a", "b", "c")
+                (4, 5),
+                "one-hot",
+                2,
+                variable_length=True,
+                mask_dims=1,
+                symbols=("<eos>", "<unk>", "a", "b", "c"),
             ),
             200,
         ),
@@ -182,9 +227,14 @@ def test_what_helps_is_there_by_that_name():
 def test_a_picture_holds_many_sequences_and_says_how_many_it_leaves_out(data, most, monkeypatch):
     said = []
     label = Figure.supxlabel
-    monkeypatch.setattr(Figure, "supxlabel", lambda drawn, text, **how: said.append(text) or label(drawn, text, **how))
+    monkeypatch.setattr(
+        Figure,
+        "supxlabel",
+        lambda drawn, text, **how: said.append(text) or label(drawn, text, **how),
+    )
     heights = [
-        Image.open(BytesIO(sequences.picture(data, Batch(torch.zeros(n, 4, 5))))).height for n in (2, most, most + 1)
+        Image.open(BytesIO(sequences.picture(data, Batch(torch.zeros(n, 4, 5))))).height
+        for n in (2, most, most + 1)
     ]
     assert heights[1] > 10 * heights[0] and heights[1] == heights[2]
     assert said == [f"the first {most} of {most + 1}"]
@@ -193,12 +243,16 @@ def test_a_picture_holds_many_sequences_and_says_how_many_it_leaves_out(data, mo
 def test_a_line_of_one_step_is_a_dot(monkeypatch):
     drawn = []
     plot = Axes.plot
-    monkeypatch.setattr(Axes, "plot", lambda axes, *x, **how: drawn.append(how["marker"]) or plot(axes, *x, **how))
+    monkeypatch.setattr(
+        Axes, "plot", lambda axes, *x, **how: drawn.append(how["marker"]) or plot(axes, *x, **how)
+    )
     data = DataSpec((4, 1), "real", variable_length=True, mask_dims=1)
     for steps in (1, 2):
         sequences.picture(data, Batch(torch.ones(1, steps, 1)), torch.ones(1, steps, 1))
         zero = torch.zeros(1, 1, steps, 2)
-        site = Site(zero, DiagonalNormal(zero, zero), DiagonalNormal(zero, zero), torch.ones(1, steps) > 0)
+        site = Site(
+            zero, DiagonalNormal(zero, zero), DiagonalNormal(zero, zero), torch.ones(1, steps) > 0
+        )
         sequences.rates((site,))
     assert drawn == ["o", "o", "o", None, None, None]
 
@@ -211,18 +265,25 @@ def test_as_many_sequences_as_a_picture_has_room_for(text, music, tmp_path):
     with np.load(out) as arrays:
         counts = arrays["mask"].sum(1)
         assert arrays["x"].shape[:2] == arrays["mask"].shape and len(counts) == 16
-    assert set(counts) == {3, 4, 5, 6}, "a line is no longer than what it was made from, <eos> included"
+    assert set(counts) == {3, 4, 5, 6}, (
+        "a line is no longer than what it was made from, <eos> included"
+    )
     page = (text / "report.html").read_text()
-    assert "Test examples and their reconstructions" in page and "each step drawn given those before it" in page
+    assert (
+        "Test examples and their reconstructions" in page
+        and "each step sampled conditional on the previous steps" in page
+    )
 
 
 def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
     zero, mask = torch.zeros(1, 4, 3, 2), torch.ones(4, 3, dtype=torch.bool)
-    slow = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask, clock=4)
+    slow = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask, stride=4)
     drawn = []
     plot = Axes.plot
     monkeypatch.setattr(
-        Axes, "plot", lambda axes, x, *more, **how: drawn.append(list(x)) or plot(axes, x, *more, **how)
+        Axes,
+        "plot",
+        lambda axes, x, *more, **how: drawn.append(list(x)) or plot(axes, x, *more, **how),
     )
     sequences.rates((slow,))
     assert drawn == [[1, 5, 9]]
@@ -232,9 +293,15 @@ def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
 def test_pictures_name_the_class_of_each_sequence(support, monkeypatch):
     said = []
     for kind, name in ((Axes, "set_ylabel"), (Axes, "text")):
-        monkeypatch.setattr(kind, name, lambda axes, *x, **how: said.append(x[0] if len(x) == 1 else x[2][:4].strip()))
+        monkeypatch.setattr(
+            kind,
+            name,
+            lambda axes, *x, **how: said.append(x[0] if len(x) == 1 else x[2][:4].strip()),
+        )
     symbols = ("<eos>", "<unk>", "x") if support == "one-hot" else ()
-    data = DataSpec((4, 3), support, variable_length=True, mask_dims=1, classes=("up", "down"), symbols=symbols)
+    data = DataSpec(
+        (4, 3), support, variable_length=True, mask_dims=1, classes=("up", "down"), symbols=symbols
+    )
     sequences.picture(data, Batch(torch.zeros(3, 4, 3), torch.tensor([1, 0, 1])))
     assert [word for word in said if word] == ["down", "up", "down"]
 

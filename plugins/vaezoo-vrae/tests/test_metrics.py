@@ -1,15 +1,15 @@
-"""Figures about sequences, on models whose figures are known."""
+"""Metrics of sequences, on models with known results."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from vaezoo_vrae.judge import LabelAccuracy
-from vaezoo_vrae.metrics import NextStep, ReconstructionAccuracy, Steps
+from vaezoo_vrae.label_accuracy import LabelAccuracy
+from vaezoo_vrae.metrics import NextStep, ReconstructionAccuracy, StepBounds
 
 import vaezoo
 from vaezoo.evaluation.anomaly import scores
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.devices import pick_device
 
@@ -18,7 +18,7 @@ from vaezoo.utils.devices import pick_device
 def labelled(spec):
     """A model that is conditional on a label, and its training data."""
     content = spec(condition={"type": "label", "into": ["encoder", "prior", "decoder"]})
-    _, train, task = prepare(load(content), pick_device("cpu"))
+    _, train, task = prepare_training(load(content), pick_device("cpu"))
     return task.model.eval(), train
 
 
@@ -29,7 +29,12 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
     def real(shift):
         def sample(n, condition, **options):
             asked = (condition + shift) % 3
-            return torch.stack([everything.x[everything.condition == label][i % 8] for i, label in enumerate(asked)])
+            return torch.stack(
+                [
+                    everything.x[everything.condition == label][i % 8]
+                    for i, label in enumerate(asked)
+                ]
+            )
 
         return sample
 
@@ -44,24 +49,30 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
 
 
 def test_particles_are_left_out_where_there_is_no_chain(spec):
-    _, train, task = prepare(load(spec(latents={"type": "recurrent", "units": 8})), pick_device("cpu"))
+    _, train, task = prepare_training(
+        load(spec(latents={"type": "recurrent", "units": 8})), pick_device("cpu")
+    )
     with torch.inference_mode():
-        found = Steps(samples=2, particles=4)(task.model.eval(), train)
+        found = StepBounds(samples=2, particles=4)(task.model.eval(), train)
     assert {"elbo_per_step", "iwae_per_step"} <= found.keys() and "fivo_per_step" not in found
 
 
 def test_batches_are_as_small_as_particles_need(spec, monkeypatch):
-    _, train, task = prepare(load(spec()), pick_device("cpu"))
+    _, train, task = prepare_training(load(spec()), pick_device("cpu"))
     asked = []
     size = type(task.model).batch_size
-    monkeypatch.setattr(type(task.model), "batch_size", lambda self, k=1: asked.append(k) or size(self, k))
+    monkeypatch.setattr(
+        type(task.model), "batch_size", lambda self, k=1: asked.append(k) or size(self, k)
+    )
     with torch.inference_mode():
-        Steps(samples=2, particles=64)(task.model.eval(), train)
+        StepBounds(samples=2, particles=64)(task.model.eval(), train)
     assert max(asked) == 64
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("latents", [{"type": "recurrent", "units": 8}, {"type": "chain", "units": 8, "skip": True}])
+@pytest.mark.parametrize(
+    "latents", [{"type": "recurrent", "units": 8}, {"type": "chain", "units": 8, "skip": True}]
+)
 def test_a_prediction_knows_nothing_of_what_it_predicts(spec, composed, latents):
     task, batch = composed(spec(latents=latents))
     later = batch.x.clone()
@@ -69,13 +80,15 @@ def test_a_prediction_knows_nothing_of_what_it_predicts(spec, composed, latents)
     found = []
     for x in (batch.x, later):
         torch.manual_seed(0)
-        found.append(NextStep(particles=8)._foreseen(task.model.eval(), vaezoo.Batch(x, None, batch.mask)))
+        found.append(
+            NextStep(particles=8)._predict(task.model.eval(), vaezoo.Batch(x, None, batch.mask))
+        )
     torch.testing.assert_close(found[0][:, :4], found[1][:, :4])
     assert (found[0][:, 4:] - found[1][:, 4:]).abs().max() > 1e-3
 
 
 def test_a_label_is_needed(spec):
-    _, train, task = prepare(load(spec()), pick_device("cpu"))
+    _, train, task = prepare_training(load(spec()), pick_device("cpu"))
     with pytest.raises(NotImplementedError, match="conditional on a label"):
         LabelAccuracy()(task.model, train)
 
@@ -95,7 +108,7 @@ def test_reconstruction_accuracy_counts_the_symbols_of_each_line(tmp_path, monke
             "likelihood": "categorical",
         },
     }
-    _, train, task = prepare(load(content), pick_device("cpu"))
+    _, train, task = prepare_training(load(content), pick_device("cpu"))
     symbols = task.model.data.symbols
 
     def always_a(z, condition, steps):
@@ -119,5 +132,5 @@ def test_scores_per_step_do_not_grow_with_length(labelled):
     torch.manual_seed(0)
     each = scores(model, train, "reconstruction", 2, per_step=True)
     torch.testing.assert_close(each * steps, whole)
-    with pytest.raises(NotImplementedError, match="divided by their steps"):
+    with pytest.raises(NotImplementedError, match="per_step is defined only for sequences"):
         scores(model, train, "mahalanobis", reference=train, per_step=True)

@@ -1,10 +1,10 @@
-"""Padding is nowhere: not in losses, not in gradients, not in what a posterior sees."""
+"""Padding has no influence: neither on losses nor on gradients nor on posteriors."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from vaezoo_vrae.ragged import by_length
+from vaezoo_vrae.ragged import order_by_length
 
 import vaezoo
 
@@ -17,10 +17,12 @@ LATENTS = {
 
 
 def padded(batch, steps):
-    """The batch with junk steps at the end that the mask hides."""
+    """The batch with arbitrary steps at the end that the mask hides."""
     junk = torch.ones(len(batch), steps, batch.x.shape[2], dtype=batch.x.dtype)
     hidden = torch.zeros(len(batch), steps, dtype=torch.bool)
-    return vaezoo.Batch(torch.cat([batch.x, junk], 1), batch.condition, torch.cat([batch.mask, hidden], 1))
+    return vaezoo.Batch(
+        torch.cat([batch.x, junk], 1), batch.condition, torch.cat([batch.mask, hidden], 1)
+    )
 
 
 def gradients(task, batch, monkeypatch):
@@ -45,7 +47,9 @@ def gradients(task, batch, monkeypatch):
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 @pytest.mark.parametrize("latents", LATENTS.values(), ids=LATENTS)
 @pytest.mark.parametrize("steps", [1, 100])
-def test_padding_changes_neither_losses_nor_gradients(spec, composed, monkeypatch, latents, direction, steps):
+def test_padding_changes_neither_losses_nor_gradients(
+    spec, composed, monkeypatch, latents, direction, steps
+):
     encoder = {"type": "recurrent", "hidden": [8], "units": 8, "direction": direction}
     task, batch = composed(spec(latents=latents, encoder=encoder))
     assert not batch.mask.all(), "the batch holds sequences of one length only"
@@ -53,7 +57,9 @@ def test_padding_changes_neither_losses_nor_gradients(spec, composed, monkeypatc
     loss_padded, gradient_padded = gradients(task, padded(batch, steps), monkeypatch)
     torch.testing.assert_close(loss, loss_padded, rtol=1e-5, atol=1e-4)
     for name, value in gradient.items():
-        near = 1e-5 * max(1.0, float(value.abs().max()))  # sums of other lengths are added in another order
+        near = 1e-5 * max(
+            1.0, float(value.abs().max())
+        )  # sums of other lengths are added in another order
         torch.testing.assert_close(value, gradient_padded[name], rtol=1e-4, atol=near, msg=name)
 
 
@@ -66,10 +72,10 @@ def test_every_composition_reaches_every_weight(spec, composed, monkeypatch):
 
 def test_batches_hold_sequences_of_like_length_and_every_sequence_once():
     counts = torch.randint(1, 200, (503,))
-    order = by_length(counts, 3, 16)
+    order = order_by_length(counts, 3, 16)
     assert order.sort().values.tolist() == list(range(503))
     spread = counts[order[:496]].view(-1, 16).float().std(1).mean()
     assert spread < 0.3 * counts.float().std()
-    assert not torch.equal(order, by_length(counts, 4, 16))
+    assert not torch.equal(order, order_by_length(counts, 4, 16))
     batch_means = counts[order[:496]].view(-1, 16).float().mean(1)
     assert not torch.equal(batch_means, batch_means.sort().values)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import MultivariateNormal
-from vaezoo_vrae.metrics import NextStep, Steps, per_step
+from vaezoo_vrae.metrics import NextStep, StepBounds, per_step
 from vaezoo_vrae.particles import particle_filter
 
 from vaezoo.distributions import DiagonalNormal
-from vaezoo.runs.setup import prepare
+from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load
 from vaezoo.utils.devices import pick_device
 
@@ -23,7 +23,7 @@ A, C, Q, R, T = 0.9, 1.5, 0.6, 0.4, 12
 
 
 class Messages(nn.Module):
-    """The encoder: x, and the exact p(x_t..x_T | z_t) as a precision and a shift (backward information filter)."""
+    """The encoder: x, and the exact p(x_t..x_T | z_t) as precision and shift (backward filter)."""
 
     def forward(self, x, mask=None):
         precision = torch.zeros(len(x))
@@ -38,22 +38,23 @@ class Messages(nn.Module):
 
 
 class LinearLevel(nn.Module):
-    """A level whose state is its last z; ``skew`` takes the posterior away from the exact one."""
+    """A level whose state is its last z; ``skew`` moves the posterior away from the exact one."""
 
     def __init__(self, skew):
         super().__init__()
         self.skew, self.h_data, self.q_data = skew, nn.Linear(1, 1), nn.Identity()
 
-    def prior(self, known):
-        return DiagonalNormal(A * known, torch.full_like(known, 0.5 * math.log(Q)))
+    def prior(self, state_and_parents):
+        log_scale = torch.full_like(state_and_parents, 0.5 * math.log(Q))
+        return DiagonalNormal(A * state_and_parents, log_scale)
 
-    def posterior(self, known, seen):
-        precision = 1 / Q + seen[:, :1]
-        mean = (A * known / Q + seen[:, 1:]) / precision
+    def posterior(self, state_and_parents, posterior_input):
+        precision = 1 / Q + posterior_input[:, :1]
+        mean = (A * state_and_parents / Q + posterior_input[:, 1:]) / precision
         return DiagonalNormal(mean + 0.5 * self.skew, -0.5 * precision.log() + self.skew)
 
-    def update(self, h, heard, latent):
-        return latent
+    def update(self, hidden_state, step_input, latents):
+        return latents
 
 
 class Linear(nn.Module):
@@ -65,7 +66,7 @@ class Linear(nn.Module):
 
 @pytest.fixture
 def linear(tmp_path):
-    """From a skew to the model and 40 sequences of 6 to T steps drawn from it."""
+    """From a skew to the model and 40 sequences of 6 to T steps sampled from it."""
     import numpy as np
 
     generator = torch.Generator().manual_seed(0)
@@ -76,13 +77,22 @@ def linear(tmp_path):
     x = torch.stack(rows, 1)[..., None]
     counts = torch.randint(6, T + 1, (40,), generator=generator)
     path = tmp_path / "linear.npz"
-    np.savez(path, x=torch.cat([row[:count] for row, count in zip(x, counts)]).numpy(), lengths=counts.numpy())
+    np.savez(
+        path,
+        x=torch.cat([row[:count] for row, count in zip(x, counts)]).numpy(),
+        lengths=counts.numpy(),
+    )
 
     def make(skew):
         spec = {
             "spec": "vaezoo/v1",
             "name": "linear",
-            "data": {"type": "sequences", "path": str(path), "standardise": False, "fractions": [0.9, 0.05, 0.05]},
+            "data": {
+                "type": "sequences",
+                "path": str(path),
+                "standardise": False,
+                "fractions": [0.9, 0.05, 0.05],
+            },
             "model": {
                 "latent_dim": 1,
                 "encoder": {"type": "recurrent", "direction": "backward", "units": 2},
@@ -91,7 +101,7 @@ def linear(tmp_path):
                 "likelihood": {"type": "normal", "scale": math.sqrt(R)},
             },
         }
-        _, data, task = prepare(load(spec), pick_device("cpu"))
+        _, data, task = prepare_training(load(spec), pick_device("cpu"))
         model = task.model.eval()
         model.encoder, model.decoder = Messages(), Linear()
         model.latents.levels[0] = LinearLevel(skew)
@@ -105,7 +115,9 @@ def exact(batch):
     found = []
     for row, mask in zip(batch.x[..., 0], batch.mask):
         count = int(mask.sum())
-        impulse = torch.tensor([[A ** (t - s) if s <= t else 0.0 for s in range(count)] for t in range(count)])
+        impulse = torch.tensor(
+            [[A ** (t - s) if s <= t else 0.0 for s in range(count)] for t in range(count)]
+        )
         covariance = C**2 * Q * impulse @ impulse.T + R * torch.eye(count)
         found.append(MultivariateNormal(torch.zeros(count), covariance).log_prob(row[:count]))
     return torch.stack(found)
@@ -117,7 +129,9 @@ def test_the_exact_smoothing_posterior_closes_the_gap(linear):
     batch = data.first(36)
     trace = model(batch, 3)
     torch.testing.assert_close(trace.log_weight, exact(batch).expand(3, -1), rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(particle_filter(model, batch, 4, ess_threshold=0), exact(batch), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        particle_filter(model, batch, 4, ess_threshold=0), exact(batch), rtol=1e-4, atol=1e-3
+    )
 
 
 @torch.no_grad()
@@ -131,7 +145,10 @@ def test_the_bounds_are_ordered_and_approach_the_truth(linear):
         return torch.stack([bound().mean() for _ in range(repeats)]).mean()
 
     elbo = average(lambda: model(batch).log_weight[0], 200)
-    iwae = {k: average(lambda k=k: model(batch, k).log_weight.logsumexp(0) - math.log(k), 60) for k in (4, 64)}
+    iwae = {
+        k: average(lambda k=k: model(batch, k).log_weight.logsumexp(0) - math.log(k), 60)
+        for k in (4, 64)
+    }
     fivo = {k: average(lambda k=k: particle_filter(model, batch, k), 60) for k in (4, 64, 512)}
     assert elbo + 0.2 < iwae[4] < fivo[4] + 0.05
     assert iwae[4] + 0.1 < iwae[64] < fivo[64] + 0.02 < truth + 0.04
@@ -145,7 +162,9 @@ def test_the_particle_estimate_of_the_likelihood_is_unbiased(linear):
     model, data = linear(0.3)
     batch = data.first(4)
     for bootstrap in (False, True):
-        runs = torch.stack([particle_filter(model, batch, 8, bootstrap=bootstrap) for _ in range(3000)])
+        runs = torch.stack(
+            [particle_filter(model, batch, 8, bootstrap=bootstrap) for _ in range(3000)]
+        )
         ratio = (runs - exact(batch)).exp()
         error = ratio.std(0) / math.sqrt(3000)
         assert bool(((ratio.mean(0) - 1).abs() < 4 * error).all()), bootstrap
@@ -171,11 +190,13 @@ def test_next_step_error_is_that_of_the_kalman_predictor(linear):
 @torch.no_grad()
 def test_figures_per_step_divide_all_nats_by_all_steps(linear):
     model, data = linear(0.0)
-    found = Steps(samples=2, particles=4)(model, data)
+    found = StepBounds(samples=2, particles=4)(model, data)
     batch = data.first(len(data))
     truth = exact(batch).sum() / batch.mask.sum()
     assert found["iwae_per_step"].value == pytest.approx(float(truth), abs=1e-3)
-    assert found["fivo_per_step"].value < float(truth) + 0.05  # resampling adds noise even to exact proposals
+    assert (
+        found["fivo_per_step"].value < float(truth) + 0.05
+    )  # resampling adds noise even to exact proposals
     estimate = per_step(torch.tensor([2.0, 6.0]), torch.tensor([1, 3]))
     assert (estimate.value, estimate.error) == (2.0, 0.0)
 
@@ -186,12 +207,20 @@ def test_a_particle_filter_wants_a_chain(spec, composed):
         particle_filter(task.model, batch, 4)
 
 
-RICH = {"type": "chain", "units": 8, "hidden": 8, "levels": 2, "clocks": [3, 1], "sequence_dim": 3, "skip": True}
+RICH = {
+    "type": "chain",
+    "units": 8,
+    "hidden": 8,
+    "levels": 2,
+    "clocks": [3, 1],
+    "sequence_dim": 3,
+    "skip": True,
+}
 
 
 @torch.no_grad()
 def test_particles_walk_as_the_model_does(spec, composed, pin_latents):
-    """With posteriors that have one value each, every particle has the model's own log p(x, z) - log q(z|x)."""
+    """With pinned posteriors, every particle has the log p(x, z) - log q(z|x) of the model."""
     task, batch = composed(spec(latents=RICH))
     model = task.model.eval()
     pin_latents(model.latents)
@@ -206,9 +235,12 @@ def test_particles_walk_as_the_model_does(spec, composed, pin_latents):
 def test_resampling_takes_everything_of_a_particle_along(spec, composed):
     task, _ = composed(spec(latents=RICH))
     chain = task.model.latents
-    state = chain.begin(torch.randn(6, 3))
-    state.h, state.z = [torch.randn(6, 8) for _ in state.h], [torch.randn(6, 4) for _ in state.z]
-    before, index = [state.top, *state.h, *state.z], torch.tensor([5, 5, 0, 1, 1, 2])
+    state = chain.initial_state(torch.randn(6, 3))
+    state.hidden_states = [torch.randn(6, 8) for _ in state.hidden_states]
+    state.latents = [torch.randn(6, 4) for _ in state.latents]
+    before = [state.sequence_code, *state.hidden_states, *state.latents]
+    index = torch.tensor([5, 5, 0, 1, 1, 2])
     state.select(index)
-    for old, new in zip(before, [state.top, *state.h, *state.z], strict=True):
+    after = [state.sequence_code, *state.hidden_states, *state.latents]
+    for old, new in zip(before, after, strict=True):
         assert torch.equal(new, old[index])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vaezoo.data.datasets.csv import Csv
-from vaezoo.data.splits import NAMES
+from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.utils.errors import DataError
 
 
@@ -19,13 +19,16 @@ def table(tmp_path):
 
 
 def rows(count=20, **cells: str) -> str:
-    """Columns a (0, 1, 2 ...) and b (red, blue, red ...); ``r3="7,red"`` replaces data row 3, which is line 5."""
+    """Columns a (0, 1, 2 ...) and b (red, blue, red ...).
+
+    ``r3="7,red"`` replaces data row 3, which is line 5.
+    """
     lines = [cells.get(f"r{i}", f"{i},{('red', 'blue')[i % 2]}") for i in range(count)]
     return "\n".join(["a,b", *lines]) + "\n"
 
 
 def everything(data: Csv) -> torch.Tensor:
-    return torch.cat([data.split(name).x for name in NAMES])
+    return torch.cat([data.split(name).x for name in SPLIT_NAMES])
 
 
 def test_numbers_are_standardised_by_the_training_split(table):
@@ -53,9 +56,13 @@ def test_a_constant_column_becomes_zero(table):
 
 def test_a_condition_is_a_label_and_no_part_of_x(table):
     data = table(rows(), condition="b")
-    assert (data.spec.shape, data.spec.classes, data.spec.condition_shape) == ((1,), ("blue", "red"), ())
-    x = torch.cat([data.split(name).x[:, 0] for name in NAMES])
-    labels = torch.cat([data.split(name).condition for name in NAMES])
+    assert (data.spec.shape, data.spec.classes, data.spec.condition_shape) == (
+        (1,),
+        ("blue", "red"),
+        (),
+    )
+    x = torch.cat([data.split(name).x[:, 0] for name in SPLIT_NAMES])
+    labels = torch.cat([data.split(name).condition for name in SPLIT_NAMES])
     assert labels[x.argsort()].tolist() == [1, 0] * 10
 
 
@@ -73,12 +80,20 @@ def test_a_column_that_is_not_used_may_have_holes(table):
 
 def test_columns_have_numbers_for_names_where_there_is_no_header(table):
     data = table(rows().partition("\n")[2], header=False, condition="1")
-    assert (len(everything(data)), data.spec.shape, data.spec.classes) == (20, (1,), ("blue", "red"))
+    assert (len(everything(data)), data.spec.shape, data.spec.classes) == (
+        20,
+        (1,),
+        ("blue", "red"),
+    )
 
 
 def test_delimiter_quotes_spaces_and_byte_order_mark(table):
-    text = "".join(f'{i}; "b;lue"\n' if i % 2 else f"{i} ;red\n" for i in range(20)).replace('; "', ';"')
-    data = table("a; b\n" + text, delimiter=";", condition="b", encoding="utf-8-sig", numeric=["a"])
+    text = "".join(f'{i}; "b;lue"\n' if i % 2 else f"{i} ;red\n" for i in range(20)).replace(
+        '; "', ';"'
+    )
+    data = table(
+        "a; b\n" + text, delimiter=";", condition="b", encoding="utf-8-sig", numeric=["a"]
+    )
     assert data.spec.classes == ("b;lue", "red")
 
 
@@ -108,29 +123,41 @@ def test_missing_categories_are_one_category(table):
 def test_the_training_split_alone_fills_and_scales(table):
     data = table(rows(r3=",red"), missing="mean")
     raw = np.array([np.nan if i == 3 else i for i in range(20)])
-    train = raw[data._parts["train"]]
-    expected = (np.where(np.isnan(raw), np.nanmean(train), raw) - np.nanmean(train)) / np.nanstd(train)
-    for name in NAMES:
-        assert np.allclose(data.split(name).x[:, 0].numpy(), expected[data._parts[name]], atol=1e-6)
+    train = raw[data._splits["train"]]
+    expected = (np.where(np.isnan(raw), np.nanmean(train), raw) - np.nanmean(train)) / np.nanstd(
+        train
+    )
+    for name in SPLIT_NAMES:
+        assert np.allclose(
+            data.split(name).x[:, 0].numpy(), expected[data._splits[name]], atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
         (rows(r3="3"), {}, (":5", "1 cells, expected 2")),
-        (rows(r3="three,red"), {"numeric": ["a"]}, (":5", "'a'", "'three' is not a finite number")),
+        (
+            rows(r3="three,red"),
+            {"numeric": ["a"]},
+            (":5", "'a'", "'three' is not a finite number"),
+        ),
         (rows(r3="inf,red"), {}, (":5", "'a'", "'inf' is not a finite number")),
         (rows(r3="3,"), {"condition": "b"}, (":5", "'b' has no label")),
         (rows(r3="3,"), {"condition": "b", "missing": "mean"}, (":5", "'b' has no label")),
         (rows(), {"condition": "bb"}, ("no column 'bb'", "did you mean 'b'")),
-        (rows(), {"numeric": ["a"], "condition": "a"}, ("'a' is asked for twice",)),
+        (rows(), {"numeric": ["a"], "condition": "a"}, ("'a' is named twice",)),
         (rows(), {"numeric": [], "categorical": [], "condition": "a"}, ("no columns are left",)),
         (rows().replace("a,b", "a,a"), {}, ("same name",)),
         ("a,b\n", {}, ("no rows",)),
         ("", {"header": False}, ("no rows",)),
         (rows(2), {}, ("2 examples are too few",)),
         ("a,b\n" + ",\n" * 9, {"missing": "drop"}, ("every row",)),
-        ("a,b\n" + "".join(f",{i}\n" for i in range(20)), {"missing": "mean"}, ("'a' has no number",)),
+        (
+            "a,b\n" + "".join(f",{i}\n" for i in range(20)),
+            {"missing": "mean"},
+            ("'a' has no number",),
+        ),
     ],
 )
 def test_bad_tables_are_refused(table, refuses, text, options, words):

@@ -6,7 +6,7 @@ import torch
 
 from vaezoo.data.datasets.image_folder import ImageFolder
 from vaezoo.data.loader import Loader
-from vaezoo.data.splits import NAMES
+from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.utils.errors import DataError
 
 CPU = torch.device("cpu")
@@ -22,16 +22,24 @@ def folder(tmp_path, draw):
 
 
 def pixels(split) -> list[np.ndarray]:
-    stored = split.x if isinstance(split.x, torch.Tensor) else [split.x[i][0] for i in range(len(split))]
+    stored = (
+        split.x
+        if isinstance(split.x, torch.Tensor)
+        else [split.x[i][0] for i in range(len(split))]
+    )
     return [image.numpy() for image in stored]
 
 
 def test_every_image_is_read_exactly_with_its_label(folder, draw):
     data = ImageFolder(path=str(folder))
-    assert (data.spec.shape, data.spec.classes, data.spec.support) == ((3, 6, 5), ("cat", "dog"), "unit")
+    assert (data.spec.shape, data.spec.classes, data.spec.support) == (
+        (3, 6, 5),
+        ("cat", "dog"),
+        "unit",
+    )
     known = {draw(folder / "again.png", seed=i).transpose(2, 0, 1).tobytes(): i for i in range(20)}
     found = {}
-    for name in NAMES:
+    for name in SPLIT_NAMES:
         part = data.split(name)
         found |= {known[x.tobytes()]: int(y) for x, y in zip(pixels(part), part.condition)}
     assert found == {i: i // 10 for i in range(20)}
@@ -46,11 +54,11 @@ def test_images_without_classes(tmp_path, draw):
 
 
 def test_folders_named_as_splits_are_the_splits(tmp_path, draw):
-    for count, name in enumerate(NAMES, 2):
+    for count, name in enumerate(SPLIT_NAMES, 2):
         for i in range(count):
             draw(tmp_path / name / "only" / f"{i}.png", seed=i)
     data = ImageFolder(path=str(tmp_path))
-    assert [len(data.split(name)) for name in NAMES] == [2, 3, 4]
+    assert [len(data.split(name)) for name in SPLIT_NAMES] == [2, 3, 4]
     assert data.spec.classes == ("only",)
 
 
@@ -64,9 +72,11 @@ def test_images_are_resized_and_converted(tmp_path, draw):
 
 @pytest.mark.parametrize("binarize", ["none", "threshold", "static", "dynamic"])
 def test_images_that_do_not_fit_in_memory_are_the_same(folder, binarize):
-    whole, lazy = (ImageFolder(path=str(folder), binarize=binarize, memory=memory) for memory in (1, 0))
+    whole, lazy = (
+        ImageFolder(path=str(folder), binarize=binarize, memory=memory) for memory in (1, 0)
+    )
     assert whole.spec == lazy.spec
-    for name in NAMES:
+    for name in SPLIT_NAMES:
         batches = []
         for data in (whole, lazy):
             torch.manual_seed(0)
@@ -80,7 +90,12 @@ def test_images_that_do_not_fit_in_memory_are_the_same(folder, binarize):
 def test_an_unreadable_image_is_refused(folder, refuses, memory):
     (folder / "dog" / "c.png").write_bytes(b"\x89PNG but no more")
     data = ImageFolder(path=str(folder), memory=memory)
-    refuses(DataError, lambda: [pixels(data.split(name)) for name in NAMES], "c.png", "not a readable")
+    refuses(
+        DataError,
+        lambda: [pixels(data.split(name)) for name in SPLIT_NAMES],
+        "c.png",
+        "not a readable",
+    )
 
 
 @pytest.mark.parametrize("memory", [0, 1])
@@ -88,22 +103,39 @@ def test_a_cut_off_image_is_refused(folder, refuses, memory):
     file = folder / "dog" / "c.png"
     file.write_bytes(file.read_bytes()[:-40])
     data = ImageFolder(path=str(folder), memory=memory)
-    refuses(DataError, lambda: [pixels(data.split(name)) for name in NAMES], str(file), "not a readable")
+    refuses(
+        DataError,
+        lambda: [pixels(data.split(name)) for name in SPLIT_NAMES],
+        str(file),
+        "not a readable",
+    )
 
 
 @pytest.mark.parametrize("memory", [0, 1])
 def test_an_image_of_another_size_is_refused(folder, draw, refuses, memory):
     draw(folder / "dog" / "c.png", size=(7, 5))
     data = ImageFolder(path=str(folder), memory=memory)
-    refuses(DataError, lambda: [pixels(data.split(name)) for name in NAMES], "c.png", "7x5", "6x5", "set `size`")
+    refuses(
+        DataError,
+        lambda: [pixels(data.split(name)) for name in SPLIT_NAMES],
+        "c.png",
+        "7x5",
+        "6x5",
+        "set `size`",
+    )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_a_worker_process_says_the_same_one_line(folder, refuses):
     (folder / "dog" / "c.png").write_bytes(b"")
     data = ImageFolder(path=str(folder), memory=0)
-    loaders = [Loader(data.split(name), CPU, 4, workers=2) for name in NAMES]
-    refuses(DataError, lambda: [list(loader.ordered()) for loader in loaders], "c.png", "not a readable")
+    loaders = [Loader(data.split(name), CPU, 4, workers=2) for name in SPLIT_NAMES]
+    refuses(
+        DataError,
+        lambda: [list(loader.ordered()) for loader in loaders],
+        "c.png",
+        "not a readable",
+    )
 
 
 def test_an_empty_class_is_refused(folder, refuses):
@@ -112,10 +144,15 @@ def test_an_empty_class_is_refused(folder, refuses):
 
 
 def test_a_class_missing_from_one_split_is_refused(tmp_path, draw, refuses):
-    for name in NAMES:
+    for name in SPLIT_NAMES:
         draw(tmp_path / name / "cat" / "a.png")
     draw(tmp_path / "train" / "dog" / "a.png")
-    refuses(DataError, lambda: ImageFolder(path=str(tmp_path)).spec, str(tmp_path / "validation" / "dog"), "missing")
+    refuses(
+        DataError,
+        lambda: ImageFolder(path=str(tmp_path)).spec,
+        str(tmp_path / "validation" / "dog"),
+        "missing",
+    )
 
 
 def test_an_empty_folder_is_refused(tmp_path, refuses):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo.data.datasets.torchvision import TorchvisionDataset, torchvision
-from vaezoo.data.images import fixed_draw
+from vaezoo.data.datasets.torchvision import TorchvisionDataset, import_torchvision
+from vaezoo.data.images import binarize_static
 from vaezoo.data.loader import Loader
-from vaezoo.data.splits import NAMES
+from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.spec.load import load
 from vaezoo.utils.errors import DataError, UnavailableError
 
@@ -24,7 +24,9 @@ LABELS = np.arange(60, dtype=np.uint8) % 10
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -43,14 +45,14 @@ def idx_root(tmp_path):
 
 @pytest.fixture
 def cifar_root(tmp_path, monkeypatch):
-    """CIFAR10 as pickled batches, four images in each; torchvision is told not to look at their md5."""
+    """CIFAR10 as pickled batches of four images; torchvision's check of their md5 is disabled."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
         pixels = np.random.default_rng(i).integers(0, 256, (4, 3072), dtype=np.uint8)
         (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [0, 1, 2, 3]}))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
-    cls = torchvision().datasets.CIFAR10
+    cls = import_torchvision().datasets.CIFAR10
     monkeypatch.setattr(cls, "_check_integrity", lambda self: True)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
     return str(tmp_path)
@@ -71,39 +73,49 @@ def everything(data: TorchvisionDataset, name: str):
 
 
 def fake(**options) -> TorchvisionDataset:
-    return TorchvisionDataset(name="FakeData", arguments={"size": 50, "image_size": [3, 8, 6]}, **options)
+    return TorchvisionDataset(
+        name="FakeData", arguments={"size": 50, "image_size": [3, 8, 6]}, **options
+    )
 
 
 def test_the_guarded_import_gives_a_working_torchvision():
     code = """
-from vaezoo.data.datasets.torchvision import torchvision
-tv = torchvision()
+from vaezoo.data.datasets.torchvision import import_torchvision
+tv = import_torchvision()
 import torch
 from torchvision.transforms import v2
 small = v2.Compose([v2.ToImage(), v2.Resize(4), v2.ToDtype(torch.float32, scale=True)])
 image, label = tv.datasets.FakeData(2, (3, 8, 8), transform=small)[0]
-print(tuple(image.shape), tuple(tv.utils.make_grid(torch.zeros(4, 1, 8, 8), nrow=2).shape), torchvision() is tv)
+grid = tv.utils.make_grid(torch.zeros(4, 1, 8, 8), nrow=2)
+print(tuple(image.shape), tuple(grid.shape), import_torchvision() is tv)
 """
     assert python(code) == "(3, 4, 4) (3, 22, 22) True"
 
 
 def test_torchvision_is_imported_only_where_it_is_used():
-    assert python("import sys, vaezoo.data.datasets.torchvision; print('torchvision' in sys.modules)") == "False"
+    assert (
+        python("import sys, vaezoo.data.datasets.torchvision; print('torchvision' in sys.modules)")
+        == "False"
+    )
 
 
 def test_a_torchvision_that_cannot_be_imported_is_one_line():
     code = """
 import sys
 sys.modules["torchvision"] = None
-from vaezoo.data.datasets.torchvision import torchvision
+from vaezoo.data.datasets.torchvision import import_torchvision
 from vaezoo.utils.errors import UnavailableError
 try:
-    torchvision()
+    import_torchvision()
 except UnavailableError as error:
     print(error)
 """
     message = python(code)
-    assert "needs torchvision" in message and "pip install torchvision" in message and "\n" not in message
+    assert (
+        "needs torchvision" in message
+        and "pip install torchvision" in message
+        and "\n" not in message
+    )
 
 
 def test_an_array_stays_in_memory_and_its_last_tenth_is_validation(idx_root):
@@ -120,16 +132,16 @@ def test_an_array_stays_in_memory_and_its_last_tenth_is_validation(idx_root):
 
 def test_static_validation_continues_the_draw_of_training(idx_root):
     data = TorchvisionDataset(name="FashionMNIST", root=idx_root, binarize="static")
-    drawn = fixed_draw(IMAGES[:, None], 0)
+    drawn = binarize_static(IMAGES[:, None], 0)
     assert np.array_equal(data.split("train").x, drawn[:54])
     assert np.array_equal(data.split("validation").x, drawn[54:])
-    assert np.array_equal(data.split("test").x, fixed_draw(TEST_IMAGES[:, None], 1))
+    assert np.array_equal(data.split("test").x, binarize_static(TEST_IMAGES[:, None], 1))
 
 
 def test_colour_arrays_put_channels_first(cifar_root):
     data = TorchvisionDataset(name="CIFAR10", root=cifar_root)
     assert (data.spec.shape, data.spec.classes) == ((3, 32, 32), tuple("abcdefghij"))
-    assert [len(data.split(name)) for name in NAMES] == [18, 2, 4]
+    assert [len(data.split(name)) for name in SPLIT_NAMES] == [18, 2, 4]
     stored = np.random.default_rng(5).integers(0, 256, (4, 3072), dtype=np.uint8)
     assert np.array_equal(data.split("test").x, stored.reshape(4, 3, 32, 32))
     assert data.split("test").x.is_contiguous()
@@ -146,7 +158,7 @@ def test_a_size_resizes_arrays_too(cifar_root):
 def test_a_set_without_a_test_part_is_divided():
     data = fake()
     assert (data.spec.shape, data.spec.support) == ((3, 8, 6), "unit")
-    parts = [everything(data, name).x for name in NAMES]
+    parts = [everything(data, name).x for name in SPLIT_NAMES]
     assert [len(part) for part in parts] == [40, 5, 5]
     assert len(torch.cat(parts).flatten(1).unique(dim=0)) == 50
 
@@ -159,16 +171,22 @@ def test_conditions_are_given_where_the_spec_has_them_only():
 def test_images_in_folders_are_read_one_by_one_with_their_labels(classes_root, draw):
     data = TorchvisionDataset(name="ImageFolder", root=str(classes_root))
     assert (data.spec.shape, data.spec.classes) == ((3, 6, 5), ("cat", "dog"))
-    known = {draw(classes_root / "cat" / "0.png", seed=i).transpose(2, 0, 1).tobytes(): i for i in range(19, -1, -1)}
+    known = {
+        draw(classes_root / "cat" / "0.png", seed=i).transpose(2, 0, 1).tobytes(): i
+        for i in range(19, -1, -1)
+    }
     found = {}
-    for name in NAMES:
+    for name in SPLIT_NAMES:
         part = everything(data, name)
-        found |= {known[(x * 255).round().byte().numpy().tobytes()]: int(y) for x, y in zip(part.x, part.condition)}
+        found |= {
+            known[(x * 255).round().byte().numpy().tobytes()]: int(y)
+            for x, y in zip(part.x, part.condition)
+        }
     assert found == {i: i // 10 for i in range(20)}
 
 
 def test_validation_of_sets_in_order_of_class_holds_every_class(classes_root, monkeypatch):
-    datasets = torchvision().datasets
+    datasets = import_torchvision().datasets
 
     class Divided(datasets.ImageFolder):
         def __init__(self, root, split="train"):
@@ -177,7 +195,7 @@ def test_validation_of_sets_in_order_of_class_holds_every_class(classes_root, mo
 
     monkeypatch.setattr(datasets, "Divided", Divided, raising=False)
     data = TorchvisionDataset(name="Divided", root=str(classes_root))
-    assert [len(data.split(name)) for name in NAMES] == [90, 10, 100]
+    assert [len(data.split(name)) for name in SPLIT_NAMES] == [90, 10, 100]
     assert set(everything(data, "validation").condition.tolist()) == {0, 1}
 
 
@@ -185,8 +203,11 @@ def test_validation_of_sets_in_order_of_class_holds_every_class(classes_root, mo
 def test_lazy_images_can_be_binarized(binarize):
     data = fake(binarize=binarize)
     assert (data.spec.support, data.spec.levels) == ("binary", 2)
-    for name in NAMES:
-        first, again = everything(data, name).x, next(Loader(data.split(name), CPU, 1000).ordered()).x
+    for name in SPLIT_NAMES:
+        first, again = (
+            everything(data, name).x,
+            next(Loader(data.split(name), CPU, 1000).ordered()).x,
+        )
         assert first.unique().tolist() == [0, 1]
         assert torch.equal(first, again) == (name != "train" or binarize != "dynamic")
 
@@ -201,7 +222,14 @@ def test_worker_processes_read_the_same_images():
 def test_images_of_different_sizes_need_a_size(classes_root, draw, refuses):
     draw(classes_root / "dog" / "3.png", size=(9, 5))
     data = TorchvisionDataset(name="ImageFolder", root=str(classes_root))
-    refuses(DataError, lambda: [everything(data, name) for name in NAMES], "ImageFolder", "row 13", "9x5", "set `size`")
+    refuses(
+        DataError,
+        lambda: [everything(data, name) for name in SPLIT_NAMES],
+        "ImageFolder",
+        "row 13",
+        "9x5",
+        "set `size`",
+    )
     data = TorchvisionDataset(name="ImageFolder", root=str(classes_root), size=4)
     assert everything(data, "train").x.shape == (16, 3, 4, 4)
 
@@ -209,7 +237,13 @@ def test_images_of_different_sizes_need_a_size(classes_root, draw, refuses):
 def test_an_unreadable_image_is_one_line_with_its_row(classes_root, refuses):
     (classes_root / "dog" / "3.png").write_bytes(b"no image")
     data = TorchvisionDataset(name="ImageFolder", root=str(classes_root))
-    refuses(DataError, lambda: [everything(data, name) for name in NAMES], "ImageFolder", "row 13", "cannot be read")
+    refuses(
+        DataError,
+        lambda: [everything(data, name) for name in SPLIT_NAMES],
+        "ImageFolder",
+        "row 13",
+        "cannot be read",
+    )
 
 
 def test_an_unknown_name_gets_a_suggestion(refuses):
@@ -222,10 +256,18 @@ def test_what_is_no_data_set_is_refused(name, refuses):
     refuses(DataError, lambda: TorchvisionDataset(name=name).spec, "no data set")
 
 
-@pytest.mark.parametrize("name", ["FashionMNIST", "QMNIST", "CIFAR10", "SVHN", "Caltech101", "ImageFolder", "CelebA"])
+@pytest.mark.parametrize(
+    "name", ["FashionMNIST", "QMNIST", "CIFAR10", "SVHN", "Caltech101", "ImageFolder", "CelebA"]
+)
 def test_absent_data_say_what_to_do(name, tmp_path, refuses):
     data = TorchvisionDataset(name=name, root=str(tmp_path / "none"))
-    refuses(UnavailableError, lambda: data.split("train"), name, str(tmp_path), "set download: true, or root")
+    refuses(
+        UnavailableError,
+        lambda: data.split("train"),
+        name,
+        str(tmp_path),
+        "set download: true, or root",
+    )
 
 
 @pytest.mark.parametrize("name", ["FashionMNIST", "QMNIST", "CIFAR10", "Caltech101"])
@@ -243,9 +285,24 @@ def test_a_download_without_network_is_one_line(name, tmp_path, refuses, monkeyp
 
 
 def test_a_spec_can_give_arguments():
-    block = {"type": "torchvision", "name": "FakeData", "arguments": {"size": 30, "image_size": [1, 8, 8]}}
-    model = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "continuous-bernoulli"}
-    spec = {"spec": "vaezoo/v1", "name": "some", "data": block, "model": model, "train": {"epochs": 1}}
+    block = {
+        "type": "torchvision",
+        "name": "FakeData",
+        "arguments": {"size": 30, "image_size": [1, 8, 8]},
+    }
+    model = {
+        "latent_dim": 2,
+        "encoder": "mlp",
+        "decoder": "mlp",
+        "likelihood": "continuous-bernoulli",
+    }
+    spec = {
+        "spec": "vaezoo/v1",
+        "name": "some",
+        "data": block,
+        "model": model,
+        "train": {"epochs": 1},
+    }
     assert len(load(spec).data.build().split("train")) == 24
 
 

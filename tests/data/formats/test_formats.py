@@ -1,4 +1,4 @@
-"""Files of examples: what is written can be read again, and what cannot be held is refused before anything is made."""
+"""Formats read what they wrote, and refuse data that they cannot hold."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from vaezoo.utils.errors import DataError, UsageError
 VECTORS = DataSpec((3,), "real", offset=(1.0, 2.0, 3.0), scale=(2.0, 2.0, 4.0))
 SERIES = DataSpec((6, 2), "real", mask_dims=1, variable_length=True)
 ROLLS = DataSpec((6, 5), "binary", 2, mask_dims=1, variable_length=True)
-TEXT = DataSpec((6, 3), "one-hot", 2, mask_dims=1, variable_length=True, symbols=("<eos>", "<unk>", "a"))
+TEXT = DataSpec(
+    (6, 3), "one-hot", 2, mask_dims=1, variable_length=True, symbols=("<eos>", "<unk>", "a")
+)
 IMAGES = DataSpec((1, 4, 4), "unit", 256)
 
 
 def write(data, path, x, columns=4):
-    return write_examples(format_for(data, path), path, x if isinstance(x, Batch) else Batch(x), columns)
+    return write_examples(
+        format_for(data, path), path, x if isinstance(x, Batch) else Batch(x), columns
+    )
 
 
 @pytest.mark.parametrize("ending", ["npz", "csv"])
@@ -82,7 +86,12 @@ def test_npz_sequences_of_unlike_lengths_have_a_mask(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("", "wants rows"), ("1,2\n3\n", "wants rows"), ("1,2\n3,x\n", "row 2: could not convert")]
+    ("content", "message"),
+    [
+        ("", "expected rows"),
+        ("1,2\n3\n", "expected rows"),
+        ("1,2\n3,x\n", "row 2: could not convert"),
+    ],
 )
 def test_a_bad_csv_file_is_refused_with_its_row(tmp_path, content, message):
     path = tmp_path / "x.csv"
@@ -94,10 +103,10 @@ def test_a_bad_csv_file_is_refused_with_its_row(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("data", "name", "message"),
     [
-        (VECTORS, "x.png", "are no images; use"),
-        (IMAGES, "x.csv", "vectors of numbers or sequences of them are wanted"),
-        (IMAGES, "x.tiff", r"give it an ending that says how: .*\.npz.*\.png"),
-        (IMAGES, "x", "give it an ending"),
+        (VECTORS, "x.png", "are not images; use"),
+        (IMAGES, "x.csv", "csv files hold vectors of numbers or sequences of them"),
+        (IMAGES, "x.tiff", r"use one of the suffixes .*\.npz.*\.png"),
+        (IMAGES, "x", "use one of the suffixes"),
     ],
 )
 def test_what_a_file_cannot_hold_is_refused_before_anything_is_drawn(data, name, message):
@@ -119,5 +128,8 @@ def test_a_picture_of_rolls_has_a_dark_row_for_a_held_key(tmp_path):
     x[0, :, 2] = 1
     write(ROLLS, tmp_path / "on.png", x)
     write(ROLLS, tmp_path / "off.png", torch.zeros(1, 6, 5))
-    dark = [(np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")) < 90).mean() for name in ("on", "off")]
+    dark = [
+        (np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")) < 90).mean()
+        for name in ("on", "off")
+    ]
     assert dark[0] > dark[1] + 0.05

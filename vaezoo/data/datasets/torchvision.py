@@ -1,4 +1,8 @@
-"""torchvision behind a guard, and its data sets by name."""
+"""Imports torchvision safely, and provides its image data sets by name.
+
+This is the only module of vaezoo that imports torchvision.
+Shapes: n images of C channels, H rows and W columns.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +21,20 @@ from torch import Tensor
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
-from vaezoo.data.splits import NAMES, split_indices
+from vaezoo.data.splits import SPLIT_NAMES, split_indices
 from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean
 
 _declared: list[torch.library.Library] = []
+"""The library that declares torchvision's operators, once ``_declare_operators`` was called."""
 
 
-def torchvision() -> ModuleType:
-    """The package, whose import everything in vaezoo goes through.
+def import_torchvision() -> ModuleType:
+    """Imports torchvision and returns the package.
 
-    Where its compiled operators do not fit this torch (a CPU build beside a CUDA wheel), ``import torchvision`` fails
-    while it registers shapes for ``nms`` and ``qnms``. Data sets and transforms need neither operator, so their
-    schemas are declared and the import is tried once more.
+    If torchvision's compiled operators do not fit this build of torch (for example a CPU build of
+    torchvision with a CUDA build of torch), ``import torchvision`` fails when it registers shapes
+    for ``nms`` and ``qnms``. Data sets and transforms need neither operator, so their schemas are
+    declared and the import is tried again.
 
     Raises:
         UnavailableError: torchvision is not installed or cannot be imported at all.
@@ -40,7 +46,8 @@ def torchvision() -> ModuleType:
             _declare_operators()
             import torchvision
     except (ImportError, RuntimeError) as error:
-        raise UnavailableError(f"needs torchvision: {_line(error)}; pip install torchvision") from error
+        reason = _one_line(error)
+        raise UnavailableError(f"needs torchvision: {reason}; pip install torchvision") from error
     return torchvision
 
 
@@ -52,26 +59,28 @@ def _declare_operators() -> None:
         for operator in ("nms", "qnms"):
             schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             library.define(schema)
-        _declared.append(library)  # the schemas last only as long as the library object
+        _declared.append(library)  # the schemas exist only as long as the library object
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
 class TorchvisionDataset(Dataset):
     """An image data set of torchvision by its class name, such as ``FashionMNIST`` or ``CIFAR10``.
 
-    Sets that torchvision holds as one array stay in memory; others are read image by image. Validation is a tenth of
-    the training data: the last of an array, a seeded choice otherwise. Where a set has no test part of its own, a
-    seeded tenth is validation and another one test.
+    If torchvision stores the images as one array, they stay in memory; otherwise each is read when
+    it is needed. Validation is a tenth of the training data: the last images of an array, a seeded
+    choice otherwise. If the data set has no test split, validation and test are a seeded tenth
+    each.
 
     Args:
         name: the class in ``torchvision.datasets``.
-        root: the folder that holds the data, or receives it.
-        download: fetch the data where it is not in ``root``.
-        binarize: ``none``, ``threshold``, ``static`` or ``dynamic``.
-        size: height and width to resize to, one image at a time; by default images stay as they are.
+        root: the folder that contains the data, or to which it is downloaded.
+        download: download the data if it is not in ``root``.
+        binarize: ``none`` for values from 0 to 1, or how to make them 0 or 1: ``threshold`` at one
+            half; ``static``, sampled once; ``dynamic``, sampled anew each time in training.
+        size: height and width to resize to, one image at a time; by default the size is kept.
         arguments: further arguments of the class, such as ``split: letters`` for EMNIST.
     """
 
@@ -85,57 +94,74 @@ class TorchvisionDataset(Dataset):
         size: Annotated[int, Gt(0)] | None = None,
         arguments: dict | None = None,
     ) -> None:
-        self.name, self.root, self.download, self.binarize, self.size = name, root, download, binarize, size or 0
+        self.name, self.root, self.download = name, root, download
+        self.binarize, self.size = binarize, size or 0
         self.arguments = arguments or {}
 
     @property
     def spec(self) -> DataSpec:
-        """From the first image."""
-        shape, classes = self._form
+        """Described by the first image."""
+        shape, classes = self._shape_and_classes
         return image_spec(shape, self.binarize, classes)
 
     @cached_property
-    def _form(self) -> tuple[Shape, tuple[str, ...]]:
-        """The shape of an image and the names of the classes."""
-        source = self._open("train")
-        array = self._array(source)
-        first = array[0] if array is not None else _read(0, source, self.name, 0, self.size, None, False)[0]
-        labels = _labels(source)
-        names = range(int(labels.max()) + 1) if labels is not None else ()
-        return first.shape, tuple(map(str, getattr(source, "classes", None) or names))
+    def _shape_and_classes(self) -> tuple[Shape, tuple[str, ...]]:
+        """The shape of an image ``(C, H, W)``, and the names of the classes."""
+        source = self._load_source("train")
+        array = self._image_array(source)
+        if array is not None:
+            first = array[0]
+        else:
+            first, _ = _read_item(
+                0,
+                source=source,
+                description=self.name,
+                channels=0,
+                size=self.size,
+                shape=None,
+                has_labels=False,
+            )
+        labels = _label_array(source)
+        indices = range(int(labels.max()) + 1) if labels is not None else ()
+        return first.shape, tuple(map(str, getattr(source, "classes", None) or indices))
 
     def split(self, name: str) -> Split:
-        """One of the three splits."""
-        source, train = self._open(name), name == "train"
-        array, labels, (shape, classes) = self._array(source), _labels(source), self._form
-        part = self._part(name, len(source), array is not None)
+        """Returns one of the three splits."""
+        source, is_train = self._load_source(name), name == "train"
+        array, labels = self._image_array(source), _label_array(source)
+        shape, classes = self._shape_and_classes
+        index = self._split_index(name, len(source), array is not None)
         if array is not None:
-            seed = int(name == "test") if self._has_test else NAMES.index(name)
-            x, y = array[part], labels[part] if labels is not None and classes else None
-            return image_split(x, y, self.binarize, train=train, seed=seed, skip=int(part[0]))
+            seed = int(name == "test") if self._has_test_split else SPLIT_NAMES.index(name)
+            x, y = array[index], labels[index] if labels is not None and classes else None
+            return image_split(x, y, self.binarize, train=is_train, seed=seed, skip=int(index[0]))
         read = partial(
-            _read,
+            _read_item,
             source=source,
-            where=f"{self.name} {name}",
+            description=f"{self.name} {name}",
             channels=shape[0],
             size=self.size,
             shape=shape,
-            labelled=bool(classes),
+            has_labels=bool(classes),
         )
-        return lazy_split(part.tolist(), read, self.binarize, train=train, seed=NAMES.index(name))
+        seed = SPLIT_NAMES.index(name)
+        return lazy_split(index.tolist(), read, self.binarize, train=is_train, seed=seed)
 
-    def _part(self, name: str, total: int, in_memory: bool) -> np.ndarray:
-        """Which examples of the source a split consists of."""
-        if not self._has_test:
+    def _split_index(self, name: str, total: int, is_in_memory: bool) -> np.ndarray:
+        """The indices of a split's examples in the torchvision data set that contains it."""
+        if not self._has_test_split:
             return split_indices(total, (0.8, 0.1, 0.1), 0, self.name)[name]
         if name == "test":
             return np.arange(total)
-        order = np.arange(total) if in_memory else np.random.default_rng(0).permutation(total)
-        cut = total - max(1, total // 10)
-        return np.sort(order[:cut] if name == "train" else order[cut:])
+        order = np.arange(total) if is_in_memory else np.random.default_rng(0).permutation(total)
+        train_size = total - max(1, total // 10)
+        return np.sort(order[:train_size] if name == "train" else order[train_size:])
 
-    def _array(self, source: Any) -> np.ndarray | None:
-        """All images as uint8 ``[n, C, H, W]``, where torchvision keeps them as one array and the size is right."""
+    def _image_array(self, source: Any) -> np.ndarray | None:
+        """All images as uint8 ``[n, C, H, W]``.
+
+        None if torchvision does not store them as one array, or if they must be resized.
+        """
         data = getattr(source, "data", None)
         if self.size or not isinstance(data, np.ndarray | Tensor):
             return None
@@ -144,36 +170,49 @@ class TorchvisionDataset(Dataset):
             return None
         if array.ndim == 3:
             return array[:, None]
-        return array.transpose(0, 3, 1, 2) if array.shape[-1] in (1, 3) else array
+        if array.shape[-1] in (1, 3):
+            return array.transpose(0, 3, 1, 2)  # [n, C, H, W]
+        return array
 
     @cached_property
     def _class(self) -> Any:
-        datasets = torchvision().datasets
+        """The class in ``torchvision.datasets``."""
+        datasets = import_torchvision().datasets
         cls = getattr(datasets, self.name, None)
         if not (isinstance(cls, type) and issubclass(cls, datasets.VisionDataset)):
-            raise DataError(f"torchvision has no data set {self.name!r}{did_you_mean(self.name, datasets.__all__)}")
+            hint = did_you_mean(self.name, datasets.__all__)
+            raise DataError(f"torchvision has no data set {self.name!r}{hint}")
         return cls
 
     @property
-    def _has_test(self) -> bool:
-        return bool((_accepted(self._class) & {"train", "split"}) - self.arguments.keys())
+    def _has_test_split(self) -> bool:
+        """Whether the class selects its test split by an argument that the spec does not set."""
+        return bool((_parameters(self._class) & {"train", "split"}) - self.arguments.keys())
 
-    def _open(self, name: str) -> Any:
-        part = "test" if name == "test" else "train"
+    def _load_source(self, name: str) -> Any:
+        """The torchvision data set that contains a split; validation is a part of ``train``."""
+        source_split = "test" if name == "test" else "train"
         options: dict[str, Any] = {"root": self.root, "download": self.download}
-        options |= {"train": part == "train", "split": part}
-        accepted = _accepted(self._class)
+        options |= {"train": source_split == "train", "split": source_split}
+        accepted = _parameters(self._class)
+        options = {key: value for key, value in options.items() if key in accepted}
         try:
-            return self._class(**{key: options[key] for key in options if key in accepted} | self.arguments)
+            return self._class(**options | self.arguments)
         except (TypeError, ValueError) as error:
-            raise UnavailableError(f"{self.name}: {_line(error)}; set `arguments` to what the class needs") from error
-        except Exception as error:  # each data set fails in its own way
-            hint = "" if self.download else "; set download: true, or root to a folder that has it"
-            raise UnavailableError(f"{self.name}: not in {self.root!r}: {_line(error)}{hint}") from error
+            reason = _one_line(error)
+            raise UnavailableError(
+                f"{self.name}: {reason}; set `arguments` to what the class needs"
+            ) from error
+        except Exception as error:  # each data set raises its own types
+            reason = _one_line(error)
+            hint = "; set download: true, or root to a folder that has it"
+            raise UnavailableError(
+                f"{self.name}: not in {self.root!r}: {reason}{'' if self.download else hint}"
+            ) from error
 
 
-def _accepted(cls: type) -> set[str]:
-    """The parameters of a class, and those that it passes on to its base."""
+def _parameters(cls: type) -> set[str]:
+    """The parameters of a class's constructor, with those that it passes on to its bases."""
     names: set[str] = set()
     for base in filter(lambda base: "__init__" in vars(base), cls.__mro__):
         parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
@@ -183,21 +222,42 @@ def _accepted(cls: type) -> set[str]:
     return names
 
 
-def _labels(source: Any) -> np.ndarray | None:
-    """The label of every example, where torchvision keeps them."""
+def _label_array(source: Any) -> np.ndarray | None:
+    """The integer label of every example, ``[n]``; None if torchvision does not store them."""
     labels = np.asarray(getattr(source, "targets", getattr(source, "labels", None)))
     return labels if labels.ndim == 1 and labels.dtype.kind in "iu" else None
 
 
-def _read(
-    index: int, source: Any, where: str, channels: int, size: int, shape: Shape | None, labelled: bool
+def _read_item(
+    index: int,
+    *,
+    source: Any,
+    description: str,
+    channels: int,
+    size: int,
+    shape: Shape | None,
+    has_labels: bool,
 ) -> tuple[np.ndarray, int | None]:
-    """One example; with ``channels`` 0 it is grey or in colour as the image is."""
+    """Reads one example: uint8 ``[C, H, W]`` and its label, or None without labels.
+
+    Args:
+        index: of the example in ``source``.
+        source: the torchvision data set.
+        description: names the data set and split in error messages.
+        channels: 1 for grey, 3 for colour, 0 for the mode of the image.
+        size: height and width to resize to; 0 keeps the size of the image.
+        shape: the expected shape; None accepts any.
+        has_labels: whether items have an integer label.
+    """
     try:
         image, label = source[index][:2]
-    except Exception as error:  # each format raises its own kinds on damaged files
-        raise DataError(f"{where}: row {index} cannot be read: {_line(error)}") from error
+    except Exception as error:  # the decoders raise many types on damaged files
+        reason = _one_line(error)
+        raise DataError(f"{description}: row {index} cannot be read: {reason}") from error
     if not isinstance(image, Image.Image):
-        raise DataError(f"{where}: row {index} is not an image")
+        raise DataError(f"{description}: row {index} is not an image")
     channels = channels or (1 if image.mode in ("1", "L", "LA") else 3)
-    return to_pixels(image, channels, size, shape, f"{where}: row {index}"), int(label) if labelled else None
+    pixels = to_pixels(
+        image, channels=channels, size=size, shape=shape, source=f"{description}: row {index}"
+    )
+    return pixels, int(label) if has_labels else None

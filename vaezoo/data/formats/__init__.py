@@ -1,1 +1,1 @@
-"""The built-in file formats: examples read from and written to files, by their ending."""
+"""The built-in file formats, which read and write examples; named by their file extensions."""

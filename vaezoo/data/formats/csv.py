@@ -1,4 +1,4 @@
-"""Examples in csv files."""
+"""Reads and writes examples as csv files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.data.batch import Batch, padded
+from vaezoo.data.batch import Batch, pad_sequences
 from vaezoo.data.datasets.csv import is_number
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
@@ -15,47 +15,58 @@ from vaezoo.utils.errors import DataError
 
 
 class Csv(Format):
-    """Numbers: a row for each example, or for each step of a sequence, led by the example's and the step's number.
+    """Numbers, with a row for each example, or for each step of a sequence.
 
-    Sequences are also read from rows of numbers alone, which are the steps of one, below a header or not.
+    A row starts with the number of the example and, in a sequence, the number of the step. When
+    read, a file may also contain the rows of numbers alone, with or without a header; for
+    sequences, they are the steps of a single sequence.
     """
 
     def __init__(self, data: DataSpec, /) -> None:
         super().__init__(data)
         if len(data.shape) > 2 or data.support == "one-hot":
-            raise ValueError(f"vectors of numbers or sequences of them are wanted, not {data.shape}; use .npz")
-        self.lead = ["example", "step"] if data.is_sequence else ["example"]
+            raise ValueError(
+                f"csv files hold vectors of numbers or sequences of them, not {data.shape}; "
+                "use .npz"
+            )
+        self.index_columns = ["example", "step"] if data.is_sequence else ["example"]
 
     def write(self, path: Path, examples: Batch, columns: int) -> None:
         """Writes ``x`` ``[n, D]`` or ``[n, T, D]``."""
-        rows = examples.sequences() if self.data.is_sequence else examples.x
-        with open(path, "w", newline="", encoding="utf-8") as opened:
-            writer = csv.writer(opened)
-            writer.writerow([*self.lead, *(f"x{i}" for i in range(examples.x.shape[-1]))])
-            for i, row in enumerate(rows):
-                for step, values in enumerate(row.reshape(-1, row.shape[-1]).tolist()):
-                    writer.writerow([i, step][: len(self.lead)] + values)
+        entries = examples.sequences() if self.data.is_sequence else examples.x
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            names = (f"x{i}" for i in range(examples.x.shape[-1]))
+            writer.writerow([*self.index_columns, *names])
+            for i, entry in enumerate(entries):
+                rows = entry.reshape(-1, entry.shape[-1])  # [T, D], or [1, D] for a vector
+                for step, values in enumerate(rows.tolist()):
+                    writer.writerow([i, step][: len(self.index_columns)] + values)
 
     def read(self, path: Path) -> Batch:
-        """Reads what ``write`` writes; sequences of unlike lengths with a mask."""
-        with open(path, newline="", encoding="utf-8") as opened:
-            rows = [(number, row) for number, row in enumerate(csv.reader(opened), 1) if row]
-        header = rows[0][1] if rows else []
-        led = header[: len(self.lead)] == self.lead
-        titled = led or (bool(header) and not any(map(is_number, header)))
-        values = [(number, _numbers(path, number, row)) for number, row in (rows[1:] if titled else rows)]
-        if not values or len({len(row) for _, row in values}) != 1:
-            raise DataError(f"{path}: wants rows of numbers, all of one length")
-        table = torch.tensor([row for _, row in values], dtype=torch.float32)
+        """Reads vectors or sequences; pads sequences of different lengths and adds a mask."""
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+        header = lines[0][1] if lines else []
+        has_index = header[: len(self.index_columns)] == self.index_columns
+        has_header = has_index or (bool(header) and not any(map(is_number, header)))
+        rows = [
+            _parse_numbers(path, number, row)
+            for number, row in (lines[1:] if has_header else lines)
+        ]
+        if not rows or len({len(row) for row in rows}) != 1:
+            raise DataError(f"{path}: expected rows of numbers, all of the same length")
+        table = torch.tensor(rows, dtype=torch.float32)
         if not self.data.is_sequence:
-            return Batch(table[:, 1:] if led else table)
-        if not led:
+            return Batch(table[:, 1:] if has_index else table)
+        if not has_index:
             return Batch(table[None])
-        parts = [table[table[:, 0] == index, 2:] for index in table[:, 0].unique()]
-        return padded(parts)
+        return pad_sequences(
+            [table[table[:, 0] == example, 2:] for example in table[:, 0].unique()]
+        )
 
 
-def _numbers(path: Path, number: int, row: list[str]) -> list[float]:
+def _parse_numbers(path: Path, number: int, row: list[str]) -> list[float]:
     try:
         return [float(cell) for cell in row]
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""The report of a run: its pictures, and one HTML page that holds them all."""
+"""The report of a run: its pictures, and one HTML page that contains them all."""

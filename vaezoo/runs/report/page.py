@@ -1,4 +1,7 @@
-"""The report of a run: its pictures, and one page that holds them all."""
+"""Draws the pictures of a run and writes the HTML page that contains them.
+
+Shapes in the comments: B examples, T steps, C channels, H x W pixels, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
-from vaezoo.data.conditions import ALL, parse
+from vaezoo.data.conditions import ALL, parse_conditions
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
@@ -24,40 +27,51 @@ from vaezoo.runs.report import pictures, sequences
 from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.seeds import seeded
 
-_MAP_POINTS = 5000
-_NUMBERS = 2**26  # of them in memory at once: 256 MiB
-_TRAVERSED = 10
+_MAX_LATENT_POINTS = 5000
+"""The number of test examples in the map of the latent space."""
+_MAX_VALUES = 2**26
+"""The number of values of test examples in memory at once: 256 MiB in fp32."""
+_TRAVERSED_DIMENSIONS = 10
 _SEQUENCES = 8
+"""The number of sequences in a picture."""
+_MAX_CLASS_ROWS = 20
+"""Samples have one row per class up to this number of classes."""
+
 _CAPTIONS = {
-    "samples": "Samples: z from the prior, then the mean of p(x|z)",
+    "samples": "Samples: the mean of p(x|z) for z drawn from the prior",
     "reconstructions": "Test examples, each above its reconstruction",
-    "interpolations": "From one test example to another, along a straight line between their posterior means",
-    "traversals": "One test example as each latent dimension goes from -3 to 3, those that say most at the top",
-    "rates": "What each latent variable says at each step: its rate on test examples, in nats",
-    "curves": "Training (thin) and validation, in nats per example",
-    "latents": "The latent space",
+    "interpolations": "Interpolations between two test examples, along the straight line between "
+    "their posterior means",
+    "traversals": "Latent traversals of one test example: each row varies one latent dimension "
+    "from -3 to 3; the dimensions with the highest rate come first",
+    "rates": "The rate of each latent variable at each step, in nats, averaged over test examples",
+    "curves": "Metrics on the training split (thin lines) and on the validation split (thick "
+    "lines), in nats per example",
+    "latents": "The latent space: posterior means of test examples",
 }
-_OF_SEQUENCES = {"reconstructions": "Test examples and their reconstructions"}
-_STEPWISE = {"samples": "Samples: z from the prior, and each step drawn given those before it"}
+_SEQUENCE_CAPTIONS = {"reconstructions": "Test examples and their reconstructions"}
+_STEPWISE_CAPTIONS = {
+    "samples": "Samples: z from the prior, and each step sampled conditional on the previous steps"
+}
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What the report says of a run.
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """The data from which a report is drawn.
 
     Attributes:
-        name: of the spec.
+        name: the name of the spec.
         time: the name of the run's directory.
-        data_name: of the data set.
-        seed: of the run; pictures draw from a stream of it.
+        data_name: the name of the data set.
+        seed: the seed of the run, which also seeds the pictures.
         spec: the resolved spec as YAML.
-        records: those of ``metrics.jsonl``.
-        environment: as ``environment.json`` holds it.
-        evaluation: as ``evaluation.json`` holds it.
+        records: the records of ``metrics.jsonl``.
+        environment: the content of ``environment.json``.
+        evaluation: the content of ``evaluation.json``.
         model: the trained model.
         test: the test split.
-        pictures: the folder that receives the pictures.
-        page: the file that receives the page.
+        pictures: the folder to which the pictures are written.
+        page: the HTML file that is written.
     """
 
     name: str
@@ -74,141 +88,174 @@ class RunRecord:
     page: Path
 
 
-def write_report(run: RunRecord) -> None:
-    """Draws every picture that the data allows, then the page."""
+def write_report(run: ReportData) -> None:
+    """Writes all pictures that the model and the data allow, then the page."""
     run.model.eval()
-    batch = run.test.first(max(1, min(_MAP_POINTS, _NUMBERS // math.prod(run.model.data.shape))))
+    count = min(_MAX_LATENT_POINTS, _MAX_VALUES // math.prod(run.model.data.shape))
+    batch = run.test.first(max(1, count))
     with seeded(run.model.device, run.seed, "pictures"):
-        drawn = {"curves": pictures.curves(run.records), **_data_pictures(run, batch)}
-        with suppress(NotImplementedError):  # a posterior without a mean
-            drawn["latents"] = _latents(run, batch)
-    for name, png in drawn.items():
+        files = {"curves": pictures.curves(run.records), **_draw_data(run, batch)}
+        with suppress(NotImplementedError):  # the posterior has no mean
+            files["latents"] = _draw_latents(run, batch)
+    for name, png in files.items():
         write_bytes(run.pictures / f"{name}.png", png)
-    write_text(run.page, page(run, drawn))
+    write_text(run.page, render_page(run, files))
 
 
-def _part(batch: Batch, count: int) -> Batch:
+def _first(batch: Batch, count: int) -> Batch:
     return batch.part(0, min(count, len(batch)))
 
 
-def _data_pictures(run: RunRecord, batch: Batch) -> dict[str, bytes]:
-    model, few = run.model, _part(batch, 32)
+def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
+    """Draws the pictures of samples and test examples that the model and the data allow."""
+    model, batch = run.model, _first(test_batch, 32)
     if model.data.is_sequence:
-        return _sequence_pictures(run, few)
-    rebuilt = model.reconstruct(few.x, few.condition, few.mask)
+        return _draw_sequences(run, batch)
+    reconstructions = model.reconstruct(batch.x, batch.condition, batch.mask)
     if not pictures.is_image(model.data):
-        return {"reconstructions": pictures.vectors(few.x.cpu().numpy(), rebuilt.cpu().numpy())}
-    condition, columns = _conditions(run, batch)
+        plots = pictures.vectors(batch.x.cpu().numpy(), reconstructions.cpu().numpy())
+        return {"reconstructions": plots}
+    condition = _sample_conditions(run, test_batch)
     count = 100 if condition is None else len(condition)
     sheets = {
-        "samples": (model.sample(count, condition, seed=run.seed), columns),
-        "reconstructions": (pictures.pairs(few.x, rebuilt, 16), 16),
+        "samples": (model.sample(count, condition, seed=run.seed), 10),
+        "reconstructions": (pictures.pairs(batch.x, reconstructions, 16), 16),
     }
-    if model.conditioner is None and len(few) >= 16:
-        with suppress(NotImplementedError):  # latents whose code is not one vector
-            path = model.interpolate(few.x[:8], few.x[8:16], 12)
-            sheets["interpolations"] = (path.flatten(0, 1), 12)
-    with suppress(NotImplementedError):  # latents without a density, or several
-        most = dimension_rates(model, few).argsort(descending=True)[:_TRAVERSED]
-        sheets["traversals"] = (model.traverse(_part(batch, 1), most).flatten(0, 1), 11)
+    if model.conditioner is None and len(batch) >= 16:
+        with suppress(NotImplementedError):  # the latent code is not one vector
+            images = model.interpolate(batch.x[:8], batch.x[8:16], 12)
+            sheets["interpolations"] = (images.flatten(0, 1), 12)  # [8 * 12, C, H, W]
+    with suppress(NotImplementedError):  # no density, or more than one latent variable
+        rates = dimension_rates(model, batch)
+        dimensions = rates.argsort(descending=True)[:_TRAVERSED_DIMENSIONS]
+        images = model.traverse(_first(test_batch, 1), dimensions)
+        sheets["traversals"] = (images.flatten(0, 1), 11)  # [dimensions * 11, C, H, W]
     return {
         name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
         for name, (images, columns) in sheets.items()
     }
 
 
-def _sequence_pictures(run: RunRecord, few: Batch) -> dict[str, bytes]:
-    model, data, shown = run.model, run.model.data, _part(few, _SEQUENCES)
-    condition, _ = _conditions(run, few)
-    condition = None if condition is None else condition[:: max(1, len(condition) // _SEQUENCES)][:_SEQUENCES]
-    steps = few.x.shape[1] if model.latents.stepwise else None
+def _draw_sequences(run: ReportData, batch: Batch) -> dict[str, bytes]:
+    """Draws samples, rates, interpolations and reconstructions of a model of sequences."""
+    model, data, originals = run.model, run.model.data, _first(batch, _SEQUENCES)
+    condition = _sample_conditions(run, batch)
+    if condition is not None:  # spreads the sequences over the classes
+        condition = condition[:: max(1, len(condition) // _SEQUENCES)][:_SEQUENCES]
+    steps = batch.x.shape[1] if model.latents.stepwise else None
     count = _SEQUENCES if condition is None else len(condition)
-    sampled = model.sample(count, condition, seed=run.seed, steps=steps)
-    drawn = {"samples": sequences.picture(data, Batch(data.to_source_units(sampled), condition))}
+    samples = model.sample(count, condition, seed=run.seed, steps=steps)
+    files = {"samples": sequences.picture(data, Batch(data.to_source_units(samples), condition))}
     with model.inference():
-        sites = model.infer_detached(few, 1).sites
+        sites = model.infer_detached(batch, 1).sites
     if any(site.mask is not None for site in sites):
-        drawn["rates"] = sequences.rates(sites)
+        files["rates"] = sequences.rates(sites)
     try:
-        z = model.encode(shown.x, shown.condition, shown.mask)
-        rebuilt = model.decode(z, shown.condition, steps=steps)
-        if (other := _of_one_kind(few)) is not None:
-            one, two = few.part(0, 1), few.part(other, other + 1)
-            path = model.interpolate(one.x, two.x, _SEQUENCES, one.condition, (one.mask, two.mask))
-            drawn["interpolations"] = sequences.picture(data, Batch(data.to_source_units(path[0])))
-    except NotImplementedError:  # latents whose code is not one vector, or that have none
-        rebuilt = model.reconstruct(shown.x, shown.condition, shown.mask)
-    shown = replace(shown, x=data.to_source_units(shown.x))
-    drawn["reconstructions"] = sequences.picture(data, shown, data.to_source_units(rebuilt))
-    return drawn
+        z = model.encode(originals.x, originals.condition, originals.mask)
+        reconstructions = model.decode(z, originals.condition, steps=steps)
+        if (index := _same_condition_index(batch)) is not None:
+            first, second = batch.part(0, 1), batch.part(index, index + 1)
+            interpolated = model.interpolate(
+                first.x,
+                second.x,
+                _SEQUENCES,
+                condition=first.condition,
+                masks=(first.mask, second.mask),
+            )
+            x = data.to_source_units(interpolated[0])  # [_SEQUENCES, T, D]
+            files["interpolations"] = sequences.picture(data, Batch(x))
+    except NotImplementedError:  # the latent code is not one vector
+        reconstructions = model.reconstruct(originals.x, originals.condition, originals.mask)
+    originals = replace(originals, x=data.to_source_units(originals.x))
+    reconstructions = data.to_source_units(reconstructions)
+    files["reconstructions"] = sequences.picture(data, originals, reconstructions)
+    return files
 
 
-def _of_one_kind(few: Batch) -> int | None:
-    """Another example that has the condition of the first."""
-    for i in range(1, len(few)):
-        if few.condition is None or torch.equal(few.condition[i], few.condition[0]):
+def _same_condition_index(batch: Batch) -> int | None:
+    """The index of the second example that has the condition of the first, if there is one."""
+    for i in range(1, len(batch)):
+        if batch.condition is None or torch.equal(batch.condition[i], batch.condition[0]):
             return i
     return None
 
 
-def _remarks(run: RunRecord) -> list[str]:
-    """Which latent variables of a model of sequences have collapsed, and what helps."""
+def _remarks(run: ReportData) -> list[str]:
+    """For a model of sequences, names collapsed latent variables and possible remedies."""
     if not run.model.data.is_sequence:
         return []
     with run.model.inference():
         return sequences.remarks(run.model.infer_detached(run.test.first(32), 1).sites)
 
 
-def _conditions(run: RunRecord, batch: Batch) -> tuple[Tensor | None, int]:
-    """What the samples are conditioned on, and how many stand in a row: one class to a row where classes have names."""
+def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
+    """The conditions of the samples; with named classes ten samples per class."""
     data = run.model.data
     if run.model.conditioner is None:
-        return None, 10
-    if data.classes and len(data.classes) <= 20:
-        conditions, _ = parse(data, ALL, run.model.trained_classes)
-        return conditions.repeat_interleave(10), 10
-    return _part(batch, 100).condition, 10
+        return None
+    if data.classes and len(data.classes) <= _MAX_CLASS_ROWS:
+        conditions, _ = parse_conditions(data, ALL, run.model.trained_classes)
+        return conditions.repeat_interleave(10)  # [classes * 10]
+    return _first(batch, 100).condition
 
 
-def _latents(run: RunRecord, batch: Batch) -> bytes:
+def _draw_latents(run: ReportData, batch: Batch) -> bytes:
     means = run.model.encode(batch.x, batch.condition, batch.mask).cpu().numpy()
-    labels = batch.condition.cpu().numpy() if run.model.data.classes and batch.condition is not None else None
+    labels = None
+    if run.model.data.classes and batch.condition is not None:
+        labels = batch.condition.cpu().numpy()
     return pictures.latent_map(means, labels, run.model.data.classes)
 
 
-def page(run: RunRecord, drawn: dict[str, bytes]) -> str:
-    """The page as HTML that needs nothing beside itself."""
+def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
+    """Renders the page as HTML that refers to no other file.
+
+    Args:
+        run: the data of the report.
+        files: the pictures as PNG, by name.
+    """
     from jinja2 import Environment
 
     source = resources.files("vaezoo.runs.report").joinpath("page.html.j2").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    captions = _CAPTIONS | (_OF_SEQUENCES if run.model.data.is_sequence else {})
-    captions |= _STEPWISE if run.model.latents.stepwise else {}
-    with torch.no_grad():
-        parameters = sum(p.numel() for p in run.model.parameters())
-    return template.render(
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    captions = _CAPTIONS | (_SEQUENCE_CAPTIONS if run.model.data.is_sequence else {})
+    captions |= _STEPWISE_CAPTIONS if run.model.latents.stepwise else {}
+    return environment.from_string(source).render(
         name=run.name,
         run=run.time,
         evaluation=run.evaluation,
         rows=metric_rows(run.evaluation),
-        facts=_facts(run, parameters),
+        facts=_facts(run),
         remarks=_remarks(run),
-        pictures=[(said, base64.b64encode(drawn[name]).decode()) for name, said in captions.items() if name in drawn],
+        pictures=[
+            (caption, base64.b64encode(files[name]).decode())
+            for name, caption in captions.items()
+            if name in files
+        ],
         spec=run.spec,
     )
 
 
-def _facts(run: RunRecord, parameters: int) -> list[tuple[str, str]]:
-    environment = run.environment
+def _facts(run: ReportData) -> list[tuple[str, str]]:
+    """Names and values of the table at the head of the page."""
+    environment, data = run.environment, run.model.data
     validations = [record for record in run.records if record["split"] == "validation"]
-    best = max((record for record in validations if record["best"]), key=lambda r: r["step"], default=None)
-    data = run.model.data
-    facts = [
+    best = max((r for r in validations if r["best"]), key=lambda r: r["step"], default=None)
+    with torch.no_grad():
+        parameters = sum(p.numel() for p in run.model.parameters())
+    training = "-"
+    if validations:
+        training = f"{validations[-1]['step']:,} steps, {validations[-1]['epoch']:g} epochs"
+    versions = [
+        f"vaezoo {environment['vaezoo']}",
+        f"torch {environment['torch']}",
+        f"Python {environment['python']}",
+    ]
+    return [
         ("data", f"{run.data_name}, {' × '.join(map(str, data.shape))}, {data.support}"),
         ("parameters", f"{parameters:,}"),
-        ("trained", f"{validations[-1]['step']:,} steps, {validations[-1]['epoch']:g} epochs" if validations else "-"),
-        ("best on validation", f"step {best['step']:,}" if best else "-"),
+        ("training", training),
+        ("selected weights", f"step {best['step']:,}" if best else "-"),
         ("device", f"{environment['device']}, {environment['precision']}"),
-        ("versions", f"vaezoo {environment['vaezoo']}, torch {environment['torch']}, Python {environment['python']}"),
+        ("versions", ", ".join(versions)),
     ]
-    return facts

@@ -1,4 +1,4 @@
-"""The pictures of a run, as PNG bytes or files."""
+"""Draws the pictures of a run as PNG bytes."""
 
 from __future__ import annotations
 
@@ -15,61 +15,66 @@ from vaezoo.data.dataspec import DataSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GAP = 1
 INK, ACCENT, SECOND = "#1f2933", "#2563eb", "#d97706"
+"""The colours of lines."""
+_GAP = 1
+"""The width of the white lines between images, in pixels."""
 
 
 def is_image(data: DataSpec) -> bool:
-    """Whether examples are grey or colour images."""
+    """Whether examples are greyscale or RGB images."""
     return len(data.shape) == 3 and data.shape[0] in (1, 3) and data.support != "real"
 
 
 def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
-    """A PNG of images in rows, white lines between them.
+    """A PNG of images in rows, with white lines between them.
 
     Args:
-        images: ``[n, C, H, W]`` in [0, 1], C = 1 or 3.
-        columns: images in a row.
-        zoom: pixels for each pixel.
+        images: ``[n, C, H, W]`` in [0, 1], with C = 1 or 3.
+        columns: the number of images in a row.
+        zoom: the width of each image pixel in the picture.
     """
     from PIL import Image
 
     n, channels, height, width = images.shape
     rows = -(-n // columns)
-    sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels), 255, np.uint8)
+    shape = (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels)
+    sheet = np.full(shape, 255, np.uint8)
     pixels = (images.detach().float().cpu().clamp(0, 1).numpy() * 255).round().astype(np.uint8)
-    for i, image in enumerate(pixels.transpose(0, 2, 3, 1)):
-        top, left = (i // columns) * (height + _GAP) + _GAP, (i % columns) * (width + _GAP) + _GAP
+    for i, image in enumerate(pixels.transpose(0, 2, 3, 1)):  # [n, H, W, C]
+        top = (i // columns) * (height + _GAP) + _GAP
+        left = (i % columns) * (width + _GAP) + _GAP
         sheet[top : top + height, left : left + width] = image
     picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
-    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    size = (picture.width * zoom, picture.height * zoom)
+    picture = picture.resize(size, Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def zoom_for(images: Tensor, columns: int, width: int = 900) -> int:
-    """A zoom that brings a sheet near a width in pixels."""
+    """The zoom with which a grid of images is about ``width`` pixels wide."""
     return max(1, round(width / (columns * (images.shape[-1] + _GAP))))
 
 
 def pairs(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:
-    """Rows of originals, each above the row of its reconstructions."""
+    """Rows of originals, each followed by the row of its reconstructions, ``[2 * n, C, H, W]``."""
     rows = []
     for start in range(0, len(originals), columns):
         rows += [originals[start : start + columns], reconstructions[start : start + columns]]
     return torch.cat(rows)
 
 
-def figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches."""
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), layout="constrained", dpi=130)
 
 
-def style(axes: Any, title: str, x: str, y: str) -> None:
-    """Titles, labels and a grid, as all our plots have them."""
+def style_axes(axes: Any, title: str, x: str, y: str) -> None:
+    """Sets title, labels and grid of a plot in the common style."""
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -79,31 +84,34 @@ def style(axes: Any, title: str, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def png(drawn: Figure) -> bytes:
-    """A figure as the bytes of a PNG."""
+def to_png(fig: Figure) -> bytes:
+    """Renders a figure as a PNG."""
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png")
+    fig.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def curves(records: Sequence[dict[str, Any]]) -> bytes:
-    """ELBO, rate and distortion over epochs, for training and validation."""
-    drawn = figure(10, 3.2)
-    for axes, key in zip(drawn.subplots(1, 3), ("elbo", "distortion", "rate"), strict=True):
+    """Plots ELBO, distortion and rate over epochs, for the training and validation split."""
+    fig = new_figure(10, 3.2)
+    for axes, key in zip(fig.subplots(1, 3), ("elbo", "distortion", "rate"), strict=True):
         for split, colour, width in (("train", ACCENT, 0.9), ("validation", SECOND, 1.6)):
             points = [(r["epoch"], r[key]) for r in records if r["split"] == split and key in r]
             if points:
                 marker = "o" if split == "validation" and len(points) < 40 else None
                 xs, ys = zip(*points, strict=True)
-                axes.plot(xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3)
-        _settle(axes, [r[key] for r in records if key in r])
-        style(axes, key, "epoch", "nats per example")
-    drawn.axes[1].legend(fontsize=8, frameon=False, loc="upper right")  # the distortion is always defined
-    return png(drawn)
+                axes.plot(
+                    xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3
+                )
+        _limit_y_axis(axes, [r[key] for r in records if key in r])
+        style_axes(axes, key, "epoch", "nats per example")
+    # The legend is in the plot of the distortion, which every model has.
+    fig.axes[1].legend(fontsize=8, frameon=False, loc="upper right")
+    return to_png(fig)
 
 
-def _settle(axes: Any, values: Sequence[float]) -> None:
-    """Keeps the first steps from flattening the rest of a curve."""
+def _limit_y_axis(axes: Any, values: Sequence[float]) -> None:
+    """Cuts off the large values of the first steps, which would flatten the curves."""
     if len(values) > 10:
         low, high = np.percentile(values[2:], [0, 98]), np.percentile(values[2:], [2, 100])
         bottom, top = min(low[0], high[0]), max(low[1], high[1])
@@ -113,23 +121,25 @@ def _settle(axes: Any, values: Sequence[float]) -> None:
 
 
 def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[str]) -> bytes:
-    """Posterior means on their first two principal axes, coloured by class.
+    """Plots posterior means on their first two principal axes, coloured by class.
 
     Args:
-        means: ``[n, D]``.
-        labels: ``[n]``, or None.
-        classes: the name of each label.
+        means: posterior means, ``[n, D]``.
+        labels: class labels, ``[n]``, or None.
+        classes: the name of each class.
     """
-    drawn = figure(6.4, 5.2)
-    axes = drawn.subplots()
+    fig = new_figure(6.4, 5.2)
+    axes = fig.subplots()
     size = float(np.clip(8000 / len(means), 4, 30))
     centred = means - means.mean(0)
     if means.shape[1] > 2 and len(means) > 1:
-        _, singular, axes_of = np.linalg.svd(centred, full_matrices=False)
+        _, singular, directions = np.linalg.svd(centred, full_matrices=False)
         share = 100 * singular[:2] ** 2 / (singular**2).sum()
-        points, names = centred @ axes_of[:2].T, [f"principal axis {i + 1} ({s:.0f} %)" for i, s in enumerate(share)]
+        points = centred @ directions[:2].T  # [n, D] @ [D, 2] -> [n, 2]
+        names = [f"principal axis {i + 1} ({s:.0f} % of variance)" for i, s in enumerate(share)]
     else:
-        points, names = np.pad(means, ((0, 0), (0, max(0, 2 - means.shape[1])))), ["z1", "z2"]
+        points = np.pad(means, ((0, 0), (0, max(0, 2 - means.shape[1]))))
+        names = ["z1", "z2"]
     if labels is None or len(classes) > 20:
         axes.scatter(points[:, 0], points[:, 1], s=size, alpha=0.5, color=ACCENT, linewidths=0)
     else:
@@ -137,51 +147,71 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
 
         palette = colormaps["tab10" if len(classes) <= 10 else "tab20"]
         for label, name in enumerate(classes):
-            mine = points[labels == label]
-            axes.scatter(mine[:, 0], mine[:, 1], s=size, alpha=0.6, color=palette(label), label=name, linewidths=0)
-        axes.legend(fontsize=8, frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5))
-    style(axes, "posterior means of the test split", names[0], names[1])
-    return png(drawn)
+            members = points[labels == label]
+            axes.scatter(
+                members[:, 0],
+                members[:, 1],
+                s=size,
+                alpha=0.6,
+                color=palette(label),
+                label=name,
+                linewidths=0,
+            )
+        axes.legend(
+            fontsize=8, frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
+    style_axes(axes, "posterior means of the test split", names[0], names[1])
+    return to_png(fig)
 
 
 def vectors(originals: np.ndarray, reconstructions: np.ndarray) -> bytes:
-    """Examples that are no images, as lines: each original with its reconstruction."""
+    """Plots examples that are not images as lines, each with its reconstruction."""
     count = min(8, len(originals))
-    drawn = figure(10, 1.1 * count)
-    for i, axes in enumerate(np.atleast_1d(drawn.subplots(count, 1, sharex=True))):
+    fig = new_figure(10, 1.1 * count)
+    for i, axes in enumerate(np.atleast_1d(fig.subplots(count, 1, sharex=True))):
+        # Each line has the values of one example, [values per example].
         axes.plot(originals[i].ravel(), color=INK, linewidth=1.2, label="original")
         axes.plot(reconstructions[i].ravel(), color=SECOND, linewidth=1.2, label="reconstruction")
         axes.tick_params(labelsize=7)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    drawn.axes[0].legend(fontsize=8, frameon=False, ncols=2)
-    return png(drawn)
+    fig.axes[0].legend(fontsize=8, frameon=False, ncols=2)
+    return to_png(fig)
 
 
 def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
-    """Runs by their rate and distortion on validation; lines of equal ELBO behind them.
+    """Plots runs by their validation rate and distortion, with lines of equal ELBO.
 
     Args:
-        points: rate, distortion, and what the run is called.
+        points: for each run its rate, its distortion and a label.
     """
-    drawn = figure(6.4, 5.0)
-    axes = drawn.subplots()
+    fig = new_figure(6.4, 5.0)
+    axes = fig.subplots()
     rates, distortions = np.array([p[0] for p in points]), np.array([p[1] for p in points])
     margin = 0.08 * max(float(np.ptp(rates)), float(np.ptp(distortions)), 1.0)
+    height = max(float(np.ptp(distortions)) + 2 * margin, 1e-9)
     low, high = max(0.0, rates.min() - margin), rates.max() + margin
     for total in np.linspace((rates + distortions).min(), (rates + distortions).max(), 5):
         axes.plot([low, high], [total - low, total - high], color=INK, alpha=0.15, linewidth=0.8)
     axes.scatter(rates, distortions, color=ACCENT, s=28, zorder=2)
     axes.set_xlim(low, high)
     axes.set_ylim(distortions.min() - margin, distortions.max() + margin)
-    free = np.zeros((0, 2))
+    labelled = np.zeros((0, 2))  # positions of labels, relative to the size of the axes
     for rate, distortion, name in sorted(points):
-        here = np.array([rate / max(high - low, 1e-9), distortion / max(float(np.ptp(distortions)) + 2 * margin, 1e-9)])
-        if len(free) and (np.abs(free - here) < (0.12, 0.03)).all(-1).any():
-            continue  # a label here would lie on another
-        free = np.vstack([free, here])
+        position = np.array([rate / max(high - low, 1e-9), distortion / height])
+        if len(labelled) and (np.abs(labelled - position) < (0.12, 0.03)).all(-1).any():
+            continue  # the label would overlap another one
+        labelled = np.vstack([labelled, position])
         to_left = rate > low + 0.8 * (high - low)
         shift, side = ((-5, 4), "right") if to_left else ((5, 4), "left")
-        axes.annotate(name, (rate, distortion), xytext=shift, textcoords="offset points", fontsize=7, ha=side)
-    style(axes, "validation; grey lines have equal ELBO", "rate, nats per example", "distortion, nats per example")
-    return png(drawn)
+        axes.annotate(
+            name,
+            (rate, distortion),
+            xytext=shift,
+            textcoords="offset points",
+            fontsize=7,
+            ha=side,
+        )
+    title = "validation split; the ELBO is constant along each grey line"
+    style_axes(axes, title, "rate, nats per example", "distortion, nats per example")
+    return to_png(fig)

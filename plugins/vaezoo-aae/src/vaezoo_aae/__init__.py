@@ -1,4 +1,4 @@
-"""Adversarial prior matching: critics on latents, implicit posteriors, shaped priors, categorical heads."""
+"""Adversarial autoencoders: critics, implicit posteriors, shaped priors and categorical heads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COMPONENTS = {
 
 @vaezoo.hookimpl
 def vaezoo_components(register: Register) -> None:
-    """Registers everything that this plugin brings."""
+    """Registers the components of this plugin."""
     for kind, targets in _COMPONENTS.items():
         for name, target in targets.items():
             register(kind, name, target)

@@ -1,4 +1,4 @@
-"""How far a categorical head agrees with the labels, after supervision or without any."""
+"""How well the categories of a head agree with the labels, with or without supervision."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from vaezoo_aae.heads import category_logits
 _UNIT = "share of examples"
 
 
-def _judged(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor]:
-    """log q(y|x) ``[n, categories]`` in double precision, so that sure ones differ, and labels ``[n]``, where known.
+def _labelled_predictions(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor]:
+    """The predictions and labels of all examples whose label is known.
+
+    Returns:
+        log q(y|x) ``[n, categories]``, and labels ``[n]``. Log-probabilities are in double
+        precision, so that those close to 0 still differ.
 
     Raises:
-        NotImplementedError: the model has no categorical head, or the data no labels.
+        NotImplementedError: the model has no categorical head, or the data has no labels.
     """
-    found, labels = [], []
+    log_probs, labels = [], []
     for batch in data.ordered(model.batch_size()):
         if batch.condition is None or not model.data.classes:
             raise NotImplementedError("needs a label for each example")
-        found.append(category_logits(model.infer_detached(batch).sites).double().log_softmax(-1).cpu())
+        logits = category_logits(model.infer_detached(batch).sites)
+        log_probs.append(logits.double().log_softmax(-1).cpu())
         labels.append(batch.condition.cpu())
-    log_q, label = torch.cat(found), torch.cat(labels)
+    log_q, label = torch.cat(log_probs), torch.cat(labels)
     known = label >= 0
     if not bool(known.any()):
         raise NotImplementedError("no label of this split is known")
@@ -37,36 +42,41 @@ def _share(wrong: Tensor, **details: float) -> vaezoo.Estimate:
     """The share of True in ``[n]``, with its binomial standard error."""
     n, share = len(wrong), float(wrong.double().mean())
     error = math.sqrt(share * (1 - share) / (n - 1)) if n > 1 else None
-    return vaezoo.Estimate(share, error, n, details, _UNIT)
+    return vaezoo.Estimate(share, error, n, details, unit=_UNIT)
 
 
 class HeadError(vaezoo.Metric):
-    """The share of examples whose likeliest category is not their label."""
+    """The share of examples whose most probable category is not their label."""
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``head_error``."""
-        log_q, label = _judged(model, data)
+        """Returns ``head_error``."""
+        log_q, label = _labelled_predictions(model, data)
         if log_q.shape[1] != len(model.data.classes):
-            clusters = f"{log_q.shape[1]} categories are not the {len(model.data.classes)} classes"
-            raise NotImplementedError(f"{clusters}; use clustering-error")
+            mismatch = f"{log_q.shape[1]} categories are not the {len(model.data.classes)} classes"
+            raise NotImplementedError(f"{mismatch}; use clustering-error")
         return {"head_error": _share(log_q.argmax(1) != label)}
 
 
 class ClusteringError(vaezoo.Metric):
-    """The share of examples whose cluster has another label than theirs (Makhzani et al. 2016, section 6).
+    """The share of examples whose cluster has another label (Makhzani et al. 2016, section 6).
 
-    An example belongs to its likeliest category. As in the paper a category takes the label of the one example x of
-    which it is surest, that with the highest q(y|x); here from the split that is measured. ``majority_vote`` is
-    the error where it takes the commonest label of its examples instead, which looks at every label.
+    The cluster of an example is its most probable category. As in the paper, a cluster gets the
+    label of the one example x with the highest q(y|x); that example is taken from the split that
+    is measured. ``majority_vote`` is the error where a cluster gets the most frequent label of its
+    examples instead, which uses all labels.
     """
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``clustering_error``, with ``majority_vote`` and how many ``clusters`` have any example."""
-        log_q, label = _judged(model, data)
+        """Returns ``clustering_error``, with ``majority_vote`` and the number of ``clusters``."""
+        log_q, label = _labelled_predictions(model, data)
         cluster = log_q.argmax(1)
-        surest = label[log_q.argmax(0)]  # [categories]
+        cluster_label = label[log_q.argmax(0)]  # [categories]
         counts = torch.zeros(log_q.shape[1], len(model.data.classes), dtype=torch.int64)
-        counts.index_put_((cluster, label), torch.ones_like(label), accumulate=True)  # [categories, labels]
-        majority = float((counts.argmax(1)[cluster] != label).double().mean())
-        details = {"majority_vote": majority, "clusters": float((counts.sum(1) > 0).sum())}
-        return {"clustering_error": _share(surest[cluster] != label, **details)}
+        counts.index_put_((cluster, label), torch.ones_like(label), accumulate=True)
+        majority_label = counts.argmax(1)  # [categories]
+        majority_vote = float((majority_label[cluster] != label).double().mean())
+        details = {
+            "majority_vote": majority_vote,
+            "clusters": float((counts.sum(1) > 0).sum()),
+        }
+        return {"clustering_error": _share(cluster_label[cluster] != label, **details)}

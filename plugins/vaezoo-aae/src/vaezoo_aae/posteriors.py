@@ -1,4 +1,4 @@
-"""Posteriors that are known by their samples alone, for which a critic stands in for the rate."""
+"""Implicit posteriors, known only by their samples: a critic takes the place of the rate."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ Width = Annotated[int, Gt(0)]
 
 
 class Deterministic(vaezoo.Posterior):
-    """A point z for each x, as in a plain autoencoder. It has no density: say ``select: distortion`` or ``last``."""
+    """A point z for each x, as in a plain autoencoder.
+
+    It has no density, so there is no ELBO to select a checkpoint by: set ``select: distortion`` or
+    ``last``.
+    """
 
     def __init__(self, in_features: int, latent_dim: int, /) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, latent_dim)
 
     def forward(self, h: Tensor) -> Distribution:
-        """From ``[N, in_features]`` to points ``[N]`` of ``[latent_dim]``."""
+        """From ``[N, in_features]`` to points ``[N, latent_dim]``."""
         return Implicit(self.linear(h))
 
 
 class Universal(vaezoo.Posterior):
-    """A network fed with features and noise, which can become any q(z|x) (Makhzani et al. 2016, section 2).
+    """A network of features and noise, which can represent any q(z|x).
 
-    Its mean is not known: where one is asked for, a sample stands for it. It has no density: say ``select:
-    distortion`` or ``last``.
+    From Makhzani et al. 2016, section 2. Its mean is unknown; one sample is returned in its place.
+    It has no density, so there is no ELBO to select a checkpoint by: set ``select: distortion`` or
+    ``last``.
 
     Args:
-        noise_dim: the dimensions of the standard normal noise.
+        noise_dim: the dimension of the standard normal noise.
         hidden: the width of each layer over features and noise.
-        activation: what follows each layer.
+        activation: the activation after each layer.
     """
 
     def __init__(
@@ -55,13 +60,18 @@ class Universal(vaezoo.Posterior):
         super().__init__()
         self.noise_dim = noise_dim
         body = mlp(in_features + noise_dim, hidden, activation_name=activation)
-        self.net = nn.Sequential(body, nn.Linear(hidden[-1] if hidden else in_features + noise_dim, latent_dim))
+        width = hidden[-1] if hidden else in_features + noise_dim
+        self.net = nn.Sequential(body, nn.Linear(width, latent_dim))
 
     def forward(self, h: Tensor) -> Distribution:
-        """From ``[N, in_features]`` to a distribution ``[N]`` over ``[latent_dim]`` that draws fresh noise."""
-        return Implicit(self._draw(h, torch.Size()), partial(self._draw, h))
+        """From ``[N, in_features]`` to a distribution that draws new noise for each sample.
 
-    def _draw(self, h: Tensor, sample_shape: torch.Size) -> Tensor:
+        Its batch shape is ``[N]`` and its event shape ``[latent_dim]``.
+        """
+        return Implicit(self._sample(h, torch.Size()), partial(self._sample, h))
+
+    def _sample(self, h: Tensor, sample_shape: torch.Size) -> Tensor:
         """Samples ``[*sample_shape, N, latent_dim]``."""
         noise = torch.randn(*sample_shape, len(h), self.noise_dim, dtype=h.dtype, device=h.device)
-        return self.net(torch.cat([h.expand(*sample_shape, *h.shape), noise], -1))
+        h = h.expand(*sample_shape, *h.shape)  # [*sample_shape, N, in_features]
+        return self.net(torch.cat([h, noise], -1))

@@ -1,4 +1,4 @@
-"""The weight of the KL: penalties, schedules that tune it, data with known factors and their metrics."""
+"""Weights of the KL: penalties, schedules, data with known factors and disentanglement metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _COMPONENTS = {
         "dip": "vaezoo_beta.dip:Dip",
     },
     "objective": {"geco": "vaezoo_beta.tuning:Geco"},
-    "schedule": {"pi-control": "vaezoo_beta.tuning:PIControl", "logistic": "vaezoo_beta.tuning:Logistic"},
+    "schedule": {
+        "pi-control": "vaezoo_beta.tuning:PIControl",
+        "logistic": "vaezoo_beta.tuning:Logistic",
+    },
     "dataset": {"sprites": "vaezoo_beta.sprites:Sprites"},
     "metric": {
         "mig": "vaezoo_beta.scores:MIG",
@@ -34,7 +37,7 @@ _COMPONENTS = {
 
 @vaezoo.hookimpl
 def vaezoo_components(register: Register) -> None:
-    """Registers everything that this plugin brings."""
+    """Registers the components of this plugin."""
     for kind, targets in _COMPONENTS.items():
         for name, target in targets.items():
             register(kind, name, target)

@@ -1,4 +1,4 @@
-"""Disentangled inferred priors: the covariance of the aggregate posterior is drawn to the identity."""
+"""DIP-VAE (disentangled inferred prior): a penalty on the aggregate posterior's covariance."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
-from vaezoo_beta.kl import by_dimension, one_vector
+from vaezoo_beta.kl import marginals, single_site
 
 Weight = Annotated[float, Ge(0)]
 
 
 class Dip(vaezoo.Regularizer):
-    """λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii - 1)², C a covariance over the batch (Kumar et al. 2018, eq. 6 and 7).
+    """λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii - 1)², where C is a covariance over the batch.
 
-    It stands beside ``kl``. C is estimated, unbiased, from the examples of one forward pass of each process.
+    From Kumar et al. 2018, eq. 6 and 7. Use it together with ``kl``. The estimate of C is
+    unbiased; it is computed from the examples of one forward pass, in each process separately.
 
     Args:
-        kind: what C is: ``i``, the covariance of the posterior means, or ``ii``, the covariance of z itself, which is
-            that of the means plus the mean of the posterior variances.
-        lambda_od: weight of the entries off the diagonal.
-        lambda_d: weight of the diagonal; by default 10 times ``lambda_od`` for kind ``i``, and equal to it for ``ii``.
-        weight: of both together.
+        kind: how C is defined: ``i``, the covariance of the posterior means; or ``ii``, the
+            covariance of z, which is that of the means plus the mean of the posterior variances.
+        lambda_od: the weight of the off-diagonal entries.
+        lambda_d: the weight of the diagonal entries; by default 10 times ``lambda_od`` for kind
+            ``i``, and equal to it for ``ii``.
+        weight: the weight of the sum of both terms.
     """
 
     def __init__(
@@ -45,26 +47,28 @@ class Dip(vaezoo.Regularizer):
         """The penalty, the same for each example, ``[B]``.
 
         Raises:
-            ValueError: there is not one latent vector; or for kind ``ii``, its dimensions are not independent given x.
+            ValueError: the model has more than one latent vector; or for kind ``ii``, its
+                dimensions are not independent given x.
         """
-        covariance = self.covariance(one_vector(trace))
+        covariance = self.covariance(single_site(trace))
         diagonal = covariance.diagonal()
         off_diagonal = covariance.square().sum() - diagonal.square().sum()
         penalty = self.lambda_od * off_diagonal + self.lambda_d * (diagonal - 1).square().sum()
-        return penalty.expand(len(trace.batch))
+        return penalty.expand(len(trace.batch))  # [B]
 
     def covariance(self, site: vaezoo.Site) -> Tensor:
         """C over the batch, ``[D, D]``."""
         covariance = batch_covariance(site.q.mean)
         if self.kind == "i":
             return covariance
-        q = by_dimension(site.q)
+        q = marginals(site.q)
         if q is None:
-            raise ValueError(f"kind: ii needs a diagonal posterior (diagonal-normal); {type(site.q).__name__} is none")
+            needed = "kind: ii needs a diagonal posterior (diagonal-normal)"
+            raise ValueError(f"{needed}; {type(site.q).__name__} is not diagonal")
         return covariance + torch.diag(q.variance.mean(0))
 
 
 def batch_covariance(values: Tensor) -> Tensor:
-    """The unbiased covariance ``[D, D]`` of vectors ``[B, D]``; that of a single one is 0."""
+    """The unbiased covariance ``[D, D]`` of vectors ``[B, D]``; 0 for a single vector."""
     centred = values - values.mean(0)
     return centred.T @ centred / max(1, len(values) - 1)

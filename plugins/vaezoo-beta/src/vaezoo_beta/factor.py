@@ -1,4 +1,7 @@
-"""FactorVAE: a discriminator tells codes from codes whose dimensions were shuffled, and so measures what they share."""
+"""FactorVAE: the total correlation of z, measured by a discriminator.
+
+Shapes: B examples, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,23 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo_beta.kl import one_vector
+from vaezoo_beta.kl import single_site
 
-_SLOPE = 0.2  # of the leaky ReLUs, as in the paper's appendix A
+_SLOPE = 0.2  # slope of the leaky ReLUs below 0, as in the paper's appendix A
 
 
 class Factor(vaezoo.Regularizer):
-    """The total correlation of q(z) by a density ratio (Kim & Mnih 2018, eq. 2 and 3). It stands beside ``kl``.
+    """The total correlation of q(z), estimated as a density ratio (Kim & Mnih 2018, eq. 2 and 3).
 
-    A discriminator learns log q(z) - log Π_d q(z_d) as the logit of codes against codes whose dimensions were each
-    shuffled over the batch (algorithms 1 and 2); the mean logit of codes is the penalty.
+    A discriminator learns to distinguish samples of q(z) from samples of Π_d q(z_d), obtained by
+    shuffling each dimension over the batch (algorithms 1 and 2). Its logit estimates log q(z) -
+    log Π_d q(z_d), and the mean logit of samples of q(z) is the penalty. Use it together with
+    ``kl``.
 
     Args:
-        weight: gamma; the paper's best on dSprites are 35 to 40.
-        width: of each hidden layer of the discriminator.
-        layers: how many hidden layers it has.
+        weight: gamma; the paper's best values on dSprites are 35 to 40.
+        width: the width of each hidden layer of the discriminator.
+        layers: the number of hidden layers of the discriminator.
     """
 
     def __init__(
@@ -41,36 +46,38 @@ class Factor(vaezoo.Regularizer):
         super().__init__(weight)
         sizes = [wiring.latent_dim, *[width] * layers]
         hidden = [(nn.Linear(*pair), nn.LeakyReLU(_SLOPE)) for pair in pairwise(sizes)]
-        self.discriminator = nn.Sequential(*(layer for pair in hidden for layer in pair), nn.Linear(width, 1))
+        self.discriminator = nn.Sequential(
+            *(layer for pair in hidden for layer in pair), nn.Linear(width, 1)
+        )
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
-        """The logit of each example's code, an estimate of the total correlation in nats, ``[B]``.
+        """The logits of z, an estimate of the total correlation in nats, ``[B]``.
 
         Raises:
-            ValueError: there is not one latent vector.
+            ValueError: the model has more than one latent vector.
         """
-        return self.logits(one_vector(trace).z).mean(0)
+        return self.logits(single_site(trace).z).mean(0)
 
     def logits(self, z: Tensor) -> Tensor:
-        """log q(z) - log Π_d q(z_d) as the discriminator sees it, from ``[*, D]`` to ``[*]``."""
+        """Estimates of log q(z) - log Π_d q(z_d) by the discriminator, ``[*, D]`` to ``[*]``."""
         return self.discriminator(z).squeeze(-1)
 
     def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
-        """The discriminator's move."""
+        """One phase, which trains the discriminator."""
 
         def loss(batch: vaezoo.Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            return self.discriminate(one_vector(model.infer_detached(batch)).z[0])
+            return self.discriminate(single_site(model.infer_detached(batch)).z[0])
 
         return (vaezoo.Phase("discriminator", self.discriminator, loss),)
 
     def discriminate(self, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The discriminator's loss for codes ``[B, D]``: cross-entropy in nats, ``[B]``, and its accuracy."""
-        joint, product = self.logits(z), self.logits(shuffled(z))
+        """The discriminator's cross-entropy in nats ``[B]`` for z ``[B, D]``, and its accuracy."""
+        joint, product = self.logits(z), self.logits(shuffle_dimensions(z))
         loss = 0.5 * (F.softplus(-joint) + F.softplus(product))
-        right = 0.5 * ((joint > 0).float() + (product < 0).float())
-        return loss, {"accuracy": right}
+        accuracy = 0.5 * ((joint > 0).float() + (product < 0).float())
+        return loss, {"accuracy": accuracy}
 
 
-def shuffled(z: Tensor) -> Tensor:
-    """Codes ``[B, D]`` with each dimension permuted over the batch by itself: samples of Π_d q(z_d)."""
+def shuffle_dimensions(z: Tensor) -> Tensor:
+    """Samples of Π_d q(z_d): permutes each dimension of z ``[B, D]`` over the batch."""
     return z.gather(0, torch.rand_like(z).argsort(0))

@@ -1,4 +1,7 @@
-"""The KL as a penalty: weighted, held at a capacity, or with bits that cost nothing."""
+"""The KL as a penalty: weighted, held at a capacity, or with free bits.
+
+Shapes: K samples, B examples, T steps of a sequence, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,19 @@ Groups = Literal["dimension", "site"] | Annotated[int, Gt(0)]
 
 
 class BetaKL(vaezoo.Regularizer):
-    """The rate KL(q(z|x) || p(z)) times beta (Higgins et al. 2017, eq. 4): the core's ``kl`` under the field's name.
+    """The rate KL(q(z|x) || p(z)) times beta (Higgins et al. 2017, eq. 4).
+
+    It is the same as ``kl``, except for its default weight.
 
     Args:
-        weight: beta; above 1 it trades reconstruction for a code closer to the prior.
+        weight: beta; above 1 it trades reconstruction for a posterior closer to the prior.
     """
 
     penalizes_rate = True
 
-    def __init__(self, wiring: vaezoo.TaskWiring, /, *, weight: float | vaezoo.Schedule = 4.0) -> None:
+    def __init__(
+        self, wiring: vaezoo.TaskWiring, /, *, weight: float | vaezoo.Schedule = 4.0
+    ) -> None:
         super().__init__(weight)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
@@ -34,12 +41,14 @@ class BetaKL(vaezoo.Regularizer):
 
 
 class CapacityKL(vaezoo.Regularizer):
-    """|KL - C|: the rate is held at a capacity that may grow over training (Burgess et al. 2018, eq. 8).
+    """|KL - C|: holds the rate at a capacity C that may grow in training.
 
-    The KL is the mean over the examples of one forward pass: of each process, and of each part of an accumulated batch.
+    From Burgess et al. 2018, eq. 8. The KL is the mean over the examples of one forward pass, in
+    each process and each part of an accumulated batch separately.
 
     Args:
-        capacity: C in nats per example; the paper takes it from 0 to 25 over 100,000 steps with ``linear``.
+        capacity: C in nats per example; the paper raises it from 0 to 25 over 100,000 steps
+            (``linear``).
         weight: gamma.
     """
 
@@ -56,30 +65,33 @@ class CapacityKL(vaezoo.Regularizer):
     ) -> None:
         super().__init__(weight)
         self.capacity = capacity
-        self.register_buffer("level", torch.zeros(()), persistent=False)  # a tensor: a compiled step stays as it is
+        # A tensor, because a number that changes would recompile the training step.
+        self.register_buffer("level", torch.zeros(()), persistent=False)
 
     def weight_at(self, step: int) -> float | Tensor:
-        """Gamma at a step, for which C is remembered too."""
-        self.level.fill_(self.capacity(step) if isinstance(self.capacity, vaezoo.Schedule) else self.capacity)
+        """Gamma at a step; also sets C for that step."""
+        capacity = self.capacity
+        self.level.fill_(capacity(step) if isinstance(capacity, vaezoo.Schedule) else capacity)
         return super().weight_at(step)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """|mean rate - C| in nats, the same for each example, ``[B]``."""
-        return (trace.mean_rate.mean() - self.level).abs().expand(len(trace.batch))
+        penalty = (trace.mean_rate.mean() - self.level).abs()
+        return penalty.expand(len(trace.batch))  # [B]
 
 
 class FreeBits(vaezoo.Regularizer):
-    """The KL with ``nats`` of it free in each group: Σ_groups max(λ, KL of the group) (Kingma et al. 2016, eq. 15).
+    """Free bits: Σ_groups max(λ, KL of the group) (Kingma et al. 2016, eq. 15).
 
-    The KL of a group is its mean over the examples of one forward pass, summed over the steps that the mask leaves. A
-    group below λ costs λ and gets no gradient.
+    The KL of a group is its mean over the examples of one forward pass, summed over the steps that
+    the mask allows. A group below λ costs λ and gets no gradient.
 
     Args:
         nats: λ, for each group; the paper tries 0.125 to 2.
-        groups: ``dimension``, each dimension by itself; a number, that many blocks of neighbouring dimensions; or
-            ``site``, each latent variable as a whole. All but ``site`` need dimensions that are independent given x
-            in the posterior, and independent in the prior.
-        weight: of the whole sum.
+        groups: ``dimension``, each latent dimension; a number, that many blocks of neighbouring
+            dimensions; or ``site``, each latent variable. All but ``site`` need dimensions that
+            are independent in the posterior given x, and independent in the prior.
+        weight: the weight of the sum.
     """
 
     penalizes_rate = True
@@ -95,20 +107,22 @@ class FreeBits(vaezoo.Regularizer):
     ) -> None:
         super().__init__(weight)
         if isinstance(groups, int) and groups > wiring.latent_dim:
-            raise ValueError(f"groups: {groups} blocks cannot be made of {wiring.latent_dim} latent dimensions")
+            dimensions = f"{wiring.latent_dim} latent dimensions"
+            raise ValueError(f"groups: {groups} blocks cannot be made of {dimensions}")
         self.nats, self.groups = nats, groups
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """The sum over groups in nats, the same for each example, ``[B]``.
 
         Raises:
-            ValueError: the groups are dimensions, and those of a posterior or prior depend on one another.
+            ValueError: groups are of dimensions, and the dimensions of a posterior or prior are
+                not independent.
         """
-        kl = torch.cat([self._of_groups(site) for site in trace.sites])
-        return kl.clamp(min=self.nats).sum().expand(len(trace.batch))
+        kl = torch.cat([self._kl_by_group(site) for site in trace.sites])  # [groups of all sites]
+        return kl.clamp(min=self.nats).sum().expand(len(trace.batch))  # [B]
 
-    def _of_groups(self, site: vaezoo.Site) -> Tensor:
-        """The KL of each group of one latent variable, ``[groups]``."""
+    def _kl_by_group(self, site: vaezoo.Site) -> Tensor:
+        """The mean KL of each group of one latent variable, ``[groups]``."""
         if self.groups == "site":
             return site.kl.mean()[None]
         kl = kl_by_dimension(site).mean((0, 1))
@@ -118,18 +132,21 @@ class FreeBits(vaezoo.Regularizer):
 
 
 def kl_by_dimension(site: vaezoo.Site) -> Tensor:
-    """KL(q || p) of each latent dimension in nats, ``[K, B, D]``, summed over the steps that the mask leaves.
+    """KL(q || p) of each latent dimension in nats, ``[K, B, D]``, summed over valid steps.
 
-    In closed form where torch knows one, else log q - log p at the samples.
+    In closed form if torch has one, else log q - log p at the samples.
 
     Raises:
-        ValueError: the dimensions of q or of p depend on one another.
+        ValueError: the dimensions of q or p are not independent.
     """
-    q, p = by_dimension(site.q), by_dimension(site.p)
+    q, p = marginals(site.q), marginals(site.p)
     if q is None or p is None:
-        culprit = f"posterior {type(site.q).__name__}" if q is None else f"prior {type(site.p).__name__}"
-        needed = "a diagonal posterior (diagonal-normal) and such a prior (standard-normal)"
-        raise ValueError(f"the KL of each dimension needs {needed}; the {culprit} is none: use groups: site")
+        name = (
+            f"posterior {type(site.q).__name__}" if q is None else f"prior {type(site.p).__name__}"
+        )
+        needed = "a diagonal posterior (diagonal-normal) and prior (standard-normal)"
+        remedy = f"the {name} is not diagonal: use groups: site"
+        raise ValueError(f"the KL of each dimension needs {needed}; {remedy}")
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:
@@ -137,17 +154,17 @@ def kl_by_dimension(site: vaezoo.Site) -> Tensor:
     kl = kl.expand(site.z.shape).flatten(-len(site.q.event_shape))  # [K, B, D] or [K, B, T, D]
     if site.mask is not None:
         kl = masked(kl, site.mask[None])
-    return kl.flatten(2, -2).sum(2) if kl.dim() > 3 else kl
+    return kl.flatten(2, -2).sum(2) if kl.dim() > 3 else kl  # [K, B, D]
 
 
-def by_dimension(distribution: Distribution) -> Distribution | None:
-    """The distribution of each scalar of an event by itself; None where they depend on one another.
+def marginals(distribution: Distribution) -> Distribution | None:
+    """The marginal distributions of the scalars of an event, if they are independent.
 
     Args:
-        distribution: over vectors ``[D]`` (or maps), with batch shape ``[*]``.
+        distribution: batch shape ``[*]``, event shape ``[D]`` (or that of a feature map).
 
     Returns:
-        One with batch shape ``[*, D]`` and scalar events.
+        Batch shape ``[*, D]`` and scalar events; None if the scalars are not independent.
     """
     if isinstance(distribution, DiagonalNormal):
         return Normal(distribution.loc, distribution.scale, validate_args=False)
@@ -156,11 +173,11 @@ def by_dimension(distribution: Distribution) -> Distribution | None:
     return None
 
 
-def one_vector(trace: vaezoo.Trace) -> vaezoo.Site:
-    """The latent variable of a trace, which must be one vector for each example.
+def single_site(trace: vaezoo.Trace) -> vaezoo.Site:
+    """The only latent variable of a trace, which must be one vector for each example.
 
     Raises:
-        ValueError: there are several, or one for each step.
+        ValueError: there are several latent variables, or the variable is a sequence or map.
     """
     site = trace.sites[0]
     if len(trace.sites) > 1 or site.z.dim() != 3 or len(site.q.batch_shape) != 1:

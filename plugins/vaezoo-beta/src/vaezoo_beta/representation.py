@@ -1,4 +1,4 @@
-"""From a model and data with known factors to plain arrays, which the scores compare."""
+"""Posterior means and known factors as numpy arrays, and helpers that all scores share."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from torch.utils.data import Subset
 import vaezoo
 
 
-def represent(model: vaezoo.Model, data: vaezoo.Loader, limit: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior means beside the factors that the examples were made from.
+def represent(
+    model: vaezoo.Model, data: vaezoo.Loader, limit: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the posterior means of examples, and returns them with the examples' factors.
 
     Args:
-        model: gives the means.
+        model: the model.
         data: a split with ``factors``.
-        limit: how many examples, drawn without replacement and in random order; 0 for all.
-        seed: of the draw.
+        limit: the number of examples, drawn without replacement, in random order; 0 for all.
+        seed: the seed of that choice.
 
     Returns:
-        Means, float64 ``[n, D]``, and the indices of the values of those factors that vary among the examples, int64
-        ``[n, F]``.
+        Means, float64 ``[n, D]``, and factors, int64 ``[n, F]``: the indices of the values of
+        those factors that vary among the examples.
 
     Raises:
-        NotImplementedError: the factors are not known, or none varies.
+        NotImplementedError: the factors are not known, or none of them varies.
     """
     if data.split.factors is None:
         raise NotImplementedError("needs data with known factors")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    part = _part(data.split, order[: limit or None])
-    loader = vaezoo.Loader(part, data.device, data.batch_size, workers=data.workers)
+    subset = _select(data.split, order[: limit or None])
+    loader = vaezoo.Loader(subset, data.device, data.batch_size, workers=data.workers)
     means = torch.cat([model.posterior_mean(batch) for batch in loader.ordered()])
-    assert part.factors is not None
-    factors = part.factors.cpu().numpy()
+    assert subset.factors is not None
+    factors = subset.factors.cpu().numpy()
     varies = factors.min(0) < factors.max(0)
     if not varies.any():
         raise NotImplementedError("needs a factor that varies")
     return means.double().cpu().numpy(), factors[:, varies]
 
 
-def _part(split: vaezoo.Split, index: Tensor) -> vaezoo.Split:
-    """The examples of a split at ``index``."""
+def _select(split: vaezoo.Split, index: Tensor) -> vaezoo.Split:
+    """The examples of a split at ``index``, in that order."""
 
     def take(values: Tensor | None) -> Tensor | None:
         return None if values is None else values[index.to(values.device)]
@@ -61,12 +63,12 @@ def _part(split: vaezoo.Split, index: Tensor) -> vaezoo.Split:
 
 
 def fresh_seed() -> int:
-    """A seed for numpy and scikit-learn from torch's stream, which ``evaluate`` seeds for each metric."""
+    """Draws a seed for numpy and scikit-learn from torch, which ``evaluate`` seeds per metric."""
     return int(torch.randint(2**31, ()))
 
 
-def need_two(factors: np.ndarray) -> None:
-    """Refuses factors ``[n, F]`` where the score would compare one with itself.
+def require_two_factors(factors: np.ndarray) -> None:
+    """Checks that a score that compares factors with each other has at least two, ``[n, F]``.
 
     Raises:
         NotImplementedError: there are fewer than two.
@@ -76,12 +78,19 @@ def need_two(factors: np.ndarray) -> None:
 
 
 def score(value: float, examples: int, **details: float) -> vaezoo.Estimate:
-    """A score between 0 and 1; none of these has a standard error."""
-    return vaezoo.Estimate(value, None, examples, details, "score")
+    """An estimate of a score between 0 and 1, which has no standard error."""
+    return vaezoo.Estimate(value, None, examples, details, unit="score")
 
 
-def standardised(features: np.ndarray, train: int) -> np.ndarray:
-    """Brings each column of ``[n, D]`` to mean 0 and variance 1 over the first ``train`` rows, a constant one to 0."""
-    seen = features[:train]
-    varies = seen.min(0) < seen.max(0)  # the variance of a constant is rounding, not 0
-    return np.where(varies, features - seen.mean(0), 0.0) / np.where(varies, seen.std(0), 1.0)
+def standardize(features: np.ndarray, train: int) -> np.ndarray:
+    """Scales each column to mean 0 and variance 1 over its first rows; constant columns become 0.
+
+    Args:
+        features: ``[n, D]``.
+        train: the number of rows that mean and variance are computed from.
+    """
+    reference = features[:train]
+    # Compares extremes, as rounding can make the variance of a constant nonzero.
+    varies = reference.min(0) < reference.max(0)
+    centred = np.where(varies, features - reference.mean(0), 0.0)
+    return centred / np.where(varies, reference.std(0), 1.0)

@@ -1,7 +1,8 @@
-"""How well latent dimensions stand for the factors that data were made from: MIG, SAP, DCI and modularity.
+"""Disentanglement scores: MIG, SAP, DCI and modularity.
 
-Each score compares posterior means ``[n, D]`` with the indices of factors' values ``[n, F]``. The functions take plain
-arrays; the components beside them encode a split and call them.
+Each score compares posterior means ``[n, D]`` with the indices of factor values ``[n, F]``. The
+functions take numpy arrays; the metrics of the same names encode a split and call them. Shapes: n
+examples, D latent dimensions, F factors.
 """
 
 from __future__ import annotations
@@ -14,40 +15,58 @@ import torch
 from annotated_types import Ge, Gt
 
 import vaezoo
-from vaezoo_beta.representation import fresh_seed, need_two, represent, score, standardised
+from vaezoo_beta.representation import (
+    fresh_seed,
+    represent,
+    require_two_factors,
+    score,
+    standardize,
+)
 
 Count = Annotated[int, Gt(0)]
 Bins = Annotated[int, Ge(2)]
 
 _DEPTHS = (4, 6, 8, 12)
-_SMALLEST = 1e-12  # nats: less mutual information is rounding
+_SMALLEST = 1e-12  # nats; smaller mutual information is a rounding error
 
 
-def binned(means: np.ndarray, bins: int) -> np.ndarray:
-    """Each dimension in bins of equal width from its least to its greatest value, int64 ``[n, D]``."""
+def discretize(means: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each value, int64 ``[n, D]``; the bins of a dimension have equal widths."""
     low, high = means.min(0), means.max(0)
     width = np.where(high > low, high - low, 1.0)
     return np.minimum(((means - low) / width * bins).astype(np.int64), bins - 1)
 
 
 def entropy(counts: np.ndarray) -> float:
-    """The entropy of a histogram in nats, without a correction for its bias."""
+    """The entropy of a histogram in nats, without bias correction."""
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum())
 
 
 def mutual_information(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """I(code; factor) in nats by counting, from int64 ``[n, D]`` and ``[n, F]`` to ``[D, F]``."""
+    """I(code; factor) in nats from joint histograms.
+
+    Args:
+        codes: discretized latents, int64 ``[n, D]``.
+        factors: int64 ``[n, F]``.
+
+    Returns:
+        ``[D, F]``.
+    """
     values = factors.max(0) + 1
-    found = np.zeros((codes.shape[1], factors.shape[1]))
-    for d, f in np.ndindex(*found.shape):
-        alone = entropy(np.bincount(codes[:, d])) + entropy(np.bincount(factors[:, f]))
-        found[d, f] = alone - entropy(np.bincount(codes[:, d] * values[f] + factors[:, f]))
-    return np.where(found > _SMALLEST, found, 0.0)
+    information = np.zeros((codes.shape[1], factors.shape[1]))
+    for d, f in np.ndindex(*information.shape):
+        marginal = entropy(np.bincount(codes[:, d])) + entropy(np.bincount(factors[:, f]))
+        joint = entropy(np.bincount(codes[:, d] * values[f] + factors[:, f]))
+        information[d, f] = marginal - joint
+    return np.where(information > _SMALLEST, information, 0.0)
 
 
-def lead(table: np.ndarray) -> np.ndarray:
-    """By how much the best row of ``[D, F]`` leads the second in each column, ``[F]``; a missing second counts as 0."""
+def top_two_gap(table: np.ndarray) -> np.ndarray:
+    """The largest minus the second largest value of each column of ``[D, F]``, ``[F]``.
+
+    If D = 1, the second value counts as 0.
+    """
     ordered = np.sort(np.pad(table, ((1, 0), (0, 0))), axis=0)
     return ordered[-1] - ordered[-2]
 
@@ -55,69 +74,86 @@ def lead(table: np.ndarray) -> np.ndarray:
 def mig(means: np.ndarray, factors: np.ndarray, bins: int = 20) -> float:
     """The mutual information gap; see ``MIG``."""
     entropies = np.array([entropy(np.bincount(column)) for column in factors.T])
-    return float(np.mean(lead(mutual_information(binned(means, bins), factors)) / entropies))
+    gaps = top_two_gap(mutual_information(discretize(means, bins), factors))
+    return float(np.mean(gaps / entropies))
 
 
 def modularity(means: np.ndarray, factors: np.ndarray, bins: int = 20) -> float:
-    """How far each dimension speaks of one factor alone; see ``Modularity``."""
-    need_two(factors)
-    squares = mutual_information(binned(means, bins), factors) ** 2  # [D, F]
+    """Whether each dimension depends on one factor only; see ``Modularity``."""
+    require_two_factors(factors)
+    squares = mutual_information(discretize(means, bins), factors) ** 2  # [D, F]
     best = squares.max(1)
     others = (squares.sum(1) - best) / (factors.shape[1] - 1)
     return float(np.mean(np.where(best > 0, 1 - others / np.where(best > 0, best, 1.0), 0.0)))
 
 
 def sap(means: np.ndarray, factors: np.ndarray, train: int) -> float:
-    """The separated attribute predictability, with the first ``train`` examples to train on; see ``SAP``."""
+    """The separated attribute predictability, trained on the first ``train`` rows; see ``SAP``."""
     from sklearn.svm import LinearSVC
 
-    z = standardised(means, train)
+    z = standardize(means, train)
     accuracy = np.zeros((means.shape[1], factors.shape[1]))
     for d, f in np.ndindex(*accuracy.shape):
-        machine = LinearSVC(C=0.01, class_weight="balanced", dual=False)
-        machine.fit(z[:train, [d]], factors[:train, f])
-        accuracy[d, f] = machine.score(z[train:, [d]], factors[train:, f])
-    return float(np.mean(lead(accuracy)))
+        classifier = LinearSVC(C=0.01, class_weight="balanced", dual=False)
+        classifier.fit(z[:train, [d]], factors[:train, f])
+        accuracy[d, f] = classifier.score(z[train:, [d]], factors[train:, f])
+    return float(np.mean(top_two_gap(accuracy)))
 
 
-def dci(means: np.ndarray, factors: np.ndarray, train: int, trees: int, seed: int) -> tuple[float, float, float]:
+def dci(
+    means: np.ndarray, factors: np.ndarray, *, train: int, trees: int, seed: int
+) -> tuple[float, float, float]:
     """Disentanglement, completeness and informativeness; see ``DCI``.
 
     Args:
         means: ``[n, D]``.
         factors: ``[n, F]``.
-        train: forests grow on the first so many examples, and are tested on the rest.
-        trees: in each forest.
-        seed: of the forests.
+        train: the number of examples, from the first, that forests are trained on; they are tested
+            on the others.
+        trees: the number of trees of each forest.
+        seed: the seed of the forests.
     """
-    need_two(factors)
+    require_two_factors(factors)
     importance = np.zeros((means.shape[1], factors.shape[1]))
     accuracy = np.zeros(factors.shape[1])
     for f in range(factors.shape[1]):
-        forest = _forest(means[:train], factors[:train, f], trees, seed)
+        forest = _tuned_forest(means[:train], factors[:train, f], trees, seed)
         importance[:, f] = forest.feature_importances_
         accuracy[f] = forest.score(means[train:], factors[train:, f])
     disentanglement, completeness = _concentration(importance), _concentration(importance.T)
     return disentanglement, completeness, float(accuracy.mean())
 
 
-def _forest(z: np.ndarray, values: np.ndarray, trees: int, seed: int) -> Any:
-    """A forest that tells one factor, of the depth that does best on a fifth of the examples, grown on all of them."""
+def _tuned_forest(z: np.ndarray, values: np.ndarray, trees: int, seed: int) -> Any:
+    """A forest that predicts one factor, trained on all examples.
+
+    Its depth is that with the best accuracy on a fifth of the examples when trained on the others.
+    """
     cut = len(z) - len(z) // 5
-    found = [_grow(z[:cut], values[:cut], depth, trees, seed).score(z[cut:], values[cut:]) for depth in _DEPTHS]
-    return _grow(z, values, _DEPTHS[int(np.argmax(found))], trees, seed)
+    accuracy = []
+    for depth in _DEPTHS:
+        forest = _fit_forest(z[:cut], values[:cut], depth=depth, trees=trees, seed=seed)
+        accuracy.append(forest.score(z[cut:], values[cut:]))
+    depth = _DEPTHS[int(np.argmax(accuracy))]
+    return _fit_forest(z, values, depth=depth, trees=trees, seed=seed)
 
 
-def _grow(z: np.ndarray, values: np.ndarray, depth: int, trees: int, seed: int) -> Any:
+def _fit_forest(z: np.ndarray, values: np.ndarray, *, depth: int, trees: int, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
-    threads = torch.get_num_threads()
-    forest = RandomForestClassifier(trees, max_depth=depth, max_features=None, random_state=seed, n_jobs=threads)
-    return forest.fit(z, values).set_params(n_jobs=1)  # threads would add up votes in any order
+    forest = RandomForestClassifier(
+        trees,
+        max_depth=depth,
+        max_features=None,
+        random_state=seed,
+        n_jobs=torch.get_num_threads(),
+    )
+    # One thread for predictions: several would sum the trees' votes in a varying order.
+    return forest.fit(z, values).set_params(n_jobs=1)
 
 
 def _concentration(importance: np.ndarray) -> float:
-    """1 less each row's entropy in units of its maximum, averaged with the weight of the row; ``[R, C]``."""
+    """1 - (entropy of a row / its maximum), averaged over the rows of ``[R, C]`` by their sums."""
     total = importance.sum()
     if total == 0:
         return 0.0
@@ -126,101 +162,111 @@ def _concentration(importance: np.ndarray) -> float:
     return float(share[share > 0] @ np.array(rows))
 
 
-def trained_on(examples: int, train: int, test: int) -> int:
-    """How many of the examples found are to be trained on, in the proportion that was asked for."""
+def train_count(examples: int, train: int, test: int) -> int:
+    """How many of ``examples`` to train on, in the proportion of ``train`` to ``test``."""
     return round(examples * train / (train + test))
 
 
 class MIG(vaezoo.Metric):
-    """Mutual information gap (Chen et al. 2018): how far the best dimension for a factor leads the second best.
+    """Mutual information gap (Chen et al. 2018): the lead of the best dimension over the second.
 
-    For each factor, (I(best; factor) - I(second; factor)) / H(factor), averaged over factors. Mutual information
-    counts posterior means in bins of equal width from the least to the greatest. Factors with more values than bins
-    cap it: the true factors of dSprites score 0.896 with 20 bins.
+    For each factor, (I(best; factor) - I(second; factor)) / H(factor), averaged over factors.
+    Mutual information is computed from histograms of posterior means, with bins of equal width
+    over the range of each dimension. The score cannot reach 1 if a factor has more values than
+    there are bins: the true factors of dSprites score 0.896 with 20 bins.
 
     Args:
-        bins: for each dimension.
-        examples: how many, drawn at random; 0 for all.
+        bins: the number of bins of each dimension.
+        examples: the number of examples, drawn at random; 0 for all.
     """
 
     def __init__(self, *, bins: Bins = 20, examples: Annotated[int, Ge(0)] = 10_000) -> None:
         self.bins, self.examples = bins, examples
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``mig``."""
+        """Returns ``mig``."""
         means, factors = represent(model, data, self.examples, fresh_seed())
         return {"mig": score(mig(means, factors, self.bins), len(means), bins=self.bins)}
 
 
 class Modularity(vaezoo.Metric):
-    """Modularity (Ridgeway & Mozer 2018): whether each dimension has mutual information with one factor alone.
+    """Modularity (Ridgeway & Mozer 2018): whether each dimension depends on one factor only.
 
-    For each dimension, 1 - (the sum over the other factors of I²) / (I² of its best factor x (F - 1)), averaged over
-    dimensions; one without any mutual information counts as 0. Mutual information is counted as for ``mig``. It does
-    not ask whether a dimension says much: noise in a collapsed dimension counts as much as the rest, which keeps
-    scores high.
+    For each dimension, 1 - (the sum over the other factors of I²) / (I² of its best factor x (F -
+    1)), averaged over dimensions; a dimension without any mutual information counts as 0. Mutual
+    information is computed as for ``mig``. The score ignores how informative a dimension is: noise
+    in a collapsed dimension counts as much as any other dimension, which keeps scores high.
 
     Args:
-        bins: for each dimension.
-        examples: how many, drawn at random; 0 for all.
+        bins: the number of bins of each dimension.
+        examples: the number of examples, drawn at random; 0 for all.
     """
 
     def __init__(self, *, bins: Bins = 20, examples: Annotated[int, Ge(0)] = 10_000) -> None:
         self.bins, self.examples = bins, examples
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``modularity``."""
+        """Returns ``modularity``."""
         means, factors = represent(model, data, self.examples, fresh_seed())
-        return {"modularity": score(modularity(means, factors, self.bins), len(means), bins=self.bins)}
+        return {
+            "modularity": score(modularity(means, factors, self.bins), len(means), bins=self.bins)
+        }
 
 
 class SAP(vaezoo.Metric):
-    """Separated attribute predictability (Kumar et al. 2018): MIG's gap, in the accuracy of predicting a factor.
+    """Separated attribute predictability (Kumar et al. 2018): as MIG, but with accuracies.
 
-    A linear support vector machine (squared hinge, C = 0.01, one class against the rest, classes weighted equally)
-    predicts each factor from each dimension alone, which is first brought to mean 0 and variance 1. The accuracy on
-    test examples of the best dimension less that of the second, averaged over factors. Half-lines tell ordered values
+    A linear support vector machine (squared hinge loss, C = 0.01, one class against all others,
+    classes weighted equally) predicts each factor from each dimension alone, after scaling it to
+    mean 0 and variance 1. The score is the test accuracy of the best dimension less that of the
+    second best, averaged over factors. One linear threshold per class separates ordered values
     badly: the true factors of dSprites score about 0.25.
 
     Args:
-        train: examples to train on, drawn at random.
-        test: other examples to test on; where a split has fewer than both, it is divided in their proportion.
+        train: the number of examples to train on, drawn at random.
+        test: the number of other examples to test on; a split with fewer examples than ``train``
+            and ``test`` together is divided in their proportion.
     """
 
     def __init__(self, *, train: Count = 10_000, test: Count = 5_000) -> None:
         self.train, self.test = train, test
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``sap``."""
+        """Returns ``sap``."""
         means, factors = represent(model, data, self.train + self.test, fresh_seed())
-        train = trained_on(len(means), self.train, self.test)
+        train = train_count(len(means), self.train, self.test)
         return {"sap": score(sap(means, factors, train), len(means), trained_on=train)}
 
 
 class DCI(vaezoo.Metric):
-    """Disentanglement, completeness and informativeness (Eastwood & Williams 2018), by random forests.
+    """Disentanglement, completeness and informativeness (Eastwood & Williams 2018).
 
-    A forest predicts each factor from all dimensions (Gini impurity, every dimension tried at each split, depth 4, 6,
-    8 or 12, whichever predicts a held-out fifth of the training examples best). A dimension's importance is its share
-    of the decrease in impurity. Disentanglement: 1 less the entropy of a dimension's importance over factors,
-    averaged over dimensions by importance. Completeness: the same with dimensions and factors exchanged. Both
-    entropies are in units of their maximum. Informativeness: the accuracy on test examples, averaged over factors.
-    Gradient boosting, which others use, gives other figures.
+    A random forest predicts each factor from all dimensions (Gini impurity, every dimension tried
+    at each split, depth 4, 6, 8 or 12, whichever predicts a held-out fifth of the training
+    examples best). The importance of a dimension is its share of the decrease in impurity.
+    Disentanglement: 1 less the entropy of a dimension's importance over factors, averaged over
+    dimensions by importance. Completeness: the same with dimensions and factors exchanged. Both
+    entropies are relative to their maximum. Informativeness: the accuracy on test examples,
+    averaged over factors. Implementations with gradient boosting give other values.
 
     Args:
-        train: examples to train on, drawn at random.
-        test: other examples to test on; where a split has fewer than both, it is divided in their proportion.
-        trees: in each forest.
+        train: the number of examples to train on, drawn at random.
+        test: the number of other examples to test on; a split with fewer examples than ``train``
+            and ``test`` together is divided in their proportion.
+        trees: the number of trees of each forest.
     """
 
     def __init__(self, *, train: Count = 10_000, test: Count = 5_000, trees: Count = 10) -> None:
         self.train, self.test, self.trees = train, test, trees
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``dci_disentanglement``, ``dci_completeness`` and ``dci_informativeness``."""
+        """Returns ``dci_disentanglement``, ``dci_completeness`` and ``dci_informativeness``."""
         seed = fresh_seed()
         means, factors = represent(model, data, self.train + self.test, seed)
-        train = trained_on(len(means), self.train, self.test)
-        found = dci(means, factors, train, self.trees, seed)
+        train = train_count(len(means), self.train, self.test)
+        values = dci(means, factors, train=train, trees=self.trees, seed=seed)
         names = ("dci_disentanglement", "dci_completeness", "dci_informativeness")
-        return {n: score(v, len(means), trained_on=train) for n, v in zip(names, found, strict=True)}
+        return {
+            name: score(value, len(means), trained_on=train)
+            for name, value in zip(names, values, strict=True)
+        }

@@ -1,4 +1,7 @@
-"""Weights that tune themselves until a quantity has the value one asks for, and one that follows an S-curve."""
+"""Weights that tune themselves until a quantity reaches its target, and a logistic schedule.
+
+Shapes: K samples, B examples.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,24 @@ NotNegative = Annotated[float, Ge(0)]
 
 
 class Geco(vaezoo.Objective):
-    """The least rate at which a constraint on the reconstruction holds (Rezende & Viola 2018, algorithm 1).
+    """GECO: the smallest rate at which a reconstruction constraint holds.
 
-    With C the constrained quantity less its target, and C_ma its moving average, the loss is
-    rate + λ (C + stopgrad(C_ma - C)), and after each optimizer step λ <- λ exp(ν C_ma). It counts the rate: no ``kl``
-    stands beside it. 1/λ is what beta would be.
+    From Rezende & Viola 2018, algorithm 1. With C the constrained quantity less its target, and
+    C_ma its moving average, the loss is rate + λ (C + stopgrad(C_ma - C)), and after each
+    optimizer step λ <- λ exp(ν C_ma). The loss includes the rate, so it cannot be used with
+    ``kl``. 1/λ corresponds to beta.
 
     Args:
-        target: of the constrained quantity per example.
-        constraint: what is held at the target: ``distortion``, -log p(x|z) in nats; or ``squared-error``, between x and
-            the mean of p(x|z), summed over what the mask leaves.
-        rate: ν, how fast λ moves: log λ changes by ν C_ma in each step. Take less where C is large, as for big images.
-        decay: of the moving average.
+        target: the target of the constrained quantity per example.
+        constraint: the constrained quantity: ``distortion``, -log p(x|z) in nats; or
+            ``squared-error``, between x and the mean of p(x|z), summed over the values that the
+            mask allows.
+        rate: ν, the step size of λ: log λ changes by ν C_ma in each step. Use a smaller one if C
+            is large, as for large images.
+        decay: the decay of the moving average.
         start: λ before the first step.
-        minimum, maximum: between which λ is kept.
-        samples: how many posterior samples the loss is averaged over.
+        minimum, maximum: the limits of λ.
+        samples: the number of posterior samples that the loss is averaged over.
     """
 
     loss_includes_rate = True
@@ -41,7 +47,7 @@ class Geco(vaezoo.Objective):
     multiplier: Tensor
     average: Tensor
     started: Tensor
-    seen: Tensor
+    squared_errors: Tensor
 
     def __init__(
         self,
@@ -57,33 +63,39 @@ class Geco(vaezoo.Objective):
     ) -> None:
         super().__init__()
         if not minimum <= start <= maximum:
-            raise ValueError(f"start: {start} does not lie between minimum {minimum} and maximum {maximum}")
+            raise ValueError(
+                f"start: {start} does not lie between minimum {minimum} and maximum {maximum}"
+            )
         self.num_samples, self.target, self.constraint = samples, target, constraint
         self.rate, self.decay, self.minimum, self.maximum = rate, decay, minimum, maximum
         self.register_buffer("multiplier", torch.tensor(float(start)))
         self.register_buffer("average", torch.zeros(()))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("seen", torch.zeros(2), persistent=False)  # squared errors of this step: sum and count
+        # Sum and count of the squared errors of this step.
+        self.register_buffer("squared_errors", torch.zeros(2), persistent=False)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
-        """The loss of each example in nats, ``[B]``: its value has C_ma, its gradient that of C."""
+        """The loss in nats ``[B]``: its value is that with C_ma, its gradient that with C."""
         if self.constraint == "distortion":
             quantity = trace.mean_distortion
         else:
             quantity = squared_error(trace)
             if self.training:
-                self.seen[0].add_(quantity.detach().sum())
-                self.seen[1].add_(len(quantity))
+                self.squared_errors[0].add_(quantity.detach().sum())
+                self.squared_errors[1].add_(len(quantity))
         constraint = quantity - self.target
-        return trace.mean_rate + self.multiplier * (constraint + (self.average - constraint).detach())
+        return trace.mean_rate + self.multiplier * (
+            constraint + (self.average - constraint).detach()
+        )
 
     @torch.no_grad()
     def update(self, terms: vaezoo.Terms) -> None:
-        """Takes in the step's mean of the constrained quantity and moves λ; nothing waits for the device."""
-        quantity = terms["distortion"] if self.constraint == "distortion" else self._mean_squared_error()
+        """Updates C_ma and λ from a step's mean of the constrained quantity, on the device."""
+        uses_distortion = self.constraint == "distortion"
+        quantity = terms["distortion"] if uses_distortion else self._mean_squared_error()
         constraint = quantity - self.target
-        moved = torch.lerp(constraint, self.average, self.decay)
-        self.average.copy_(torch.where(self.started, moved, constraint))
+        average = torch.lerp(constraint, self.average, self.decay)
+        self.average.copy_(torch.where(self.started, average, constraint))
         self.started.fill_(True)
         self.multiplier.mul_((self.rate * self.average).exp()).clamp_(self.minimum, self.maximum)
 
@@ -92,27 +104,27 @@ class Geco(vaezoo.Objective):
         return {"lambda": self.multiplier, "constraint": self.average}
 
     def _mean_squared_error(self) -> Tensor:
-        """The mean over all examples of the step, whichever process or part of the batch they were in; begins anew."""
-        seen = self.seen.clone()
-        self.seen.zero_()
+        """The mean over all examples of the step, in all processes; resets the sums."""
+        squared_errors = self.squared_errors.clone()
+        self.squared_errors.zero_()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(seen)
-        return seen[0] / seen[1]
+            torch.distributed.all_reduce(squared_errors)
+        return squared_errors[0] / squared_errors[1]
 
 
 def squared_error(trace: vaezoo.Trace) -> Tensor:
-    """‖x - E[x|z]‖² of each example, averaged over samples, ``[B]``; what the mask hides counts nothing."""
+    """‖x - E[x|z]‖² averaged over samples, ``[B]``; values that the mask hides count as 0."""
     assert trace.px is not None
     error = (trace.px.mean - trace.batch.x).square()  # [K, B, *shape], or [B, *shape]
-    error = error.expand(trace.sites[0].z.shape[0], *trace.batch.x.shape)
+    error = error.expand(trace.sites[0].z.shape[0], *trace.batch.x.shape)  # [K, B, *shape]
     if trace.batch.mask is not None:
         error = masked(error, trace.batch.mask[None])
-    return error.flatten(2).sum(-1).mean(0)
+    return error.flatten(2).sum(-1).mean(0)  # [B]
 
 
 @dataclass(frozen=True)
 class Staircase:
-    """A target that grows from ``start`` by ``height`` in every ``every`` optimizer steps, up to ``end``."""
+    """A target that grows from ``start`` to ``end``, by ``height`` after each ``every`` steps."""
 
     start: float
     end: float
@@ -120,19 +132,21 @@ class Staircase:
     every: int
 
     @classmethod
-    def of(cls, target: float | None, *steps: float | None) -> Staircase:
-        """The target that options ask for: a number, or ``start``, ``end``, ``height`` and ``every``.
+    def from_options(cls, target: float | None, *steps: float | None) -> Staircase:
+        """Builds a constant target, or one from ``start``, ``end``, ``height`` and ``every``.
 
         Raises:
-            ValueError: they are not one or the other.
+            ValueError: neither ``target`` alone nor all of the others are set.
         """
-        given = [value for value in steps if value is not None]
-        if target is not None and not given:
+        options = [value for value in steps if value is not None]
+        if target is not None and not options:
             return cls(target, target, 0.0, 1)
-        if target is None and len(given) == len(steps):
-            start, end, height, every = given
+        if target is None and len(options) == len(steps):
+            start, end, height, every = options
             return cls(start, end, height, int(every))
-        raise ValueError("give target, or all of target_start, target_end, target_step and target_every")
+        raise ValueError(
+            "give target, or all of target_start, target_end, target_step and target_every"
+        )
 
     def __call__(self, step: int) -> float:
         """The target at an optimizer step, counted from 0."""
@@ -140,25 +154,27 @@ class Staircase:
 
 
 class PIControl(vaezoo.Schedule):
-    """ControlVAE: a controller moves beta until the rate has the value one asks for (Shao et al. 2020, algorithm 1).
+    """ControlVAE: a PI controller of beta that brings the rate to a target.
 
-    With e = target - rate, as the last step measured it: beta = clip(minimum + P + I), P = Kp / (1 + exp(e)), and I
-    gives way by Ki e in each step. While beta, before it is clipped, is beyond a limit, I does not move farther out
-    (the paper's anti-windup), but may come back: frozen both ways, as published, it would stay there for good whenever
-    P is too small to lift beta over the minimum.
+    From Shao et al. 2020, algorithm 1. With e = target - rate, measured in the previous step: beta
+    = clip(minimum + P + I), P = Kp / (1 + exp(e)), and I decreases by Ki e in each step. While
+    beta before clipping is beyond a limit, I does not move farther out (the paper's anti-windup),
+    but it may move back. Frozen in both directions, as published, it would never return if P is
+    too small to lift beta above the minimum.
 
-    The paper has for dSprites ``minimum: 1, target_start: 0.5, target_step: 0.15, target_every: 5000, target_end: 18``,
-    and for images ``proportional: 0.001`` with targets of 170 to 200 and beta in [0, 1].
+    The paper's options for dSprites are ``minimum: 1, target_start: 0.5, target_step: 0.15,
+    target_every: 5000, target_end: 18``, and for images ``proportional: 0.001`` with targets of
+    170 to 200 and beta in [0, 1].
 
     Args:
-        target: of the rate in nats per example.
-        target_start: the first of targets that climb a stair, given instead of ``target``.
-        target_end: the last of them.
-        target_step: the height of one stair, in nats.
-        target_every: its length, in optimizer steps.
+        target: the target of the rate in nats per example.
+        target_start: the first target of a staircase, used instead of ``target``.
+        target_end: the last target of the staircase.
+        target_step: the height of one stair in nats.
+        target_every: the length of one stair in optimizer steps.
         proportional: Kp.
-        integral: Ki; the paper's code gives it the opposite sign.
-        minimum, maximum: the limits of beta, which begins at ``minimum``.
+        integral: Ki; in the paper's code it has the opposite sign.
+        minimum, maximum: the limits of beta, which starts at ``minimum``.
     """
 
     self_tuning = True
@@ -182,52 +198,64 @@ class PIControl(vaezoo.Schedule):
         super().__init__()
         if not minimum < maximum:
             raise ValueError(f"minimum: {minimum} is not below maximum: {maximum}")
-        self.target = Staircase.of(target, target_start, target_end, target_step, target_every)
-        self.proportional, self.integral, self.minimum, self.maximum = proportional, integral, minimum, maximum
-        self.aim = self.target(0)
+        self.target = Staircase.from_options(
+            target, target_start, target_end, target_step, target_every
+        )
+        self.proportional, self.integral = proportional, integral
+        self.minimum, self.maximum = minimum, maximum
+        self.current_target = self.target(0)
         for name, start in (("value", minimum), ("unclipped", minimum), ("accumulated", 0.0)):
             self.register_buffer(name, torch.tensor(float(start)))
 
     def forward(self, step: int) -> Tensor:
-        """Beta, a 0-dim tensor; remembers the target of this step."""
-        self.aim = self.target(step)
+        """Beta, a 0-dim tensor; also sets the target of this step."""
+        self.current_target = self.target(step)
         return self.value.clone()
 
     @torch.no_grad()
     def update(self, terms: vaezoo.Terms) -> None:
-        """Takes in the rate that a step had; nothing waits for the device.
+        """Updates beta from the rate of a step, on the device.
 
         Raises:
-            VaezooError: there is none, as the posterior has no density.
+            VaezooError: the posterior has no density, so there is no rate.
         """
         if "rate" not in terms:
-            raise vaezoo.VaezooError("schedule 'pi-control' needs the rate, which this posterior does not define")
-        error = self.aim - terms["rate"]
-        push = -self.integral * error
+            raise vaezoo.VaezooError(
+                "schedule 'pi-control' needs the rate, which this posterior does not define"
+            )
+        error = self.current_target - terms["rate"]
+        change = -self.integral * error
         too_low, too_high = self.unclipped < self.minimum, self.unclipped > self.maximum
-        outward = (too_low & (push < 0)) | (too_high & (push > 0))
-        self.accumulated += torch.where(outward, 0.0, push)
-        self.unclipped.copy_(self.minimum + self.proportional * torch.sigmoid(-error) + self.accumulated)
+        outward = (too_low & (change < 0)) | (too_high & (change > 0))
+        self.accumulated += torch.where(outward, 0.0, change)
+        proportional = self.proportional * torch.sigmoid(-error)
+        self.unclipped.copy_(self.minimum + proportional + self.accumulated)
         self.value.copy_(self.unclipped.clamp(self.minimum, self.maximum))
 
 
 class Logistic(vaezoo.Schedule):
-    """From one weight to another along an S-curve 1 / (1 + exp(-k (step - x0))) (Bowman et al. 2016).
+    """A weight that follows the logistic curve 1 / (1 + exp(-k (step - x0))) (Bowman et al. 2016).
 
     Args:
         start: the weight long before the midpoint.
-        end: the weight long after it.
+        end: the weight long after the midpoint.
         steepness: k, per optimizer step.
-        midpoint: x0, the step at which half the way is done.
+        midpoint: x0, the step at which the weight is halfway between ``start`` and ``end``.
     """
 
     def __init__(
-        self, *, start: float = 0.0, end: float = 1.0, steepness: Positive = 0.0025, midpoint: NotNegative = 2500.0
+        self,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+        steepness: Positive = 0.0025,
+        midpoint: NotNegative = 2500.0,
     ) -> None:
         super().__init__()
         self.start, self.end, self.steepness, self.midpoint = start, end, steepness, midpoint
 
     def forward(self, step: int) -> float:
         """The weight at ``step``."""
-        share = 0.5 + 0.5 * math.tanh(0.5 * self.steepness * (step - self.midpoint))  # which cannot overflow
+        # The logistic function, written as a tanh that cannot overflow.
+        share = 0.5 + 0.5 * math.tanh(0.5 * self.steepness * (step - self.midpoint))
         return self.start + (self.end - self.start) * share

@@ -1,4 +1,4 @@
-"""Conditioning: labels, attributes and images as contexts, conditional priors, data to colour and to complete."""
+"""Conditioners for labels, attributes and images, a conditional prior, data sets and metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COMPONENTS = {
 
 @vaezoo.hookimpl
 def vaezoo_components(register: Register) -> None:
-    """Registers everything that this plugin brings."""
+    """Registers the components of this plugin."""
     for kind, targets in _COMPONENTS.items():
         for name, target in targets.items():
             register(kind, name, target)

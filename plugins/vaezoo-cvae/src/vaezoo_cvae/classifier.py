@@ -1,6 +1,8 @@
-"""An independent classifier of digits, trained on real images alone; its weights are in the package.
+"""An independent classifier of digits, trained on real images only. The package has its weights.
 
-python -m vaezoo_cvae.classifier --out mnist-classifier.safetensors     # trains it anew, about ten minutes on a core
+To train it again, about ten minutes on one core:
+
+    python -m vaezoo_cvae.classifier --out mnist-classifier.safetensors
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Classifier(nn.Module):
     """Two convolutions and two dense layers (after LeCun et al. 1998), for grey images of 28x28.
 
     Attributes:
-        test_accuracy: the share of the 10,000 real test images that it reads right, as measured after training.
+        test_accuracy: the accuracy on the 10,000 real test images, measured after training.
     """
 
     def __init__(self) -> None:
@@ -64,10 +66,10 @@ class Classifier(nn.Module):
 
 
 def load(path: Path | None = None) -> Classifier:
-    """The shipped classifier, or one that this module's command has written.
+    """Loads the classifier of the package, or one that this module's command wrote.
 
     Raises:
-        vaezoo.IntegrityError: the file is missing, damaged, or no such classifier.
+        vaezoo.IntegrityError: the file is missing or damaged, or does not hold a classifier.
     """
     model = Classifier()
     with resources.as_file(resources.files("vaezoo_cvae").joinpath(SHIPPED)) as shipped:
@@ -75,47 +77,52 @@ def load(path: Path | None = None) -> Classifier:
         if path is None and _sha256(shipped) != SHA256:
             raise vaezoo.IntegrityError(f"{shipped}: damaged; install vaezoo-cvae again")
         try:
-            with safe_open(source, framework="pt") as opened:
-                model.load_state_dict({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
-                model.test_accuracy = float(json.loads(opened.metadata()["about"])["test_accuracy"])
+            with safe_open(source, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                model.load_state_dict(tensors)
+                model.test_accuracy = float(json.loads(file.metadata()["about"])["test_accuracy"])
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise vaezoo.IntegrityError(f"{source}: not the weights of a classifier: {reason}") from error
+            raise vaezoo.IntegrityError(
+                f"{source}: not the weights of a classifier: {reason}"
+            ) from error
     return model.eval()
 
 
 def _sha256(path: Path) -> str | None:
-    """Of a file's bytes; None where there is no file."""
+    """The sha256 of a file; None if it does not exist."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def accuracy(model: Classifier, x: Tensor, labels: Tensor) -> float:
-    """The share of images ``[n, 1, 28, 28]``, uint8, that are read right."""
+    """The share of images ``[n, 1, 28, 28]``, uint8, that are classified correctly."""
     with torch.inference_mode():
-        guesses = torch.cat([model(part.float() / 255).argmax(1) for part in x.split(1000)])
-    return float((guesses == labels).double().mean())
+        predicted = torch.cat([model(block.float() / 255).argmax(1) for block in x.split(1000)])
+    return float((predicted == labels).double().mean())
 
 
 def train(epochs: int, seed: int = 0) -> Classifier:
-    """Trains on the real training and validation images, shifted at random by up to two pixels."""
+    """Trains on real training and validation images, randomly shifted by up to two pixels."""
     torch.manual_seed(seed)
     dataset = vaezoo.load_spec(SPEC).data.build()
     splits = [dataset.split(name) for name in ("train", "validation")]
-    x, labels = torch.cat([s.x for s in splits]), torch.cat([s.condition for s in splits])
+    x = torch.cat([split.x for split in splits])
+    labels = torch.cat([split.condition for split in splits])
     model = Classifier().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
-    total = epochs * (len(x) // 128)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total)
+    total_steps = epochs * (len(x) // 128)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps)
     for epoch in range(epochs):
         order = torch.randperm(len(x))
         for index in order.split(128)[: len(x) // 128]:
             rows, columns = torch.randint(-2, 3, (2,)).tolist()
-            batch = x[index].roll((rows, columns), (2, 3)).float() / 255  # the border of a digit is empty
+            # Rolling shifts the digit, as the border of an image is empty.
+            batch = x[index].roll((rows, columns), (2, 3)).float() / 255
             loss = F.cross_entropy(model(batch), labels[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
+            scheduler.step()
         print(f"epoch {epoch + 1} of {epochs}: last loss {float(loss):.4f}", flush=True)
     test = dataset.split("test")
     model.eval()

@@ -1,4 +1,4 @@
-"""Digits in colour: from a grey image and the colour asked for to the coloured image."""
+"""Coloured digits, conditional on a grey image and a colour, or on a digit and a colour."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ COLORS = {
 
 
 class ColoredMNIST(vaezoo.Dataset):
-    """Grey images of another data set, each in one of ten colours on black, drawn once by a fixed seed.
+    """Grey images of another data set, coloured on black in one of ten colours.
+
+    The colour of each image is drawn once, with a fixed seed.
 
     Args:
         source: the data set of grey images.
-        condition: ``image``: the grey image and the colour asked for as three constant planes, for image to image; or
-            ``attributes``: the class and the colour by name, for images on demand.
+        condition: ``image``: the grey image and the colour as three constant planes, for image to
+            image; or ``attributes``: the class and the colour by name, for samples by attribute.
     """
 
     def __init__(
@@ -41,21 +43,27 @@ class ColoredMNIST(vaezoo.Dataset):
     ) -> None:
         self.source, self.condition = source, condition
         if source.spec.shape[0] != 1 or len(source.spec.shape) != 3:
-            raise vaezoo.DataError(f"colored-mnist needs grey images, but the data is {source.spec.shape}")
+            shape = source.spec.shape
+            raise vaezoo.DataError(f"colored-mnist needs grey images, but the data is {shape}")
         if not source.spec.classes:
             raise vaezoo.DataError("colored-mnist needs images with classes")
 
     @property
     def spec(self) -> vaezoo.DataSpec:
-        """Three channels; a condition of four planes, or of two named attributes."""
+        """Three channels; the condition is four planes, or two named attributes."""
         size = self.source.spec.shape[1:]
         if self.condition == "image":
             return vaezoo.DataSpec((3, *size), "unit", condition_shape=(4, *size))
-        attributes = (vaezoo.Field("digit", self.source.spec.classes), vaezoo.Field("color", tuple(COLORS)))
-        return vaezoo.DataSpec((3, *size), "unit", condition_shape=(2,), condition_fields=attributes)
+        attributes = (
+            vaezoo.Field("digit", self.source.spec.classes),
+            vaezoo.Field("color", tuple(COLORS)),
+        )
+        return vaezoo.DataSpec(
+            (3, *size), "unit", condition_shape=(2,), condition_fields=attributes
+        )
 
     def split(self, name: str) -> vaezoo.Split:
-        """One of the splits, its images coloured."""
+        """One of the splits, with coloured images."""
         split = self.source.split(name)
         assert split.condition is not None, "the data set has classes"
         generator = torch.Generator().manual_seed(("train", "validation", "test").index(name))
@@ -63,16 +71,17 @@ class ColoredMNIST(vaezoo.Dataset):
         attributes = torch.stack([split.condition, colors], 1).float()
         as_image = self.condition == "image"
 
-        def derive(batch: vaezoo.Batch) -> vaezoo.Batch:
+        def color_batch(batch: vaezoo.Batch) -> vaezoo.Batch:
             assert batch.condition is not None
-            planes = paint(batch.condition[:, 1]).expand(-1, -1, *batch.x.shape[2:])
+            rgb = to_rgb(batch.condition[:, 1])
+            planes = rgb.expand(-1, -1, *batch.x.shape[2:])  # [B, 3, H, W]
             condition = torch.cat([batch.x, planes], 1) if as_image else batch.condition
             return vaezoo.Batch(batch.x * planes, condition)
 
-        return dataclasses.replace(split, condition=attributes, batch_transform=derive)
+        return dataclasses.replace(split, condition=attributes, batch_transform=color_batch)
 
 
-def paint(color: Tensor) -> Tensor:
+def to_rgb(color: Tensor) -> Tensor:
     """From indices of colours ``[B]`` to red, green and blue in [0, 1], ``[B, 3, 1, 1]``."""
     table = torch.tensor(list(COLORS.values()), device=color.device, dtype=torch.float32) / 255
     return table[color.long()][:, :, None, None]

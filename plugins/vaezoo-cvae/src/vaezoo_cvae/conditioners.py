@@ -1,4 +1,7 @@
-"""Conditioners: a label, attributes or an image to a context."""
+"""Conditioners, which map a label, attributes or an image to a context.
+
+Shapes: B examples, A attributes, E dimensions or channels of the context.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 Width: TypeAlias = Annotated[int, Gt(0)]
 
 
-class Droppable(vaezoo.Conditioner):
-    """A conditioner that may leave the condition out while training, so that one model also serves without it.
+class DropoutConditioner(vaezoo.Conditioner):
+    """A conditioner that can drop the condition in training, so that the model also works without.
 
-    In place of a condition that is left out, or absent, stands a learned context (as in classifier-free guidance,
-    Ho & Salimans 2022).
+    A condition that is dropped or unknown is replaced by a learned context, as in classifier-free
+    guidance (Ho & Salimans 2022).
     """
 
     def __init__(self, context_shape: tuple[int, ...], dropout: float) -> None:
@@ -33,10 +36,10 @@ class Droppable(vaezoo.Conditioner):
 
     @abstractmethod
     def encode(self, condition: Tensor) -> Tensor:
-        """From conditions ``[B, ...]``, each of them known, to contexts ``[B, *context_shape]``."""
+        """From conditions ``[B, ...]``, all known, to contexts ``[B, *context_shape]``."""
 
-    def known(self, condition: Tensor) -> Tensor | None:
-        """Which conditions are known, ``[B]``; None where all must be."""
+    def is_known(self, condition: Tensor) -> Tensor | None:
+        """Which conditions are known, bool ``[B]``; None if all are."""
         return None
 
     def forward(self, condition: Tensor) -> Tensor:
@@ -44,33 +47,41 @@ class Droppable(vaezoo.Conditioner):
         context = self.encode(condition)
         if self.null is None:
             return context
-        kept = self.known(condition)
+        use_condition = self.is_known(condition)
         if self.training:
-            drawn = torch.rand(len(context), device=context.device) >= self.dropout
-            kept = drawn if kept is None else kept & drawn
-        if kept is None:
+            not_dropped = torch.rand(len(context), device=context.device) >= self.dropout
+            use_condition = not_dropped if use_condition is None else use_condition & not_dropped
+        if use_condition is None:
             return context
-        return torch.where(kept.reshape(-1, *(1,) * (context.dim() - 1)), context, self.null.to(context.dtype))
+        use_condition = use_condition.reshape(-1, *(1,) * (context.dim() - 1))  # [B, 1, ...]
+        return torch.where(use_condition, context, self.null.to(context.dtype))
 
     def unconditional_context(self, n: int) -> Tensor:
-        """The learned context of no condition, n times.
+        """The learned context without a condition, ``[n, *context_shape]``.
 
         Raises:
             ValueError: the model was trained without dropout of the condition.
         """
-        return super().unconditional_context(n) if self.null is None else self.null.expand(n, *self.null.shape)
+        if self.null is None:
+            return super().unconditional_context(n)
+        return self.null.expand(n, *self.null.shape)  # [n, *context_shape]
 
 
-class Label(Droppable):
-    """A class: one-hot, or a learned embedding. With dropout, labels below 0 count as absent.
+class Label(DropoutConditioner):
+    """A class, one-hot or as a learned embedding. With dropout, labels below 0 are unknown.
 
     Args:
         embedding: the width of the embedding; 0 for one-hot.
-        dropout: the share of training examples whose label is left out.
+        dropout: the share of training examples whose label is dropped.
     """
 
     def __init__(
-        self, data: vaezoo.DataSpec, /, *, embedding: Annotated[int, Ge(0)] = 0, dropout: Dropout = 0.0
+        self,
+        data: vaezoo.DataSpec,
+        /,
+        *,
+        embedding: Annotated[int, Ge(0)] = 0,
+        dropout: Dropout = 0.0,
     ) -> None:
         if not data.classes:
             raise ValueError("needs data whose condition is a label; use attributes or image")
@@ -83,46 +94,51 @@ class Label(Droppable):
         label = condition.long().clamp(min=0) if self.dropout else condition.long()
         return F.one_hot(label, self.classes).float() if self.table is None else self.table(label)
 
-    def known(self, condition: Tensor) -> Tensor | None:
-        """A label below 0 stands for none."""
+    def is_known(self, condition: Tensor) -> Tensor | None:
+        """Labels of at least 0 are known."""
         return condition >= 0
 
 
-class Attributes(Droppable):
-    """A vector of attributes: categorical ones as one-hot, numbers and multi-hot vectors as they are.
+class Attributes(DropoutConditioner):
+    """A vector of attributes: categorical ones as one-hot, numbers and multi-hot ones unchanged.
 
     Args:
-        hidden: the widths of layers that follow; none passes the vector on.
-        dropout: the share of training examples whose attributes are left out.
+        hidden: the widths of the layers after that vector; an empty list for none.
+        dropout: the share of training examples whose attributes are dropped.
     """
 
-    def __init__(self, data: vaezoo.DataSpec, /, *, hidden: Sequence[Width] = (), dropout: Dropout = 0.0) -> None:
+    def __init__(
+        self, data: vaezoo.DataSpec, /, *, hidden: Sequence[Width] = (), dropout: Dropout = 0.0
+    ) -> None:
         shape = data.condition_shape
         if shape is None or len(shape) != 1:
-            raise ValueError(f"needs data whose condition is a vector, but it is {shape}; use label or image")
-        values = [len(attribute.categories) for attribute in data.condition_fields] or [0] * shape[0]
-        width = sum(count or 1 for count in values)
+            raise ValueError(
+                f"needs data whose condition is a vector, but it is {shape}; use label or image"
+            )
+        # The number of categories of each attribute; 0 for a number.
+        categories = [len(field.categories) for field in data.condition_fields] or [0] * shape[0]
+        width = sum(count or 1 for count in categories)
         super().__init__((hidden[-1] if hidden else width,), dropout)
-        self.values = values
+        self.categories = categories
         self.net = mlp(width, hidden)
 
     def encode(self, condition: Tensor) -> Tensor:
-        """From ``[B, A]`` to the vector ``[B, E]``."""
+        """From ``[B, A]`` to ``[B, E]``."""
         columns = [
             F.one_hot(column.long(), count).float() if count else column[:, None].float()
-            for count, column in zip(self.values, condition.unbind(1), strict=True)
+            for count, column in zip(self.categories, condition.unbind(1), strict=True)
         ]
         return self.net(torch.cat(columns, 1))
 
 
-class Image(Droppable):
-    """An image: strided convolutions to a feature map, or on through dense layers to a vector.
+class Image(DropoutConditioner):
+    """An image: strided convolutions to a feature map, optionally dense layers to a vector.
 
     Args:
-        channels: the feature maps of each convolution, which halves the image; none leaves the image as it is.
-        hidden: the widths of dense layers that follow; none gives a feature map.
-        activation: what follows each layer.
-        dropout: the share of training examples whose image is left out.
+        channels: the channels of each convolution, which halves the image; an empty list for none.
+        hidden: the widths of the dense layers after that; an empty list for a feature map.
+        activation: the activation after each layer.
+        dropout: the share of training examples whose image is dropped.
     """
 
     def __init__(
@@ -137,21 +153,26 @@ class Image(Droppable):
     ) -> None:
         shape = data.condition_shape
         if shape is None or len(shape) != 3:
-            raise ValueError(f"needs data whose condition is an image, but it is {shape}; use label or attributes")
-        halvings = 2 ** len(channels)
-        if min(shape[1:]) < halvings:
-            raise ValueError(f"an image of {shape[1]}x{shape[2]} is too small for {len(channels)} layers")
+            alternatives = "use label or attributes"
+            raise ValueError(
+                f"needs data whose condition is an image, but it is {shape}; {alternatives}"
+            )
+        stride = 2 ** len(channels)
+        if min(shape[1:]) < stride:
+            size = f"{shape[1]}x{shape[2]}"
+            raise ValueError(f"an image of {size} is too small for {len(channels)} layers")
         layers: list[nn.Module] = []
-        width = shape[0]
-        for out in channels:
-            layers += [nn.Conv2d(width, out, 4, stride=2, padding=1), activation_layer(activation)]
-            width = out
-        size = (width, shape[1] // halvings, shape[2] // halvings) if channels else shape
-        super().__init__((hidden[-1],) if hidden else size, dropout)
+        in_channels = shape[0]
+        for out_channels in channels:
+            convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1)
+            layers += [convolution, activation_layer(activation)]
+            in_channels = out_channels
+        map_shape = (in_channels, shape[1] // stride, shape[2] // stride) if channels else shape
+        super().__init__((hidden[-1],) if hidden else map_shape, dropout)
         if hidden:
-            layers += [nn.Flatten(), mlp(math.prod(size), hidden, activation_name=activation)]
+            layers += [nn.Flatten(), mlp(math.prod(map_shape), hidden, activation_name=activation)]
         self.net = nn.Sequential(*layers)
 
     def encode(self, condition: Tensor) -> Tensor:
-        """From ``[B, C, H, W]`` to a map ``[B, E, H', W']`` or a vector ``[B, E]``."""
+        """From ``[B, C, H, W]`` to a feature map ``[B, E, H', W']`` or a vector ``[B, E]``."""
         return self.net(condition.float())

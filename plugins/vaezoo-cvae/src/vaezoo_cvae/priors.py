@@ -1,4 +1,4 @@
-"""A prior that knows the condition."""
+"""A prior that depends on the condition."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from vaezoo.nn import mlp
 
 
 class ConditionalNormal(vaezoo.Prior):
-    """p(z|c), a normal whose means and scales a network learns from the context (Sohn et al. 2015); N(0, I) at first.
+    """p(z|c), a normal whose means and scales are computed from the context by a network.
+
+    From Sohn et al. 2015. It is N(0, I) at initialisation.
 
     Args:
-        hidden: the widths of its layers; none makes means and log-scales linear in the context.
+        hidden: the widths of the network's layers; an empty list makes means and log-scales linear
+            in the context.
     """
 
     conditional = True
 
     def __init__(
-        self, latent_dim: int, context_dim: int, /, *, hidden: Sequence[Annotated[int, Gt(0)]] = (256,)
+        self,
+        latent_dim: int,
+        context_dim: int,
+        /,
+        *,
+        hidden: Sequence[Annotated[int, Gt(0)]] = (256,),
     ) -> None:
         super().__init__()
         if not context_dim:
@@ -35,7 +43,7 @@ class ConditionalNormal(vaezoo.Prior):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, h: Tensor | None) -> Distribution:
-        """From contexts ``[B, context_dim]`` to a normal ``[B]`` over ``[latent_dim]``."""
-        assert h is not None, "the composer gives a conditional prior its context"
+        """From contexts ``[B, context_dim]`` to normals ``[B]`` over ``[latent_dim]``."""
+        assert h is not None, "the composer always passes a context to a conditional prior"
         mean, log_scale = self.out(self.net(h.float())).float().chunk(2, -1)
         return DiagonalNormal(mean, log_scale)

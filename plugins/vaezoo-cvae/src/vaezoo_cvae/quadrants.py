@@ -1,4 +1,4 @@
-"""Quadrant completion: some quadrants of an image are given, the others are what the model must say."""
+"""Quadrant completion: some quadrants of an image are observed, and the others are modelled."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from torch import Tensor
 import vaezoo
 
 _ORDER = ((1, 0), (0, 0), (0, 1))
-"""Row and column of the quadrants in the order given: bottom left, top left, top right (Sohn et al. 2015)."""
+"""Row and column of observed quadrants: bottom left, top left, top right (Sohn et al. 2015)."""
 
 
 class Quadrants(vaezoo.Dataset):
-    """Images of another data set with 1, 2 or 3 quadrants given: the condition; the rest is what is modelled.
+    """Images of another data set, with 1, 2 or 3 observed quadrants as the condition.
 
-    The mask hides the given quadrants from encoder and likelihood, so that figures count the unseen pixels alone. The
-    condition has two channels: the given pixels, and where they are.
+    The mask hides the observed quadrants from encoder and likelihood, so that metrics count the
+    unobserved pixels only. The condition has the observed pixels, and a channel that marks them.
 
     Args:
         source: the data set of images.
-        observed_quadrants: how many: bottom left, then also top left, then also top right.
+        observed_quadrants: how many, in the order bottom left, top left, top right.
     """
 
-    def __init__(self, *, source: vaezoo.Dataset = "mnist", observed_quadrants: Literal[1, 2, 3] = 1) -> None:  # type: ignore[assignment]
+    def __init__(
+        self,
+        *,
+        source: vaezoo.Dataset = "mnist",  # type: ignore[assignment]
+        observed_quadrants: Literal[1, 2, 3] = 1,
+    ) -> None:
         self.source, self.observed_quadrants = source, observed_quadrants
         if len(source.spec.shape) != 3:
             raise vaezoo.DataError(f"quadrants needs images, but the data is {source.spec.shape}")
@@ -33,30 +38,35 @@ class Quadrants(vaezoo.Dataset):
     @property
     def spec(self) -> vaezoo.DataSpec:
         """The images, with a mask over their pixels and a condition of the same size."""
-        shape = self.source.spec.shape
-        condition = (shape[0] + 1, *shape[1:])
+        channels, *size = self.source.spec.shape
         return dataclasses.replace(
-            self.source.spec, mask_dims=3, classes=(), condition_shape=condition, inpainting=True
+            self.source.spec,
+            mask_dims=3,
+            classes=(),
+            condition_shape=(channels + 1, *size),
+            inpainting=True,
         )
 
     def split(self, name: str) -> vaezoo.Split:
-        """One of the splits of the underlying data set; its labels are dropped."""
-        given = self.where()
+        """One of the splits of the underlying data set, without its labels."""
+        observed_pixels = self.observed_pixels()
 
-        def derive(batch: vaezoo.Batch) -> vaezoo.Batch:
-            seen = given.to(batch.x.device)
-            plane = seen.expand(len(batch), 1, *seen.shape[1:]).float()
-            unseen = (~seen).expand_as(batch.x)
-            return vaezoo.Batch(batch.x, torch.cat([batch.x * seen, plane], 1), unseen)
+        def add_condition(batch: vaezoo.Batch) -> vaezoo.Batch:
+            observed = observed_pixels.to(batch.x.device)
+            plane = observed.expand(len(batch), 1, *observed.shape[1:]).float()  # [B, 1, H, W]
+            condition = torch.cat([batch.x * observed, plane], 1)
+            mask = (~observed).expand_as(batch.x)  # [B, C, H, W]
+            return vaezoo.Batch(batch.x, condition, mask)
 
-        return dataclasses.replace(self.source.split(name), condition=None, batch_transform=derive)
+        split = self.source.split(name)
+        return dataclasses.replace(split, condition=None, batch_transform=add_condition)
 
-    def where(self) -> Tensor:
-        """True where pixels are given, ``[1, H, W]``."""
+    def observed_pixels(self) -> Tensor:
+        """The mask of the observed pixels, bool ``[1, H, W]``."""
         _, height, width = self.source.spec.shape
-        seen = torch.zeros(1, height, width, dtype=torch.bool)
+        observed = torch.zeros(1, height, width, dtype=torch.bool)
         for row, column in _ORDER[: self.observed_quadrants]:
             rows = slice(row * (height // 2), height if row else height // 2)
             columns = slice(column * (width // 2), width if column else width // 2)
-            seen[:, rows, columns] = True
-        return seen
+            observed[:, rows, columns] = True
+        return observed

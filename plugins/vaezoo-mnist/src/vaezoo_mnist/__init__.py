@@ -1,4 +1,4 @@
-"""MNIST for vaezoo: the data set ``mnist``, its images in the package itself."""
+"""The data set ``mnist``; this package contains its images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences: recurrent encoders, latents for the whole and for every step, data of many lengths, particle bounds."""
+"""Sequence models: recurrent encoders, latents per sequence or step, particle bounds, data."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ _COMPONENTS = {
         "midi": "vaezoo_vrae.midi:Midi",
     },
     "encoder": {"recurrent": "vaezoo_vrae.steps:RecurrentEncoder"},
-    "latents": {"recurrent": "vaezoo_vrae.recurrent:Recurrent", "chain": "vaezoo_vrae.chain:Chain"},
+    "latents": {
+        "recurrent": "vaezoo_vrae.recurrent:Recurrent",
+        "chain": "vaezoo_vrae.chain:Chain",
+    },
     "metric": {
-        "steps": "vaezoo_vrae.metrics:Steps",
+        "steps": "vaezoo_vrae.metrics:StepBounds",
         "next-step": "vaezoo_vrae.metrics:NextStep",
         "reconstruction-accuracy": "vaezoo_vrae.metrics:ReconstructionAccuracy",
-        "label-accuracy": "vaezoo_vrae.judge:LabelAccuracy",
+        "label-accuracy": "vaezoo_vrae.label_accuracy:LabelAccuracy",
     },
     "format": {
-        "txt": "vaezoo_vrae.formats:Txt",
-        "mid": "vaezoo_vrae.formats:Mid",
-        "wav": "vaezoo_vrae.formats:Wav",
+        "txt": "vaezoo_vrae.formats:TextFormat",
+        "mid": "vaezoo_vrae.formats:MidiFormat",
+        "wav": "vaezoo_vrae.formats:WavFormat",
     },
     "decoder": {"steps": "vaezoo_vrae.steps:StepsDecoder"},
 }
@@ -38,7 +41,7 @@ _COMPONENTS = {
 
 @vaezoo.hookimpl
 def vaezoo_components(register: Register) -> None:
-    """Registers everything that this plugin brings."""
+    """Registers the components of this plugin."""
     for kind, targets in _COMPONENTS.items():
         for name, target in targets.items():
             register(kind, name, target)

@@ -1,12 +1,14 @@
-"""Latent variables at every step, in one level or several.
+"""Latent variables at every step, in one or several levels.
 
-Shapes: K samples, B examples, N = K · B, T steps, L levels; D dimensions of one level's z, H units of its state.
+Shapes: K samples, B examples, N = K * B, T steps, L levels, F features per step, D latent
+dimensions of a level, H units of its hidden state, W dimensions of the sequence code, C dimensions
+of a step's code, U parent dimensions of a level (the sequence code and the latents of all higher
+levels), G hidden features of a posterior network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -15,51 +17,35 @@ from torch import Tensor, nn
 
 import vaezoo
 from vaezoo.distributions import DiagonalNormal
-from vaezoo_vrae.level import Level
+from vaezoo_vrae.chain_state import ChainState, LatentSampler, StepSample
+from vaezoo_vrae.level import Level, clocks_and_widths
 from vaezoo_vrae.sequence_latent import SequenceLatent
-from vaezoo_vrae.steps import Share, Width, lengths, padding_mask
-
-Choose = Callable[[int, Tensor], Tensor]
-"""From a level's number and what it knows ``[N, H + U]`` to its z ``[N, D]``."""
-
-
-@dataclass
-class State:
-    """Where a chain stands: the states and latents of its levels, and the features that slow levels gather."""
-
-    top: Tensor
-    h: list[Tensor]
-    z: list[Tensor]
-    parent_latents: list[Tensor] = field(default_factory=list)
-    pending_inputs: Tensor | None = None
-    previous_features: Tensor | None = None
-    step: int = 0
-
-    def select(self, index: Tensor) -> None:
-        """Keeps the elements at ``index`` ``[N]``, some perhaps more than once."""
-        self.top = self.top[index]
-        self.h, self.z = [h[index] for h in self.h], [z[index] for z in self.z]
+from vaezoo_vrae.steps import PositiveInt, Probability, padding_mask, sequence_lengths
 
 
 class Chain(vaezoo.Latents):
-    """A latent vector at every step, given those above it and a recurrent state: VRNN (Chung et al. 2015) with one
-    level, the hierarchical HVRNN with several (Castrejon et al. 2019).
+    """A latent vector at every step, conditional on higher levels and a recurrent state.
 
-    Level l, counted from the top, has p(z_t | z_t above, h_{t-1}) and q(z_t | z_t above, h_{t-1}, data), where the data
-    are the encoder's states if it has a recurrent network (backward ones smooth), else its features of step t. A level
-    with clock k draws a z at every k-th step, holds it in between, and hears the mean of each k steps. The code of step
-    t is all z_t and h_{t-1}. ``sequence_dim`` adds one z above all levels, for the whole sequence, from the encoder's last
-    states, with the spec's own prior; the other priors are learned.
+    With one level this is the VRNN (Chung et al. 2015), with several the hierarchical HVRNN
+    (Castrejon et al. 2019). Level l, counted from the top, has the prior p(z_t | z_t of higher
+    levels, h_{t-1}) and the posterior q(z_t | z_t of higher levels, h_{t-1}, data). The data are
+    the states of the encoder's recurrent network, if it has one (backward states give a smoothing
+    posterior), else its features of step t. A level with clock k draws a new z at every k-th step,
+    holds it in between, and updates its state with the mean features of these k steps. The code of
+    step t contains all z_t and h_{t-1}. ``sequence_dim`` adds one z above all levels, for the
+    whole sequence, inferred from the encoder's last states, with the prior of the spec; the other
+    priors are learned.
 
     Args:
-        levels: L. A bare number of levels that tick at every step.
-        clocks: the clock of each level; 1 for all where it is empty.
-        widths: D of each level; ``latent_dim`` for all where it is empty. A level of width 0 does not exist.
+        levels: L.
+        clocks: number of steps between two updates, for each level; 1 for all if empty.
+        widths: D of each level; ``latent_dim`` for all if empty. A level of width 0 is omitted.
         units: H.
-        hidden: the width of the networks of prior and posterior.
-        sequence_dim: the width of the z above all levels; 0 for none.
-        skip: put the features of step t - 1 into the code of step t.
-        dropout: the share of units dropped while training, in these networks and in the code, but none of a z.
+        hidden: width of the prior and posterior networks.
+        sequence_dim: dimensions of the z above all levels; 0 for none.
+        skip: add the features of step t - 1 to the code of step t.
+        dropout: dropout probability in these networks, and in the code except its latent
+            variables.
     """
 
     stepwise = True
@@ -74,147 +60,222 @@ class Chain(vaezoo.Latents):
         context_dim: int,
         /,
         *,
-        levels: Width = 1,
-        clocks: Sequence[Width] = (),
+        levels: PositiveInt = 1,
+        clocks: Sequence[PositiveInt] = (),
         widths: Sequence[Annotated[int, Ge(0)]] = (),
-        units: Width = 200,
-        hidden: Width = 200,
+        units: PositiveInt = 200,
+        hidden: PositiveInt = 200,
         sequence_dim: Annotated[int, Ge(0)] = 0,
         skip: bool = False,
-        dropout: Share = 0.0,
+        dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        found = _levels(levels, clocks, widths, latent_dim)
-        self.clocks, self.widths = [clock for clock, _ in found], [width for _, width in found]
+        self.clocks, self.widths = clocks_and_widths(levels, clocks, widths, latent_dim)
         if len(feature_shapes) == 1 and max(self.clocks) > 1:
-            raise ValueError("a clock above 1 needs an encoder that sees ahead: give it a backward network")
-        heard, seen = feature_shapes[0][-1], feature_shapes[min(1, len(feature_shapes) - 1)][-1]
-        self.sequence_latent = SequenceLatent(feature_shapes, sequence_dim, posterior, prior, context_dim)
-        above = [self.sequence_latent.width + sum(self.widths[:i]) for i in range(len(found))]
-        self.levels = nn.ModuleList(
-            Level(heard, seen, u, width, units, hidden, dropout, posterior)
-            for u, width in zip(above, self.widths, strict=True)
+            raise ValueError(
+                "a clock above 1 needs an encoder with a recurrent network: set its cell, "
+                "and its direction to backward or both"
+            )
+        self.sequence_latent = SequenceLatent(
+            feature_shapes, sequence_dim, posterior=posterior, prior=prior, context_dim=context_dim
         )
-        self.first = nn.Linear(self.sequence_latent.width, units * len(found)) if self.sequence_latent.width else None
+        code_dim, count = self.sequence_latent.code_dim, len(self.widths)
+        self.levels = nn.ModuleList(
+            Level(
+                input_size=feature_shapes[0][-1],
+                posterior_input_size=feature_shapes[min(1, len(feature_shapes) - 1)][-1],
+                parent_size=code_dim + sum(self.widths[:i]),
+                latent_dim=width,
+                units=units,
+                hidden=hidden,
+                dropout=dropout,
+                posterior=posterior,
+            )
+            for i, width in enumerate(self.widths)
+        )
+        self.first = nn.Linear(code_dim, units * count) if code_dim else None
         self.units, self.skip, self.dropout = units, skip, nn.Dropout(dropout)
 
-    def begin(self, top: Tensor) -> State:
-        """The state before the first step, from what stands above all steps ``[N, W]``."""
-        n, count = len(top), len(self.widths)
-        first = top.new_zeros(n, count * self.units) if self.first is None else torch.tanh(self.first(top))
-        return State(top, list(first.chunk(count, -1)), [top.new_zeros(n, width) for width in self.widths])
+    def initial_state(self, sequence_code: Tensor) -> ChainState:
+        """The state before the first step, from the sequence code ``[N, W]``."""
+        n, count = len(sequence_code), len(self.widths)
+        if self.first is None:
+            hidden_states = sequence_code.new_zeros(n, count * self.units)
+        else:
+            hidden_states = torch.tanh(self.first(sequence_code))  # [N, L * H]
+        latents = [sequence_code.new_zeros(n, width) for width in self.widths]
+        return ChainState(sequence_code, list(hidden_states.chunk(count, -1)), latents)
 
-    def step_latents(self, state: State, choose: Choose) -> list[Tensor]:
-        """Lets every level whose clock ticks choose its z; the code of the step in parts, states first."""
-        above = state.top
+    def step_latents(self, state: ChainState, sample_latent: LatentSampler) -> list[Tensor]:
+        """Draws a new z for every level that is due at this step.
+
+        Returns:
+            The parts of the step's code: the hidden states ``[N, H]``, then the sequence code and
+            all z, concatenated.
+        """
+        parents = state.sequence_code
         state.parent_latents = []
         for i, clock in enumerate(self.clocks):
             if state.step % clock == 0:
-                state.z[i] = choose(i, torch.cat([state.h[i], above], -1))
-            above = torch.cat([above, state.z[i]], -1)
-            state.parent_latents.append(above)
-        return [*state.h, above]
+                state.latents[i] = sample_latent(
+                    i, torch.cat([state.hidden_states[i], parents], -1)
+                )
+            parents = torch.cat([parents, state.latents[i]], -1)
+            state.parent_latents.append(parents)
+        return [*state.hidden_states, parents]
 
-    def update_states(self, state: State, heard: Sequence[Tensor | None]) -> None:
-        """Moves every level at the end of its beat, by what its ``h_data`` made of the steps since the last."""
+    def update_states(self, state: ChainState, step_inputs: Sequence[Tensor | None]) -> None:
+        """Updates the hidden state of every level whose period ends at this step.
+
+        Args:
+            state: changed in place.
+            step_inputs: for each level, ``h_data`` of its mean features since its last update,
+                ``[N, 3H]``.
+        """
         for i, clock in enumerate(self.clocks):
-            data = heard[i]
-            if (state.step + 1) % clock == 0 and data is not None:
-                state.h[i] = self.levels[i].update(state.h[i], data, state.parent_latents[i])
+            step_input = step_inputs[i]
+            if (state.step + 1) % clock == 0 and step_input is not None:
+                state.hidden_states[i] = self.levels[i].update(
+                    state.hidden_states[i], step_input, state.parent_latents[i]
+                )
         state.step += 1
 
     def pooled_inputs(self, features: Tensor, k: int) -> list[list[Tensor | None]]:
-        """For each step, what each level hears at its end: ``[N, 3H]``, or None where its beat goes on.
+        """For each step, the input of each level's update ``[N, 3H]``; None within its period.
 
         Args:
             features: of all steps, ``[B, T, F]``.
-            k: samples, which all hear the same.
+            k: number of samples, which share the inputs.
         """
         steps = features.shape[1]
-        columns: list[list[Tensor | None]] = []
+        columns: list[list[Tensor | None]] = []  # for each level, its input at each step
         for level, clock in zip(self.levels, self.clocks, strict=True):
-            beats = steps // clock
-            pooled = features[:, : beats * clock].unflatten(1, (beats, clock)).mean(2) if clock > 1 else features
-            made = _repeated(level.h_data(pooled.transpose(0, 1)), k)
-            columns.append([made[t // clock] if (t + 1) % clock == 0 else None for t in range(steps)])
+            periods = steps // clock
+            pooled = (  # [B, periods, clock, F] -> its mean [B, periods, F]
+                features[:, : periods * clock].unflatten(1, (periods, clock)).mean(2)
+                if clock > 1
+                else features
+            )
+            inputs = _repeat_samples(level.h_data(pooled.transpose(0, 1)), k)  # [periods, N, 3H]
+            columns.append(
+                [inputs[t // clock] if (t + 1) % clock == 0 else None for t in range(steps)]
+            )
         return [[column[t] for column in columns] for t in range(steps)]
 
-    def step_inputs(self, state: State, features: Tensor) -> list[Tensor | None]:
-        """The same for one step alone, ``[N, F]``, gathering what slow levels have not heard yet."""
-        kept = (
-            features[:, None]
-            if state.pending_inputs is None
-            else torch.cat([state.pending_inputs, features[:, None]], 1)
-        )
-        state.pending_inputs = kept[:, -(max(self.clocks) - 1) :] if max(self.clocks) > 1 else None
+    def step_inputs(self, state: ChainState, features: Tensor) -> list[Tensor | None]:
+        """The inputs of ``update_states`` after a single step.
+
+        Args:
+            state: collects the features until slow levels are due; changed in place.
+            features: of this step, ``[N, F]``.
+        """
+        pending = features[:, None]  # [N, 1, F]
+        if state.pending_inputs is not None:
+            pending = torch.cat([state.pending_inputs, pending], 1)  # [N, steps, F]
+        longest = max(self.clocks)
+        state.pending_inputs = pending[:, -(longest - 1) :] if longest > 1 else None
         state.previous_features = features
-        done = state.step + 1
+        completed_steps = state.step + 1
         return [
-            level.h_data(kept[:, -clock:].mean(1)) if done % clock == 0 else None
+            level.h_data(pending[:, -clock:].mean(1)) if completed_steps % clock == 0 else None
             for level, clock in zip(self.levels, self.clocks, strict=True)
         ]
 
     def posterior_inputs(self, features: tuple[Tensor, ...], k: int) -> list[Tensor]:
-        """What each level's posterior makes of the data, ``[T, N, P]``."""
-        states = features[min(1, len(features) - 1)].float().transpose(0, 1)
-        return [_repeated(level.q_data(states), k) for level in self.levels]
+        """For each level, ``q_data`` of the data at all steps, ``[T, N, G]``."""
+        states = features[min(1, len(features) - 1)].float().transpose(0, 1)  # [T, B, features]
+        return [_repeat_samples(level.q_data(states), k) for level in self.levels]
 
     def infer(
         self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
     ) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
-        """The site of the whole sequence, if any, those of the levels ``[K, B, T / clock, D]``, and the code."""
-        sites, top = self.sequence_latent.infer(features, context, k)
-        drawn, code, _ = self._walk(features, top.flatten(0, 1), k)
-        exists = padding_mask(lengths(mask, features[0]), features[0].shape[1])
+        """Draws k samples of q(z|x).
+
+        Returns:
+            The sites: z of the sequence, if there is one, then those of the levels, with z
+            ``[K, B, T / clock, D]``; and the codes ``[K, B, T, C]``.
+        """
+        sites, sequence_code = self.sequence_latent.infer(features, context, k)
+        flat_code = sequence_code.flatten(0, 1)  # [N, W]
+        samples, code, _ = self._run_posterior(features, flat_code, k)
+        exists = padding_mask(sequence_lengths(mask, features[0]), features[0].shape[1])
         for i, clock in enumerate(self.clocks):
-            sites += (self._site(i, drawn[i], k, exists[:, ::clock]),)
+            sites += (self._site(i, samples[i], k, exists[:, ::clock]),)
+        # [T, N, C] -> [T, K, B, C] -> [K, B, T, C]
         return sites, code.unflatten(1, (k, -1)).permute(1, 2, 0, 3)
 
-    def _walk(
-        self, features: tuple[Tensor, ...], top: Tensor, k: int
-    ) -> tuple[list[list[tuple[Tensor, DiagonalNormal, Tensor]]], Tensor, State]:
-        """All steps, z from the posterior: what each level knew, its q and its z; the code ``[T, N, C]``; the end."""
-        state, heard, seen = (
-            self.begin(top),
-            self.pooled_inputs(features[0].float(), k),
-            self.posterior_inputs(features, k),
-        )
-        drawn: list[list[tuple[Tensor, DiagonalNormal, Tensor]]] = [[] for _ in self.levels]
+    def _run_posterior(
+        self, features: tuple[Tensor, ...], sequence_code: Tensor, k: int
+    ) -> tuple[list[list[StepSample]], Tensor, ChainState]:
+        """Runs all steps with z from the posterior.
 
-        def choose(i: int, known: Tensor) -> Tensor:
-            q = self.levels[i].posterior(known, seen[i][state.step])
+        Args:
+            features: of the encoder, ``[B, T, F]`` first.
+            sequence_code: ``[N, W]``.
+            k: number of samples.
+
+        Returns:
+            For each level, its samples at each step; the codes ``[T, N, C]``; the state after the
+            last step.
+        """
+        state = self.initial_state(sequence_code)
+        step_inputs = self.pooled_inputs(features[0].float(), k)
+        posterior_inputs = self.posterior_inputs(features, k)
+        samples: list[list[StepSample]] = [[] for _ in self.levels]
+
+        def sample_posterior(i: int, state_and_parents: Tensor) -> Tensor:
+            q = self.levels[i].posterior(state_and_parents, posterior_inputs[i][state.step])
             z = torch.addcmul(q.loc, torch.randn_like(q.loc), q.scale)
-            drawn[i].append((known, q, z))
+            samples[i].append((state_and_parents, q, z))
             return z
 
         codes = []
-        for step in range(len(heard)):
-            codes.append(self.step_latents(state, choose))
-            self.update_states(state, heard[step])
+        for step in range(len(step_inputs)):
+            codes.append(self.step_latents(state, sample_posterior))
+            self.update_states(state, step_inputs[step])
+        # hidden states [T, N, H], then latents [T, N, W + sum of D]
         parts = [torch.stack(part) for part in zip(*codes, strict=True)]
-        return drawn, self._code(parts, _repeated(features[0].float().transpose(0, 1), k)), state
+        step_features = _repeat_samples(features[0].float().transpose(0, 1), k)  # [T, N, F]
+        return samples, self._code(parts, step_features), state
 
     def _code(self, parts: Sequence[Tensor], features: Tensor) -> Tensor:
-        """The code of steps ``[T, N, C]`` with the features of the step before each."""
-        *states, latent = parts
-        kept = [*(self.dropout(state) for state in states), latent]
+        """The codes of all steps, ``[T, N, C]``.
+
+        Args:
+            parts: hidden states ``[T, N, H]``, then latents.
+            features: of each step, ``[T, N, F]``, shifted by one step for ``skip``.
+        """
+        *hidden_states, latents = parts
+        code = [*(self.dropout(hidden_state) for hidden_state in hidden_states), latents]
         if self.skip:
-            kept.append(self.dropout(torch.cat([torch.zeros_like(features[:1]), features[:-1]])))
-        return torch.cat(kept, -1)
+            code.append(self.dropout(torch.cat([torch.zeros_like(features[:1]), features[:-1]])))
+        return torch.cat(code, -1)
 
-    def _site(
-        self, i: int, drawn: Sequence[tuple[Tensor, DiagonalNormal, Tensor]], k: int, mask: Tensor
-    ) -> vaezoo.Site:
-        known, qs, zs = zip(*drawn, strict=True)
+    def _site(self, i: int, samples: Sequence[StepSample], k: int, mask: Tensor) -> vaezoo.Site:
+        """The site of level i, from its samples at each step; T counts the steps of this level."""
+        states_and_parents, posteriors, latents = zip(*samples, strict=True)
 
-        def shaped(steps: Sequence[Tensor]) -> Tensor:
+        def stack_steps(steps: Sequence[Tensor]) -> Tensor:
+            # [T, N, *] -> [T, K, B, *] -> [K, B, T, *]
             return torch.stack(list(steps)).unflatten(1, (k, -1)).permute(1, 2, 0, 3)
 
-        q = DiagonalNormal(shaped([q.loc for q in qs]), shaped([q.log_scale for q in qs]))
-        return vaezoo.Site(shaped(zs), q, self.levels[i].prior(shaped(known)), mask, self.clocks[i])
+        q = DiagonalNormal(
+            stack_steps([q.loc for q in posteriors]),
+            stack_steps([q.log_scale for q in posteriors]),
+        )
+        prior = self.levels[i].prior(stack_steps(states_and_parents))
+        return vaezoo.Site(stack_steps(latents), q, prior, mask, stride=self.clocks[i])
 
-    def posterior_mean(self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None) -> Tensor:
-        """The posterior means of the whole and of each level, these averaged over the steps that exist, ``[B, D']``."""
+    def posterior_mean(
+        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """The posterior means of all sites, concatenated.
+
+        Those of levels are averaged over the steps that exist.
+
+        Returns:
+            ``[B, sum of dimensions]``.
+        """
         sites, _ = self.infer(features, context, mask, 1)
         means = []
         for site in sites:
@@ -225,56 +286,51 @@ class Chain(vaezoo.Latents):
             means.append(mean)
         return torch.cat(means, -1)
 
-    def generate(self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None) -> Tensor:
-        """Codes ``[n, T, C]``, each step hearing what was drawn for the one before."""
-        assert generation is not None, "latents that go step by step are given a loop"
-        state = self._after(n, context, generation.prefix)
+    def generate(
+        self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None
+    ) -> Tensor:
+        """Codes ``[n, T, C]`` with z from the prior; the data drawn for a step feed the next."""
+        assert generation is not None, "stepwise latents need a Generation"
+        state = self._state_after_prefix(n, context, generation.prefix)
 
-        def choose(i: int, known: Tensor) -> Tensor:
-            return self.levels[i].prior(known).sample()
+        def sample_prior(i: int, state_and_parents: Tensor) -> Tensor:
+            return self.levels[i].prior(state_and_parents).sample()
 
         codes = []
         for _ in range(generation.steps):
-            code = torch.cat(self.with_skip(self.step_latents(state, choose), state), -1)
+            code = torch.cat(
+                self.add_skip_features(self.step_latents(state, sample_prior), state), -1
+            )
             codes.append(code)
-            self.update_states(state, self.step_inputs(state, generation.next_features(code[:, None])[0][:, 0].float()))
-        return torch.stack(codes, 1)
+            features = generation.next_features(code[:, None])[0][:, 0].float()  # [n, F]
+            self.update_states(state, self.step_inputs(state, features))
+        return torch.stack(codes, 1)  # [n, T, C]
 
-    def with_skip(self, parts: list[Tensor], state: State) -> list[Tensor]:
-        """The parts of one step's code with the features of the step before, zero before the first."""
+    def add_skip_features(self, parts: list[Tensor], state: ChainState) -> list[Tensor]:
+        """Adds the features of the previous step to a code's parts, if ``skip``; 0 at step 0."""
         if not self.skip:
             return parts
-        width = self.levels[0].h_data.in_features
-        return [
-            *parts,
-            parts[0].new_zeros(len(parts[0]), width) if state.previous_features is None else state.previous_features,
-        ]
+        features = state.previous_features
+        if features is None:
+            features = parts[0].new_zeros(len(parts[0]), self.levels[0].h_data.in_features)
+        return [*parts, features]
 
-    def _after(self, n: int, context: Tensor | None, prefix: tuple[Tensor, ...] | None) -> State:
-        """The state before the first step, or after those of a prefix, with its latents from their posterior."""
+    def _state_after_prefix(
+        self, n: int, context: Tensor | None, prefix: tuple[Tensor, ...] | None
+    ) -> ChainState:
+        """The state before the first generated step; a prefix has latents from the posterior."""
         if prefix is None:
-            return self.begin(self.sequence_latent.generate(n, context, self.levels[0].p_out.weight.device))
-        _, top = self.sequence_latent.infer(prefix, context, 1)
-        _, _, state = self._walk(prefix, top[0], 1)
+            device = self.levels[0].p_out.weight.device
+            return self.initial_state(self.sequence_latent.generate(n, context, device))
+        _, sequence_code = self.sequence_latent.infer(prefix, context, 1)
+        _, _, state = self._run_posterior(prefix, sequence_code[0], 1)
         features = prefix[0].float()
         state.previous_features = features[:, -1]
-        waiting = min(max(self.clocks) - 1, features.shape[1])
-        state.pending_inputs = features[:, -waiting:] if waiting else None
+        pending = min(max(self.clocks) - 1, features.shape[1])
+        state.pending_inputs = features[:, -pending:] if pending else None
         return state
 
 
-def _repeated(made: Tensor, k: int) -> Tensor:
-    """``[T, B, *]`` for each of k samples, ``[T, K · B, *]``."""
-    return made if k == 1 else made.repeat(1, k, 1)
-
-
-def _levels(levels: int, clocks: Sequence[int], widths: Sequence[int], latent_dim: int) -> list[tuple[int, int]]:
-    """The clock and width of each level that exists."""
-    for name, given in (("clocks", clocks), ("widths", widths)):
-        if given and len(given) != levels:
-            raise ValueError(f"{name} must have one number for each of the {levels} levels, not {len(given)}")
-    pairs = zip(clocks or [1] * levels, widths or [latent_dim] * levels, strict=True)
-    found = [(clock, width) for clock, width in pairs if width]
-    if not found:
-        raise ValueError("every level has width 0; latents: recurrent has no z at steps")
-    return found
+def _repeat_samples(x: Tensor, k: int) -> Tensor:
+    """Repeats ``[T, B, *]`` for each of k samples: ``[T, K * B, *]``."""
+    return x if k == 1 else x.repeat(1, k, 1)

@@ -1,73 +1,86 @@
-"""Bach's chorales as piano-rolls, from the corpus that music21 ships."""
+"""Bach's chorales as piano rolls, from the corpus included in music21."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Gt
 
 import vaezoo
-from vaezoo_vrae.polyphonic import KEYS, LOWEST, roll_spec, to_float
+from vaezoo_vrae.polyphonic import KEYS, LOWEST, piano_roll_spec, to_float
 from vaezoo_vrae.ragged import ragged_split
-from vaezoo_vrae.sequences import Ragged, divided, read
+from vaezoo_vrae.sequences import RaggedSequences, read_sequences, split_sequences
+from vaezoo_vrae.steps import PositiveInt
 
 
 class Chorales(vaezoo.Dataset):
-    """Some 370 four-part chorales as piano-rolls of 88 keys: the extra ``vaezoo-vrae[chorales]``.
+    """About 370 four-part chorales as piano rolls of 88 keys.
 
-    They are built from music21's corpus once, which takes a minute or two, and kept in ``VAEZOO_HOME``
-    (``~/.cache/vaezoo``). They are not the JSB set of the literature, whose splits and steps are others: see
-    ``polyphonic``.
+    Needs the extra ``vaezoo-vrae[chorales]``. The rolls are built once from music21's corpus,
+    which takes one or two minutes, and cached in ``VAEZOO_HOME`` (``~/.cache/vaezoo``). They are
+    not the JSB set of the literature, which has different splits and steps: see ``polyphonic``.
 
     Args:
-        steps_per_beat: how finely a quarter note is divided.
-        fractions: the shares of train, validation and test.
-        split_seed: decides which chorale goes where.
+        steps_per_beat: number of steps per quarter note.
+        fractions: the fractions of train, validation and test.
+        split_seed: seed of the assignment of chorales to splits.
     """
 
     def __init__(
         self,
         *,
-        steps_per_beat: Annotated[int, Gt(0)] = 1,
+        steps_per_beat: PositiveInt = 1,
         fractions: vaezoo.Fractions = (0.6, 0.2, 0.2),
         split_seed: int = 0,
     ) -> None:
-        self.steps_per_beat, self.fractions, self.split_seed = steps_per_beat, fractions, split_seed
+        self.steps_per_beat = steps_per_beat
+        self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
-    def _parts(self) -> dict[str, Ragged]:
+    def _splits(self) -> dict[str, RaggedSequences]:
         try:
             import music21
         except ImportError as error:
             reason = "data set chorales needs music21: pip install 'vaezoo-vrae[chorales]'"
             raise vaezoo.UnavailableError(reason) from error
-        file = vaezoo.cache_home() / "data" / f"chorales-{music21.__version__}-{self.steps_per_beat}.npz"
-        if not file.is_file():
-            rolls = [roll_of(score, self.steps_per_beat) for score in music21.corpus.chorales.Iterator()]
+        file_name = f"chorales-{music21.__version__}-{self.steps_per_beat}.npz"
+        path = vaezoo.cache_home() / "data" / file_name
+        if not path.is_file():
+            rolls = [
+                score_to_roll(score, self.steps_per_beat)
+                for score in music21.corpus.chorales.Iterator()
+            ]
             lengths = [len(roll) for roll in rolls]
-            with vaezoo.atomic_write(file) as temporary, open(temporary, "wb") as opened:
-                np.savez_compressed(opened, x=np.concatenate(rolls), lengths=lengths)
-        return divided(read(file), self.fractions, self.split_seed, str(file))
+            with vaezoo.atomic_write(path) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, x=np.concatenate(rolls), lengths=lengths)
+        return split_sequences(
+            read_sequences(path), self.fractions, self.split_seed, source=str(path)
+        )
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        return roll_spec((row for part in self._parts.values() for row in part.rows), self.steps_per_beat)
+        rolls = (roll for split in self._splits.values() for roll in split.sequences)
+        return piano_roll_spec(rolls, self.steps_per_beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        return ragged_split(self._parts[name].rows, self.spec.shape[0], to_float)
+        return ragged_split(self._splits[name].sequences, self.spec.shape[0], to_float)
 
 
-def roll_of(score: Any, steps_per_beat: int) -> np.ndarray:
-    """The piano-roll of a music21 score, uint8 ``[T, 88]``: the keys that sound when a step begins."""
+def score_to_roll(score: Any, steps_per_beat: int) -> np.ndarray:
+    """The piano roll of a music21 score, uint8 ``[T, 88]``: keys that sound as a step begins."""
     notes: Iterable[Any] = score.flatten().notes
-    spans = [(note.offset, note.offset + note.quarterLength, pitch.midi) for note in notes for pitch in note.pitches]
+    spans = [
+        (note.offset, note.offset + note.quarterLength, pitch.midi)
+        for note in notes
+        for pitch in note.pitches
+    ]
     roll = np.zeros((math.ceil(max(end for _, end, _ in spans) * steps_per_beat), KEYS), np.uint8)
     for start, end, pitch in spans:
-        roll[math.ceil(start * steps_per_beat) : math.ceil(end * steps_per_beat), pitch - LOWEST] = 1
+        first, last = math.ceil(start * steps_per_beat), math.ceil(end * steps_per_beat)
+        roll[first:last, pitch - LOWEST] = 1
     return roll

@@ -1,4 +1,7 @@
-"""Sequences as files that people read or listen to: text, MIDI, and sound."""
+"""File formats for sequences: text, MIDI and sound.
+
+Shapes: n sequences, T steps, S symbols.
+"""
 
 from __future__ import annotations
 
@@ -14,108 +17,134 @@ import vaezoo
 from vaezoo_vrae.midi import read_roll, write_roll
 from vaezoo_vrae.polyphonic import KEYS, LOWEST
 
-_RATE = 22_050
-_BEAT = 0.6  # seconds: a hundred a minute, as in MIDI files
-_OVERTONES = (1.0, 0.45, 0.22, 0.1)
+_SAMPLE_RATE = 22_050
+_SECONDS_PER_BEAT = 0.6  # 100 beats per minute, as in the MIDI files
+_PARTIALS = (1.0, 0.45, 0.22, 0.1)
 
 
-class Txt(vaezoo.Format):
-    """Lines of text, one for each example, which ends with ``<eos>``; a beginning is a line without that.
+class TextFormat(vaezoo.Format):
+    """Lines of text, one per example.
 
-    A symbol that training never saw counts as ``<unk>``, but no beginning may have one.
+    A line implies ``<eos>`` at its end, except in a file of prefixes. A symbol that is not in the
+    training text is read as ``<unk>``; in a prefix it is an error.
     """
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         if not {vaezoo.END, vaezoo.UNKNOWN} <= set(data.symbols):
-            raise ValueError("these examples are no text; use .npz")
-        self.bytes = all(len(symbol) == 4 and symbol.startswith("\\x") for symbol in data.symbols[2:])
+            raise ValueError("these examples are not text; use .npz")
+        self.is_bytes = all(
+            len(symbol) == 4 and symbol.startswith("\\x") for symbol in data.symbols[2:]
+        )
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
-        """Writes what sequences ``[n, T, C]`` say, line breaks within them as spaces."""
-        lines = (" ".join(vaezoo.decode_symbols(row, self.data.symbols).splitlines()) for row in examples.sequences())
+        """Writes one-hot sequences ``[n, T, S]`` as lines; their line breaks become spaces."""
+        texts = (
+            vaezoo.decode_symbols(sequence, self.data.symbols) for sequence in examples.sequences()
+        )
+        lines = (" ".join(text.splitlines()) for text in texts)
         path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
     def read(self, path: Path) -> vaezoo.Batch:
-        """Reads lines as one-hot sequences ``[n, T, C]``."""
-        return self._encoded([[*self._symbols(line), vaezoo.END] for line in _lines(path)])
+        """Reads lines as one-hot sequences ``[n, T, S]``."""
+        return self._encode([[*self._symbols(line), vaezoo.END] for line in _read_lines(path)])
 
     def read_beginnings(self, path: Path) -> vaezoo.Batch:
-        """The same without ``<eos>``."""
-        lines, known = _lines(path), set(self.data.symbols)
+        """Reads lines as prefixes: one-hot sequences ``[n, T, S]`` without ``<eos>``."""
+        lines, known_symbols = _read_lines(path), set(self.data.symbols)
         for letter in dict.fromkeys("".join(lines)):
-            if not known.issuperset(self._symbols(letter)):
-                raise vaezoo.DataError(f"{path}: {letter!r} is not in the training text; leave it out")
-        return self._encoded([self._symbols(line) for line in lines])
+            if not known_symbols.issuperset(self._symbols(letter)):
+                raise vaezoo.DataError(
+                    f"{path}: {letter!r} is not in the training text; remove it"
+                )
+        return self._encode([self._symbols(line) for line in lines])
 
-    def _encoded(self, lines: list[list[str]]) -> vaezoo.Batch:
-        place = {symbol: i for i, symbol in enumerate(self.data.symbols)}
-        unknown = place[vaezoo.UNKNOWN]
-        rows = [torch.tensor([place.get(symbol, unknown) for symbol in line]) for line in lines]
-        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True) > 0
-        x = F.one_hot(pad_sequence(rows, batch_first=True), len(place)).float()
+    def _encode(self, lines: list[list[str]]) -> vaezoo.Batch:
+        symbol_index = {symbol: i for i, symbol in enumerate(self.data.symbols)}
+        unknown = symbol_index[vaezoo.UNKNOWN]
+        indices = [
+            torch.tensor([symbol_index.get(symbol, unknown) for symbol in line]) for line in lines
+        ]
+        padded = pad_sequence(indices, batch_first=True)  # [n, T]
+        mask = pad_sequence([torch.ones_like(index) for index in indices], batch_first=True) > 0
+        x = F.one_hot(padded, len(symbol_index)).float()  # [n, T, S]
         return vaezoo.Batch(x * mask[..., None], None, mask)
 
     def _symbols(self, line: str) -> list[str]:
-        return [f"\\x{byte:02x}" for byte in line.encode()] if self.bytes else list(line)
+        return [f"\\x{byte:02x}" for byte in line.encode()] if self.is_bytes else list(line)
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
-        found = [line for line in path.read_text("utf-8-sig").splitlines() if line]
+        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line]
     except UnicodeDecodeError as error:
-        raise vaezoo.DataError(f"{path}: not UTF-8 text: byte {error.start}; save it as UTF-8") from error
-    if not found:
-        raise vaezoo.DataError(f"{path}: holds no line")
-    return found
+        raise vaezoo.DataError(
+            f"{path}: not UTF-8 text: byte {error.start}; save it as UTF-8"
+        ) from error
+    if not lines:
+        raise vaezoo.DataError(f"{path}: contains no lines")
+    return lines
 
 
-class _Music(vaezoo.Format):
-    single = True
+class _PianoRollFormat(vaezoo.Format):
+    one_example_per_file = True
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         if data.shape[1:] != (KEYS,) or data.support != "binary":
-            raise ValueError(f"these examples are no piano-rolls of {KEYS} keys; use .npz")
+            raise ValueError(f"these examples are not piano rolls of {KEYS} keys; use .npz")
 
 
-class Mid(_Music):
-    """A piano-roll as a MIDI file, a hundred quarter notes a minute; a key that sounds in successive steps is held."""
+class MidiFormat(_PianoRollFormat):
+    """A piano roll as a MIDI file with 100 quarter notes per minute.
+
+    A key that sounds in successive steps is one held note.
+    """
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
         write_roll(examples.sequences()[0].numpy(), path, self.data.steps_per_beat)
 
     def read(self, path: Path) -> vaezoo.Batch:
-        """Reads a piano-roll ``[1, T, 88]``."""
-        return vaezoo.Batch(torch.from_numpy(read_roll(path, self.data.steps_per_beat))[None].float())
+        """Reads a piano roll ``[1, T, 88]``."""
+        return vaezoo.Batch(
+            torch.from_numpy(read_roll(path, self.data.steps_per_beat))[None].float()
+        )
 
 
-class Wav(_Music):
-    """A piano-roll as sound: a few overtones for each key, fading while it is held; 16 bits, mono."""
+class WavFormat(_PianoRollFormat):
+    """A piano roll as sound: four partials per key, decaying while it is held; 16 bits, mono."""
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
-        sound = synthesised(examples.sequences()[0].numpy() > 0.5, _BEAT / self.data.steps_per_beat)
-        with wave.open(str(path), "wb") as opened:
-            opened.setnchannels(1)
-            opened.setsampwidth(2)
-            opened.setframerate(_RATE)
-            opened.writeframes((sound * 32_000).astype("<i2").tobytes())
+        roll = examples.sequences()[0].numpy() > 0.5
+        sound = synthesize(roll, _SECONDS_PER_BEAT / self.data.steps_per_beat)
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(_SAMPLE_RATE)
+            file.writeframes((sound * 32_000).astype("<i2").tobytes())
 
 
-def synthesised(roll: np.ndarray, seconds: float = 0.15) -> np.ndarray:
-    """The sound of a piano-roll ``[T, 88]``, from -1 to 1, at 22,050 samples a second, each step so long."""
-    held = np.pad(roll, ((1, 1), (0, 0))).astype(np.int8)
-    starts, ends = (np.argwhere(np.diff(held.T, axis=1) == sign) for sign in (1, -1))  # by key, then by step
-    per_step = round(_RATE * seconds)
-    tail = per_step // 2
-    sound = np.zeros(len(roll) * per_step + tail)
+def synthesize(roll: np.ndarray, seconds_per_step: float = 0.15) -> np.ndarray:
+    """The sound of a piano roll ``[T, 88]`` at 22,050 samples per second, from -1 to 1."""
+    padded = np.pad(roll, ((1, 1), (0, 0))).astype(np.int8)
+    changes = np.diff(padded.T, axis=1)  # [88, T + 1]: 1 where a note starts, -1 where it ends
+    # pairs of key and step, sorted by key
+    starts, ends = np.argwhere(changes == 1), np.argwhere(changes == -1)
+    samples_per_step = round(_SAMPLE_RATE * seconds_per_step)
+    tail = samples_per_step // 2
+    sound = np.zeros(len(roll) * samples_per_step + tail)
     for (key, on), (_, off) in zip(starts, ends, strict=True):
-        count = (off - on) * per_step + tail
-        time = np.arange(count) / _RATE
+        count = (off - on) * samples_per_step + tail
+        time = np.arange(count) / _SAMPLE_RATE
         frequency = 440.0 * 2 ** ((key + LOWEST - 69) / 12)
-        tone = sum(share * np.sin(2 * np.pi * frequency * (i + 1) * time) for i, share in enumerate(_OVERTONES))
-        envelope = np.exp(-1.5 * time) * np.minimum(1, time / 0.01) * np.minimum(1, (count / _RATE - time) / 0.05)
-        sound[on * per_step : on * per_step + count] += tone * envelope
+        partials = (
+            amplitude * np.sin(2 * np.pi * frequency * (i + 1) * time)
+            for i, amplitude in enumerate(_PARTIALS)
+        )
+        attack = np.minimum(1, time / 0.01)
+        release = np.minimum(1, (count / _SAMPLE_RATE - time) / 0.05)
+        envelope = np.exp(-1.5 * time) * attack * release
+        sound[on * samples_per_step : on * samples_per_step + count] += sum(partials) * envelope
     return sound / max(1.0, float(np.abs(sound).max()))

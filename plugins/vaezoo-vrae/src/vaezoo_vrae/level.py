@@ -1,11 +1,13 @@
-"""One level of a chain: its prior, its posterior, and the recurrent state that both know.
+"""One level of a chain of latents: its prior, its posterior and its recurrent state.
 
-Shapes: N elements (samples times examples), H units of the state, U numbers above the level, D dimensions of its z.
+Shapes: N elements (samples times examples), H units of the hidden state, U parent dimensions (the
+latents of all higher levels and what conditions the whole sequence), D latent dimensions of this
+level, G hidden features of the posterior network, T steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,64 +18,109 @@ from vaezoo.distributions import DiagonalNormal
 
 
 class Level(nn.Module):
-    """p(z_t | above, h), q(z_t | above, h, data) and h' = GRU(h, [data, above, z_t]) (Chung et al. 2015, eqs. 5 to 9).
+    """p(z_t | parents, h), q(z_t | parents, h, data) and h' = GRU(h, [data, parents, z_t]).
 
-    What depends on data alone is computed for all steps at once; the step adds what depends on z.
+    Chung et al. 2015, eqs. 5 to 9. The projections of the data, ``h_data`` and ``q_data``, do not
+    depend on z: the caller applies them to all steps at once, and passes their results to
+    ``update`` and ``posterior``.
 
     Args:
-        heard: the features of a step that the recurrence takes.
-        seen: the features of a step that the posterior takes.
-        above: U.
-        width: D.
+        input_size: number of features per step that enter the recurrence.
+        posterior_input_size: number of features per step that enter the posterior.
+        parent_size: U.
+        latent_dim: D.
         units: H.
-        hidden: the width of the networks of prior and posterior.
-        dropout: the share of their units dropped while training.
-        posterior: the factory that latents are given.
+        hidden: width of the prior and posterior networks.
+        dropout: dropout probability in these networks.
+        posterior: factory of the posterior, from its number of input features and D.
     """
 
     def __init__(
         self,
-        heard: int,
-        seen: int,
-        above: int,
-        width: int,
+        *,
+        input_size: int,
+        posterior_input_size: int,
+        parent_size: int,
+        latent_dim: int,
         units: int,
         hidden: int,
         dropout: float,
         posterior: Callable[[int, int], vaezoo.Posterior],
     ) -> None:
         super().__init__()
-        self.q_data, self.q_known = nn.Linear(seen, hidden), nn.Linear(units + above, hidden, bias=False)
-        self.q_out = posterior(hidden, width)
-        self.p_net = nn.Sequential(nn.Linear(units + above, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.p_out = nn.Linear(hidden, 2 * width)
+        self.q_data = nn.Linear(posterior_input_size, hidden)
+        self.q_known = nn.Linear(units + parent_size, hidden, bias=False)
+        self.q_out = posterior(hidden, latent_dim)
+        self.p_net = nn.Sequential(
+            nn.Linear(units + parent_size, hidden), nn.ReLU(), nn.Dropout(dropout)
+        )
+        self.p_out = nn.Linear(hidden, 2 * latent_dim)
         nn.init.zeros_(self.p_out.weight)
         nn.init.zeros_(self.p_out.bias)
-        self.h_data, self.h_latent = nn.Linear(heard, 3 * units), nn.Linear(above + width, 3 * units, bias=False)
+        self.h_data = nn.Linear(input_size, 3 * units)
+        self.h_latent = nn.Linear(parent_size + latent_dim, 3 * units, bias=False)
         self.h_state = nn.Linear(units, 3 * units)
         self.dropout = nn.Dropout(dropout)
 
-    def prior(self, known: Tensor) -> DiagonalNormal:
-        """From state and what is above ``[*, H + U]``; N(0, I) before training."""
-        mean, log_scale = self.p_out(self.p_net(known)).chunk(2, -1)
+    def prior(self, state_and_parents: Tensor) -> DiagonalNormal:
+        """p(z_t | parents, h); N(0, I) at initialization.
+
+        Args:
+            state_and_parents: hidden state and parent latents, concatenated, ``[*, H + U]``.
+        """
+        mean, log_scale = self.p_out(self.p_net(state_and_parents)).chunk(2, -1)  # [*, D] each
         return DiagonalNormal(mean, log_scale)
 
-    def posterior(self, known: Tensor, seen: Tensor) -> DiagonalNormal:
-        """From the same and what ``q_data`` makes of the data.
+    def posterior(self, state_and_parents: Tensor, posterior_input: Tensor) -> DiagonalNormal:
+        """q(z_t | parents, h, data).
+
+        Args:
+            state_and_parents: hidden state and parent latents, concatenated, ``[N, H + U]``.
+            posterior_input: ``q_data`` of the step's features, ``[N, G]``.
 
         Raises:
-            ValueError: the posterior is no diagonal normal, whose steps could be put together.
+            ValueError: the posterior is not a diagonal normal, so its steps cannot be stacked into
+                one distribution.
         """
-        q: Distribution = self.q_out(self.dropout(torch.relu(self.q_known(known) + seen)))
+        q: Distribution = self.q_out(
+            self.dropout(torch.relu(self.q_known(state_and_parents) + posterior_input))
+        )
         if not isinstance(q, DiagonalNormal):
-            raise ValueError("the steps of a chain need the posterior diagonal-normal")
+            raise ValueError("latents 'chain' need the posterior 'diagonal-normal'")
         return q
 
-    def update(self, h: Tensor, heard: Tensor, latent: Tensor) -> Tensor:
-        """The next state, from what ``h_data`` makes of the data and ``[N, U + D]``."""
-        units = h.shape[-1]
-        data, state = heard + self.h_latent(latent), self.h_state(h)
-        gates = torch.sigmoid(data[..., : 2 * units] + state[..., : 2 * units])
-        reset, keep = gates.chunk(2, -1)
-        fresh = torch.tanh(torch.addcmul(data[..., 2 * units :], reset, state[..., 2 * units :]))
-        return torch.lerp(fresh, h, keep)
+    def update(self, hidden_state: Tensor, step_input: Tensor, latents: Tensor) -> Tensor:
+        """The next hidden state (a GRU step), ``[N, H]``.
+
+        Args:
+            hidden_state: ``[N, H]``.
+            step_input: ``h_data`` of the step's features, ``[N, 3H]``.
+            latents: the parent latents and this level's z, concatenated, ``[N, U + D]``.
+        """
+        units = hidden_state.shape[-1]
+        from_input = step_input + self.h_latent(latents)  # [N, 3H]
+        from_state = self.h_state(hidden_state)  # [N, 3H]
+        gates = torch.sigmoid(from_input[..., : 2 * units] + from_state[..., : 2 * units])
+        reset_gate, update_gate = gates.chunk(2, -1)  # [N, H] each
+        candidate = torch.tanh(
+            torch.addcmul(from_input[..., 2 * units :], reset_gate, from_state[..., 2 * units :])
+        )
+        return torch.lerp(candidate, hidden_state, update_gate)
+
+
+def clocks_and_widths(
+    levels: int, clocks: Sequence[int], widths: Sequence[int], latent_dim: int
+) -> tuple[list[int], list[int]]:
+    """The clocks and the widths of the levels whose width is not 0."""
+    for name, values in (("clocks", clocks), ("widths", widths)):
+        if values and len(values) != levels:
+            raise ValueError(
+                f"{name} must have one number for each of the {levels} levels, not {len(values)}"
+            )
+    pairs = zip(clocks or [1] * levels, widths or [latent_dim] * levels, strict=True)
+    nonempty = [(clock, width) for clock, width in pairs if width]
+    if not nonempty:
+        raise ValueError(
+            "every level has width 0: set a width above 0, or use the latents 'recurrent'"
+        )
+    return [clock for clock, _ in nonempty], [width for _, width in nonempty]

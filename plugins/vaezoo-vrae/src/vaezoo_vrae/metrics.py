@@ -1,4 +1,7 @@
-"""What is measured of models of sequences, for each step and for each sequence."""
+"""Metrics of sequence models, per step and per sequence.
+
+Shapes: K samples or particles, B examples, n sequences of a split, T steps, D values per step.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,32 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
 from vaezoo_vrae.chain import Chain
 from vaezoo_vrae.particles import particle_filter
 from vaezoo_vrae.recurrent import Recurrent
-from vaezoo_vrae.steps import lengths
-
-Count = Annotated[int, Gt(0)]
+from vaezoo_vrae.steps import PositiveInt, sequence_lengths
 
 
-def per_step(totals: Tensor, steps: Tensor, unit: str = "nats per step", **details: float) -> vaezoo.Estimate:
-    """The sum over all sequences divided by all their steps, with the standard error of that ratio.
+def per_step(
+    totals: Tensor, steps: Tensor, unit: str = "nats per step", **details: float
+) -> vaezoo.Estimate:
+    """The sum over sequences divided by their number of steps, with the ratio's standard error.
 
     Args:
-        totals: of each sequence, ``[n]``.
-        steps: that each has, ``[n]``.
-        unit: of the figure.
-        details: further facts.
+        totals: the total of each sequence, ``[n]``.
+        steps: the number of steps of each sequence, ``[n]``.
+        unit: unit of the result.
+        details: additional details of the result.
     """
     totals, steps = totals.double(), steps.double()
     value, n = float(totals.sum() / steps.sum()), len(totals)
-    spread = (totals - value * steps).square().sum() * n / max(n - 1, 1)
-    error = float(spread.sqrt() / steps.sum()) if n > 1 else None
-    return vaezoo.Estimate(value, error, n, {"steps": float(steps.sum()), **details}, unit)
+    variance = (totals - value * steps).square().sum() * n / max(n - 1, 1)
+    error = float(variance.sqrt() / steps.sum()) if n > 1 else None
+    return vaezoo.Estimate(value, error, n, {"steps": float(steps.sum()), **details}, unit=unit)
 
 
 def _batches(model: vaezoo.Model, data: vaezoo.Loader, samples: int) -> Iterator[vaezoo.Batch]:
@@ -42,36 +45,45 @@ def _batches(model: vaezoo.Model, data: vaezoo.Loader, samples: int) -> Iterator
     return data.ordered(model.batch_size(samples))
 
 
-class Steps(vaezoo.Metric):
-    """ELBO, importance-weighted and particle bounds on log p(x), and the rate of each latent variable, for each step.
+class StepBounds(vaezoo.Metric):
+    """Bounds on log p(x) and the rate of each latent variable, per step.
 
-    The sum over all test steps divided by their number, which is how the literature states likelihoods of music. The
-    importance-weighted bound (Burda et al. 2016) draws whole sequences of latents; the particle bound (FIVO, Maddison
-    et al. 2017) resamples on the way, and is given for latents of the type ``chain``.
+    The bounds are the ELBO, the importance-weighted and the particle bound. The result is the sum
+    over all test steps divided by their number, as the literature reports likelihoods of music.
+    The importance-weighted bound (Burda et al. 2016) samples latents of full sequences; the
+    particle bound (FIVO, Maddison et al. 2017) resamples between steps, and is reported for
+    latents of type ``chain``.
 
     Args:
         samples: K of the importance-weighted bound.
-        particles: of the particle bound; 0 leaves it out.
+        particles: K of the particle bound; 0 omits it.
     """
 
-    def __init__(self, *, samples: Count = 1, particles: Annotated[int, Ge(0)] = 0) -> None:
+    def __init__(self, *, samples: PositiveInt = 1, particles: Annotated[int, Ge(0)] = 0) -> None:
         self.samples, self.particles = samples, particles
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``elbo_per_step``, ``iwae_per_step``, ``fivo_per_step``, ``rate_per_step``, ``rate_of_...`` each variable."""
-        found: dict[str, list[Tensor]] = {}
-        counts = []
+        """``elbo_``, ``iwae_``, ``fivo_``, ``rate_per_step``; ``rate_of_...`` per variable."""
+        totals: dict[str, list[Tensor]] = {}
+        lengths = []
         for batch in _batches(model, data, max(self.samples, self.particles)):
-            counts.append(lengths(batch.mask, batch.x).cpu())
-            for name, value in self._of(model, batch).items():
-                found.setdefault(name, []).append(value.cpu())
-        steps = torch.cat(counts)
-        details = {"iwae_per_step": {"samples": self.samples}, "fivo_per_step": {"particles": self.particles}}
-        return {name: per_step(torch.cat(values), steps, **details.get(name, {})) for name, values in found.items()}
+            lengths.append(sequence_lengths(batch.mask, batch.x).cpu())
+            for name, value in self._bounds(model, batch).items():
+                totals.setdefault(name, []).append(value.cpu())
+        steps = torch.cat(lengths)
+        details = {
+            "iwae_per_step": {"samples": self.samples},
+            "fivo_per_step": {"particles": self.particles},
+        }
+        return {
+            name: per_step(torch.cat(values), steps, **details.get(name, {}))
+            for name, values in totals.items()
+        }
 
-    def _of(self, model: vaezoo.Model, batch: vaezoo.Batch) -> dict[str, Tensor]:
+    def _bounds(self, model: vaezoo.Model, batch: vaezoo.Batch) -> dict[str, Tensor]:
+        """Bounds and rates of each sequence, in nats, ``[B]`` each."""
         trace = model(batch, self.samples)
-        values = {"elbo_per_step": -(trace.mean_distortion + trace.mean_rate)}
+        values = {"elbo_per_step": trace.mean_elbo}
         if self.samples > 1:
             values["iwae_per_step"] = trace.log_weight.logsumexp(0) - math.log(self.samples)
         if self.particles and isinstance(model.latents, Chain):
@@ -86,87 +98,110 @@ class Steps(vaezoo.Metric):
 
 
 class NextStep(vaezoo.Metric):
-    """How well each step is foreseen from those before it, by a bootstrap particle filter that sees no future.
+    """The error of predicting each step from the previous ones, with a bootstrap particle filter.
 
-    The prediction is the mean of p(x_t|z) over particles weighted by the past. Numbers: the root of the mean squared
-    error. Binary steps: the mean squared error (Brier). Symbols: the share not foreseen. For latents ``recurrent``
-    particles are draws of p(z), or one where there is no z.
+    The prediction is the mean of p(x_t|z) over particles weighted by the past. For real data the
+    error is the root mean squared error, for binary steps the mean squared error (Brier), for
+    symbols the fraction of wrong predictions. With latents ``recurrent`` the particles are draws
+    from p(z), or a single one if there is no z.
 
     Args:
         particles: K.
     """
 
-    def __init__(self, *, particles: Count = 128) -> None:
+    def __init__(self, *, particles: PositiveInt = 128) -> None:
         self.particles = particles
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """``next_step_rmse``, ``next_step_brier`` or ``next_step_error``."""
-        wrong, counts, width = [], [], model.data.shape[1]
+        errors, counts, width = [], [], model.data.shape[1]
         for batch in _batches(model, data, self.particles):
-            seen = torch.ones_like(batch.x[..., 0], dtype=torch.bool) if batch.mask is None else batch.mask
-            wrong.append((_surprise(self._foreseen(model, batch), batch.x, model.data.support) * seen).sum(1).cpu())
-            counts.append(seen.sum(1).cpu())
-        one_hot, real = model.data.support == "one-hot", model.data.support == "real"
+            mask = (
+                torch.ones_like(batch.x[..., 0], dtype=torch.bool)
+                if batch.mask is None
+                else batch.mask
+            )
+            error = _prediction_error(self._predict(model, batch), batch.x, model.data.support)
+            errors.append((error * mask).sum(1).cpu())
+            counts.append(mask.sum(1).cpu())
+        is_one_hot, is_real = model.data.support == "one-hot", model.data.support == "real"
         steps = torch.cat(counts)
-        found = per_step(torch.cat(wrong), steps * (1 if one_hot else width), "", particles=self.particles)
-        found = dataclasses.replace(found, details=found.details | {"steps": float(steps.sum())})
-        if real:
-            root = math.sqrt(found.value)
-            error = None if found.error is None or not root else found.error / (2 * root)
-            return {"next_step_rmse": dataclasses.replace(found, value=root, error=error)}
-        return {"next_step_error" if one_hot else "next_step_brier": found}
+        values = steps * (1 if is_one_hot else width)
+        estimate = per_step(torch.cat(errors), values, "", particles=self.particles)
+        estimate = dataclasses.replace(
+            estimate, details=estimate.details | {"steps": float(steps.sum())}
+        )
+        if is_real:
+            root = math.sqrt(estimate.value)
+            root_error = (
+                None if estimate.error is None or not root else estimate.error / (2 * root)
+            )
+            return {"next_step_rmse": dataclasses.replace(estimate, value=root, error=root_error)}
+        return {"next_step_error" if is_one_hot else "next_step_brier": estimate}
 
-    def _foreseen(self, model: vaezoo.Model, batch: vaezoo.Batch) -> Tensor:
-        """The expected data of each step given those before, ``[B, T, D]``."""
+    def _predict(self, model: vaezoo.Model, batch: vaezoo.Batch) -> Tensor:
+        """The expected data of each step given the previous steps, ``[B, T, D]``."""
         if isinstance(model.latents, Recurrent):
-            return foreseen(model, batch, self.particles)
+            return predict_recurrent(model, batch, self.particles)
         means: list[Tensor] = []
 
-        def look(t: int, px: torch.distributions.Distribution, weights: Tensor) -> None:
-            means.append((px.mean * weights[..., None, None]).sum(0))
+        def record_prediction(
+            t: int, px: torch.distributions.Distribution, weights: Tensor
+        ) -> None:
+            means.append((px.mean * weights[..., None, None]).sum(0))  # [B, 1, D]
 
-        particle_filter(model, batch, self.particles, bootstrap=True, on_step=look)
+        particle_filter(model, batch, self.particles, bootstrap=True, on_step=record_prediction)
         return torch.cat(means, 1)
 
 
-def foreseen(model: vaezoo.Model, batch: vaezoo.Batch, particles: int) -> Tensor:
-    """The same for latents ``recurrent``: draws of p(z), weighted by how well they explain the steps so far."""
+def predict_recurrent(model: vaezoo.Model, batch: vaezoo.Batch, num_samples: int) -> Tensor:
+    """The expected data of each step given the previous steps, ``[B, T, D]``.
+
+    For latents ``recurrent``. Draws from p(z) are weighted by the likelihood of the previous
+    steps.
+    """
     context = model.context(batch.condition, len(batch))
-    features, above = model.features(batch, context), model.prior_context(context)
+    features, prior_context = model.features(batch, context), model.prior_context(context)
     latents = model.latents
     assert isinstance(latents, Recurrent)
-    k = particles if latents.sequence_latent.prior is not None else 1
-    top = torch.stack([latents.sequence_latent.generate(len(batch), above, batch.x.device) for _ in range(k)])
-    px = model.likelihood_of(latents.codes(features[0].float(), top), context)
-    told = px.log_prob(batch.x)  # [K, B, T]
+    k = num_samples if latents.sequence_latent.prior is not None else 1
+    sequence_codes = torch.stack(  # [K, B, W]
+        [
+            latents.sequence_latent.generate(len(batch), prior_context, batch.x.device)
+            for _ in range(k)
+        ]
+    )
+    px = model.likelihood_of(latents.codes(features[0].float(), sequence_codes), context)
+    log_px = px.log_prob(batch.x)  # [K, B, T]
     if batch.mask is not None:
-        told = torch.where(batch.mask, told, torch.zeros_like(told))
-    before = told.cumsum(-1) - told
-    return (px.mean * before.softmax(0)[..., None]).sum(0)
+        log_px = torch.where(batch.mask, log_px, torch.zeros_like(log_px))
+    log_px_of_past = log_px.cumsum(-1) - log_px
+    return (px.mean * log_px_of_past.softmax(0)[..., None]).sum(0)
 
 
-def _surprise(foreseen: Tensor, x: Tensor, support: str) -> Tensor:
-    """What a prediction misses at each step, ``[B, T]``."""
+def _prediction_error(prediction: Tensor, x: Tensor, support: str) -> Tensor:
+    """The error at each step, ``[B, T]``: 0 or 1 for symbols, else the squared error."""
     if support == "one-hot":
-        return (foreseen.argmax(-1) != x.argmax(-1)).float()
-    return (foreseen - x).square().sum(-1)
+        return (prediction.argmax(-1) != x.argmax(-1)).float()
+    return (prediction - x).square().sum(-1)
 
 
 class ReconstructionAccuracy(vaezoo.Metric):
-    """The share of symbols that come back right when z alone tells them: decoded greedily, hearing what was decoded.
+    """The fraction of symbols that are reconstructed correctly from z alone, by greedy decoding.
 
-    For text and other one-hot sequences with one latent vector; steps after the end of a sequence are not counted.
+    Each decoded symbol is the input of the next step. For text and other one-hot sequences with a
+    single latent vector; steps after the end of a sequence are not counted.
     """
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """``reconstruction_accuracy``."""
         if model.data.support != "one-hot":
             raise NotImplementedError("defined for sequences of symbols only")
-        right, counts = [], []
+        correct, counts = [], []
         for batch in _batches(model, data, 1):
             z = model.posterior_mean(batch)
-            said = model.decode(z, batch.condition, steps=batch.x.shape[1]).argmax(-1)
-            seen = torch.ones_like(said, dtype=torch.bool) if batch.mask is None else batch.mask
-            right.append(((said == batch.x.argmax(-1)) & seen).sum(1).cpu())
-            counts.append(seen.sum(1).cpu())
-        return {"reconstruction_accuracy": per_step(torch.cat(right), torch.cat(counts), "")}
+            decoded = model.decode(z, batch.condition, steps=batch.x.shape[1]).argmax(-1)  # [B, T]
+            mask = torch.ones_like(decoded, dtype=torch.bool) if batch.mask is None else batch.mask
+            correct.append(((decoded == batch.x.argmax(-1)) & mask).sum(1).cpu())
+            counts.append(mask.sum(1).cpu())
+        return {"reconstruction_accuracy": per_step(torch.cat(correct), torch.cat(counts), "")}

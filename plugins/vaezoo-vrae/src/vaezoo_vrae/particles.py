@@ -1,6 +1,7 @@
-"""Particle filters over a chain: the bound of Maddison et al. 2017 (FIVO), and honest predictions of the next step.
+"""Particle filters over a chain: the FIVO bound (Maddison et al. 2017), next-step predictions.
 
-Shapes: K particles, B sequences, N = K · B, T steps.
+Shapes: K particles, B sequences, N = K * B, T steps, W dimensions of the sequence code, C
+dimensions of a step's code, G hidden features of a posterior network.
 """
 
 from __future__ import annotations
@@ -8,130 +9,178 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 import vaezoo
-from vaezoo_vrae.chain import Chain, State
-from vaezoo_vrae.steps import lengths, padding_mask
+from vaezoo_vrae.chain import Chain
+from vaezoo_vrae.chain_state import ChainState
+from vaezoo_vrae.steps import padding_mask, sequence_lengths
 
-OnStep = Callable[[int, torch.distributions.Distribution, Tensor], None]
-"""Told of each step, p(x_t|z) of its particles ``[K, B, 1]`` and their weights before x_t, normalised, ``[K, B]``."""
+StepCallback: TypeAlias = Callable[[int, torch.distributions.Distribution, Tensor], None]
+"""Called with t, p(x_t|z) of all particles ``[K, B, 1]``, and their weights before x_t ``[K, B]``.
+
+The weights are normalized over particles.
+"""
 
 
 @dataclass
 class Particles:
-    """The particles' weights since they were last resampled, and the evidence up to then."""
+    """The weights of particles.
 
-    log_weight: Tensor
+    Attributes:
+        log_weights: log weights accumulated since the last resampling, ``[K, B]``.
+        log_evidence: the estimate of log p(x) up to the last resampling, ``[B]``.
+    """
+
+    log_weights: Tensor
     log_evidence: Tensor
 
-    def resample(self, ess_threshold: float, alive: Tensor) -> Tensor | None:
-        """The particles to keep ``[K, B]``, where a sequence has too few effective ones; None where none has."""
-        k = len(self.log_weight)
-        size = (2 * self.log_weight.logsumexp(0) - (2 * self.log_weight).logsumexp(0)).exp()
-        poor = (size < ess_threshold * k) & alive
-        if not bool(poor.any()):
+    def resample(self, ess_threshold: float, exists: Tensor) -> Tensor | None:
+        """Resamples the sequences with too low an effective sample size.
+
+        Args:
+            ess_threshold: resample below this fraction of K.
+            exists: True for sequences that have this step, ``[B]``.
+
+        Returns:
+            For each particle the index of its ancestor, ``[K, B]``; None if no sequence is
+            resampled.
+        """
+        k = len(self.log_weights)
+        ess = (2 * self.log_weights.logsumexp(0) - (2 * self.log_weights).logsumexp(0)).exp()
+        resampled = (ess < ess_threshold * k) & exists  # [B]
+        if not bool(resampled.any()):
             return None
-        drawn = torch.distributions.Categorical(logits=self.log_weight.T).sample(torch.Size((k,)))
-        same = torch.arange(k, device=drawn.device)[:, None]
-        self.log_evidence = torch.where(poor, self.log_evidence + self._mean(), self.log_evidence)
-        self.log_weight = torch.where(poor, torch.zeros_like(self.log_weight), self.log_weight)
-        return torch.where(poor, drawn, same)
+        categorical = torch.distributions.Categorical(logits=self.log_weights.T)  # logits [B, K]
+        ancestors = categorical.sample(torch.Size((k,)))  # [K, B]
+        unchanged = torch.arange(k, device=ancestors.device)[:, None]  # [K, 1]
+        self.log_evidence = torch.where(
+            resampled, self.log_evidence + self._log_mean_weight(), self.log_evidence
+        )
+        self.log_weights = torch.where(
+            resampled, torch.zeros_like(self.log_weights), self.log_weights
+        )
+        return torch.where(resampled, ancestors, unchanged)
 
-    def _mean(self) -> Tensor:
-        return self.log_weight.logsumexp(0) - math.log(len(self.log_weight))
+    def _log_mean_weight(self) -> Tensor:
+        return self.log_weights.logsumexp(0) - math.log(len(self.log_weights))
 
-    def total(self) -> Tensor:
-        """The estimate of log p(x), ``[B]``."""
-        return self.log_evidence + self._mean()
+    def total_log_evidence(self) -> Tensor:
+        """The estimate of log p(x) including the current weights, ``[B]``."""
+        return self.log_evidence + self._log_mean_weight()
 
 
-def _begun(
-    chain: Chain, features: tuple[Tensor, ...], context: Tensor | None, k: int, bootstrap: bool
+def _initial_particles(
+    chain: Chain, features: tuple[Tensor, ...], context: Tensor | None, k: int, *, bootstrap: bool
 ) -> tuple[Particles, Tensor]:
-    """The particles before the first step, and the z above all steps of each, ``[K, B, W]``."""
+    """The particles before the first step, and their sequence codes ``[K, B, W]``."""
     n = len(features[0])
     if bootstrap and chain.sequence_latent.prior is not None:
-        top = torch.stack([chain.sequence_latent.generate(n, context, features[0].device) for _ in range(k)])
-        start = top.new_zeros(k, n)
+        device = features[0].device
+        samples = [chain.sequence_latent.generate(n, context, device) for _ in range(k)]
+        codes = torch.stack(samples)  # [K, B, W]
+        log_weights = codes.new_zeros(k, n)
     else:
-        sites, top = chain.sequence_latent.infer(features, context, k)
-        start = sum((-site.log_ratio for site in sites), top.new_zeros(k, n))
-    return Particles(start, start.new_zeros(n)), top
+        sites, codes = chain.sequence_latent.infer(features, context, k)
+        log_weights = sum((-site.log_ratio for site in sites), codes.new_zeros(k, n))
+    return Particles(log_weights, log_weights.new_zeros(n)), codes
 
 
-def _proposed(chain: Chain, state: State, seen: list[Tensor] | None, k: int) -> tuple[list[Tensor], Tensor]:
-    """The code of a step in parts, and log p - log q of what was drawn for it, ``[K, B]``.
+def _propose_step(
+    chain: Chain, state: ChainState, posterior_inputs: list[Tensor] | None, k: int
+) -> tuple[list[Tensor], Tensor]:
+    """Draws the latents of a step.
 
     Args:
-        chain, state: where it stands.
-        seen: what each level's posterior makes of the step's data; None proposes by the prior.
+        chain: the latents.
+        state: of the particles; changed in place.
+        posterior_inputs: for each level, ``q_data`` of the step's data, ``[N, G]``; None proposes
+            from the prior.
         k: K.
-    """
-    ratio = state.top.new_zeros(k, len(state.top) // k)
 
-    def choose(i: int, known: Tensor) -> Tensor:
-        nonlocal ratio
-        p = chain.levels[i].prior(known)
-        if seen is None:
+    Returns:
+        The parts of the step's code, and log p(z) - log q(z) of the drawn z, ``[K, B]``.
+    """
+    log_ratio = state.sequence_code.new_zeros(k, len(state.sequence_code) // k)
+
+    def sample_latent(i: int, state_and_parents: Tensor) -> Tensor:
+        nonlocal log_ratio
+        p = chain.levels[i].prior(state_and_parents)
+        if posterior_inputs is None:
             return p.sample()
-        q = chain.levels[i].posterior(known, seen[i])
+        q = chain.levels[i].posterior(state_and_parents, posterior_inputs[i])
         z = q.sample()
-        ratio = ratio + (p.log_prob(z) - q.log_prob(z)).unflatten(0, (k, -1))
+        log_ratio = log_ratio + (p.log_prob(z) - q.log_prob(z)).unflatten(0, (k, -1))  # [K, B]
         return z
 
-    return chain.step_latents(state, choose), ratio
+    return chain.step_latents(state, sample_latent), log_ratio
 
 
 def particle_filter(
     model: vaezoo.Model,
     batch: vaezoo.Batch,
-    particles: int,
+    num_particles: int,
     *,
     bootstrap: bool = False,
     ess_threshold: float = 0.5,
-    on_step: OnStep | None = None,
+    on_step: StepCallback | None = None,
 ) -> Tensor:
-    """log p(x) of each sequence in nats by sequential importance sampling with resampling, ``[B]``.
+    """Estimates log p(x) of each sequence in nats, ``[B]``.
 
-    Its exponential is unbiased, so it is a lower bound in expectation (Maddison et al. 2017, eq. 7). Particles are
-    proposed by the posterior, and resampled where their effective number falls below ``ess_threshold`` of them.
+    The method is sequential importance sampling with resampling. The exponential of the estimate
+    is unbiased, so the estimate is a lower bound in expectation (Maddison et al. 2017, eq. 7).
+    Particles are proposed from the posterior.
 
     Args:
-        model: with latents ``chain``, in evaluation mode.
+        model: a model with latents ``chain``, in evaluation mode.
         batch: sequences.
-        particles: K.
-        bootstrap: propose by the prior instead, which knows nothing of the future.
-        ess_threshold: a share of K; 0 never resamples, which is importance sampling.
-        on_step: told of each step before its data are seen.
+        num_particles: K.
+        bootstrap: propose from the prior instead, which does not depend on future steps.
+        ess_threshold: resample where the effective sample size is below this fraction of K; 0
+            never resamples, which is importance sampling.
+        on_step: called at each step, before the particles are weighted by its data.
 
     Raises:
-        NotImplementedError: the latents are no chain.
+        NotImplementedError: the latents are not a chain.
     """
     chain = model.latents
     if not isinstance(chain, Chain):
-        raise NotImplementedError("a particle filter is for latents of the type chain")
+        raise NotImplementedError("the particle filter needs latents of type 'chain'")
     context = model.context(batch.condition, len(batch))
     features = model.features(batch, context)
-    k, above = particles, model.prior_context(context)
-    exists = padding_mask(lengths(batch.mask, batch.x), batch.x.shape[1])
-    swarm, top = _begun(chain, features, above, k, bootstrap)
-    state = chain.begin(top.flatten(0, 1))
-    heard, seen = chain.pooled_inputs(features[0].float(), k), chain.posterior_inputs(features, k)
-    for t in range(len(heard)):
-        parts, ratio = _proposed(chain, state, None if bootstrap else [level[t] for level in seen], k)
-        code = torch.cat(chain.with_skip(parts, state), -1)
-        px = model.likelihood_of(code.unflatten(0, (k, -1))[:, :, None], context)
+    k = num_particles
+    exists = padding_mask(sequence_lengths(batch.mask, batch.x), batch.x.shape[1])  # [B, T]
+    particles, codes = _initial_particles(
+        chain, features, model.prior_context(context), k, bootstrap=bootstrap
+    )
+    state = chain.initial_state(codes.flatten(0, 1))  # flattened to [N, W]
+    step_inputs = chain.pooled_inputs(features[0].float(), k)
+    posterior_inputs = chain.posterior_inputs(features, k)
+    for t in range(len(step_inputs)):
+        parts, log_ratio = _propose_step(
+            chain, state, None if bootstrap else [level[t] for level in posterior_inputs], k
+        )
+        code = torch.cat(chain.add_skip_features(parts, state), -1)  # [N, C]
+        px = model.likelihood_of(
+            code.unflatten(0, (k, -1))[:, :, None],  # [K, B, 1, C]
+            context,
+        )
         if on_step is not None:
-            on_step(t, px, swarm.log_weight.softmax(0))
-        told = px.log_prob(batch.x[:, t : t + 1]).squeeze(-1)
+            on_step(t, px, particles.log_weights.softmax(0))
+        log_px = px.log_prob(batch.x[:, t : t + 1]).squeeze(-1)  # [K, B]
+        zero = torch.zeros_like(log_px)
         if batch.mask is not None:
-            told = torch.where(batch.mask[:, t], told, torch.zeros_like(told))
-        swarm.log_weight = swarm.log_weight + torch.where(exists[:, t], told + ratio, torch.zeros_like(told))
-        chain.update_states(state, heard[t])
-        state.previous_features = features[0][:, t].float().repeat(k, 1)
-        if ess_threshold and (kept := swarm.resample(ess_threshold, exists[:, t])) is not None:
-            state.select((kept * len(batch) + torch.arange(len(batch), device=kept.device)).flatten())
-    return swarm.total()
+            log_px = torch.where(batch.mask[:, t], log_px, zero)
+        particles.log_weights = particles.log_weights + torch.where(
+            exists[:, t], log_px + log_ratio, zero
+        )
+        chain.update_states(state, step_inputs[t])
+        state.previous_features = features[0][:, t].float().repeat(k, 1)  # [N, F]
+        ancestors = particles.resample(ess_threshold, exists[:, t]) if ess_threshold else None
+        if ancestors is not None:
+            columns = torch.arange(len(batch), device=ancestors.device)
+            state.select((ancestors * len(batch) + columns).flatten())  # indices [N]
+    return particles.total_log_evidence()

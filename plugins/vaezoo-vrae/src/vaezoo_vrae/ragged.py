@@ -1,4 +1,4 @@
-"""Sequences of different lengths as one split: padded, masked, batched by length, cut to what a batch needs."""
+"""Splits of sequences with different lengths: padding, masks, batches of similar length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor
 
 import vaezoo
 
-_MIX = 0.2  # how far lengths are shaken before they are sorted, so that batches differ between epochs
+_LENGTH_JITTER = 0.2
+"""Relative range of the noise on lengths before sorting, so that batches differ between epochs."""
 
 
 def ragged_split(
@@ -20,48 +21,59 @@ def ragged_split(
     transform: Callable[[Tensor], Tensor],
     condition: Tensor | None = None,
 ) -> vaezoo.Split:
-    """Sequences ``[T_i, ...]`` of one dtype, padded with 0 to ``steps``; a batch is cut to its longest.
+    """A split of sequences ``[T_i, ...]``, padded with 0; batches are trimmed to their longest.
 
     Args:
-        sequences: at least one step each.
-        steps: as many as the longest of any split has.
+        sequences: arrays of the same dtype with at least one step each.
+        steps: the padded length: that of the longest sequence in any split.
         transform: from a batch of padded sequences to model input.
         condition: ``[n, ...]``, or None.
     """
-    counts = torch.tensor([len(sequence) for sequence in sequences])
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
     x = np.zeros((len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype)
     for row, sequence in zip(x, sequences, strict=True):
         row[: len(sequence)] = sequence
-    mask = torch.arange(steps) < counts[:, None]
+    mask = torch.arange(steps) < lengths[:, None]
 
-    def order(epoch: int, seed: int, batch_size: int) -> Tensor:
-        return by_length(counts, seed, batch_size)
+    def epoch_order(epoch: int, seed: int, batch_size: int) -> Tensor:
+        return order_by_length(lengths, seed, batch_size)
 
-    return vaezoo.Split(torch.from_numpy(x), condition, mask, transform, batch_transform=cut, epoch_order=order)
+    return vaezoo.Split(
+        torch.from_numpy(x),
+        condition,
+        mask,
+        transform,
+        batch_transform=trim_padding,
+        epoch_order=epoch_order,
+    )
 
 
-def cut(batch: vaezoo.Batch) -> vaezoo.Batch:
-    """The batch without the steps that none of its sequences has."""
+def trim_padding(batch: vaezoo.Batch) -> vaezoo.Batch:
+    """The batch without trailing steps that are padding in all of its sequences."""
     assert batch.mask is not None
     steps = _longest(batch.mask)
     return replace(batch, x=batch.x[:, :steps], mask=batch.mask[:, :steps])
 
 
 def _longest(mask: Tensor) -> int:
-    """The last step that is observed in any sequence, counted from 1; at least 1."""
-    found = mask.any(0).nonzero()
-    return int(found.max()) + 1 if len(found) else 1
+    """The length up to the last step that is observed in any sequence; at least 1."""
+    observed = mask.any(0).nonzero()
+    return int(observed.max()) + 1 if len(observed) else 1
 
 
-def by_length(counts: Tensor, seed: int, batch_size: int) -> Tensor:
-    """An order in which each batch holds sequences of like length, and batches come in no order of length.
+def order_by_length(lengths: Tensor, seed: int, batch_size: int) -> Tensor:
+    """A random order of the sequences in which each batch has similar lengths, ``[n]``.
 
-    Those that fill no batch are drawn at random, and come last.
+    The batches are in random order. The sequences that do not fill a batch are chosen at random,
+    and come last.
     """
     generator = torch.Generator().manual_seed(seed)
-    mixed = torch.randperm(len(counts), generator=generator)
-    full = len(counts) - len(counts) % batch_size
-    whole, rest = mixed[:full], mixed[full:]
-    shaken = counts[whole] * (1 + _MIX * (torch.rand(full, generator=generator) - 0.5))
-    batches = whole[shaken.argsort()].view(-1, batch_size)
-    return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), rest])
+    shuffled = torch.randperm(len(lengths), generator=generator)
+    full = len(lengths) - len(lengths) % batch_size
+    batched, remaining = shuffled[:full], shuffled[full:]
+    jittered = lengths[batched] * (
+        1 + _LENGTH_JITTER * (torch.rand(full, generator=generator) - 0.5)
+    )
+    batches = batched[jittered.argsort()].view(-1, batch_size)  # [batches, batch_size]
+    order = torch.randperm(len(batches), generator=generator)
+    return torch.cat([batches[order].flatten(), remaining])

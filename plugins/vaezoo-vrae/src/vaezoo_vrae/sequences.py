@@ -1,4 +1,7 @@
-"""Series of numbers: an npz file of ragged arrays, or a folder of csv files."""
+"""Sequences of numbers from an npz file or a folder of csv files.
+
+Shapes: n sequences, T steps, D values per step.
+"""
 
 from __future__ import annotations
 
@@ -20,37 +23,41 @@ from vaezoo_vrae.ragged import ragged_split
 
 
 @dataclass(frozen=True)
-class Ragged:
-    """Sequences as a source holds them.
+class RaggedSequences:
+    """Sequences of different lengths, with or without labels.
 
     Attributes:
-        rows: each ``[T_i, D]``, float32.
-        labels: of each, counted from 0; None where there are none.
+        sequences: ``[T_i, D]`` each, float32.
+        labels: the label of each sequence, counted from 0; None without labels.
         classes: the names of the labels.
     """
 
-    rows: list[np.ndarray]
+    sequences: list[np.ndarray]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
 
 class Sequences(vaezoo.Dataset):
-    """Sequences of vectors of one width and many lengths, from an npz file or a folder of csv files.
+    """Sequences of vectors of the same width, from an npz file or a folder of csv files.
 
-    The npz has ``x``: all steps one after another ``[steps, D]`` with ``lengths`` ``[n]``, or ``[n, T, D]``; and, where
-    wanted, ``condition`` ``[n]``, labels counted from 0. In the folder each csv file is one sequence, a step to a row,
-    a header being skipped; files in sub-folders are labelled by the folder's name. Numbers are standardised by mean and
-    deviation of the training split, which are stored with the model, unless they are 0 and 1 alone.
+    The npz file contains ``x``: all sequences concatenated ``[steps, D]`` with their ``lengths``
+    ``[n]``, or ``[n, T, D]``; and optionally ``condition`` ``[n]``, labels counted from 0. In a
+    folder each csv file is a sequence with one row per step; a header is skipped, and files in
+    subfolders are labelled with the name of the subfolder. Values are standardized with the mean
+    and standard deviation of the training split, which are stored with the model, unless all
+    values are 0 or 1.
 
     Args:
-        path: the file (``x`` [steps, D] with ``lengths`` [n], or ``x`` [n, T, D]; labels ``condition`` [n]) or the
-            folder (a csv file is a sequence, a sub-folder a class); a relative path is looked for in the working
-            directory, then in ``VAEZOO_DATA``.
-        window: cut series into pieces of so many steps, the last of what is left; 0 takes them whole.
-        stride: from the start of one piece to the next; 0 is ``window``.
-        standardise: bring each column to mean 0 and deviation 1.
-        fractions: the shares of train, validation and test: of sequences, or of the time of a single one.
-        split_seed: decides which sequence goes where.
+        path: the file (``x`` [steps, D] with ``lengths`` [n], or ``x`` [n, T, D]; labels
+            ``condition`` [n]) or the folder (one csv file per sequence, one subfolder per class);
+            a relative path is searched in the working directory, then in ``VAEZOO_DATA``.
+        window: cut sequences into windows of this many steps, the last of which may be shorter; 0
+            keeps them in full.
+        stride: number of steps between the starts of two windows; 0 means ``window``.
+        standardise: scale each column to mean 0 and standard deviation 1.
+        fractions: the fractions of train, validation and test: of the sequences, or of the time of
+            a single one.
+        split_seed: seed of the assignment of sequences to splits.
     """
 
     def __init__(
@@ -64,154 +71,213 @@ class Sequences(vaezoo.Dataset):
         split_seed: int = 0,
     ) -> None:
         if stride and not window:
-            raise ValueError("stride is for windows: give window too")
-        self.path, self.window, self.stride, self.standardise = path, window, stride or window, standardise
+            raise ValueError("stride needs window: set window too")
+        self.path, self.window, self.stride, self.standardise = (
+            path,
+            window,
+            stride or window,
+            standardise,
+        )
         self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
-    def _parts(self) -> dict[str, Ragged]:
-        file = vaezoo.find_data(self.path)
-        return divided(read(file), self.fractions, self.split_seed, str(file), self.window, self.stride)
+    def _splits(self) -> dict[str, RaggedSequences]:
+        path = vaezoo.find_data(self.path)
+        return split_sequences(
+            read_sequences(path),
+            self.fractions,
+            self.split_seed,
+            source=str(path),
+            window=self.window,
+            stride=self.stride,
+        )
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
-        """The longest sequence of any split; numbers as the training split has them."""
-        return sequence_spec(self._parts, self.standardise)
+        """The longest length of all splits; values are standardized with the training split."""
+        return sequence_spec(self._splits, self.standardise)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        part = self._parts[name]
-        labels = None if part.labels is None else torch.from_numpy(part.labels)
-        return ragged_split(part.rows, self.spec.shape[0], self._standardised, labels)
+        split = self._splits[name]
+        labels = None if split.labels is None else torch.from_numpy(split.labels)
+        return ragged_split(split.sequences, self.spec.shape[0], self._standardize, labels)
 
-    def _standardised(self, x: Tensor) -> Tensor:
+    def _standardize(self, x: Tensor) -> Tensor:
         return self.spec.from_source_units(x)
 
 
-def sequence_spec(parts: dict[str, Ragged], standardise: bool) -> vaezoo.DataSpec:
-    """What sequences look like, standardised by their training split where that is wanted and they are not binary."""
-    everything = [row for part in parts.values() for row in part.rows]
-    binary = all(bool(np.isin(row, (0, 1)).all()) for row in everything)
-    train = np.concatenate(parts["train"].rows).astype(np.float64)
-    steady = standardise and not binary
+def sequence_spec(splits: dict[str, RaggedSequences], standardize: bool) -> vaezoo.DataSpec:
+    """The spec of sequences; ``standardize`` scales non-binary values by the training split."""
+    sequences = [sequence for split in splits.values() for sequence in split.sequences]
+    is_binary = all(bool(np.isin(sequence, (0, 1)).all()) for sequence in sequences)
+    train = np.concatenate(splits["train"].sequences).astype(np.float64)  # [steps, D]
+    is_scaled = standardize and not is_binary
     deviation = train.std(0)
-    classes = parts["train"].classes
+    classes = splits["train"].classes
     return vaezoo.DataSpec(
-        (max(len(row) for row in everything), train.shape[1]),
-        "binary" if binary else "real",
-        levels=2 if binary else 0,
+        (max(len(sequence) for sequence in sequences), train.shape[1]),
+        "binary" if is_binary else "real",
+        levels=2 if is_binary else 0,
         variable_length=True,
         mask_dims=1,
         classes=classes,
         condition_shape=() if classes else None,
-        offset=tuple(train.mean(0).tolist()) if steady else (),
-        scale=tuple(np.where(deviation > 0, deviation, 1.0).tolist()) if steady else (),
+        offset=tuple(train.mean(0).tolist()) if is_scaled else (),
+        scale=tuple(np.where(deviation > 0, deviation, 1.0).tolist()) if is_scaled else (),
     )
 
 
-def divided(
-    found: Ragged, fractions: Sequence[float], seed: int, where: str, window: int = 0, stride: int = 0
-) -> dict[str, Ragged]:
-    """Train, validation and test, then cut into windows; fewer than three sequences are divided in time.
+def split_sequences(
+    data: RaggedSequences,
+    fractions: Sequence[float],
+    seed: int,
+    *,
+    source: str,
+    window: int = 0,
+    stride: int = 0,
+) -> dict[str, RaggedSequences]:
+    """Splits sequences into train, validation and test, then cuts them into windows.
+
+    Fewer than three sequences are split along time.
+
+    Args:
+        data: all sequences.
+        fractions: of the three splits.
+        seed: of the random assignment.
+        source: the name of the data in error messages.
+        window: steps per window; 0 for no windows.
+        stride: steps between the starts of two windows.
 
     Raises:
-        vaezoo.DataError: there is too little for three parts.
+        vaezoo.DataError: there are too few sequences or steps for three splits.
     """
-    parts: dict[str, Ragged] = {}
-    if len(found.rows) >= 3:
-        for name, index in vaezoo.split_indices(len(found.rows), fractions, seed, where).items():
-            labels = None if found.labels is None else found.labels[index]
-            parts[name] = Ragged([found.rows[i] for i in index], labels, found.classes)
-    else:
-        ends = np.cumsum(fractions)[:-1] / np.sum(fractions)
-        pieces = [np.split(row, np.round(ends * len(row)).astype(int)) for row in found.rows]
-        for i, name in enumerate(("train", "validation", "test")):
-            kept = [k for k, piece in enumerate(pieces) if len(piece[i])]
-            labels = None if found.labels is None else found.labels[kept]
-            parts[name] = Ragged([pieces[k][i] for k in kept], labels, found.classes)
-    if window:
-        parts = {name: _windows(part, window, stride) for name, part in parts.items()}
-    for name, part in parts.items():
-        if not part.rows:
-            raise vaezoo.DataError(
-                f"{where}: nothing is left for the {name} split; give more sequences, longer ones or other fractions"
+    if len(data.sequences) >= 3:
+        indices = vaezoo.split_indices(len(data.sequences), fractions, seed, source)
+        splits = {
+            name: RaggedSequences(
+                [data.sequences[i] for i in index],
+                None if data.labels is None else data.labels[index],
+                data.classes,
             )
-    return parts
+            for name, index in indices.items()
+        }
+    else:
+        splits = _split_time(data, fractions)
+    if window:
+        splits = {name: _cut_windows(split, window, stride) for name, split in splits.items()}
+    for name, split in splits.items():
+        if not split.sequences:
+            raise vaezoo.DataError(
+                f"{source}: the {name} split is empty; provide more or longer sequences, "
+                "or change fractions"
+            )
+    return splits
 
 
-def _windows(part: Ragged, window: int, stride: int) -> Ragged:
-    """Pieces of ``window`` steps; the last is as long as what is left, and a sequence that is shorter stays whole."""
-    rows, origin = [], []
-    for i, row in enumerate(part.rows):
-        for start in range(0, max(len(row) - max(window - stride, 0), 1), stride):
-            rows.append(row[start : start + window])
-            origin.append(i)
-    return Ragged(rows, None if part.labels is None else part.labels[origin], part.classes)
+def _split_time(data: RaggedSequences, fractions: Sequence[float]) -> dict[str, RaggedSequences]:
+    """Splits each sequence: first steps for training, then validation, last steps for test."""
+    ends = np.cumsum(fractions)[:-1] / np.sum(fractions)
+    pieces = [
+        np.split(sequence, np.round(ends * len(sequence)).astype(int))
+        for sequence in data.sequences
+    ]
+    splits = {}
+    for i, name in enumerate(("train", "validation", "test")):
+        index = [k for k, piece in enumerate(pieces) if len(piece[i])]
+        labels = None if data.labels is None else data.labels[index]
+        splits[name] = RaggedSequences([pieces[k][i] for k in index], labels, data.classes)
+    return splits
 
 
-def read(path: Path) -> Ragged:
-    """Sequences from an npz file or a folder.
+def _cut_windows(data: RaggedSequences, window: int, stride: int) -> RaggedSequences:
+    """Windows of ``window`` steps; the last one of a sequence may be shorter."""
+    windows, index = [], []
+    for i, sequence in enumerate(data.sequences):
+        for start in range(0, max(len(sequence) - max(window - stride, 0), 1), stride):
+            windows.append(sequence[start : start + window])
+            index.append(i)
+    return RaggedSequences(
+        windows, None if data.labels is None else data.labels[index], data.classes
+    )
+
+
+def read_sequences(path: Path) -> RaggedSequences:
+    """Reads sequences from an npz file or a folder of csv files.
 
     Raises:
-        vaezoo.DataError: they cannot be read, differ in width, or hold NaN; names the file and the sequence.
+        vaezoo.DataError: they cannot be read, differ in width, or contain NaN; names the file and
+            the sequence.
     """
-    found = _read_folder(path) if path.is_dir() else _read_npz(path)
-    for i, row in enumerate(found.rows):
-        if row.shape[1] != found.rows[0].shape[1] or not len(row):
-            raise vaezoo.DataError(f"{path}: sequence {i} is {row.shape}, not [steps, {found.rows[0].shape[1]}]")
-        if not row.shape[1]:
-            raise vaezoo.DataError(f"{path}: sequence {i} has steps without numbers")
-        if not np.isfinite(row).all():
-            raise vaezoo.DataError(f"{path}: sequence {i} holds NaN or infinity")
-    return found
+    data = _read_folder(path) if path.is_dir() else _read_npz(path)
+    width = data.sequences[0].shape[1]
+    for i, sequence in enumerate(data.sequences):
+        if sequence.shape[1] != width or not len(sequence):
+            raise vaezoo.DataError(
+                f"{path}: sequence {i} has shape {sequence.shape}, not [steps, {width}]"
+            )
+        if not width:
+            raise vaezoo.DataError(f"{path}: sequence {i} has steps without values")
+        if not np.isfinite(sequence).all():
+            raise vaezoo.DataError(f"{path}: sequence {i} contains NaN or infinity")
+    return data
 
 
-def _read_npz(path: Path) -> Ragged:
+def _read_npz(path: Path) -> RaggedSequences:
     arrays = vaezoo.read_npz(path)
-    x, counts, labels = arrays["x"], arrays.get("lengths"), arrays.get("condition")
-    if x.dtype.kind not in "fiub" or x.ndim != (3 if counts is None else 2):
-        raise vaezoo.DataError(f"{path}: wants numbers x [n, T, D], or x [steps, D] with lengths [n]")
-    if counts is not None and (counts.dtype.kind not in "iu" or int(counts.sum()) != len(x)):
+    x, lengths, labels = arrays["x"], arrays.get("lengths"), arrays.get("condition")
+    if x.dtype.kind not in "fiub" or x.ndim != (3 if lengths is None else 2):
+        raise vaezoo.DataError(
+            f"{path}: needs a numeric array x [n, T, D], or x [steps, D] with lengths [n]"
+        )
+    if lengths is not None and (lengths.dtype.kind not in "iu" or int(lengths.sum()) != len(x)):
         raise vaezoo.DataError(f"{path}: lengths do not add up to the {len(x)} steps of x")
     if not len(x):
-        raise vaezoo.DataError(f"{path}: holds no sequence")
+        raise vaezoo.DataError(f"{path}: contains no sequences")
     values = x.astype(np.float32)
-    rows = list(values) if counts is None else np.split(values, np.cumsum(counts)[:-1])
+    sequences = list(values) if lengths is None else np.split(values, np.cumsum(lengths)[:-1])
     if labels is None:
-        return Ragged(rows)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(rows),) or labels.min() < 0:
-        raise vaezoo.DataError(f"{path}: condition must be a label for each of the {len(rows)} sequences, from 0")
-    return Ragged(rows, labels.astype(np.int64), tuple(map(str, range(int(labels.max()) + 1))))
+        return RaggedSequences(sequences)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(sequences),) or labels.min() < 0:
+        raise vaezoo.DataError(
+            f"{path}: condition must be a label for each of the {len(sequences)} sequences, "
+            "counted from 0"
+        )
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
+    return RaggedSequences(sequences, labels.astype(np.int64), classes)
 
 
-def _read_folder(path: Path) -> Ragged:
+def _read_folder(path: Path) -> RaggedSequences:
     files = sorted(path.glob("**/*.csv"))
     if not files:
-        raise vaezoo.DataError(f"{path}: holds no csv file")
-    rows = [_read_csv(file) for file in files]
+        raise vaezoo.DataError(f"{path}: contains no csv files")
+    sequences = [_read_csv(file) for file in files]
     names = [file.parent.relative_to(path).as_posix() for file in files]
     if all(name == "." for name in names):
-        return Ragged(rows)
+        return RaggedSequences(sequences)
     classes = tuple(sorted(set(names)))
-    return Ragged(rows, np.array([classes.index(name) for name in names]), classes)
+    return RaggedSequences(sequences, np.array([classes.index(name) for name in names]), classes)
 
 
-def _read_csv(file: Path) -> np.ndarray:
-    """The numbers of one csv file, ``[steps, D]``; a first row that begins with no number is a header."""
+def _read_csv(path: Path) -> np.ndarray:
+    """The numbers of a csv file, ``[steps, D]``.
+
+    The first row is a header if its first cell is not a finite number.
+    """
     try:
-        with open(file, newline="", encoding="utf-8-sig") as opened:
-            table = [row for row in csv.reader(opened) if row]
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = [row for row in csv.reader(file) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise vaezoo.DataError(f"{file}: {error}") from error
+        raise vaezoo.DataError(f"{path}: {error}") from error
     values = []
     for number, row in enumerate(table):
         try:
             values.append([float(cell) for cell in row])
         except ValueError as error:
             if number or _is_number(row[0]):
-                raise vaezoo.DataError(f"{file}: row {number + 1}: {error}") from error
+                raise vaezoo.DataError(f"{path}: row {number + 1}: {error}") from error
     if not values or len({len(row) for row in values}) != 1:
-        raise vaezoo.DataError(f"{file}: wants rows of numbers, all of one length")
+        raise vaezoo.DataError(f"{path}: needs rows of numbers of the same length")
     return np.array(values, np.float32)
 
 

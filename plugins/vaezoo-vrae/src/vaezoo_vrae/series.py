@@ -1,4 +1,4 @@
-"""Time series for classification, by name."""
+"""Time series for classification from aeon, by name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from annotated_types import Ge, Lt
 
 import vaezoo
 from vaezoo_vrae.ragged import ragged_split
-from vaezoo_vrae.sequences import Ragged, sequence_spec
+from vaezoo_vrae.sequences import RaggedSequences, sequence_spec
 
 
 class Series(vaezoo.Dataset):
-    """A time-series classification set that ships with aeon, by name: the extra ``vaezoo-vrae[series]``.
+    """A time-series classification set included in aeon, by name.
+
+    Needs the extra ``vaezoo-vrae[series]``.
 
     Args:
-        name: such as ``GunPoint``, ``ArrowHead``, ``OSULeaf``, ``ItalyPowerDemand``, ``ACSF1`` or ``JapaneseVowels``.
-        held_out: the share of the published training split that becomes validation; its test split stays.
-        omit: classes that training and validation do without; the test split holds them.
-        split_seed: decides which sequence is held out.
+        name: such as ``GunPoint``, ``ArrowHead``, ``OSULeaf``, ``ItalyPowerDemand``, ``ACSF1`` or
+            ``JapaneseVowels``.
+        held_out: fraction of the published training split that becomes validation; the test split
+            is unchanged.
+        omit: classes left out of training and validation; the test split contains them.
+        split_seed: seed of the choice of validation sequences.
     """
 
     def __init__(
@@ -36,54 +40,74 @@ class Series(vaezoo.Dataset):
         self.name, self.held_out, self.omit, self.split_seed = name, held_out, omit, split_seed
 
     @cached_property
-    def _parts(self) -> dict[str, Ragged]:
+    def _splits(self) -> dict[str, RaggedSequences]:
         try:
             from aeon.datasets import load_classification
         except ImportError as error:
-            raise vaezoo.UnavailableError("data set series needs aeon: pip install 'vaezoo-vrae[series]'") from error
-        both = {split: self._load(load_classification, split) for split in ("train", "test")}
-        classes = tuple(sorted({label for _, labels in both.values() for label in labels}))
+            raise vaezoo.UnavailableError(
+                "data set series needs aeon: pip install 'vaezoo-vrae[series]'"
+            ) from error
+        published = {split: self._load(load_classification, split) for split in ("train", "test")}
+        classes = tuple(sorted({label for _, labels in published.values() for label in labels}))
         train, test = (
-            Ragged(rows, np.array([classes.index(label) for label in labels]), classes)
-            for rows, labels in both.values()
+            RaggedSequences(
+                sequences, np.array([classes.index(label) for label in labels]), classes
+            )
+            for sequences, labels in published.values()
         )
-        train = self._without(train)
-        if len(train.rows) < 2:
-            raise vaezoo.DataError(f"{self.name}: {len(train.rows)} sequences are too few for training and validation")
-        order = np.random.default_rng(self.split_seed).permutation(len(train.rows))
-        count = min(max(1, round(self.held_out * len(order))), len(order) - 1)
-        parts = {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
-        assert train.labels is not None
-        return {
-            name: Ragged([train.rows[i] for i in index], train.labels[index], train.classes)
-            for name, index in parts.items()
-        } | {"test": test}
+        train = self._omit_classes(train)
+        count = len(train.sequences)
+        if count < 2:
+            raise vaezoo.DataError(
+                f"{self.name}: {count} sequences are too few for training and validation"
+            )
+        order = np.random.default_rng(self.split_seed).permutation(count)
+        validation_count = min(max(1, round(self.held_out * count)), count - 1)
+        indices = {
+            "validation": np.sort(order[:validation_count]),
+            "train": np.sort(order[validation_count:]),
+        }
+        return {name: _select(train, index) for name, index in indices.items()} | {"test": test}
 
     def _load(self, load: object, split: str) -> tuple[list[np.ndarray], list[str]]:
-        """The sequences of a published split, and their labels."""
+        """The sequences of a published split ``[T_i, D]``, and their labels."""
         try:
             series, labels = load(self.name, split=split)  # type: ignore[operator]
-        except Exception as error:  # aeon raises many kinds for a name that it does not ship
-            raise vaezoo.UnavailableError(f"aeon has no set {self.name!r} at hand: {error}") from error
-        rows = [np.asarray(row, np.float32).T for row in series]
-        if not all(np.isfinite(row).all() for row in rows):
-            raise vaezoo.DataError(f"{self.name}: has missing values, which are not filled in here")
-        return rows, list(map(str, labels))
+        except Exception as error:  # aeon raises many types for a name that it does not include
+            raise vaezoo.UnavailableError(f"aeon has no set {self.name!r}: {error}") from error
+        # [D, T_i] -> [T_i, D]
+        sequences = [np.asarray(values, np.float32).T for values in series]
+        if not all(np.isfinite(sequence).all() for sequence in sequences):
+            raise vaezoo.DataError(f"{self.name}: has missing values, which are not supported")
+        return sequences, list(map(str, labels))
 
-    def _without(self, found: Ragged) -> Ragged:
-        assert found.labels is not None
-        if unknown := set(self.omit) - set(found.classes):
-            raise vaezoo.DataError(f"{self.name} has no class {min(unknown)!r}; it has {', '.join(found.classes)}")
-        kept = [i for i, label in enumerate(found.labels) if found.classes[label] not in self.omit]
-        return Ragged([found.rows[i] for i in kept], found.labels[kept], found.classes)
+    def _omit_classes(self, data: RaggedSequences) -> RaggedSequences:
+        assert data.labels is not None
+        if unknown := set(self.omit) - set(data.classes):
+            raise vaezoo.DataError(
+                f"{self.name} has no class {min(unknown)!r}; it has {', '.join(data.classes)}"
+            )
+        return _select(
+            data,
+            [i for i, label in enumerate(data.labels) if data.classes[label] not in self.omit],
+        )
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
-        """Standardised by the training split."""
-        return sequence_spec(self._parts, True)
+        """Standardized with the training split."""
+        return sequence_spec(self._splits, True)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        part = self._parts[name]
-        assert part.labels is not None
-        return ragged_split(part.rows, self.spec.shape[0], self.spec.from_source_units, torch.from_numpy(part.labels))
+        split = self._splits[name]
+        assert split.labels is not None
+        labels = torch.from_numpy(split.labels)
+        return ragged_split(
+            split.sequences, self.spec.shape[0], self.spec.from_source_units, labels
+        )
+
+
+def _select(data: RaggedSequences, index: Sequence[int] | np.ndarray) -> RaggedSequences:
+    """The sequences at these indices, with their labels."""
+    assert data.labels is not None
+    return RaggedSequences([data.sequences[i] for i in index], data.labels[index], data.classes)

@@ -1,0 +1,58 @@
+"""Public names: each stands once, there are not too many, and what users call has an example that runs."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+from pathlib import Path
+
+import pytest
+
+import vaezoo
+from vaezoo.api import authors, users
+
+
+def listed(module):
+    """The names that a module of the API imports, in the order of its lines."""
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    return [alias.asname for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+
+
+def examples():
+    """What users call, with the public methods and properties of the classes among it."""
+    for name in listed(users):
+        public = getattr(users, name)
+        yield name, public
+        if inspect.isclass(public) and not issubclass(public, BaseException):
+            for member, value in vars(public).items():
+                if not member.startswith("_") and isinstance(value, property) | inspect.isroutine(value):
+                    yield f"{name}.{member}", value
+
+
+EXAMPLES = dict(examples())
+
+
+def test_every_public_name_stands_once():
+    names = ["hookimpl", *listed(authors), *listed(users)]
+    assert len(names) == len(set(names))
+    assert sorted(vaezoo.__all__) == sorted(names)
+    assert all(getattr(vaezoo, name) is not None for name in names)
+
+
+def test_authors_build_on_at_most_45_names():
+    assert len(listed(authors)) + 1 <= 45  # hookimpl is the one that needs no import
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_users_call_has_an_example_that_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    public = EXAMPLES[name]
+    public = public.fget if isinstance(public, property) else public
+    module = inspect.getmodule(inspect.unwrap(public))
+    source = inspect.getdoc(public) or ""
+    test = doctest.DocTestParser().get_doctest(source, vars(module).copy(), name, module.__file__, 0)
+    assert test.examples, f"{name} has no example in its docstring"
+    report = []
+    doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(test, out=report.append)
+    assert not report, "".join(report)

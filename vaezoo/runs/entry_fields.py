@@ -1,0 +1,149 @@
+"""Computes the fields of a registry entry that describe a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+from vaezoo.runs.run import Run
+from vaezoo.utils.errors import UsageError
+from vaezoo.utils.files import read_json
+
+_OUTPUT_RANGES = {
+    "binary": "[0, 1]: the probability of a 1",
+    "unit": "[0, 1]",
+    "one-hot": "[0, 1]: the probability of each symbol",
+    "real": "real numbers",
+}
+_VERSIONS = {"vaezoo": "vaezoo", "torch": "torch", "Python": "python"}
+"""The versions in an entry: their names, and their keys in ``environment.json``."""
+
+
+def requirements(run: Run) -> list[str]:
+    """The packages of the spec's components, with the installed versions as lower bounds.
+
+    Raises:
+        UsageError: an installed version is not a release.
+    """
+    lines = []
+    for name in sorted({"vaezoo", *_plugin_names(run.spec.resolved())}):
+        version = metadata.version(name)
+        try:
+            parsed = Version(version)
+        except InvalidVersion:
+            parsed = None
+        if parsed is None or parsed.is_devrelease or parsed.local:
+            raise UsageError(
+                f"{name} {version} is not a release, so other users cannot install it; "
+                "install a release before you publish"
+            )
+        lines.append(f"{name}>={version}")
+    return lines
+
+
+def _plugin_names(block: Any) -> Iterator[str]:
+    """The plugin of every component in a resolved spec: ``type: plugin:name``."""
+    if isinstance(block, dict):
+        plugin, colon, _ = str(block.get("type", "")).partition(":")
+        if colon:
+            yield plugin
+        block = list(block.values())
+    for part in block if isinstance(block, list) else ():
+        yield from _plugin_names(part)
+
+
+def preprocessing(run: Run) -> dict[str, Any]:
+    """Describes the data that the model takes and the range of its outputs."""
+    data = run.model.data
+    output = _OUTPUT_RANGES[data.support]
+    if data.scale:
+        output += ", standardised as its training split was"
+    fields = {
+        "data": json.dumps(run.spec.data.resolved(), ensure_ascii=False),
+        "shape": list(data.shape),
+        "support": data.support,
+        "output": output,
+    }
+    if run.model.conditioner is not None and data.condition_shape:
+        fields["condition"] = list(data.condition_shape)
+    return fields
+
+
+def metric_rows(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[dict[str, Any]]:
+    """The metrics of an evaluation that have a finite value.
+
+    Args:
+        evaluation: in the format of ``evaluation.json``.
+        run: the run that was evaluated.
+        spec_hash: the SHA-256 of the spec file.
+
+    Raises:
+        UsageError: no value is finite.
+    """
+    rows = []
+    for name, measured in evaluation["metrics"].items():
+        if not math.isfinite(measured["value"]):
+            continue
+        row = {
+            "name": name,
+            "value": float(f"{measured['value']:.6g}"),
+            "unit": measured["unit"] or "1",
+            "data": run.spec.data.name,
+            "split": evaluation["split"],
+            "examples": measured["examples"],
+            "seed": evaluation["seed"],
+            "spec_sha256": spec_hash,
+        }
+        if measured["standard_error"] is not None:
+            row["error"] = float(f"{measured['standard_error']:.3g}")
+        if "samples" in measured:
+            row["samples"] = int(measured["samples"])
+        rows.append(row)
+    if not rows:
+        raise UsageError(
+            f"{run.path}: its evaluation has no finite value; "
+            f"vaezoo evaluate {run.path} --metric elbo"
+        )
+    return rows
+
+
+def training(run: Run) -> dict[str, Any]:
+    """Describes how the run was trained: command, hardware, duration, versions and commit."""
+    environment = read_json(run.directory.environment)
+    start = datetime.fromisoformat(environment["created"])
+    end = max((datetime.fromisoformat(record["time"]) for record in run.records), default=start)
+    versions = [f"{name} {environment[key]}" for name, key in _VERSIONS.items()]
+    fields = {
+        "command": _public_command(environment["command"]),
+        "hardware": f"{environment['device']}, {environment['threads']} threads, "
+        f"{environment['platform']}",
+        "seconds": round(max((end - start).total_seconds(), 0.0), 1),
+        "versions": ", ".join(versions),
+    }
+    git = environment.get("git") or {}
+    if git.get("commit"):
+        changed = " with changes" if git.get("changed") else ""
+        fields["commit"] = f"{git['commit']}{changed}"
+    return fields
+
+
+def _public_command(arguments: list[str]) -> str:
+    """The command line as another user would type it, without folders of this machine."""
+    program = Path(arguments[0])
+    is_vaezoo = program.name == "vaezoo" or program.parts[-2:] == ("vaezoo", "__main__.py")
+    words = ["vaezoo"] if is_vaezoo else ["python", *filter(None, [program.name])]
+    remaining = iter(arguments[1:])
+    for argument in remaining:
+        if argument == "--out":
+            next(remaining, None)
+        elif not argument.startswith("--out="):
+            words.append(Path(argument).name if argument.startswith("/") else argument)
+    return shlex.join(words)
