@@ -22,7 +22,8 @@ INK = "#1f2933"
 
 
 def sheet(images: Tensor, columns: int) -> np.ndarray:
-    """Images ``[n, C, H, W]`` in rows of so many columns, ``[height, width, 3]``, one white pixel between them."""
+    """Images ``[n, C, H, W]`` in rows of so many columns, ``[height, width, 3]``, one white pixel
+    between them."""
     n, _, height, width = images.shape
     padded = torch.nn.functional.pad(images.expand(n, 3, height, width), (0, 1, 0, 1), value=1.0)
     rows = padded.unflatten(0, (-1, columns))  # [rows, columns, 3, height + 1, width + 1]
@@ -53,7 +54,9 @@ def completions() -> np.ndarray:
     run = open_weights("cvae-quadrants-mnist")
     batch = run.data("test").first(15)
     assert batch.condition is not None
-    known = batch.condition[:, :1] + 0.25 * (1 - batch.condition[:, 1:])  # [B, 1, 28, 28], the unknown part grey
+    known = batch.condition[:, :1] + 0.25 * (
+        1 - batch.condition[:, 1:]
+    )  # [B, 1, 28, 28], the unknown part grey
     samples = [run.model.sample(15, batch.condition, seed=seed) for seed in range(3)]
     columns = torch.stack([known, *samples], 1)  # [B, 4, 1, 28, 28]
     return sheet(columns.flatten(0, 1), 12)
@@ -76,7 +79,9 @@ def traversals() -> np.ndarray:
     sprite = int(batch.x.sum((1, 2, 3)).argmax())  # the largest shape shows the most
     with run.model.inference():
         order = dimension_rates(run.model, batch).argsort(descending=True)
-    return sheet(run.model.traverse(batch.part(sprite, sprite + 1), order[:5], 10).flatten(0, 1), 10)
+    return sheet(
+        run.model.traverse(batch.part(sprite, sprite + 1), order[:5], 10).flatten(0, 1), 10
+    )
 
 
 def music() -> np.ndarray:
@@ -91,7 +96,10 @@ def names() -> str:
     lines = []
     for country in model.data.classes:
         samples = model.sample(4, condition=country, seed=3)
-        lines.append(f"{country}  " + ", ".join(vaezoo.decode_symbols(name, model.data.symbols) for name in samples))
+        lines.append(
+            f"{country}  "
+            + ", ".join(vaezoo.decode_symbols(name, model.data.symbols) for name in samples)
+        )
     return "\n".join(lines)
 
 

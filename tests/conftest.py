@@ -28,7 +28,7 @@ from vaezoo.model.trace import Site
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.setup import prepare_training
 from vaezoo.runs.start import resume, run
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.errors import Interrupted
@@ -52,7 +52,8 @@ class LinearDecoder(Decoder):
 
 
 class LinearPosterior(Posterior):
-    """q(z|x) = N(Wx + c, s²): the exact posterior of a linear-Gaussian model for the right W, c, s."""
+    """q(z|x) = N(Wx + c, s²): the exact posterior of a linear-Gaussian model for the right W, c,
+    s."""
 
     def __init__(self, weight, offset, log_scale):
         super().__init__()
@@ -65,7 +66,8 @@ class LinearPosterior(Posterior):
 
 
 class LinearGaussian:
-    """p(z) = N(0, I), p(x|z) = N(Az + b, sigma²), with orthogonal columns of A so that the posterior is diagonal."""
+    """p(z) = N(0, I), p(x|z) = N(Az + b, sigma²), with orthogonal columns of A so that the
+    posterior is diagonal."""
 
     def __init__(self, data_dim=6, latent_dim=2, sigma=0.7, spoil=0.0):
         generator = torch.Generator().manual_seed(3)
@@ -246,7 +248,8 @@ def stop_at():
 
 @pytest.fixture
 def left_by():
-    """The results of a run for comparisons: texts and tensors of its weights and last checkpoint."""
+    """The results of a run for comparisons: texts and tensors of its weights and last
+    checkpoint."""
 
     def read(path):
         directory = RunDirectory(path)
@@ -297,7 +300,7 @@ def trainer():
     """A trainer that writes no files; ``measured`` are the results of each validation."""
 
     def build(measured=None, **blocks):
-        loaded = load(tiny(**blocks))
+        loaded = load_spec(tiny(**blocks))
         _, loader, task = prepare_training(loaded, CPU)
         given = iter(measured or [])
         always = {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0}

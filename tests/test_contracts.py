@@ -1,4 +1,5 @@
-"""The contracts of ``check_spec`` for combinations of built-in components, and their violations."""
+"""The contracts of ``check_spec`` for combinations of built-in components, and their
+violations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """vaezoo: a plugin-based model zoo for variational autoencoders.
 
-``vaezoo.api.users`` lists what users call, ``vaezoo.api.authors`` what plugins subclass and build on. Both are imported
-when one of their names is first used, so that ``import vaezoo`` does not import torch.
+``vaezoo.api.users`` lists what users call, ``vaezoo.api.authors`` what plugins subclass and build
+on. Both are imported when one of their names is first used, so that ``import vaezoo`` does not
+import torch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _LEVELS = ("vaezoo.api.authors", "vaezoo.api.users")
 
 def _public_names(level: str) -> list[str]:
     """The names of one level, sorted."""
-    return sorted(name for name in vars(importlib.import_module(level)) if not name.startswith("_"))
+    return sorted(
+        name for name in vars(importlib.import_module(level)) if not name.startswith("_")
+    )
 
 
 def __getattr__(name: str) -> Any:

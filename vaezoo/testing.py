@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vaezoo.data.batch import Batch
 from vaezoo.model.task import Task
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
@@ -43,7 +43,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
         AssertionError: a contract is broken; names the contract and the tensor.
         VaezooError: the spec cannot be composed.
     """
-    loaded = load(spec, overrides)
+    loaded = load_spec(spec, overrides)
     device = torch.device("cpu")
     _, train, task = prepare_training(loaded, device)
     with seeded(device, loaded.seed, "check"):

@@ -1,4 +1,4 @@
-"""The command line, through the door its users use."""
+"""The command line, run as users run it."""
 
 from __future__ import annotations
 
@@ -43,29 +43,55 @@ def width(path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """One finished run, as JSON told where it is."""
+    """The directory of one finished run, from the JSON output."""
     out = tmp_path_factory.mktemp("runs")
     done = vaezoo("run", ROOT / "examples/vae-digits.yaml", *FAST, "--out", out, "--json", check=0)
     found = json.loads(done.stdout)
-    assert found["schema_version"] == 1 and found["evaluation"]["metrics"]["elbo"]["examples"] == 270
+    assert (
+        found["schema_version"] == 1 and found["evaluation"]["metrics"]["elbo"]["examples"] == 270
+    )
     return found["run"]
 
 
 def test_a_run_leaves_everything_it_promises(run):
     names = {str(p.relative_to(run)) for p in Path(run).rglob("*") if p.is_file()}
-    promised = {"spec.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "evaluation.json", "report.html"}
+    promised = {
+        "spec.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "evaluation.json",
+        "report.html",
+    }
     promised |= {
         f"pictures/{name}.png"
-        for name in ("samples", "reconstructions", "curves", "latents", "interpolations", "traversals")
+        for name in (
+            "samples",
+            "reconstructions",
+            "curves",
+            "latents",
+            "interpolations",
+            "traversals",
+        )
     }
     assert promised <= names
     assert [n for n in names if n.startswith("checkpoint/step-")]
     assert not [n for n in names if ".tmp-" in n]
     report = (Path(run) / "report.html").read_text()
     assert report.count("data:image/png;base64,") == 6 and "vae-digits" in report
-    assert not re.search(r'(src|href)="(?!data:)', report), "the page must need nothing beside itself"
+    assert not re.search(r'(src|href)="(?!data:)', report), (
+        "the page must need nothing beside itself"
+    )
     environment = json.loads((Path(run) / "environment.json").read_text())
-    assert {"vaezoo", "torch", "python", "device", "plugins", "git", "threads"} <= environment.keys()
+    assert {
+        "vaezoo",
+        "torch",
+        "python",
+        "device",
+        "plugins",
+        "git",
+        "threads",
+    } <= environment.keys()
 
 
 def test_help_and_plugins_import_nothing_heavy():
@@ -74,22 +100,34 @@ def test_help_and_plugins_import_nothing_heavy():
             f"import sys; sys.argv = ['vaezoo', *{arguments!r}]\n"
             "try:\n    from vaezoo.cli.main import main; main()\n"
             "except SystemExit as end: assert not end.code, end.code\n"
-            "heavy = ('torch', 'numpy', 'torchvision', 'sklearn', 'matplotlib', 'pydantic', 'vaezoo_mnist.dataset')\n"
+            "heavy = ('torch', 'numpy', 'torchvision', 'sklearn', 'matplotlib', 'pydantic',"
+            " 'vaezoo_mnist.dataset')\n"
             "print('HEAVY', [m for m in heavy if m in sys.modules])"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            check=True,
+        )
         assert done.stdout.strip().endswith("HEAVY []")
 
 
 def test_importing_vaezoo_does_not_import_torch():
-    code = "import sys, vaezoo; assert 'torch' not in sys.modules; vaezoo.Batch; assert 'torch' in sys.modules"
+    code = (
+        "import sys, vaezoo; assert 'torch' not in sys.modules; "
+        "vaezoo.Batch; assert 'torch' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
 
 
 def test_every_public_name_is_there():
     import vaezoo as package
 
-    importlib.import_module("vaezoo.testing")  # after which every module is an attribute of the package
+    importlib.import_module(
+        "vaezoo.testing"
+    )  # after which every module is an attribute of the package
     for name in package.__all__:
         assert not isinstance(getattr(package, name), ModuleType), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
@@ -102,18 +140,34 @@ def test_every_public_name_is_there():
         (["runn"], 2, "no command 'runn'; did you mean 'run'?"),
         (["run"], 2, "Missing argument 'SPEC'"),
         (["run", "absent.yaml"], 3, "absent.yaml:1:1: cannot be read: No such file or directory"),
-        (["run", "SPEC", "-s", "train.epochs=x"], 3, "-s train.epochs=x:1:1: train.epochs: must be an integer"),
+        (
+            ["run", "SPEC", "-s", "train.epochs=x"],
+            3,
+            "-s train.epochs=x:1:1: train.epochs: must be an integer",
+        ),
         (["run", "SPEC", "-s", "epochs"], 2, "write key.path=value"),
-        (["run", "SPEC", "-s", "model.encoder.type=convv"], 3, "no encoder named 'convv'; did you mean 'conv'?"),
+        (
+            ["run", "SPEC", "-s", "model.encoder.type=convv"],
+            3,
+            "no encoder named 'convv'; did you mean 'conv'?",
+        ),
         (["run", "SPEC", "-s", "train.device=cuda:7"], 5, "device 'cuda:7' is not available"),
-        (["run", "SPEC", "-s", 'requires=["nope-nope>=1"]'], 6, "needs nope-nope>=1; pip install 'nope-nope>=1'"),
+        (
+            ["run", "SPEC", "-s", 'requires=["nope-nope>=1"]'],
+            6,
+            "needs nope-nope>=1; pip install 'nope-nope>=1'",
+        ),
         (["run", "SPEC", "-s", "data={type: npz, path: /absent.npz}"], 1, "no /absent.npz"),
         (["resume", "/absent"], 2, "/absent: not a run"),
         (["evaluate", "/absent"], 2, "/absent: not a run"),
         (["list", "encoders"], 2, "no kind 'encoders'; did you mean 'encoder'?"),
         (["show", "encoder", "mpl"], 6, "no encoder named 'mpl'; did you mean 'mlp'?"),
         (["plugins", "info", "vaezo"], 6, "no plugin 'vaezo'; did you mean 'vaezoo'?"),
-        (["new", "spec", "x.yaml", "--from", "vae-digit"], 2, "no example 'vae-digit'; did you mean 'vae-digits'?"),
+        (
+            ["new", "spec", "x.yaml", "--from", "vae-digit"],
+            2,
+            "no example 'vae-digit'; did you mean 'vae-digits'?",
+        ),
     ],
 )
 def test_errors_are_one_line_with_their_exit_code(tmp_path, arguments, code, message):
@@ -136,18 +190,39 @@ def test_dry_run_shows_spec_shapes_and_a_batch_and_writes_nothing(tmp_path):
 
 def test_dry_run_finds_parts_that_do_not_fit(tmp_path):
     spec = ROOT / "examples/vae-digits.yaml"
-    done = vaezoo("run", spec, "--dry-run", "-s", "model.decoder={type: patch, patch: 3}", cwd=tmp_path, check=3)
-    assert "model.decoder: decoder 'patch': patches of 3 do not tile an image of 8x8" in done.stderr
+    done = vaezoo(
+        "run",
+        spec,
+        "--dry-run",
+        "-s",
+        "model.decoder={type: patch, patch: 3}",
+        cwd=tmp_path,
+        check=3,
+    )
+    assert (
+        "model.decoder: decoder 'patch': patches of 3 do not tile an image of 8x8" in done.stderr
+    )
 
 
 def test_evaluate_repeats_the_figures_of_the_run(run):
     before = json.loads((Path(run) / "evaluation.json").read_text())
     found = json.loads(vaezoo("evaluate", run, "--json", check=0).stdout)["evaluation"]
     assert found == before
-    other = vaezoo("evaluate", run, "--split", "validation", "--metric", "{type: nll, samples: 7}", "--json", check=0)
+    other = vaezoo(
+        "evaluate",
+        run,
+        "--split",
+        "validation",
+        "--metric",
+        "{type: nll, samples: 7}",
+        "--json",
+        check=0,
+    )
     metric = json.loads(other.stdout)["evaluation"]["metrics"]["nll"]
     assert metric["samples"] == 7 and 1 <= metric["effective_sample_size"] <= 7
-    assert json.loads((Path(run) / "evaluation.json").read_text()) == before, "other metrics are only shown"
+    assert json.loads((Path(run) / "evaluation.json").read_text()) == before, (
+        "other metrics are only shown"
+    )
     table = vaezoo("evaluate", run, check=0).stdout
     assert "elbo" in table and "nats per example" in table
 
@@ -174,14 +249,37 @@ def test_encode_writes_latents_and_labels(run, tmp_path):
 
 def test_reconstruct_and_interpolate_draw(run, tmp_path):
     vaezoo("reconstruct", run, "-n", 16, "--out", tmp_path / "r.png", check=0)
-    vaezoo("interpolate", run, "--from", 1, "--to", 2, "--steps", 5, "--out", tmp_path / "i.npz", check=0)
+    vaezoo(
+        "interpolate",
+        run,
+        "--from",
+        1,
+        "--to",
+        2,
+        "--steps",
+        5,
+        "--out",
+        tmp_path / "i.npz",
+        check=0,
+    )
     assert width(tmp_path / "r.png") > 16 * 8
     assert np.load(tmp_path / "i.npz")["x"].shape == (5, 1, 8, 8)
-    assert "has 270 examples" in vaezoo("interpolate", run, "--to", 9999, cwd=tmp_path, check=2).stderr
+    assert (
+        "has 270 examples"
+        in vaezoo("interpolate", run, "--to", 9999, cwd=tmp_path, check=2).stderr
+    )
 
 
 def test_an_unfinished_run_cannot_be_used_but_resumed(tmp_path):
-    command = [sys.executable, "-m", "vaezoo", "run", str(ROOT / "examples/vae-digits.yaml"), "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "vaezoo",
+        "run",
+        str(ROOT / "examples/vae-digits.yaml"),
+        "--out",
+        str(tmp_path),
+    ]
     environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [*command, "-s", "train.epochs=2000"], stderr=subprocess.PIPE, text=True, env=environment
@@ -215,7 +313,9 @@ def test_validate_reports_every_problem_of_every_file(tmp_path):
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     vaezoo("new", "spec", good, check=0)
     assert "exists" in vaezoo("new", "spec", good, check=2).stderr
-    bad.write_text(good.read_text().replace("latent_dim: 8", "latent_dim: none").replace("name:", "nmae:"))
+    bad.write_text(
+        good.read_text().replace("latent_dim: 8", "latent_dim: none").replace("name:", "nmae:")
+    )
     done = vaezoo("validate", good, bad, check=3)
     assert "good.yaml: valid" in done.stderr
     assert done.stderr.count("error: ") == 3  # a wrong type, an unknown key, and the missing one
@@ -244,7 +344,11 @@ def test_every_option_of_every_component_is_described():
     from vaezoo.spec.reference import describe
 
     for entry in discovery.discover().all():
-        found = describe(entry.kind, entry.name) if entry.plugin in ("vaezoo", "vaezoo-mnist") else {"options": []}
+        found = (
+            describe(entry.kind, entry.name)
+            if entry.plugin in ("vaezoo", "vaezoo-mnist")
+            else {"options": []}
+        )
         for option in found["options"]:
             assert option["description"], f"{entry}: {option['name']}"
 
@@ -254,14 +358,16 @@ def test_doctor_passes(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
-    """The limit on file size stands in for a disk that fills up while the first checkpoint is written."""
+    """A limit on file size imitates a disk that becomes full during the first checkpoint."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from vaezoo.cli.main import main; main(sys.argv[1:])"
     )
     arguments = ["run", str(ROOT / "examples/vae-digits.yaml"), *FAST, "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT
+    )
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line.startswith("error: cannot write")]
     (left,) = (tmp_path / "vae-digits").iterdir()
@@ -276,11 +382,20 @@ def test_help_imports_few_modules_and_searches_no_plugins():
         "except SystemExit as end: assert not end.code, end.code\n"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
     imported = json.loads(done.stdout.splitlines()[-1])
     own = {name for name in imported if name.startswith("vaezoo")}
     plugins = {"vaezoo.plugins", "vaezoo.plugins.hooks"}
-    assert own <= {"vaezoo", "vaezoo.cli", "vaezoo.cli.main", "vaezoo.utils", "vaezoo.utils.errors", *plugins}
+    assert own <= {
+        "vaezoo",
+        "vaezoo.cli",
+        "vaezoo.cli.main",
+        "vaezoo.utils",
+        "vaezoo.utils.errors",
+        *plugins,
+    }
     assert "importlib.metadata" not in imported, "the installed packages were searched for plugins"
     assert len(imported) < 150  # about 100; torch alone brings more than 1,000
 
@@ -324,8 +439,13 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path):
             Image.fromarray(grey).save(tmp_path / "images" / name / f"{index}.png")
     spec = tmp_path / "spec.yaml"
     data = "{type: image-folder, path: images, batch_size: 8}"
-    spec.write_text(f"spec: vaezoo/v1\nname: f\ndata: {data}\n{MODEL}\ntrain: {{epochs: 1}}\nevaluate: [elbo]\n")
-    found = json.loads(vaezoo("run", spec, "--out", tmp_path / "runs", "--json", cwd=tmp_path, check=0).stdout)
+    spec.write_text(
+        f"spec: vaezoo/v1\nname: f\ndata: {data}\n{MODEL}\n"
+        "train: {epochs: 1}\nevaluate: [elbo]\n"
+    )
+    found = json.loads(
+        vaezoo("run", spec, "--out", tmp_path / "runs", "--json", cwd=tmp_path, check=0).stdout
+    )
     assert Path(found["run"], "report.html").is_file()
 
 
@@ -336,7 +456,14 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path):
         (b"PK\x05\x06" + bytes(18), "has no array 'x'"),
         ({"y": np.zeros(3)}, "has no array 'x'"),
         ({"x": np.full((4, 1, 8, 8), 7.0)}, "'x' row 0 is outside the model's range of 0 to 1"),
-        ({"x": np.where(np.arange(4)[:, None, None, None] == 2, np.nan, np.zeros((4, 1, 8, 8)))}, "'x' row 2 leaves"),
+        (
+            {
+                "x": np.where(
+                    np.arange(4)[:, None, None, None] == 2, np.nan, np.zeros((4, 1, 8, 8))
+                )
+            },
+            "'x' row 2 is outside",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_scored_is_one_line(run, tmp_path, content, words):
@@ -349,8 +476,17 @@ def test_a_file_that_cannot_be_scored_is_one_line(run, tmp_path, content, words)
 
 
 def test_a_metric_asked_for_that_is_not_defined_is_a_failure(run):
-    done = vaezoo("evaluate", run, "--metric", "{type: anomaly, anomalous: ['x']}", "--metric", "elbo", check=1)
-    assert done.stderr.startswith("error: not defined for this model or data: anomaly: no class 'x'; known") and "elbo" in done.stdout
+    done = vaezoo(
+        "evaluate",
+        run,
+        "--metric",
+        "{type: anomaly, anomalous: ['x']}",
+        "--metric",
+        "elbo",
+        check=1,
+    )
+    message = "error: not defined for this model or data: anomaly: no class 'x'; known"
+    assert done.stderr.startswith(message) and "elbo" in done.stdout
 
 
 def test_a_metric_mistyped_is_told_where(run):

@@ -1,4 +1,4 @@
-"""Conditions, classification, scores and traversals on the command line, with every plugin at work at once."""
+"""Conditions, classification, scores and traversals on the command line, with every plugin."""
 
 from __future__ import annotations
 
@@ -50,14 +50,27 @@ def test_samples_come_by_class_in_rows_and_without(run, tmp_path):
 def test_the_class_asked_for_decides(run, tmp_path):
     sheets = []
     for label in ("0", "1"):
-        vaezoo("sample", run, "--condition", label, "-n", 50, "--seed", 3, "--out", tmp_path / f"{label}.npz")
+        vaezoo(
+            "sample",
+            run,
+            "--condition",
+            label,
+            "-n",
+            50,
+            "--seed",
+            3,
+            "--out",
+            tmp_path / f"{label}.npz",
+        )
         sheets.append(np.load(tmp_path / f"{label}.npz")["x"].mean(0))
     assert np.abs(sheets[0] - sheets[1]).mean() > 0.05
 
 
 def test_a_class_that_is_not_there_is_one_line(run):
     done = vaezoo("sample", run, "--condition", "12", check=2)
-    assert done.stderr.splitlines() == ["error: no class '12'; known: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"]
+    assert done.stderr.splitlines() == [
+        "error: no class '12'; known: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    ]
 
 
 def test_examples_are_decoded_under_every_class(run, tmp_path):
@@ -68,7 +81,10 @@ def test_examples_are_decoded_under_every_class(run, tmp_path):
 def test_traversals_have_a_row_for_each_dimension(run, tmp_path):
     done = vaezoo("traverse", run, "--dimensions", 3, "--steps", 5, "--out", tmp_path / "t.npz")
     assert np.load(tmp_path / "t.npz")["x"].shape == (15, 1, 8, 8)
-    rates = [float(part.split("(")[1].split()[0]) for part in done.stderr.split("dimensions ")[1].split(", ")]
+    rates = [
+        float(part.split("(")[1].split()[0])
+        for part in done.stderr.split("dimensions ")[1].split(", ")
+    ]
     assert len(rates) == 3 and rates == sorted(rates, reverse=True)
 
 
@@ -106,8 +122,12 @@ def test_a_file_of_examples_is_scored(run, tmp_path):
         ([[0], [1], [2], [3]], "'condition' has the shape (4, 1); it must be (4,)"),
     ],
 )
-def test_a_file_with_conditions_that_the_model_does_not_know_is_one_line(run, tmp_path, condition, words):
-    np.savez(tmp_path / "x.npz", x=np.zeros((4, 1, 8, 8), np.float32), condition=np.array(condition))
+def test_a_file_with_conditions_that_the_model_does_not_know_is_one_line(
+    run, tmp_path, condition, words
+):
+    np.savez(
+        tmp_path / "x.npz", x=np.zeros((4, 1, 8, 8), np.float32), condition=np.array(condition)
+    )
     done = vaezoo("score", run, tmp_path / "x.npz", check=1)
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
@@ -118,13 +138,23 @@ def test_what_a_plain_model_cannot_do_is_one_line(tmp_path):
     plain = json.loads(vaezoo("run", spec, *options).stdout)["run"]
     assert "not conditional" in vaezoo("sample", plain, "--condition", "1", check=2).stderr
     assert "conditional on a label" in vaezoo("classify", plain, check=2).stderr
-    assert "no regularizer of this model has a critic" in vaezoo("score", plain, "--method", "critic", check=2).stderr
+    assert (
+        "no regularizer of this model has a critic"
+        in vaezoo("score", plain, "--method", "critic", check=2).stderr
+    )
 
 
 def test_a_sweep_goes_on_and_leaves_a_table_and_a_picture(tmp_path):
     spec = ROOT / "examples/vae-digits.yaml"
     quick = ["-s", "train.epochs=2", "-s", "evaluate=[elbo]", "-s", "regularizers=[kl]"]
-    param = ["--param", "regularizers.0.weight=0.5..16:log", "--metric", "elbo", "--prune", "bound"]
+    param = [
+        "--param",
+        "regularizers.0.weight=0.5..16:log",
+        "--metric",
+        "elbo",
+        "--prune",
+        "bound",
+    ]
     for trials, total in ((2, 2), (1, 3)):
         vaezoo("sweep", spec, *quick, *param, "--trials", trials, "--out", tmp_path / "s")
         with open(tmp_path / "s/trials.csv", newline="") as opened:
@@ -133,5 +163,14 @@ def test_a_sweep_goes_on_and_leaves_a_table_and_a_picture(tmp_path):
     with Image.open(tmp_path / "s/rate-distortion.png") as picture:
         assert picture.size[0] > 300
     assert "must be KEY=LOW..HIGH" in vaezoo("sweep", spec, "--param", "x=3..1", check=2).stderr
-    done = vaezoo("sweep", spec, *quick, "--param", "regularizers.0.wait=1..2", "--out", tmp_path / "t", check=3)
+    done = vaezoo(
+        "sweep",
+        spec,
+        *quick,
+        "--param",
+        "regularizers.0.wait=1..2",
+        "--out",
+        tmp_path / "t",
+        check=3,
+    )
     assert "regularizers.0.wait" in done.stderr

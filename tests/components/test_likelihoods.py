@@ -235,7 +235,8 @@ def test_one_hot_steps_cost_their_cross_entropy():
 
 
 def test_a_continuous_bernoulli_keeps_its_digits():
-    """Mean, variance, density and its gradient in fp32, against torch's formulas in fp64 where those do not cancel."""
+    """Mean, variance, density and its gradient in fp32, against torch's formulas in fp64 where
+    those do not cancel."""
     logits = torch.linspace(-3, 3, 6000)
     exact = torch.distributions.ContinuousBernoulli(
         logits=logits.double().requires_grad_(), lims=(0.4999, 0.5001), validate_args=False

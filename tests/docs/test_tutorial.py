@@ -1,4 +1,5 @@
-"""The tutorial of docs/plugins.md: its files are a plugin that works and that prints what the page shows."""
+"""The tutorial of docs/plugins.md: its files are a plugin that works and that prints what the page
+shows."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
 
 def block(start):
     """The code block that begins with a line."""
-    (found,) = [text for text in re.findall(r"```\w*\n(.*?)```", PAGE, re.DOTALL) if text.startswith(start)]
+    (found,) = [
+        text for text in re.findall(r"```\w*\n(.*?)```", PAGE, re.DOTALL) if text.startswith(start)
+    ]
     return found
 
 
@@ -34,7 +37,9 @@ def plugin(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     point = importlib.metadata.EntryPoint("cosine", "vaezoo_cosine", "vaezoo")
     installed = discovery._installed()
-    monkeypatch.setattr(discovery, "_installed", lambda: [*installed, ("vaezoo-cosine", "0.1.0", point)])
+    monkeypatch.setattr(
+        discovery, "_installed", lambda: [*installed, ("vaezoo-cosine", "0.1.0", point)]
+    )
     discovery._discovered.cache_clear()
     yield
     discovery._discovered.cache_clear()
@@ -43,7 +48,9 @@ def plugin(tmp_path, monkeypatch):
 
 
 def test_the_page_shows_what_the_command_prints(plugin):
-    result = CliRunner().invoke(cli, ["show", "encoder", "cosine"], obj={"quiet": False, "verbose": False})
+    result = CliRunner().invoke(
+        cli, ["show", "encoder", "cosine"], obj={"quiet": False, "verbose": False}
+    )
     assert result.output.strip() in block("$ pip install")
 
 

@@ -9,7 +9,7 @@ import torch
 
 from vaezoo.data.dataset import Split
 from vaezoo.data.loader import Loader
-from vaezoo.evaluation.bounds import ELBO, NLL, Distortion, Rate, estimate
+from vaezoo.evaluation.bounds import ELBO, NLL, Distortion, Rate, mean_with_error
 from vaezoo.evaluation.evaluate import evaluate, metric_rows
 from vaezoo.evaluation.latent_space import ActiveUnits, AggregatePosteriorGap, MutualInformation
 from vaezoo.spec.options import ComponentSpec
@@ -94,10 +94,10 @@ def test_more_posterior_samples_leave_the_elbo_and_shrink_its_noise(inexact):
 
 def test_a_standard_error_is_the_deviation_over_the_root_of_the_count():
     values = torch.tensor([1.0, 2.0, 4.0, 9.0])
-    found = estimate(values, samples=3)
+    found = mean_with_error(values, samples=3)
     assert found.value == 4.0 and found.examples == 4 and found.details == {"samples": 3}
     assert found.error == pytest.approx(math.sqrt((9 + 4 + 0 + 25) / 3) / 2)
-    assert estimate(values[:1]).error is None
+    assert mean_with_error(values[:1]).error is None
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def test_chunking_does_not_change_the_estimate(inexact, monkeypatch):
 
 
 def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
-    """For N(0, I), N(Az + b, sigma²) and N(Wx + c, s²) the ELBO and its gradient have closed forms."""
+    """For N(0, I), N(Az + b, sigma²) and N(Wx + c, s²) the ELBO and its gradient have closed
+    forms."""
     x = inexact.data(16)
     model = inexact.model
     posterior, decoder = model.latents.posterior, model.decoder

@@ -17,8 +17,9 @@ from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.report.page import write_report
+from vaezoo.runs.run import report_data
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 
 CPU = torch.device("cpu")
 SHAPES = {"vectors": (6,), "steps": (4, 3), "images": (1, 6, 6)}
@@ -99,7 +100,7 @@ def model(spec, blocks):
     """An untrained model and its whole training split as one batch."""
 
     def build(*args, **kwargs):
-        loaded = load(spec(**blocks(*args, **kwargs)))
+        loaded = load_spec(spec(**blocks(*args, **kwargs)))
         _, data, task = prepare_training(loaded, CPU)
         return task.model.eval(), data.first(len(data))
 
@@ -268,6 +269,6 @@ def test_a_conditional_run_with_a_mask(form, blocks, train):
         done.evaluation["metrics"]["nll"]["value"] < -done.evaluation["metrics"]["elbo"]["value"]
     )
     assert done.data("validation").first(2).mask is not None
-    write_report(done.report_data())
+    write_report(report_data(done))
     assert (done.directory.pictures / "samples.png").exists() == (form in ("images", "steps"))
     assert done.directory.report.exists()

@@ -8,7 +8,7 @@ import torch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.model.fusion import Fusion
 from vaezoo.spec.composer import compose
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 
 TARGETS = [(5,), (7, 5), (2, 8, 6)]
 CONTEXTS = [(3,), (4, 4, 3)]
@@ -72,7 +72,7 @@ def test_a_flat_encoder_gets_a_context_once_and_others_in_every_pixel():
             "model": {**model, "condition": "label"},
         }
         return compose(
-            load({**given, "train": {"steps": 1}}), labelled, 10
+            load_spec({**given, "train": {"steps": 1}}), labelled, 10
         ).model.into_encoder.out_shape
 
     assert width("mlp") == (64 + 3,)

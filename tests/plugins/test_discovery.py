@@ -12,7 +12,7 @@ from vaezoo.plugins.catalogue import BUILT_IN, Catalogue
 from vaezoo.plugins.discovery import discover
 from vaezoo.plugins.hooks import hookimpl
 from vaezoo.plugins.kinds import KINDS, kind_class
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.spec.options import load_component
 from vaezoo.utils.errors import PluginError, SpecError
 
@@ -325,7 +325,7 @@ def test_two_plugins_with_one_name_must_be_told_apart(installed):
 def test_a_clash_that_a_spec_does_not_mention_is_no_fault(installed):
     installed(one=plugin(COIN), two=plugin(COIN))
     assert (
-        load(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.plugin
+        load_spec(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.plugin
         == BUILT_IN
     )
 
@@ -333,12 +333,12 @@ def test_a_clash_that_a_spec_does_not_mention_is_no_fault(installed):
 def test_a_clash_is_reported_where_the_spec_uses_the_name(installed):
     installed(one=plugin(COIN), two=plugin(COIN))
     with pytest.raises(SpecError) as caught:
-        load(SPEC.replace("LIKELIHOOD", "coin"), text=True)
+        load_spec(SPEC.replace("LIKELIHOOD", "coin"), text=True)
     assert str(caught.value) == (
         "<text>:4:64: model.likelihood: 2 plugins provide a likelihood named 'coin'; write "
         "'one:coin' or 'two:coin'"
     )
-    spec = load(SPEC.replace("LIKELIHOOD", "two:coin"), text=True)
+    spec = load_spec(SPEC.replace("LIKELIHOOD", "two:coin"), text=True)
     assert spec.resolved()["model"]["likelihood"]["type"] == "two:coin"
 
 
@@ -371,13 +371,13 @@ def test_a_kind_without_components_says_so(monkeypatch):
 def test_a_spec_that_needs_a_broken_plugin_names_it_with_the_reason(installed):
     installed(coins=ImportError("no numpy"))
     with pytest.raises(SpecError) as caught:
-        load(SPEC.replace("LIKELIHOOD", "bernouli"), text=True)
+        load_spec(SPEC.replace("LIKELIHOOD", "bernouli"), text=True)
     assert str(caught.value) == (
         "<text>:4:64: model.likelihood: no likelihood named 'bernouli'; did you mean 'bernoulli'? "
         "(plugin 'coins' is broken: ImportError: no numpy)"
     )
     assert (
-        load(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.name
+        load_spec(SPEC.replace("LIKELIHOOD", "bernoulli"), text=True).model.likelihood.name
         == "bernoulli"
     )
 
@@ -465,19 +465,19 @@ def test_a_bad_target_is_an_error_that_names_plugin_and_kind_when_it_is_used(
         load_component(discover().find("schedule", "odd"))
     assert str(caught.value).startswith(f"schedule 'odd' of plugin 'timing': {reason}")
     text = SPEC.replace("LIKELIHOOD", "bernoulli")
-    assert load(text, text=True).name == "demo"  # only a spec that names it is affected
+    assert load_spec(text, text=True).name == "demo"  # only a spec that names it is affected
     with pytest.raises(SpecError) as in_spec:
-        load(text + "regularizers: [{type: kl, weight: odd}]\n", text=True)
+        load_spec(text + "regularizers: [{type: kl, weight: odd}]\n", text=True)
     assert str(in_spec.value) == f"<text>:5:35: regularizers.0.weight: {caught.value}"
 
 
 def test_a_component_without_a_constructor_has_no_options(installed, targets):
     installed(timing=plugin(("schedule", "one", "targets:WithoutConstructor")))
     text = SPEC.replace("LIKELIHOOD", "bernoulli") + "regularizers: [{type: kl, weight: one}]\n"
-    weight = load(text, text=True).regularizers[0].options["weight"]
+    weight = load_spec(text, text=True).regularizers[0].options["weight"]
     assert weight.build()(0) == 1.0
     with pytest.raises(SpecError, match=r"weight\.a: unknown key; there are no options here"):
-        load(text.replace("one", "{type: one, a: 1}"), text=True)
+        load_spec(text.replace("one", "{type: one, a: 1}"), text=True)
 
 
 def test_the_built_ins_are_registered_through_the_same_hook():

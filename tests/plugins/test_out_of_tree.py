@@ -13,7 +13,7 @@ import torch
 import vaezoo
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
@@ -45,7 +45,7 @@ CONDITIONAL = {
 
 
 def players(spec):
-    loaded = load(spec)
+    loaded = load_spec(spec)
     _, train, task = prepare_training(loaded, pick_device("cpu"))
     found = [
         PhaseOptimizer(
@@ -165,14 +165,14 @@ def test_a_prior_that_cannot_use_a_condition_is_refused(installed):
     with pytest.raises(
         SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"
     ):
-        prepare_training(load(spec), pick_device("cpu"))
+        prepare_training(load_spec(spec), pick_device("cpu"))
 
 
 def test_without_the_plugin_the_spec_says_what_to_install():
     with pytest.raises(
         PluginError, match=r"needs vaezoo-tiny>=0.1; pip install 'vaezoo-tiny>=0.1'"
     ):
-        load(copy.deepcopy(SPEC))
+        load_spec(copy.deepcopy(SPEC))
 
 
 def test_a_fresh_process_finds_the_plugin_without_importing_its_heavy_module(target):

@@ -40,7 +40,10 @@ ABOUT = PublicationInfo(
 WEIGHTS = "weights/vae-small-1/model.safetensors"
 DATA = bytes(range(256)) * 2000
 FILE = File(
-    name="model.safetensors", sha256=hashlib.sha256(DATA).hexdigest(), size=len(DATA), sources=["https://host/file"]
+    name="model.safetensors",
+    sha256=hashlib.sha256(DATA).hexdigest(),
+    size=len(DATA),
+    sources=["https://host/file"],
 )
 
 
@@ -85,7 +88,7 @@ def home(tmp_path, monkeypatch):
 
 
 class Site:
-    """What an https server says: ``pages`` by path, each bytes or a function that answers the request itself."""
+    """The content of an https server: ``pages`` by path, each bytes or a request handler."""
 
     def __init__(self, server):
         self.pages, self.requests = {}, []

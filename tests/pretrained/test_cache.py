@@ -1,4 +1,4 @@
-"""A cache that many processes share, that a kill, a full disk and wrong bytes leave whole."""
+"""A cache that many processes share and that survives a kill, a full disk and wrong bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def test_a_file_is_fetched_once_and_kept_read_only(home, site):
     assert bytes(fetched(home, site)) == DATA and bytes(home.get(FILE)) == DATA
     assert bytes(fetched(home, site)) == DATA and len(site.requests) == 1
     assert home.path(FILE.sha256).stat().st_mode & 0o777 == 0o444
-    assert [path.name for path in (home.root / "partial").glob("*") if path.suffix != ".lock"] == []
+    assert [
+        path.name for path in (home.root / "partial").glob("*") if path.suffix != ".lock"
+    ] == []
 
 
 def test_more_than_was_declared_is_never_stored(home, site):
@@ -54,7 +56,11 @@ def test_what_came_instead_is_recognised_and_quarantined(home, site, page, looks
     with pytest.raises(ChecksumMismatch, match=looks) as caught:
         fetched(home, site)
     message = str(caught.value)
-    assert FILE.sha256 in message and hashlib.sha256(page).hexdigest() in message and site.url in message
+    assert (
+        FILE.sha256 in message
+        and hashlib.sha256(page).hexdigest() in message
+        and site.url in message
+    )
     assert quarantined(home)[0].read_bytes() == page and home.get(FILE) is None
 
 
@@ -102,7 +108,8 @@ def test_a_file_of_another_size_is_not_read_into_memory(tmp_path):
         opened.truncate(200_000_000)
     tracemalloc.start()
     try:
-        with pytest.raises(ChecksumMismatch, match=r"expected .* of 512,000 bytes, got [0-9a-f]{64} of 200,000,000; it begins"):
+        pattern = r"expected .* of 512,000 bytes, got [0-9a-f]{64} of 200,000,000; it begins"
+        with pytest.raises(ChecksumMismatch, match=pattern):
             read_verified(tmp_path / "large", FILE, "here")
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
@@ -147,7 +154,9 @@ cache = Cache()
 if waits:
     print("ready", flush=True)
     sys.stdin.readline()
-data = cache.get(file) or cache.add(file, url, lambda target, limit: download.download_file(url, target, limit))
+data = cache.get(file)
+if data is None:
+    data = cache.add(file, url, lambda target, limit: download.download_file(url, target, limit))
 print(len(data))
 """
 
@@ -160,7 +169,15 @@ def pulling(site, *, limit=None, waits=False):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     return subprocess.Popen(
-        [sys.executable, "-c", PULL, site.url + "/file", FILE.sha256, str(FILE.size), *["waits"] * waits],
+        [
+            sys.executable,
+            "-c",
+            PULL,
+            site.url + "/file",
+            FILE.sha256,
+            str(FILE.size),
+            *["waits"] * waits,
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -213,7 +230,9 @@ def small_disk(tmp_path):
     """A file system of 200 kB; None where this user may not mount one."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", place], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", place], capture_output=True
+    )
     yield place if mounted.returncode == 0 else None
     if mounted.returncode == 0:
         subprocess.run(["umount", place], check=True)
@@ -222,11 +241,15 @@ def small_disk(tmp_path):
 def test_a_full_file_system_keeps_what_was_there(small_disk, site, home):
     site.pages["/file"] = DATA
     if small_disk is None:
-        pytest.skip("this user may not mount; the limit on a file's size, below, is the same promise")
+        pytest.skip(
+            "this user may not mount; the limit on a file's size, below, is the same promise"
+        )
     (small_disk / "kept").write_text("kept")
     with pytest.raises(VaezooError, match="No space left on device; make room or set VAEZOO_HOME"):
         fetched(Cache(small_disk), site)
-    assert [path.name for path in small_disk.rglob("*") if path.is_file() and path.suffix != ".lock"] == ["kept"]
+    assert [
+        path.name for path in small_disk.rglob("*") if path.is_file() and path.suffix != ".lock"
+    ] == ["kept"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(home, site):
@@ -234,13 +257,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(home, site):
     process = pulling(site, limit=100_000)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "cannot write" in errors and "set VAEZOO_HOME" in errors
-    assert [path for path in home.root.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert [
+        path for path in home.root.rglob("*") if path.is_file() and path.suffix != ".lock"
+    ] == []
     assert bytes(fetched(home, site)) == DATA
 
 
 def test_bytes_are_on_disk_before_they_have_their_name(home, site, monkeypatch):
     synced = []
-    monkeypatch.setattr(cache, "sync", lambda path: synced.append((path.name, home.path(FILE.sha256).exists())))
+    monkeypatch.setattr(
+        cache, "sync", lambda path: synced.append((path.name, home.path(FILE.sha256).exists()))
+    )
     site.pages["/file"] = DATA
     fetched(home, site)
     assert synced == [(FILE.sha256, False), (FILE.sha256[:2], True)]

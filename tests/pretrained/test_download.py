@@ -153,7 +153,9 @@ def test_redirects_are_followed_to_https_alone(home, site):
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(home, site, chunked, monkeypatch):
+def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(
+    home, site, chunked, monkeypatch
+):
     monkeypatch.setattr(download, "ATTEMPTS", 2)
 
     def page(handler):
@@ -192,7 +194,9 @@ def test_offline_makes_no_request(home, site, monkeypatch):
 
 @pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize(("patience", "arrives"), [(0.1, False), (60.0, True)])
-def test_a_server_that_trickles_is_given_up_however_fast_it_began(home, site, monkeypatch, patience, arrives, resumed):
+def test_a_server_that_trickles_is_given_up_however_fast_it_began(
+    home, site, monkeypatch, patience, arrives, resumed
+):
     monkeypatch.setattr(download, "SPEED_WINDOW", patience)
     monkeypatch.setattr(download, "MIN_BYTES_PER_SECOND", 1_000_000)
     monkeypatch.setattr(download, "ATTEMPTS", 1)
@@ -211,5 +215,7 @@ def test_a_server_that_trickles_is_given_up_however_fast_it_began(home, site, mo
     if arrives:
         assert bytes(fetched(home, site)) == DATA and len(site.requests) == 1
     else:
-        with pytest.raises(UnavailableError, match="the server sent less than 1000000 bytes a second"):
+        with pytest.raises(
+            UnavailableError, match="the server sent less than 1000000 bytes a second"
+        ):
             fetched(home, site)

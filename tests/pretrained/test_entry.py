@@ -27,11 +27,28 @@ def entry(**changes):
         "published": "2026-01-01",
         "spec": {"path": "weights/spec.yaml", "sha256": SHA, "size": 10},
         "requires": ["vaezoo>=0.1"],
-        "files": [{"name": "model.safetensors", "sha256": SHA, "size": 8, "sources": ["weights/model.safetensors"]}],
+        "files": [
+            {
+                "name": "model.safetensors",
+                "sha256": SHA,
+                "size": 8,
+                "sources": ["weights/model.safetensors"],
+            }
+        ],
         "tensors": {"count": 1, "parameters": 2, "sha256": SHA},
-        "preprocessing": {"data": "{type: digits}", "shape": [1, 8, 8], "support": "unit", "output": "[0, 1]"},
+        "preprocessing": {
+            "data": "{type: digits}",
+            "shape": [1, 8, 8],
+            "support": "unit",
+            "output": "[0, 1]",
+        },
         "metrics": [],
-        "training": {"command": "vaezoo run x.yaml", "hardware": "cpu", "seconds": 1.0, "versions": "torch"},
+        "training": {
+            "command": "vaezoo run x.yaml",
+            "hardware": "cpu",
+            "seconds": 1.0,
+            "versions": "torch",
+        },
         "licence": {"weights": "Apache-2.0", "data": "BSD"},
         "citation": "nobody",
     }
@@ -39,7 +56,9 @@ def entry(**changes):
 
 
 def parsed(*found, **top):
-    text = yaml.safe_dump({"registry": "vaezoo/weights/v1", "entries": list(found)} | top, sort_keys=False)
+    text = yaml.safe_dump(
+        {"registry": "vaezoo/weights/v1", "entries": list(found)} | top, sort_keys=False
+    )
     return parse_registry(text.encode(), "registry.yaml")
 
 
@@ -56,7 +75,9 @@ def test_a_whole_entry_is_read():
 def test_every_part_is_required(missing):
     broken = entry()
     del broken[missing]
-    with pytest.raises(RegistryError, match=rf"registry.yaml:\d+:\d+: entries.0.{missing}: is required"):
+    with pytest.raises(
+        RegistryError, match=rf"registry.yaml:\d+:\d+: entries.0.{missing}: is required"
+    ):
         parsed(broken)
 
 
@@ -104,7 +125,8 @@ def test_a_source_that_could_lead_astray_is_refused(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["https://host/a/b", f"hf://owner/repo@{'a' * 40}/dir/file", "weights/x/model.safetensors"]
+    "path",
+    ["https://host/a/b", f"hf://owner/repo@{'a' * 40}/dir/file", "weights/x/model.safetensors"],
 )
 def test_other_sources_pass(path):
     assert parsed(entry(files=source(path)))[0].files[0].sources == [path]
@@ -159,7 +181,8 @@ def test_a_deprecated_entry_points_on():
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"- a", b"registry: x", b"\xff", b"a: &b c", b"x" * (LIMITS.bytes + 1), b"a: [" * 50]
+    "data",
+    [b"", b"- a", b"registry: x", b"\xff", b"a: &b c", b"x" * (LIMITS.bytes + 1), b"a: [" * 50],
 )
 def test_other_files_are_refused(data):
     with pytest.raises(RegistryError, match=r"registry\.yaml"):
@@ -168,13 +191,20 @@ def test_other_files_are_refused(data):
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))))
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace")),
+    )
+)
 def test_any_bytes_are_a_registry_or_an_error(data):
     _bounded(data)
 
@@ -182,7 +212,9 @@ def test_any_bytes_are_a_registry_or_an_error(data):
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(entry())), VALUES)
 def test_any_change_of_an_entry_is_a_registry_or_an_error(key, value):
-    changed = yaml.safe_dump({"registry": "vaezoo/weights/v1", "entries": [entry(**{key: value})]}, allow_unicode=True)
+    changed = yaml.safe_dump(
+        {"registry": "vaezoo/weights/v1", "entries": [entry(**{key: value})]}, allow_unicode=True
+    )
     _bounded(changed.encode("utf-8", "replace"))
 
 
@@ -217,8 +249,8 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_parsed():
 def _bounded(data):
     """Parses a registry file and checks how much work that takes; returns the counts.
 
-    Each node of the file is one parser event, and a mapping or a list has one more at its end. The parser stops at
-    the first node beyond the limit, and pydantic at the first entry beyond 50.
+    Each node of the file is one parser event; a mapping or a list has one more event at its end.
+    The parser stops at the first node beyond the limit, and pydantic at the first entry beyond 50.
     """
     calls = Counter()
     get_event, problems = yaml.SafeLoader.get_event, entry_module._problems

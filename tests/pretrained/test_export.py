@@ -33,11 +33,19 @@ def test_onnx_runs_without_vaezoo(labelled, tmp_path):
     import onnxruntime
 
     (encoder, _), (decoder, difference) = export(labelled, "onnx", tmp_path)
-    assert difference <= 1e-4 and [path.name for path in tmp_path.iterdir() if path.suffix == ".data"] == []
+    assert (
+        difference <= 1e-4
+        and [path.name for path in tmp_path.iterdir() if path.suffix == ".data"] == []
+    )
     z, labels = torch.randn(7, 3), torch.tensor([0, 1, 2, 3, 4, 5, 9])
     session = onnxruntime.InferenceSession(decoder)
-    inputs = {given.name: value for given, value in zip(session.get_inputs(), (z.numpy(), labels.numpy()), strict=True)}
-    np.testing.assert_allclose(session.run(None, inputs)[0], labelled.decode(z, labels).numpy(), atol=1e-4)
+    inputs = {
+        given.name: value
+        for given, value in zip(session.get_inputs(), (z.numpy(), labels.numpy()), strict=True)
+    }
+    np.testing.assert_allclose(
+        session.run(None, inputs)[0], labelled.decode(z, labels).numpy(), atol=1e-4
+    )
     assert onnxruntime.InferenceSession(encoder).get_inputs()[0].shape[1:] == [1, 8, 8]
 
 

@@ -16,7 +16,11 @@ from safetensors.torch import save
 from vaezoo.pretrained import safetensors_header
 from vaezoo.utils.errors import RegistryError
 
-TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False]), "empty": torch.zeros(0, 4)}
+TENSORS = {
+    "a.weight": torch.arange(6.0).view(2, 3),
+    "b": torch.tensor([True, False]),
+    "empty": torch.zeros(0, 4),
+}
 
 
 def packed(table, numbers=b""):
@@ -35,13 +39,17 @@ def test_it_reads_what_safetensors_wrote_without_a_copy():
     assert metadata == {"about": "me"} and found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     found["a.weight"][0, 0] = 7.0  # writing through the tensor changes the bytes
-    assert not torch.equal(safetensors_header.parse_tensors(data, "here")[0]["a.weight"], expected["a.weight"])
+    assert not torch.equal(
+        safetensors_header.parse_tensors(data, "here")[0]["a.weight"], expected["a.weight"]
+    )
 
 
 @pytest.mark.parametrize("shift", range(1, 4))
 def test_a_tensor_that_is_not_aligned_is_still_right(shift):
     table = '{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' + " " * shift
-    found, _ = safetensors_header.parse_tensors(packed(table, torch.tensor([1.5, -2.0]).numpy().tobytes()), "here")
+    found, _ = safetensors_header.parse_tensors(
+        packed(table, torch.tensor([1.5, -2.0]).numpy().tobytes()), "here"
+    )
     assert found["x"].tolist() == [1.5, -2.0] and found["x"].data_ptr() % 4 == 0
 
 
@@ -69,7 +77,12 @@ def test_a_tensor_that_is_not_aligned_is_still_right(shift):
         (packed(one(shape=[1] * 17), bytes(8)), "17 dimensions"),
         (packed(one(shape=[0, 2**47, 2**47], data_offsets=[0, 0])), "which is too large"),
         (packed({"a\tb": one()["x"]}, bytes(8)), "not printable"),
-        (packed('{"\\ud800": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', bytes(8)), "not printable"),
+        (
+            packed(
+                '{"\\ud800": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', bytes(8)
+            ),
+            "not printable",
+        ),
         (packed('{"__metadata__": {"a": "\\ud800"}}'), "surrogates"),
         (packed(one(data_offsets=[0]), bytes(8)), "1 offsets"),
         (packed(one(data_offsets=[0, 12]), bytes(12)), "has 12 bytes"),
@@ -93,10 +106,25 @@ def test_the_table_tells_names_dtypes_and_shapes_apart():
     renamed = {("c" if name == "b" else name): tensor for name, tensor in TENSORS.items()}
     reshaped = TENSORS | {"a.weight": TENSORS["a.weight"].view(3, 2)}
     retyped = TENSORS | {"a.weight": TENSORS["a.weight"].half()}
-    assert len({base, *(safetensors_header.fingerprint(other) for other in (renamed, reshaped, retyped))}) == 4
+    assert (
+        len(
+            {
+                base,
+                *(safetensors_header.fingerprint(other) for other in (renamed, reshaped, retyped)),
+            }
+        )
+        == 4
+    )
 
 
-NUMBERS = st.integers(-3, 20) | st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=3)
+NUMBERS = (
+    st.integers(-3, 20)
+    | st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.none()
+    | st.text(max_size=3)
+)
 ROWS = st.fixed_dictionaries(
     {
         "dtype": st.sampled_from(["F32", "F16", "BOOL", "I64"]) | NUMBERS,
@@ -125,7 +153,9 @@ def counted(calls, owner, name):
         st.binary(max_size=200),
         st.builds(lambda table, tail: bytes(packed(table, tail)), TABLES, st.binary(max_size=64)),
         st.builds(
-            lambda place, value: bytes(save(TENSORS))[:place] + bytes([value]) + bytes(save(TENSORS))[place + 1 :],
+            lambda place, value: (
+                bytes(save(TENSORS))[:place] + bytes([value]) + bytes(save(TENSORS))[place + 1 :]
+            ),
             st.integers(0, 200),
             st.integers(0, 255),
         ),
@@ -148,12 +178,20 @@ def test_any_bytes_give_tensors_or_a_registry_error_before_any_tensor(data):
 def test_a_header_that_is_too_large_is_not_parsed(length):
     calls = Counter()
     with counted(calls, json, "loads"), pytest.raises(RegistryError, match="at most"):
-        safetensors_header.parse_tensors(bytearray(length.to_bytes(8, "little")) + b" " * 2_000_000, "large")
+        safetensors_header.parse_tensors(
+            bytearray(length.to_bytes(8, "little")) + b" " * 2_000_000, "large"
+        )
     assert not calls
 
 
 def test_a_table_with_too_many_tensors_is_refused_before_its_rows_are_parsed():
-    data, calls = packed({f"t{i}": 0 for i in range(safetensors_header.MAX_TENSORS + 1)}), Counter()
-    with counted(calls, safetensors_header, "_parse_row"), pytest.raises(RegistryError, match="at most"):
+    data, calls = (
+        packed({f"t{i}": 0 for i in range(safetensors_header.MAX_TENSORS + 1)}),
+        Counter(),
+    )
+    with (
+        counted(calls, safetensors_header, "_parse_row"),
+        pytest.raises(RegistryError, match="at most"),
+    ):
         safetensors_header.parse_tensors(data, "long")
     assert not calls

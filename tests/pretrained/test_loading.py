@@ -1,4 +1,4 @@
-"""From a name to a model: verified bytes, every weight in its place, or an error that says what to do."""
+"""Loading of pretrained models by name: verified bytes, the right tensors, clear errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def damage(folder, change, path=None):
 def test_the_model_is_the_one_that_was_trained(published, small_run, home):
     loaded, trained = load(published), vaezoo.open_run(small_run).model
     assert loaded.state_dict().keys() == trained.state_dict().keys()
-    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in loaded.state_dict().items())
+    assert all(
+        torch.equal(value, trained.state_dict()[name])
+        for name, value in loaded.state_dict().items()
+    )
     assert torch.equal(loaded.sample(3, seed=1), trained.sample(3, seed=1)) and not loaded.training
     assert not (home.root / "blobs").exists()  # what lies beside the registry is not copied
 
@@ -56,9 +59,15 @@ def test_bytes_that_are_not_the_declared_ones_are_refused(published, change):
     path = published / WEIGHTS
     before = path.read_bytes()
     change(path, before)
-    with pytest.raises(RegistryError, match=r"expected sha256 [0-9a-f]{64}.*got [0-9a-f]{64}") as caught:
+    with pytest.raises(
+        RegistryError, match=r"expected sha256 [0-9a-f]{64}.*got [0-9a-f]{64}"
+    ) as caught:
         load(published)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and caught.value.exit_code == 4
+    assert (
+        str(path) in str(caught.value)
+        and "\n" not in str(caught.value)
+        and caught.value.exit_code == 4
+    )
     assert path.is_file()  # what the user keeps there is not touched
 
 
@@ -74,7 +83,10 @@ def test_the_next_source_is_tried(published, site, home):
     path = published / WEIGHTS
     site.pages["/good"] = path.read_bytes()
     flip(path, path.read_bytes())
-    rewrite(published, lambda text: text.replace(f"[{WEIGHTS}]", f"[{WEIGHTS}, {site.url}/bad, {site.url}/good]"))
+    rewrite(
+        published,
+        lambda text: text.replace(f"[{WEIGHTS}]", f"[{WEIGHTS}, {site.url}/bad, {site.url}/good]"),
+    )
     site.pages["/bad"] = b"<html>please log in</html>"
     assert load(published).latent_dim == 2
     assert [asked for asked, _ in site.requests] == ["/bad", "/good"]
@@ -85,19 +97,27 @@ def test_the_next_source_is_tried(published, site, home):
 def test_when_no_source_is_right_all_are_told(published, site, home):
     path = published / WEIGHTS
     flip(path, path.read_bytes())
-    rewrite(published, lambda text: text.replace(f"[{WEIGHTS}]", f"[{WEIGHTS}, {site.url}/bad, {site.url}/none]"))
+    rewrite(
+        published,
+        lambda text: text.replace(f"[{WEIGHTS}]", f"[{WEIGHTS}, {site.url}/bad, {site.url}/none]"),
+    )
     site.pages["/bad"] = b"<html>please log in</html>"
     with pytest.raises(RegistryError) as caught:
         load(published)
     message = str(caught.value)
-    assert all(part in message for part in (str(path), "/bad", "an HTML page", "answered 404")) and "\n" not in message
+    assert (
+        all(part in message for part in (str(path), "/bad", "an HTML page", "answered 404"))
+        and "\n" not in message
+    )
 
 
 def test_offline_a_miss_says_what_to_fetch(published, site, home, monkeypatch):
     (published / WEIGHTS).unlink()
     rewrite(published, lambda text: text.replace(f"[{WEIGHTS}]", f"[{site.url}/good]"))
     monkeypatch.setenv("VAEZOO_OFFLINE", "1")
-    with pytest.raises(UnavailableError, match=r"while online: vaezoo weights pull lab:vae/small@1"):
+    with pytest.raises(
+        UnavailableError, match=r"while online: vaezoo weights pull lab:vae/small@1"
+    ):
         load(published)
     assert not site.requests
 
@@ -110,9 +130,15 @@ def test_an_inline_spec_is_hashed_too(published):
 
     text = (published / "registry.yaml").read_text("utf-8")
     whole = parse(text, "registry.yaml").plain()
-    inline = parse((published / "weights/vae-small-1/spec.yaml").read_text("utf-8"), "spec.yaml").plain()
+    inline = parse(
+        (published / "weights/vae-small-1/spec.yaml").read_text("utf-8"), "spec.yaml"
+    ).plain()
     data = dump(inline).encode()
-    whole["entries"][0]["spec"] = {"inline": inline, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    whole["entries"][0]["spec"] = {
+        "inline": inline,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+    }
     (published / "registry.yaml").write_text(dump(whole), "utf-8")
     assert load(published).latent_dim == 2
     inline["seed"] = 1
@@ -156,7 +182,10 @@ def test_tensors_that_are_not_those_of_the_table_are_refused(published, change):
         (lambda t: t.update(extra=torch.zeros(1)), "unexpected extra"),
         (lambda t: t.pop(ONE), f"missing {ONE}"),
         (lambda t: t.update({ONE: torch.zeros(1)}), rf"{ONE} is \(1,\), expected"),
-        (lambda t: t.update({ONE: t[ONE].long()}), f"{ONE} is torch.int64, expected torch.float32"),
+        (
+            lambda t: t.update({ONE: t[ONE].long()}),
+            f"{ONE} is torch.int64, expected torch.float32",
+        ),
     ],
 )
 def test_a_table_that_is_not_the_models_names_each_tensor(published, small_run, change, says):
@@ -168,15 +197,23 @@ def test_a_table_that_is_not_the_models_names_each_tensor(published, small_run, 
 
 
 def test_a_missing_plugin_is_named_with_its_pip_command(published):
-    rewrite(published, lambda text: text.replace("requires: [vaezoo", "requires: ['vaezoo-nowhere>=2', vaezoo"))
-    with pytest.raises(PluginError, match=r"needs vaezoo-nowhere>=2; pip install 'vaezoo-nowhere>=2'") as caught:
+    rewrite(
+        published,
+        lambda text: text.replace("requires: [vaezoo", "requires: ['vaezoo-nowhere>=2', vaezoo"),
+    )
+    with pytest.raises(
+        PluginError, match=r"needs vaezoo-nowhere>=2; pip install 'vaezoo-nowhere>=2'"
+    ) as caught:
         load(published)
     assert caught.value.exit_code == 6
 
 
 def test_an_old_plugin_is_refused(published):
     version = metadata.version("vaezoo")
-    rewrite(published, lambda text: text.replace(f"requires: [vaezoo>={version}", "requires: ['vaezoo>=99'"))
+    rewrite(
+        published,
+        lambda text: text.replace(f"requires: [vaezoo>={version}", "requires: ['vaezoo>=99'"),
+    )
     with pytest.raises(PluginError, match="needs vaezoo>=99"):
         load(published)
 
@@ -186,12 +223,20 @@ def test_a_revoked_entry_says_why_and_a_deprecated_one_points_on(published, smal
 
     publish(vaezoo.open_run(small_run), "vae/small@2", published, about)
     first = "id: vae/small@1\n"
-    rewrite(published, lambda text: text.replace(first, f"{first}  status: deprecated\n  successor: vae/small@2\n"))
+    rewrite(
+        published,
+        lambda text: text.replace(
+            first, f"{first}  status: deprecated\n  successor: vae/small@2\n"
+        ),
+    )
     with pytest.warns(UserWarning, match="its successor is lab:vae/small@2"):
         load(published)
     second = "id: vae/small@2\n"
     rewrite(
-        published, lambda text: text.replace(second, f"{second}  status: revoked\n  reason: trained on the test set\n")
+        published,
+        lambda text: text.replace(
+            second, f"{second}  status: revoked\n  reason: trained on the test set\n"
+        ),
     )
     with pytest.raises(RegistryError, match="was revoked: trained on the test set"):
         load(published, "lab:vae/small@2")
@@ -216,7 +261,9 @@ def test_each_byte_is_read_and_hashed_once_and_never_copied(tmp_path, monkeypatc
     path = tmp_path / "large.safetensors"
     save_file({f"t{i}": torch.randn(1000, 250) for i in range(40)}, path)
     size = path.stat().st_size
-    file = File(name="x", sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=size, sources=["x"])
+    file = File(
+        name="x", sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=size, sources=["x"]
+    )
 
     counts, sha256 = Counter(), hashlib.sha256
 
@@ -271,7 +318,10 @@ def test_fetch_needs_no_model(published, home):
 def test_a_source_that_leads_out_does_not_keep_the_next_from_being_tried(published, tmp_path):
     (tmp_path / "secret").write_text("x")
     (published / "link").symlink_to(tmp_path / "secret")
-    rewrite(published, lambda text: text.replace(f"sources: [{WEIGHTS}]", f"sources: [link, {WEIGHTS}]"))
+    rewrite(
+        published,
+        lambda text: text.replace(f"sources: [{WEIGHTS}]", f"sources: [link, {WEIGHTS}]"),
+    )
     assert load(published).latent_dim == 2
 
 
@@ -294,18 +344,28 @@ def test_what_an_entry_says_of_its_data_is_what_the_weights_say(published, old, 
         load(published)
 
 
-MLP = "    hidden: [16]\n    activation: relu\n    gated: false\n    norm: none\n    dropout: 0.0\n"
+MLP = (
+    "    hidden: [16]\n    activation: relu\n    gated: false\n    norm: none\n    dropout: 0.0\n"
+)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("latent_dim: 2", "latent_dim: two", "must be an integer"),
-        (f"encoder:\n    type: mlp\n{MLP}", "encoder:\n    type: conv\n    channels: [4, 4, 4, 4, 4, 4]\n", "encoder"),
+        (
+            f"encoder:\n    type: mlp\n{MLP}",
+            "encoder:\n    type: conv\n    channels: [4, 4, 4, 4, 4, 4]\n",
+            "encoder",
+        ),
     ],
 )
 def test_a_spec_that_is_none_or_does_not_compose_is_the_registrys_fault(published, old, new, says):
     path = published / "weights/vae-small-1/spec.yaml"
-    damage(published, lambda path, before: path.write_bytes(before.replace(old.encode(), new.encode())), path)
+    damage(
+        published,
+        lambda path, before: path.write_bytes(before.replace(old.encode(), new.encode())),
+        path,
+    )
     with pytest.raises(RegistryError, match=f"lab:vae/small@1: .*{says}"):
         load(published)

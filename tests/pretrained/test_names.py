@@ -17,7 +17,9 @@ from vaezoo.utils.errors import PluginError, RegistryError, UsageError
 from .conftest import load, rewrite
 
 
-@pytest.mark.parametrize("name", ["lab:vae/small@1", "lab:vae/small", "lab:vae-small", "lab:vae-small@1", "lab:vae"])
+@pytest.mark.parametrize(
+    "name", ["lab:vae/small@1", "lab:vae/small", "lab:vae-small", "lab:vae-small@1", "lab:vae"]
+)
 def test_names_may_be_short(published, name):
     assert load(published, name).latent_dim == 2
 
@@ -43,7 +45,8 @@ def test_an_ambiguous_name_gets_all_it_may_mean(published, small_run, about):
         load(published, "lab:vae")
     publish(vaezoo.open_run(small_run), "vae/other@2", published, about)
     also = [str(published)]
-    assert find_entry("lab:vae-other", also).weights.version == 2 and find_entry("lab:vae-other@1", also).weights.version == 1
+    assert find_entry("lab:vae-other", also).weights.version == 2
+    assert find_entry("lab:vae-other@1", also).weights.version == 1
 
 
 def test_no_registry_shadows_another(published, tmp_path):
@@ -58,7 +61,11 @@ def test_no_registry_shadows_another(published, tmp_path):
 
 def test_a_registry_out_of_reach_stops_nobody_who_needs_another(published, tmp_path):
     (tmp_path / "broken.yaml").write_text("registry: [")
-    also = [f"broken={tmp_path / 'broken.yaml'}", "gone=https://localhost:1/registry.yaml", str(published)]
+    also = [
+        f"broken={tmp_path / 'broken.yaml'}",
+        "gone=https://localhost:1/registry.yaml",
+        str(published),
+    ]
     assert find_entry("lab:vae-small", also).weights.id == "vae/small@1"
     assert find_entry("vae-mnist", also).registry.prefix == ""
     with pytest.raises(RegistryError, match="not valid YAML"):
@@ -66,22 +73,31 @@ def test_a_registry_out_of_reach_stops_nobody_who_needs_another(published, tmp_p
 
 
 def test_a_registry_of_a_hub_is_called_by_its_repository():
-    from vaezoo.pretrained.registries import _named
+    from vaezoo.pretrained.registries import _parse_location
 
     place = f"hf://me/My_Zoo@{'c' * 40}/registry.yaml"
-    assert [_named(text).prefix for text in (place, f"far={place}")] == ["my-zoo", "far"]
+    assert [_parse_location(text).prefix for text in (place, f"far={place}")] == ["my-zoo", "far"]
 
 
 def plugged(monkeypatch, *contributed):
     """Plugins that bring a registry each: a prefix and ``package:path``."""
     known = discovery.catalogue()
-    infos = [PluginInfo(f"vaezoo-{i}", "1", "ok", registries=(each,)) for i, each in enumerate(contributed)]
-    monkeypatch.setattr(discovery, "catalogue", lambda: Catalogue([*known.plugins, *infos], known.entries))
+    infos = [
+        PluginInfo(f"vaezoo-{i}", "1", "ok", registries=(each,))
+        for i, each in enumerate(contributed)
+    ]
+    monkeypatch.setattr(
+        discovery, "catalogue", lambda: Catalogue([*known.plugins, *infos], known.entries)
+    )
 
 
 def test_plugins_whose_registries_are_amiss_stop_nobody_who_needs_another(published, monkeypatch):
     twins = ("twin", "vaezoo_vrae:a.yaml"), ("twin", "vaezoo_vrae:b.yaml")
-    lost = ("lost", "no_such_package:r.yaml"), ("deep", "no_such_package.inner:r.yaml"), ("none", ":r.yaml")
+    lost = (
+        ("lost", "no_such_package:r.yaml"),
+        ("deep", "no_such_package.inner:r.yaml"),
+        ("none", ":r.yaml"),
+    )
     plugged(monkeypatch, *twins, *lost)
     assert find_entry("vae-mnist").registry.prefix == "" and load(published).latent_dim == 2
     with pytest.raises(UsageError, match="have the same prefix"):
@@ -97,30 +113,42 @@ def test_revoked_weights_give_way_to_older_ones_that_stand(published, small_run,
 
     def revoke(version):
         line = f"id: vae/small@{version}\n"
-        rewrite(published, lambda text: text.replace(line, f"{line}  status: revoked\n  reason: wrong\n"))
+        rewrite(
+            published,
+            lambda text: text.replace(line, f"{line}  status: revoked\n  reason: wrong\n"),
+        )
 
     also = [str(published)]
     for revoked, newest in ((None, 3), (3, 2), (1, 2), (2, 3)):
         if revoked is not None:
             revoke(revoked)
-        assert find_entry("lab:vae-small", also).weights.version == newest, "the newest of all where none stands"
+        assert find_entry("lab:vae-small", also).weights.version == newest, (
+            "the newest of all where none stands"
+        )
 
 
 @pytest.mark.parametrize("text", ["my_zoo=lab", "B=lab", "=lab"])
 def test_a_prefix_that_is_none_is_said_to_be_that(text):
-    with pytest.raises(UsageError, match="a prefix is lower-case words and numbers joined by hyphens"):
+    with pytest.raises(
+        UsageError, match="a prefix is lower-case words and numbers joined by hyphens"
+    ):
         open_registries([text])
 
 
 def test_an_empty_registry_is_told_how_to_begin(tmp_path):
     (tmp_path / "registry.yaml").write_text("# nothing\n")
-    with pytest.raises(RegistryError, match="empty; it must begin with 'registry: vaezoo/weights/v1'"):
+    with pytest.raises(
+        RegistryError, match="empty; it must begin with 'registry: vaezoo/weights/v1'"
+    ):
         open_registries([str(tmp_path)])
 
 
 def test_a_source_below_an_address_is_quoted():
     far = Registry("far", "https://host/a/registry.yaml", None, ())
-    assert far.locate("weights/my model#1.safetensors") == "https://host/a/weights/my%20model%231.safetensors"
+    assert (
+        far.locate("weights/my model#1.safetensors")
+        == "https://host/a/weights/my%20model%231.safetensors"
+    )
     commit = "c" * 40
     hub = Registry("hub", f"hf://me/zoo@{commit}/registry.yaml", None, ())
     assert hub.locate("a b").endswith(f"/me/zoo/resolve/{commit}/a%20b")
@@ -134,8 +162,14 @@ def test_registries_come_from_the_environment_and_from_plugins(published, monkey
     shutil.copytree(published, package)
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    plugged(monkeypatch, ("plugged", "vaezoo_lab:registry.yaml"), ("plugged", "vaezoo_lab:registry.yaml"))
-    assert len(open_registries([f"plugged={package}"])) == 3, "its own, mine, and the one that three name"
+    plugged(
+        monkeypatch,
+        ("plugged", "vaezoo_lab:registry.yaml"),
+        ("plugged", "vaezoo_lab:registry.yaml"),
+    )
+    assert len(open_registries([f"plugged={package}"])) == 3, (
+        "its own, mine, and the one that three name"
+    )
     assert vaezoo.load("plugged:vae-small").latent_dim == 2
     sys.modules.pop("vaezoo_lab", None)
 
@@ -148,10 +182,15 @@ def test_a_registry_at_an_address_and_its_last_copy(published, site, home, monke
     assert vaezoo.load("far:vae-small", registry=address).latent_dim == 2
     monkeypatch.setenv("VAEZOO_OFFLINE", "1")
     asked = len(site.requests)
-    assert vaezoo.load("far:vae-small", registry=address).latent_dim == 2 and len(site.requests) == asked
+    assert (
+        vaezoo.load("far:vae-small", registry=address).latent_dim == 2
+        and len(site.requests) == asked
+    )
 
 
-def test_a_page_in_place_of_a_registry_leaves_the_last_good_copy(published, site, home, monkeypatch):
+def test_a_page_in_place_of_a_registry_leaves_the_last_good_copy(
+    published, site, home, monkeypatch
+):
     site.pages["/registry.yaml"] = (published / "registry.yaml").read_bytes()
     address = [f"far={site.url}/registry.yaml"]
     assert find_entry("far:vae-small", address).weights.id == "vae/small@1"
@@ -159,7 +198,10 @@ def test_a_page_in_place_of_a_registry_leaves_the_last_good_copy(published, site
     with pytest.raises(RegistryError, match="a registry is a mapping"):
         find_entry("far:vae-small", address)
     del site.pages["/registry.yaml"]
-    with pytest.warns(UserWarning, match=r"registry\.yaml: the server answered 404; its copy of \d{4}-\S+ is used"):
+    with pytest.warns(
+        UserWarning,
+        match=r"registry\.yaml: the server answered 404; its copy of \d{4}-\S+ is used",
+    ):
         assert find_entry("far:vae-small", address).weights.id == "vae/small@1"
 
 
@@ -167,4 +209,6 @@ def test_a_registry_is_read_where_nothing_can_be_kept(published, site, tmp_path,
     (tmp_path / "file").write_text("in the way of a folder")
     monkeypatch.setenv("VAEZOO_HOME", str(tmp_path / "file" / "home"))
     site.pages["/registry.yaml"] = (published / "registry.yaml").read_bytes()
-    assert find_entry("far:vae-small", [f"far={site.url}/registry.yaml"]).weights.id == "vae/small@1"
+    assert (
+        find_entry("far:vae-small", [f"far={site.url}/registry.yaml"]).weights.id == "vae/small@1"
+    )

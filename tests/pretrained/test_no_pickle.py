@@ -1,4 +1,4 @@
-"""Nothing that vaezoo reads can run code: no pickle, no torch.load, no yaml.load, in the core or in any plugin."""
+"""No file that vaezoo reads can run code: no pickle, torch.load or yaml.load in core and plugins."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def dotted(node):
 
 
 def meant(tree):
-    """What each name stands for that an import gives another one: ``t`` of ``import torch as t``."""
+    """The full name of each imported name: ``torch`` for ``t`` after ``import torch as t``."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom):
-            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
     return names
 
 
@@ -47,14 +49,26 @@ def faults(source):
     known = meant(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.split(".")[0] in FORBIDDEN_MODULES]
+            found += [
+                alias.name for alias in node.names if alias.name.split(".")[0] in FORBIDDEN_MODULES
+            ]
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [name for name in names if name in FORBIDDEN_CALLS or name.split(".")[0] in FORBIDDEN_MODULES]
+            found += [
+                name
+                for name in names
+                if name in FORBIDDEN_CALLS or name.split(".")[0] in FORBIDDEN_MODULES
+            ]
         elif isinstance(node, ast.Attribute):
             first, _, rest = dotted(node).partition(".")
-            found += [name for name in [f"{known.get(first, first)}.{rest}"] if name in FORBIDDEN_CALLS]
-        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True):
+            found += [
+                name for name in [f"{known.get(first, first)}.{rest}"] if name in FORBIDDEN_CALLS
+            ]
+        elif (
+            isinstance(node, ast.keyword)
+            and node.arg == "allow_pickle"
+            and getattr(node.value, "value", True)
+        ):
             found.append("allow_pickle")
     return found
 

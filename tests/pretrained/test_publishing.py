@@ -43,12 +43,20 @@ def test_publish_writes_the_entry_the_weights_and_a_card(published, small_run):
         name: round(row["value"], 3) for name, row in measured.items()
     }
     assert entry.metrics[0].error and entry.metrics[0].spec_sha256 == entry.spec.sha256
-    assert entry.tensors.parameters == sum(value.numel() for value in run.model.state_dict().values())
-    assert entry.requires == [f"vaezoo>={vaezoo_version()}"] and entry.preprocessing.shape == [1, 8, 8]
+    assert entry.tensors.parameters == sum(
+        value.numel() for value in run.model.state_dict().values()
+    )
+    assert entry.requires == [f"vaezoo>={vaezoo_version()}"] and entry.preprocessing.shape == [
+        1,
+        8,
+        8,
+    ]
     folder = published / "weights" / "vae-small-1"
     card = (folder / "README.md").read_text("utf-8")
     assert 'vaezoo.load("lab:vae-small").sample(16)' in card and "(samples.png)" in card
-    assert (folder / "samples.png").is_file() and (folder / "spec.yaml").read_bytes() == run.directory.spec.read_bytes()
+    assert (folder / "samples.png").is_file() and (
+        folder / "spec.yaml"
+    ).read_bytes() == run.directory.spec.read_bytes()
 
 
 def test_the_plugins_of_every_component_are_required(tmp_path, about):
@@ -57,12 +65,19 @@ def test_the_plugins_of_every_component_are_required(tmp_path, about):
         "spec": "vaezoo/v1",
         "name": "plugged",
         "data": {"type": "digits", "batch_size": 256},
-        "model": {"latent_dim": 2, "encoder": small, "decoder": small, "likelihood": "continuous-bernoulli"},
+        "model": {
+            "latent_dim": 2,
+            "encoder": small,
+            "decoder": small,
+            "likelihood": "continuous-bernoulli",
+        },
         "regularizers": [{"type": "beta-kl", "weight": {"type": "logistic"}}],
         "train": {"epochs": 1, "select": "last"},
         "evaluate": ["elbo", {"type": "next-step"}],
     }
-    found = publish(vaezoo.run(spec, out=tmp_path / "runs"), "vae/plugged@1", tmp_path / "lab", about)
+    found = publish(
+        vaezoo.run(spec, out=tmp_path / "runs"), "vae/plugged@1", tmp_path / "lab", about
+    )
     names = [text.partition(">")[0] for text in found.weights.requires]
     assert names == ["vaezoo", "vaezoo-beta", "vaezoo-vrae"]
 
@@ -114,7 +129,10 @@ def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
     (tmp_path / "lab" / "weights").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RegistryError, match="leads out of"):
         publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
-    assert not list((tmp_path / "elsewhere").iterdir()) and not (tmp_path / "lab" / "registry.yaml").exists()
+    assert (
+        not list((tmp_path / "elsewhere").iterdir())
+        and not (tmp_path / "lab" / "registry.yaml").exists()
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,19 +149,25 @@ def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
         ([""], "python"),
     ],
 )
-def test_the_command_is_told_without_the_places_of_this_machine(small_run, tmp_path, about, typed, told):
+def test_the_command_is_told_without_the_places_of_this_machine(
+    small_run, tmp_path, about, typed, told
+):
     import shutil
 
     shutil.copytree(small_run, tmp_path / "run")
     path = tmp_path / "run" / "environment.json"
     git = {"commit": "a" * 40, "changed": True}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"command": typed, "git": git}))
-    training = publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about).weights.training
+    training = publish(
+        vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about
+    ).weights.training
     assert (training.command, training.commit) == (told, f"{'a' * 40} with changes")
 
 
 @pytest.mark.parametrize("version", ["0.2.dev1", "0.1.0+local", "not-a-version"])
-def test_a_run_whose_plugins_are_not_released_is_refused(small_run, tmp_path, about, version, monkeypatch):
+def test_a_run_whose_plugins_are_not_released_is_refused(
+    small_run, tmp_path, about, version, monkeypatch
+):
     monkeypatch.setattr("vaezoo.runs.entry_fields.metadata.version", lambda name: version)
     with pytest.raises(UsageError, match=f"vaezoo .*{version.replace('+', '.')} is not a release"):
         publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
@@ -164,17 +188,36 @@ def test_half_precision_is_measured_as_it_is_stored(small_run, tmp_path, about):
 
 def test_the_commands_from_run_to_reproduction(small_run, tmp_path):
     lab = tmp_path / "lab"
-    vz("publish", small_run, "--name", "vae/small@1", "--to", lab, "--title", "A model", "--data-licence", "BSD")
+    vz(
+        "publish",
+        small_run,
+        "--name",
+        "vae/small@1",
+        "--to",
+        lab,
+        "--title",
+        "A model",
+        "--data-licence",
+        "BSD",
+    )
     listed = vz("weights", "list", "--registry", lab).stdout
     assert "lab:vae/small@1" in listed and "A model" in listed
-    told = json.loads(vz("weights", "list", "--registry", lab, "--json", "--metric", "active-units").stdout)
+    told = json.loads(
+        vz("weights", "list", "--registry", lab, "--json", "--metric", "active-units").stdout
+    )
     assert "lab:vae/small@1" in [row["name"] for row in told["weights"]]
-    other = json.loads(vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout)["weights"]
+    other = json.loads(
+        vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout
+    )["weights"]
     assert other and "lab:vae/small@1" not in [row["name"] for row in other]
     shown = json.loads(vz("weights", "show", "lab:vae-small", "--registry", lab, "--json").stdout)
     assert shown["licence"] == {"weights": "Apache-2.0", "data": "BSD"}
-    assert "agrees" in vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", lab).stdout
-    again = vz("weights", "reproduce", "lab:vae-small", "--registry", lab, "--out", tmp_path / "runs")
+    assert (
+        "agrees" in vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", lab).stdout
+    )
+    again = vz(
+        "weights", "reproduce", "lab:vae-small", "--registry", lab, "--out", tmp_path / "runs"
+    )
     assert again.stdout.count("agrees") == 2
 
 
@@ -185,19 +228,27 @@ def test_weights_stand_where_a_run_may(published, tmp_path):
     told = json.loads(vz("evaluate", "lab:vae-small", "--registry", published, "--json").stdout)
     assert told["evaluation"]["metrics"]["elbo"]["examples"] == 270
     failed = vz("sample", "lab:vae-smal", "--registry", published, code=2)
-    assert "lab:vae-smal: not a run, and no weights named" in failed.stderr and "did you mean" in failed.stderr
+    assert (
+        "lab:vae-smal: not a run, and no weights named" in failed.stderr
+        and "did you mean" in failed.stderr
+    )
 
 
 def test_verify_fails_where_bytes_or_figures_differ(published):
     path = published / "registry.yaml"
     text = path.read_text("utf-8")
-    value = next(row.value for row in parse_registry(text.encode(), "x")[0].metrics if row.name == "elbo")
+    value = next(
+        row.value for row in parse_registry(text.encode(), "x")[0].metrics if row.name == "elbo"
+    )
     path.write_text(text.replace(f"value: {value}", f"value: {value + 5}"), "utf-8")
     failed = vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", published, code=4)
     assert "DIFFERS" in failed.stdout
     weights = published / "weights" / "vae-small-1" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert "expected sha256" in vz("weights", "verify", "lab:vae-small", "--registry", published, code=4).stderr
+    assert (
+        "expected sha256"
+        in vz("weights", "verify", "lab:vae-small", "--registry", published, code=4).stderr
+    )
     vz("weights", "verify", code=2)
 
 
@@ -206,7 +257,9 @@ def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
     site.pages["/model"] = (published / file.sources[0]).read_bytes()
     (published / file.sources[0]).unlink()
     path = published / "registry.yaml"
-    path.write_text(path.read_text("utf-8").replace(f"[{file.sources[0]}]", f"[{site.url}/model]"), "utf-8")
+    path.write_text(
+        path.read_text("utf-8").replace(f"[{file.sources[0]}]", f"[{site.url}/model]"), "utf-8"
+    )
     assert "verified" in vz("weights", "pull", "lab:vae-small", "--registry", published).stderr
     assert home.path(file.sha256).is_file()
     (home.root / "quarantine").mkdir()
@@ -217,7 +270,12 @@ def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
     assert home.path(file.sha256).is_file() and not (home.root / "quarantine" / "old").exists()
     vz("weights", "gc")
     assert not home.path(file.sha256).exists()
-    assert vz("sample", "lab:vae-small", "--registry", published, code=5, VAEZOO_OFFLINE="1").stderr.count("\n") == 1
+    assert (
+        vz(
+            "sample", "lab:vae-small", "--registry", published, code=5, VAEZOO_OFFLINE="1"
+        ).stderr.count("\n")
+        == 1
+    )
 
 
 def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypatch):
@@ -233,9 +291,13 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
         def repo_info(self, repo):
             return SimpleNamespace(sha="b" * 40)
 
-        def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns, parent_commit):
+        def upload_folder(
+            self, *, repo_id, folder_path, commit_message, ignore_patterns, parent_commit
+        ):
             seen.update(repo=repo_id, message=commit_message, parent=parent_commit)
-            seen["files"] = sorted(str(p.relative_to(folder_path)) for p in folder_path.rglob("*") if p.is_file())
+            seen["files"] = sorted(
+                str(p.relative_to(folder_path)) for p in folder_path.rglob("*") if p.is_file()
+            )
             return Commit()
 
     def absent(repo, name, *, revision, local_dir):
@@ -247,8 +309,15 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
     run = vaezoo.open_run(small_run)
-    assert hub.publish(run, "vae/small@1", "hf://me/zoo", about) == f"hf://me/zoo@{'c' * 40}/registry.yaml"
-    assert seen["repo"] == "me/zoo" and seen["parent"] == "b" * 40 and "registry.yaml" in seen["files"]
+    assert (
+        hub.publish(run, "vae/small@1", "hf://me/zoo", about)
+        == f"hf://me/zoo@{'c' * 40}/registry.yaml"
+    )
+    assert (
+        seen["repo"] == "me/zoo"
+        and seen["parent"] == "b" * 40
+        and "registry.yaml" in seen["files"]
+    )
     assert "weights/vae-small-1/model.safetensors" in seen["files"]
     with pytest.raises(UsageError, match="hf://owner/repo"):
         hub.publish(run, "vae/small@1", "hf://zoo", about)
@@ -282,7 +351,11 @@ def test_what_others_published_meanwhile_stays_listed(small_run, tmp_path, about
 
 def test_commands_say_of_revoked_weights_why(published):
     path = published / "registry.yaml"
-    path.write_text(path.read_text().replace("@1\n", "@1\n  status: revoked\n  reason: trained on the test set\n", 1))
+    path.write_text(
+        path.read_text().replace(
+            "@1\n", "@1\n  status: revoked\n  reason: trained on the test set\n", 1
+        )
+    )
     shown = vz("weights", "show", "lab:vae-small", "--registry", published).stdout
     assert "**revoked**: trained on the test set" in shown and "vaezoo.load" not in shown
     for command in ("pull", "reproduce", "verify"):
@@ -291,14 +364,22 @@ def test_commands_say_of_revoked_weights_why(published):
 
 
 def test_a_registry_that_cannot_be_meant_is_one_line():
-    assert "a path must not contain a comma" in vz("weights", "list", "--registry", "a,b", code=2).stderr
-    assert "nowhere: no such file or folder" in vz("weights", "list", "--registry", "a=nowhere", code=5).stderr
+    assert (
+        "a path must not contain a comma"
+        in vz("weights", "list", "--registry", "a,b", code=2).stderr
+    )
+    assert (
+        "nowhere: no such file or folder"
+        in vz("weights", "list", "--registry", "a=nowhere", code=5).stderr
+    )
 
 
 def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):
     told = vz("weights", "list", "--registry", "http://host/registry.yaml", code=2)
     assert "only https:// and hf://" in told.stderr
-    assert "registry" in vz("weights", "list", "--registry", tmp_path / "absent.yaml", code=5).stderr
+    assert (
+        "registry" in vz("weights", "list", "--registry", tmp_path / "absent.yaml", code=5).stderr
+    )
 
 
 def test_many_publish_at_once_and_all_are_listed(small_run, tmp_path, about):
@@ -317,12 +398,19 @@ def test_a_registry_that_is_full_stays_readable(small_run, tmp_path, about, monk
     with pytest.raises(RegistryError, match="larger than 2 KiB"):
         publish(run, "vae/second@1", tmp_path, about)
     monkeypatch.undo()
-    assert [entry.tag for entry in parse_registry((tmp_path / "registry.yaml").read_bytes(), "x")] == ["first"]
+    assert [
+        entry.tag for entry in parse_registry((tmp_path / "registry.yaml").read_bytes(), "x")
+    ] == ["first"]
     assert not (tmp_path / "weights" / "vae-second-1").exists()
 
 
 @pytest.mark.parametrize("title", ["", "x" * 2001, "\x1b[31mred"])
 def test_a_title_that_is_no_line_is_refused(small_run, tmp_path, about, title):
     with pytest.raises(UsageError, match="title: must be one line"):
-        publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", replace(about, title=title))
+        publish(
+            vaezoo.open_run(small_run),
+            "vae/small@1",
+            tmp_path / "lab",
+            replace(about, title=title),
+        )
     assert not (tmp_path / "lab").exists()

@@ -1,4 +1,4 @@
-"""The weights that come with vaezoo: they load, they are what was measured, and they are in the wheel."""
+"""The weights that come with vaezoo: they load, have the recorded metrics, and are in the wheel."""
 
 from __future__ import annotations
 
@@ -59,7 +59,12 @@ def test_all_are_verified_by_two_readings_and_are_small(monkeypatch, capfd):
             hashed[len(data)] += 1
         return sha256(data)
 
-    listed = [entry for registry in open_registries() for entry in registry.entries if entry.status != "revoked"]
+    listed = [
+        entry
+        for registry in open_registries()
+        for entry in registry.entries
+        if entry.status != "revoked"
+    ]
     sizes = Counter(file.size for entry in listed for file in entry.files)
     monkeypatch.setattr("vaezoo.pretrained.cache.hashlib.sha256", counting_sha256)
     monkeypatch.setattr(Run, "data", lambda *_: pytest.fail("a data set was read"))
@@ -84,13 +89,26 @@ def test_the_two_smallest_are_measured_again():
 
 
 def test_the_wheel_holds_registry_and_weights(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        ROOT,
+    ]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "vaezoo/utils/packaged_files/registry.yaml" in names
     for entry in ENTRIES:
-        assert {f"vaezoo/utils/packaged_files/{file.sources[0]}" for file in entry.files} <= set(names)
+        assert {f"vaezoo/utils/packaged_files/{file.sources[0]}" for file in entry.files} <= set(
+            names
+        )
         assert f"vaezoo/utils/packaged_files/{entry.spec.path}" in names
 
 
@@ -104,5 +122,11 @@ def test_the_card_says_what_a_condition_without_a_name_is():
 
     lines = {each.id: "\n".join(usage_example(each, "lab:")) for each in ENTRIES}
     assert "condition = ...  # [16, 4, 28, 28]" in lines["cvae/colored-mnist@1"]
-    assert 'vaezoo.load("lab:cvae-quadrants-mnist").sample(16, condition=condition)' in lines["cvae/quadrants-mnist@1"]
-    assert 'sample(16, condition="9")' in lines["cvae/mnist@1"] and "condition" not in lines["vae/mnist@1"]
+    assert (
+        'vaezoo.load("lab:cvae-quadrants-mnist").sample(16, condition=condition)'
+        in lines["cvae/quadrants-mnist@1"]
+    )
+    assert (
+        'sample(16, condition="9")' in lines["cvae/mnist@1"]
+        and "condition" not in lines["vae/mnist@1"]
+    )

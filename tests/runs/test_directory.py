@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +13,6 @@ import vaezoo
 from vaezoo.runs import directory as rundir
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.start import run
-from vaezoo.utils import files
-from vaezoo.utils.devices import pick_precision
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.utils.files import read_tensors, write_tensors
 
@@ -60,39 +55,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(VaezooError, match=r"cannot create .*; choose another --out"):
         RunDirectory.create(tmp_path / "file", "a-run")
-
-
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
-def test_a_failing_write_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
-    target = tmp_path / "file.json"
-    files.write_json(target, {"old": True})
-
-    def full(self, *args):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, step, full)
-        with pytest.raises(
-            VaezooError, match=r"cannot write .*file\.json: No space left on device"
-        ):
-            files.write_json(target, {"old": False})
-    assert files.read_json(target) == {"old": True}
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_a_write_that_is_broken_off_leaves_the_old_file(error, tmp_path):
-    target = tmp_path / "file.txt"
-    files.write_text(target, "old")
-    with pytest.raises(error), files.atomic_write(target) as temporary:
-        temporary.write_text("half of the ne")
-        raise error
-    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
-
-
-def test_others_may_read_what_is_written(tmp_path):
-    files.write_text(tmp_path / "file.txt", "text")
-    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
 
 
 def test_temporary_files_of_a_kill_are_swept_when_the_run_is_taken_up(finished, again):
@@ -227,12 +189,3 @@ def test_what_is_wrong_before_training_leaves_no_run(tmp_path, spec):
     with pytest.raises(VaezooError, match="missing"):
         run({**spec(), "data": data}, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("tiles", "wanted", "found"),
-    [(True, "auto", "bf16"), (False, "auto", "fp32"), (False, "bf16", "bf16")],
-)
-def test_auto_precision_is_bf16_where_it_is_sure_to_pay(tiles, wanted, found, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
-    assert pick_precision(wanted, torch.device("cpu")) == found

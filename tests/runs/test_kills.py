@@ -11,7 +11,7 @@ import pytest
 
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import IntegrityError, Interrupted, UsageError
 
 LONG = {
@@ -181,7 +181,7 @@ def test_a_run_that_another_process_holds_is_refused(interrupted, again, stop_at
 
 def change(path, **train):
     """Changes options of the block ``train`` in a run's spec."""
-    resolved = load(path / "spec.yaml").resolved()
+    resolved = load_spec(path / "spec.yaml").resolved()
     (path / "spec.yaml").write_text(dump({**resolved, "train": {**resolved["train"], **train}}))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.plugins import discovery
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError, UsageError
 
 VALID = """\
@@ -39,20 +39,20 @@ def complaint(text: str | bytes, overrides: tuple[str, ...] = ()) -> str:
     """What is said of a spec.yaml with this text; `spec.yaml:` is left out of each line."""
     Path("spec.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(SpecError) as caught:
-        load(Path("spec.yaml"), overrides)
+        load_spec(Path("spec.yaml"), overrides)
     assert str(caught.value) == "\n".join(map(str, caught.value.problems))
     return "\n".join(line.removeprefix("spec.yaml:") for line in str(caught.value).splitlines())
 
 
 def test_the_spec_that_the_tables_break_is_valid():
     Path("spec.yaml").write_text(VALID)
-    assert load(Path("spec.yaml")).name == "demo"
+    assert load_spec(Path("spec.yaml")).name == "demo"
 
 
 def test_a_problem_names_file_line_column_path_and_message():
     Path("spec.yaml").write_text(VALID.replace("batch_size: 64", "batch_size: 0"))
     with pytest.raises(SpecError) as caught:
-        load(Path("spec.yaml"))
+        load_spec(Path("spec.yaml"))
     (problem,) = caught.value.problems
     assert (problem.file, problem.line, problem.column) == ("spec.yaml", 3, 34)
     assert (problem.path, problem.message) == ("data.batch_size", "must be > 0, not 0")
@@ -736,7 +736,7 @@ def test_a_bad_override_is_refused_at_the_override(case):
 )
 def test_an_override_of_another_form_is_a_usage_error(override):
     with pytest.raises(UsageError, match=r"^-s "):
-        load(VALID, [override], text=True)
+        load_spec(VALID, [override], text=True)
 
 
 def test_all_faults_are_reported_at_once_in_file_order():
@@ -820,12 +820,12 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
         SpecError,
         match=r"'link\.yaml' is outside the folder of the spec; copy it into that folder",
     ):
-        load(Path("inner/spec.yaml"))
+        load_spec(Path("inner/spec.yaml"))
 
 
 def test_text_cannot_extend_a_file():
     with pytest.raises(SpecError) as caught:
-        load("extends: base.yaml\n", text=True)
+        load_spec("extends: base.yaml\n", text=True)
     assert (
         str(caught.value)
         == "<text>:1:10: extends: a spec that is not in a file cannot extend another"
@@ -837,5 +837,5 @@ def test_text_cannot_extend_a_file():
 )
 def test_a_file_that_cannot_be_read_is_a_spec_error(path, reason):
     with pytest.raises(SpecError) as caught:
-        load(Path(path))
+        load_spec(Path(path))
     assert str(caught.value) == f"{path}:1:1: cannot be read: {reason}"

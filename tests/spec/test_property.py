@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import SPEC_LIMITS, Node, parse
 from vaezoo.utils.errors import PluginError, Problem, SpecError
@@ -45,12 +45,12 @@ def bounded(examples):
 @pytest.fixture(autouse=True, scope="module")
 def warm():
     """Imports and the first binding of each class are not what is timed."""
-    load(VALID, text=True)
+    load_spec(VALID, text=True)
 
 
 def survives(text: str) -> None:
     """A text gives a Spec or a SpecError; problems have a position and a one-line message."""
-    for read in (lambda: parse(text, "f"), lambda: load(text, text=True)):
+    for read in (lambda: parse(text, "f"), lambda: load_spec(text, text=True)):
         try:
             found = read()
         except PluginError:
@@ -315,7 +315,7 @@ def test_no_long_text_takes_longer_than_a_second(before, unit):
     text = before + unit * ((SPEC_LIMITS.bytes - len(before)) // len(unit.encode()))
     start = time.process_time()
     try:
-        load(text, text=True)
+        load_spec(text, text=True)
     except SpecError as error:
         assert str(error)
     assert time.process_time() - start < 1
@@ -326,7 +326,7 @@ def test_thousands_of_unknown_keys_are_refused_within_a_second(separator):
     text = separator.join(f"k{index}: {index}" for index in range(6000))
     start = time.process_time()
     with pytest.raises(SpecError):
-        load(text if separator == "\n" else f"{{{text}}}", text=True)
+        load_spec(text if separator == "\n" else f"{{{text}}}", text=True)
     assert time.process_time() - start < 1
 
 

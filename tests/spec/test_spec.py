@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from vaezoo.plugins import discovery
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.spec.schema import json_schema
 from vaezoo.spec.tree import parse, resolve_scalar
 from vaezoo.utils.errors import PluginError, SpecError, UsageError
@@ -31,7 +31,7 @@ train: {epochs: 1}
 
 
 def read(text=VALID, *overrides):
-    return load(text, overrides, text=True)
+    return load_spec(text, overrides, text=True)
 
 
 # scalars
@@ -84,7 +84,7 @@ def test_nodes_know_where_they_begin():
 
 def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "spec.yaml").write_bytes(VALID.encode("utf-8-sig"))
-    assert load(tmp_path / "spec.yaml").name == "demo"
+    assert load_spec(tmp_path / "spec.yaml").name == "demo"
 
 
 # defaults
@@ -169,7 +169,7 @@ def base(tmp_path):
 
     def extend(text):
         (tmp_path / "spec.yaml").write_text("extends: ./base.yaml\n" + text)
-        return load(tmp_path / "spec.yaml")
+        return load_spec(tmp_path / "spec.yaml")
 
     return extend
 
@@ -205,7 +205,7 @@ def test_bases_have_bases_and_are_found_beside_the_file_that_names_them(tmp_path
     (tmp_path / "parts" / "root.yaml").write_text(VALID)
     (tmp_path / "parts" / "middle.yaml").write_text("extends: root.yaml\nseed: 4\nname: middle\n")
     (tmp_path / "spec.yaml").write_text("extends: parts/middle.yaml\nname: top\n")
-    spec = load(tmp_path / "spec.yaml")
+    spec = load_spec(tmp_path / "spec.yaml")
     assert (spec.name, spec.seed, spec.model.latent_dim) == ("top", 4, 8)
 
 
@@ -214,7 +214,7 @@ def test_variables_of_the_base_can_be_given_by_the_spec(tmp_path):
         VALID.replace("dim: 8", "dim: ${vars.d}") + "vars: {d: 1}\n"
     )
     (tmp_path / "spec.yaml").write_text("extends: base.yaml\nvars: {d: 5}\n")
-    assert load(tmp_path / "spec.yaml").model.latent_dim == 5
+    assert load_spec(tmp_path / "spec.yaml").model.latent_dim == 5
 
 
 # vars and overrides
@@ -355,12 +355,12 @@ def test_a_resolved_spec_reads_back_as_itself(case):
     again = read(text).resolved()
     assert again == resolved
     assert dump(again) == text
-    assert load(resolved).resolved() == resolved
+    assert load_spec(resolved).resolved() == resolved
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_spec_reads_back_as_itself(path):
-    resolved = load(path).resolved()
+    resolved = load_spec(path).resolved()
     assert read(dump(resolved)).resolved() == resolved
 
 
@@ -461,7 +461,7 @@ def test_tuples_and_repeated_objects_are_written_out():
 
 
 def test_a_mapping_is_a_spec_too():
-    assert load(yaml.safe_load(VALID)).resolved() == read().resolved()
+    assert load_spec(yaml.safe_load(VALID)).resolved() == read().resolved()
 
 
 # the JSON Schema

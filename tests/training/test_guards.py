@@ -27,7 +27,8 @@ class Spoiled(torch.autograd.Function):
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """Changes the penalty ``kl`` at one step, counted from 1: ``spoil(7, lambda value: value * math.inf)``."""
+    """Changes the penalty ``kl`` at one step, counted from 1: ``spoil(7, lambda value: value *
+    math.inf)``."""
 
     def at(step, change):
         original, now = KL.forward, []

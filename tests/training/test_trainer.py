@@ -7,7 +7,7 @@ import torch
 
 from vaezoo.data.loader import Loader
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 
@@ -40,7 +40,7 @@ SCHEDULERS = [
 
 def phase_optimizer(spec, batch_size=40):
     """The optimizer of the model's phase, and a batch of digits."""
-    loaded = load(spec)
+    loaded = load_spec(spec)
     _, loader, task = prepare_training(loaded, CPU)
     (phase,) = task.phases()
     optimizer = PhaseOptimizer(

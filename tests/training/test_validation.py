@@ -8,7 +8,7 @@ import torch
 from vaezoo.evaluation.validation import validate
 from vaezoo.runs.run import build_loader
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.seeds import seed_device
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ def validations(run):
 
 def measured(run, **train):
     """The results of ``validate`` for the selected weights of a run."""
-    spec = load({**run.spec.resolved(), "train": {**run.spec.resolved()["train"], **train}})
+    spec = load_spec({**run.spec.resolved(), "train": {**run.spec.resolved()["train"], **train}})
     dataset, _, task = prepare_training(spec, CPU)
     task.model.load_state_dict(run.model.state_dict())
     seed_device(CPU, spec.seed, "validation")
@@ -31,7 +31,8 @@ def parts_of(record):
     return {key: record[key] for key in ("distortion", "rate", "elbo", "bound")}
 
 
-SCRIPT = [  # what each validation measures: the best by one figure is never the best by another, nor the last
+# what each validation measures: the best by one figure is never the best by another, nor the last
+SCRIPT = [
     {"bound": -9.0, "elbo": -5.0, "distortion": 3.0},
     {"bound": -1.0, "elbo": -6.0, "distortion": 5.0},
     {"bound": -2.0, "elbo": -7.0, "distortion": 1.0},

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from vaezoo.cli.models import (
+from vaezoo.cli.output import line_printer
+from vaezoo.cli.shared import (
     FORMAT_HELP,
     device_option,
     open_run,
@@ -18,7 +19,6 @@ from vaezoo.cli.models import (
     save_examples,
     split_option,
 )
-from vaezoo.cli.output import line_printer
 from vaezoo.utils.errors import UsageError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from vaezoo.cli.models import open_run, run_argument
 from vaezoo.cli.output import line_printer
+from vaezoo.cli.shared import open_run, run_argument
 from vaezoo.utils.errors import UsageError
 
 

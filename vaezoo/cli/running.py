@@ -67,9 +67,9 @@ def run_command(
     tune_allocator()
     if is_dry_run:
         from vaezoo.runs.dry_run import dry_run
-        from vaezoo.spec.load import load
+        from vaezoo.spec.load import load_spec
 
-        report = dry_run(load(spec, overrides))
+        report = dry_run(load_spec(spec, overrides))
         print_json(report.as_json()) if as_json else click.echo(report.as_text())
         return
     from vaezoo.cli.progress import progress

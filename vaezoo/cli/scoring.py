@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from vaezoo.cli.models import device_option, open_run, run_argument, split_option
 from vaezoo.cli.output import json_option, line_printer, metrics_table, print_json
+from vaezoo.cli.shared import device_option, open_run, run_argument, split_option
 from vaezoo.utils.errors import UsageError
 
 

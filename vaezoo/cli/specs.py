@@ -20,13 +20,13 @@ def validate_command(
     ctx: click.Context, specs: tuple[Path, ...], overrides: tuple[str, ...], as_json: bool
 ) -> int:
     """Check SPECS without running them; print the file, line and column of every problem."""
-    from vaezoo.spec.load import load
+    from vaezoo.spec.load import load_spec
 
     code, results = EXIT_OK, []
     for path in specs:
         problems: list[dict[str, object]] = []
         try:
-            load(path, overrides)
+            load_spec(path, overrides)
             line_printer(ctx)(f"{path}: valid")
         except SpecError as error:
             code = code or error.exit_code

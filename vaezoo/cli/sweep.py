@@ -67,13 +67,13 @@ def sweep_command(
 
     from vaezoo.runs.report.pictures import rate_distortion
     from vaezoo.runs.sweep import Parameter, sweep, trial_rows
-    from vaezoo.spec.load import load
+    from vaezoo.spec.load import load_spec
     from vaezoo.utils.allocator import tune_allocator
     from vaezoo.utils.files import write_bytes, write_text
 
     tune_allocator()
     parsed_parameters = [Parameter.parse(text) for text in parameters]
-    folder = out or Path("sweeps") / load(spec, overrides).name
+    folder = out or Path("sweeps") / load_spec(spec, overrides).name
     study = sweep(
         spec,
         parsed_parameters,

@@ -67,14 +67,14 @@ class CategoricalLevels(Distribution):
         super().__init__(logits.shape[:-1], validate_args=False)
 
     @property
-    def levels(self) -> int:
+    def num_levels(self) -> int:
         """The number of values."""
         return self.log_probabilities.shape[-1]
 
     @property
     def mean(self) -> Tensor:
         """The expected value, in [0, 1], ``[*]``."""
-        values = torch.linspace(0, 1, self.levels, device=self.log_probabilities.device)
+        values = torch.linspace(0, 1, self.num_levels, device=self.log_probabilities.device)
         return (self.log_probabilities.exp() * values).sum(-1)
 
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
@@ -82,13 +82,13 @@ class CategoricalLevels(Distribution):
         categorical = torch.distributions.Categorical(
             logits=self.log_probabilities, validate_args=False
         )
-        return categorical.sample(torch.Size(sample_shape)) / (self.levels - 1)
+        return categorical.sample(torch.Size(sample_shape)) / (self.num_levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-probability of the level nearest to each value, in nats, ``[*]``."""
-        index = (value * (self.levels - 1)).round().long()
+        index = (value * (self.num_levels - 1)).round().long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
-        log_probabilities = self.log_probabilities.expand(*shape, self.levels)  # [*, levels]
+        log_probabilities = self.log_probabilities.expand(*shape, self.num_levels)  # [*, levels]
         return log_probabilities.gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)  # [*]
 
 

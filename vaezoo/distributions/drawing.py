@@ -44,7 +44,7 @@ def _mode(distribution: Distribution) -> Tensor:
         best = distribution.log_probabilities.argmax(-1)  # [*]
         return torch.nn.functional.one_hot(best, distribution.event_shape[-1]).float()
     if isinstance(distribution, CategoricalLevels):
-        return distribution.log_probabilities.argmax(-1) / (distribution.levels - 1)
+        return distribution.log_probabilities.argmax(-1) / (distribution.num_levels - 1)
     if isinstance(distribution, MixtureSameFamily):
         best = distribution.mixture_distribution.logits.argmax(-1)  # [*]
         means = distribution.component_distribution.mean  # [*, C, D]

@@ -22,7 +22,7 @@ from vaezoo.model.trace import elbo
 Samples = Annotated[int, Gt(0)]
 
 
-def estimate(values: Tensor, **details: float) -> Estimate:
+def mean_with_error(values: Tensor, **details: float) -> Estimate:
     """The mean of one number per example, ``[n]``, with its standard error."""
     values = values.double()
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
@@ -56,7 +56,7 @@ class ELBO(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``elbo``."""
         distortion, rate = distortion_and_rate(model, data, self.samples)
-        return {"elbo": estimate(elbo(-distortion, rate), samples=self.samples)}
+        return {"elbo": mean_with_error(elbo(-distortion, rate), samples=self.samples)}
 
 
 class Rate(Metric):
@@ -72,7 +72,7 @@ class Rate(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``rate``."""
         _, rate = distortion_and_rate(model, data, self.samples)
-        return {"rate": estimate(rate, samples=self.samples)}
+        return {"rate": mean_with_error(rate, samples=self.samples)}
 
 
 class Distortion(Metric):
@@ -91,7 +91,7 @@ class Distortion(Metric):
             model(batch, self.samples) for batch in data.ordered(model.batch_size(self.samples))
         )
         return {
-            "distortion": estimate(
+            "distortion": mean_with_error(
                 torch.cat([t.mean_distortion for t in traces]).cpu(), samples=self.samples
             )
         }
@@ -116,5 +116,7 @@ class NLL(Metric):
         log_p = torch.cat([result[0] for result in results]).cpu()
         sample_size = torch.cat([result[1] for result in results]).double().mean()
         return {
-            "nll": estimate(-log_p, samples=self.samples, effective_sample_size=float(sample_size))
+            "nll": mean_with_error(
+                -log_p, samples=self.samples, effective_sample_size=float(sample_size)
+            )
         }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
-from vaezoo.evaluation.bounds import estimate
+from vaezoo.evaluation.bounds import mean_with_error
 from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.model import Model
@@ -89,7 +89,9 @@ class Classification(Metric):
         nll = -log_posterior.gather(1, label[:, None])[:, 0]
         error = calibration_error(confidence, correct)
         return {
-            "accuracy": dataclasses.replace(estimate(correct, samples=self.samples), unit="share"),
-            "label_nll": estimate(nll, samples=self.samples),
+            "accuracy": dataclasses.replace(
+                mean_with_error(correct, samples=self.samples), unit="share"
+            ),
+            "label_nll": mean_with_error(nll, samples=self.samples),
             "calibration_error": Estimate(error, None, len(label), {"bins": _BINS}, unit="share"),
         }

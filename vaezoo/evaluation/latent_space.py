@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
-from vaezoo.evaluation.bounds import estimate
+from vaezoo.evaluation.bounds import mean_with_error
 from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.model import Model
 from vaezoo.model.trace import Site
@@ -120,7 +120,7 @@ class MutualInformation(Metric):
         log_densities = _log_densities(model, data, self.examples)
         maximum = math.log(len(log_densities.prior))
         log_ratio = log_densities.posterior - log_densities.aggregate
-        return {"mutual_information": estimate(log_ratio, largest_possible=maximum)}
+        return {"mutual_information": mean_with_error(log_ratio, largest_possible=maximum)}
 
 
 class AggregatePosteriorGap(Metric):
@@ -137,4 +137,8 @@ class AggregatePosteriorGap(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``aggregate_posterior_gap``."""
         log_densities = _log_densities(model, data, self.examples)
-        return {"aggregate_posterior_gap": estimate(log_densities.aggregate - log_densities.prior)}
+        return {
+            "aggregate_posterior_gap": mean_with_error(
+                log_densities.aggregate - log_densities.prior
+            )
+        }

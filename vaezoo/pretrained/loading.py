@@ -21,7 +21,7 @@ from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.pretrained.registries import RegistryEntry, find_entry
 from vaezoo.spec.composer import compose
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load as load_spec
+from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import (

@@ -103,27 +103,30 @@ def default_prefix(path: Path) -> str:
     )
 
 
-def open_registries(extra: Iterable[str] = (), only: str | None = None) -> tuple[Registry, ...]:
+def open_registries(
+    extra: Iterable[str] = (), only_prefix: str | None = None
+) -> tuple[Registry, ...]:
     """Opens vaezoo's own registry and those of plugins, of ``VAEZOO_REGISTRIES`` and of ``extra``.
 
     Args:
         extra: ``[prefix=]path-or-url``. The default prefix is the name of the file's folder.
-        only: open only the registry with this prefix, so that errors in others do not matter.
+        only_prefix: open only the registry with this prefix, so that errors in others do not
+        matter.
 
     Raises:
         RegistryError: a registry file is not valid.
         UnavailableError: a registry cannot be read or downloaded.
-        UsageError: two registries have the same prefix, or none has the prefix ``only``.
+        UsageError: two registries have the same prefix, or none has the prefix ``only_prefix``.
     """
     locations = _registry_locations(extra)
     prefixes = [location.prefix for location in locations]
-    if only is not None and only not in prefixes:
+    if only_prefix is not None and only_prefix not in prefixes:
         known_prefixes = ", ".join(sorted(filter(None, prefixes))) or "none"
-        raise UsageError(f"no registry with the prefix {only!r}; known: {known_prefixes}")
+        raise UsageError(f"no registry with the prefix {only_prefix!r}; known: {known_prefixes}")
     resolved = [
         (location.prefix, location.resolve())
         for location in locations
-        if only in (None, location.prefix)
+        if only_prefix in (None, location.prefix)
     ]
     resolved = list(dict.fromkeys(resolved))
     for prefix, _ in resolved:
@@ -258,7 +261,7 @@ def find_entry(name: str, extra: Iterable[str] = ()) -> RegistryEntry:
         UsageError: there is no such entry, or more than one; the message suggests similar names.
     """
     prefix, _, short_name = name.rpartition(":")
-    registries = open_registries(extra, only=prefix)
+    registries = open_registries(extra, only_prefix=prefix)
     matches = [
         RegistryEntry(registry, weights)
         for registry in registries

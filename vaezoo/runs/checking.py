@@ -15,7 +15,7 @@ from vaezoo.runs.opening import open_entry
 from vaezoo.runs.run import Run
 from vaezoo.runs.start import run
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 
 _RELATIVE_TOLERANCE = 0.01
 """The tolerance of a metric without a standard error, relative to its value."""
@@ -81,7 +81,7 @@ def reproduce(
     """
     check_status(entry)
     check_requirements(entry)
-    spec = load(dump(read_spec(entry).resolved()), text=True)
+    spec = load_spec(dump(read_spec(entry).resolved()), text=True)
     reproduced = run(spec, out=out, print_line=print_line)
     return reproduced, _compare(entry, reproduced.evaluation, _REPRODUCTION_TOLERANCE)
 

@@ -41,7 +41,7 @@ def format_for(data: DataSpec, path: Path) -> Format:
     return file_format
 
 
-def write_examples(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
+def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
     """Writes examples in the units of the source data.
 
     Args:

@@ -12,7 +12,7 @@ from vaezoo.pretrained.registries import RegistryEntry, find_entry
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.run import Run
 from vaezoo.spec.composer import compose
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_tensors
@@ -71,7 +71,7 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
     directory = RunDirectory.open(path)
     if not directory.model.is_file():
         raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
-    spec = load(directory.spec)
+    spec = load_spec(directory.spec)
     tensors, metadata = read_tensors(directory.model)
     data, train_size = read_model_header(metadata, str(directory.model))
     task = compose(spec, data, train_size)

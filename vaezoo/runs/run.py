@@ -18,7 +18,7 @@ from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.example_files import read_examples
 from vaezoo.runs.report.page import ReportData
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.errors import UsageError
@@ -111,23 +111,6 @@ class Run:
         """The records of ``metrics.jsonl``."""
         return self.directory.records()
 
-    def report_data(self) -> ReportData:
-        """Collects the data from which the report is drawn."""
-        return ReportData(
-            name=self.spec.name,
-            time=self.path.name,
-            data_name=self.spec.data.name,
-            seed=self.spec.seed,
-            spec=self.directory.spec.read_text("utf-8"),
-            records=self.records,
-            environment=read_json(self.directory.environment),
-            evaluation=self.evaluation,
-            model=self.model,
-            test=self.data("test"),
-            pictures=self.directory.pictures,
-            page=self.directory.report,
-        )
-
     def data(self, split: str = "test") -> Loader:
         """Loads a split of the run's data set: ``train``, ``validation`` or ``test``.
 
@@ -171,7 +154,7 @@ class Run:
         """
         specs = self.spec.evaluate
         if metrics is not None:
-            specs = load({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
+            specs = load_spec({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
         return evaluate(self.model, specs, self.data(split), split, seed=self.spec.seed)
 
 
@@ -206,4 +189,22 @@ def build_loader(
         seed=spec.seed,
         rank=process_group.rank,
         world_size=process_group.size,
+    )
+
+
+def report_data(run: Run) -> ReportData:
+    """Collects the data from which the report is drawn."""
+    return ReportData(
+        name=run.spec.name,
+        time=run.path.name,
+        data_name=run.spec.data.name,
+        seed=run.spec.seed,
+        spec=run.directory.spec.read_text("utf-8"),
+        records=run.records,
+        environment=read_json(run.directory.environment),
+        evaluation=run.evaluation,
+        model=run.model,
+        test=run.data("test"),
+        pictures=run.directory.pictures,
+        page=run.directory.report,
     )

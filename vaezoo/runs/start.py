@@ -17,11 +17,11 @@ from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
-from vaezoo.runs.run import Run, build_loader
+from vaezoo.runs.run import Run, build_loader, report_data
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.state import TrainerState
@@ -81,7 +81,7 @@ def run(
         raise UsageError(
             "overrides need a spec that is a path or a mapping: a loaded Spec cannot be changed"
         )
-    loaded = spec if isinstance(spec, Spec) else load(spec, overrides)
+    loaded = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
     prepared = prepare_current_process(loaded)  # finds faults before anything is written
     directory = None
     if ProcessGroup.current().is_main:
@@ -129,7 +129,7 @@ def resume(
         True
     """
     directory = RunDirectory.open(path)
-    spec = load(directory.spec)
+    spec = load_spec(directory.spec)
     prepared = prepare_current_process(spec)
     return _train(spec, prepared, directory, callbacks=callbacks, print_line=print_line)
 
@@ -232,4 +232,4 @@ def _write_results(
     print_line(f"evaluating the weights of step {step}")
     write_json(directory.evaluation, finished.evaluate())
     print_line("drawing the report")
-    write_report(finished.report_data())
+    write_report(report_data(finished))

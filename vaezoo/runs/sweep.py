@@ -13,7 +13,7 @@ from vaezoo.components.callbacks import Callback
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.run import Run
 from vaezoo.runs.start import run
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import TrainingError, UnavailableError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def sweep(
         from optuna.storages.journal import JournalFileBackend
     except ImportError as error:
         raise UnavailableError("a sweep needs Optuna; pip install 'vaezoo[sweep]'") from error
-    loaded = load(spec, overrides)
+    loaded = load_spec(spec, overrides)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(

@@ -19,7 +19,7 @@ from vaezoo.spec.tree import Mark, Node, parse
 from vaezoo.utils.errors import PluginError, SpecError
 
 
-def load(
+def load_spec(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, text: bool = False
 ) -> Spec:
     """Reads and validates a spec.

@@ -1,4 +1,4 @@
-"""Describes components for ``vaezoo show`` and ``docs/components.md``, from their docstrings."""
+"""Describes components for ``vaezoo show`` and ``docs/components``, from their docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Specs on the digits, a conditioner and a data set with few labels, both known to this process alone."""
+"""Specs on the digits, a conditioner and a data set with few labels, both known to this process
+alone."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from vaezoo import testing
 from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import Catalogue, ComponentEntry, PluginInfo
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
@@ -57,7 +58,7 @@ class FewLabels(vaezoo.Dataset):
 
     def __init__(self, *, keep: int = 5) -> None:
         self.keep = keep
-        self.digits = load(spec()).data.build()
+        self.digits = load_spec(spec()).data.build()
 
     @property
     def spec(self):
@@ -143,7 +144,7 @@ def check(monkeypatch):
 
 def players(given, batch_size=64):
     """The task of a spec, its players by name, and a batch."""
-    loaded = load(given)
+    loaded = load_spec(given)
     _, train, task = prepare_training(loaded, pick_device("cpu"))
     found = {
         phase.name: PhaseOptimizer(

@@ -14,7 +14,7 @@ import vaezoo
 from vaezoo.distributions import Implicit
 from vaezoo.evaluation.anomaly import scores
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError, UsageError
 
 from .conftest import changed, players, snapshot, spec, trace, wiring
@@ -328,7 +328,8 @@ def test_the_critic_sees_the_context_and_does_not_train_its_maker():
 
 
 def test_real_samples_are_the_priors_for_each_context():
-    """Where the prior sees the context, so do the real samples: the logits of a critic that is the identity say so."""
+    """Where the prior sees the context, so do the real samples: the logits of a critic that is the
+    identity say so."""
     means = torch.tensor([[5.0, 0], [-5, 0], [5, 0], [-5, 0]])
     prior = MultivariateNormal(means, 0.01 * torch.eye(2), validate_args=False)
     penalty = Adversarial(wiring(), hidden=())
@@ -351,7 +352,7 @@ def test_real_samples_are_the_priors_for_each_context():
 )
 def test_nonsense_is_refused_at_its_place(options, reason):
     with pytest.raises(SpecError, match=rf"regularizers\.0.*'adversarial': .*{reason}"):
-        prepare_training(load(spec(regularizers=[critic(**options)])), torch.device("cpu"))
+        prepare_training(load_spec(spec(regularizers=[critic(**options)])), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -366,7 +367,7 @@ def test_nonsense_is_refused_at_its_place(options, reason):
 )
 def test_options_have_bounds(options):
     with pytest.raises(SpecError, match=rf"regularizers\.0\.{next(iter(options))}"):
-        load(spec(regularizers=[critic(**options)]))
+        load_spec(spec(regularizers=[critic(**options)]))
 
 
 def test_every_latent_variable_has_a_critic_of_its_size():
@@ -415,7 +416,9 @@ def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
         scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, opened)
     ]
     assert torch.equal(*found)
-    (untrained,) = prepare_training(load(done.directory.spec), torch.device("cpu"))[2].penalties()
+    (untrained,) = prepare_training(load_spec(done.directory.spec), torch.device("cpu"))[
+        2
+    ].penalties()
     assert not torch.equal(
         found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]])
     )

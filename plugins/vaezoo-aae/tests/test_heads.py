@@ -12,7 +12,7 @@ from vaezoo_aae.posteriors import Deterministic
 import vaezoo
 from vaezoo.distributions import Implicit
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError
 
 from .conftest import players, snapshot, spec, trace, wiring
@@ -115,7 +115,7 @@ def test_a_conditional_prior_of_style_is_given_its_context(check):
     condition = {"type": "one-hot-label", "into": ["prior"]}
     given = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
     check(given)
-    model = prepare_training(load(given), torch.device("cpu"))[2].model
+    model = prepare_training(load_spec(given), torch.device("cpu"))[2].model
     codes = model.latents.generate(500, torch.eye(10)[[0]].expand(500, 10))
     assert torch.allclose(codes[:, 10:].mean(0), torch.tensor([2.0, 0, 0]), atol=0.2)
 
@@ -227,4 +227,4 @@ def test_supervision_without_labels_or_with_too_small_a_head_is_refused(tmp_path
 @pytest.mark.parametrize("options", [{"classes": 1}, {"head": "beside"}])
 def test_options_have_bounds(options):
     with pytest.raises(SpecError, match=rf"model\.latents\.{next(iter(options))}"):
-        load(spec(latents={"type": "category-and-style", **options}))
+        load_spec(spec(latents={"type": "category-and-style", **options}))

@@ -13,7 +13,7 @@ from vaezoo_aae.metrics import ClusteringError, HeadError
 import vaezoo
 from vaezoo.evaluation.evaluate import evaluate
 from vaezoo.runs.run import build_loader
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 
 from .conftest import players, spec, wiring
 
@@ -90,7 +90,8 @@ def test_more_clusters_than_labels_and_empty_ones():
 
 
 def test_a_cluster_takes_the_label_of_its_surest_example():
-    """Cluster 0 holds labels 1, 1, 1, 0 and is surest of the last: three of four are wrong, but one by majority."""
+    """Cluster 0 holds labels 1, 1, 1, 0 and is surest of the last: three of four are wrong, but
+    one by majority."""
     logits = torch.tensor([[1.0, 0], [1, 0], [1, 0], [3, 0], [0, 2], [0, 1]])
     found = measure(ClusteringError(), logits, torch.tensor([1, 1, 1, 0, 1, 1]), classes=2)
     assert found.value == pytest.approx(3 / 6)
@@ -130,7 +131,7 @@ def test_unknown_labels_are_left_out():
 
 def test_what_cannot_be_measured_is_said_to_be_undefined():
     task, _, _ = players(spec())
-    loaded = load({**spec(), "evaluate": ["head-error", "clustering-error"]})
+    loaded = load_spec({**spec(), "evaluate": ["head-error", "clustering-error"]})
     test = build_loader(loaded, loaded.data.build(), "test", torch.device("cpu"))
     found = evaluate(task.model, loaded.evaluate, test, "test", seed=0)
     assert not found["metrics"] and all(
@@ -145,14 +146,15 @@ def test_what_cannot_be_measured_is_said_to_be_undefined():
 
 
 def test_a_model_is_measured_without_a_change_to_it():
-    """The encoder's batch norm is in evaluation mode: one by one or all together, the answer is the same."""
+    """The encoder's batch norm is in evaluation mode: one by one or all together, the answer is
+    the same."""
     model = {
         "latents": {"type": "category-and-style"},
         "encoder": {"type": "mlp", "hidden": [16], "norm": "batch"},
     }
     given = spec(regularizers=[{"type": "adversarial", "hidden": [8]}], **model)
     given["evaluate"] = ["head-error", "clustering-error"]
-    loaded = load(given)
+    loaded = load_spec(given)
     task, _, _ = players(given)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     test = build_loader(loaded, loaded.data.build(), "test", torch.device("cpu"))

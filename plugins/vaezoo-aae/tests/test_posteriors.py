@@ -55,7 +55,8 @@ def test_examples_get_noise_of_their_own_and_keep_their_features():
 
 
 def test_a_universal_posterior_learns_what_no_normal_can_be():
-    """Two points, 1 and -1, each half of the time; matched by the distance between sorted samples."""
+    """Two points, 1 and -1, each half of the time; matched by the distance between sorted
+    samples."""
     posterior = Universal(1, 1, noise_dim=1, hidden=(16,))
     optimizer = torch.optim.Adam(posterior.parameters(), lr=0.03)
     h, wanted = torch.zeros(1, 1), torch.cat([-torch.ones(128), torch.ones(128)])

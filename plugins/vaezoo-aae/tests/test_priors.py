@@ -1,4 +1,5 @@
-"""Shaped priors: densities that integrate to 1, samples that follow them, labels that choose a part."""
+"""Shaped priors: densities that integrate to 1, samples that follow them, labels that choose a
+part."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from vaezoo_aae.priors import Ring, SwissRoll
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.model.trace import Site
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError
 
 from .conftest import spec
@@ -48,7 +49,8 @@ def test_densities_integrate_to_one(name):
 
 @any_prior
 def test_samples_follow_the_density(name):
-    """Squares of side 0.4 hold as many of 40,000 samples as the density says, by Pearson's test."""
+    """Squares of side 0.4 hold as many of 40,000 samples as the density says, by Pearson's
+    test."""
     p, n, side = build(name)(None), 40_000, 22
     points, area = plane(size=4.4)
 
@@ -179,7 +181,7 @@ def test_what_does_not_fit_is_refused_at_its_place(prior, condition, latent_dim,
     if condition:
         model["condition"] = {"type": condition, "into": ["prior"]}
     with pytest.raises(SpecError, match=rf"model\.prior: prior .*{reason}"):
-        prepare_training(load(spec(**model)), torch.device("cpu"))
+        prepare_training(load_spec(spec(**model)), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("prior", ["ring", "swiss-roll"])

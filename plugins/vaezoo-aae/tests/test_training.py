@@ -1,4 +1,5 @@
-"""Short runs on the digits: critics bring the aggregate posterior to the prior, labels and heads find each other."""
+"""Short runs on the digits: critics bring the aggregate posterior to the prior, labels and heads
+find each other."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import vaezoo
 from vaezoo.evaluation.validation import validate
 from vaezoo.runs.run import build_loader
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.devices import pick_device
@@ -40,7 +41,7 @@ class Records(list):
 def train(given, **options):
     """The trained model of a spec, its splits by name, and its records."""
     given["train"] |= {"optimizer": OPTIMIZER, "log_every": 20, "validate_every": 1000, **options}
-    loaded, device = load(given), pick_device("cpu")
+    loaded, device = load_spec(given), pick_device("cpu")
     dataset, training, task = prepare_training(loaded, device)
     splits = {
         name: build_loader(loaded, dataset, name, device)

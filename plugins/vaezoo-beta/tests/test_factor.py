@@ -1,4 +1,5 @@
-"""The density ratio against normals whose total correlation is known, and two players that leave each other alone."""
+"""The density ratio against normals whose total correlation is known, and two players that leave
+each other alone."""
 
 from __future__ import annotations
 

@@ -160,7 +160,8 @@ def test_free_bits_pull_at_nothing_that_is_below_them_and_at_all_the_rest():
 
 
 def test_the_mean_over_the_batch_is_held_and_not_each_example():
-    """One example far below λ beside others above it is pressed down with them (Kingma et al. 2016, eq. 15)."""
+    """One example far below λ beside others above it is pressed down with them (Kingma et al.
+    2016, eq. 15)."""
     mean = torch.tensor([[0.0] * D, [3.0] * D], requires_grad=True)
     value = FreeBits(WIRING, nats=1.0)(trace_of(mean, torch.zeros(2, D)))
     torch.testing.assert_close(value, torch.full((2,), D * 0.5 * 9 / 2))

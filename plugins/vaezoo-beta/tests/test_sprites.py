@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from vaezoo_beta import sprites
-from vaezoo_beta.sprites import COUNT, SHAPES, SIZES, Sprites, factors_of, index_of, render, to_images
+from vaezoo_beta.sprites import (
+    COUNT,
+    SHAPES,
+    SIZES,
+    Sprites,
+    factors_of,
+    index_of,
+    render,
+    to_images,
+)
 
 import vaezoo
 
@@ -27,7 +36,11 @@ def heart() -> list[tuple[float, float]]:
     corners = []
     for k in range(64):
         t = 2 * math.pi * k / 64
-        v = -0.66 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) - 1.5
+        v = (
+            -0.66
+            * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t))
+            - 1.5
+        )
         corners.append((9.648 * math.sin(t) ** 3, v))
     return corners
 
@@ -54,7 +67,9 @@ def slowly(index: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", range(3))
 def test_images_are_what_the_definition_says(shape):
     third = COUNT // 3
-    index = torch.from_numpy(np.random.default_rng(shape).integers(shape * third, (shape + 1) * third, 300))
+    index = torch.from_numpy(
+        np.random.default_rng(shape).integers(shape * third, (shape + 1) * third, 300)
+    )
     drawn = render(index)
     assert (drawn.shape, drawn.dtype) == ((300, 1, 64, 64), torch.bool)
     for i, image in zip(index.tolist(), drawn[:, 0].numpy(), strict=True):
@@ -62,7 +77,9 @@ def test_images_are_what_the_definition_says(shape):
 
 
 def test_images_at_the_corners_are_whole():
-    corners = [[s, 5, o, x, y] for s in range(3) for o in (0, 5, 13, 39) for x in (0, 31) for y in (0, 31)]
+    corners = [
+        [s, 5, o, x, y] for s in range(3) for o in (0, 5, 13, 39) for x in (0, 31) for y in (0, 31)
+    ]
     index = index_of(torch.tensor(corners))
     for i, image in zip(index.tolist(), render(index)[:, 0].numpy(), strict=True):
         assert np.array_equal(image, slowly(i)), f"index {i}"
@@ -72,12 +89,16 @@ def test_images_at_the_corners_are_whole():
 def test_no_crossing_is_too_near_to_a_pixel_for_float64():
     angles = torch.arange(39, dtype=torch.float64) * (2 * math.pi / 39)
     dy = torch.arange(-843, 844, 2, dtype=torch.float64) / 62
-    square = torch.tensor([[-9.6, -9.6], [9.6, -9.6], [9.6, 9.6], [-9.6, 9.6]], dtype=torch.float64)
+    square = torch.tensor(
+        [[-9.6, -9.6], [9.6, -9.6], [9.6, 9.6], [-9.6, 9.6]], dtype=torch.float64
+    )
     for scale in SCALES:
         for crossings in (
             sprites._polygon_crossings(square * scale, angles, dy),
             sprites._ellipse_crossings(12.8 * scale, 7.25 * scale, angles, dy),
-            sprites._polygon_crossings(torch.tensor(heart(), dtype=torch.float64) * scale, angles, dy),
+            sprites._polygon_crossings(
+                torch.tensor(heart(), dtype=torch.float64) * scale, angles, dy
+            ),
         ):
             units = crossings[crossings.isfinite()] * 62
             to_nearest_odd = ((units - 1) / 2 - ((units - 1) / 2).round()).abs() * 2
@@ -120,7 +141,9 @@ def test_x_moves_right_and_y_moves_down():
 
 
 def test_turning_is_counter_clockwise_and_the_heart_stands_on_its_tip():
-    turned = at("ellipse", orientation=5)  # by 46 degrees: the long axis from lower left to upper right
+    turned = at(
+        "ellipse", orientation=5
+    )  # by 46 degrees: the long axis from lower left to upper right
     assert turned[:32, 32:].sum() > 1.5 * turned[:32, :32].sum()
     widths = at("heart").sum(1)
     widths = widths[widths > 0]
@@ -134,7 +157,9 @@ def test_as_many_pixels_as_the_shape_has_area(shape):
     shoelace = abs(np.sum(corners[:, 0] * following[:, 1] - following[:, 0] * corners[:, 1])) / 2
     area = {"square": 19.2**2, "ellipse": math.pi * 12.8 * 7.25, "heart": shoelace}[shape]
     generator = torch.Generator().manual_seed(0)
-    factors = torch.stack([torch.randint(size, (2_000,), generator=generator) for size in SIZES], -1)
+    factors = torch.stack(
+        [torch.randint(size, (2_000,), generator=generator) for size in SIZES], -1
+    )
     factors[:, 0] = SHAPES.index(shape)
     for scale in (0, 5):
         factors[:, 1] = scale
@@ -151,7 +176,10 @@ def test_splits_are_disjoint_and_cover_everything():
 
 def test_splits_are_repeatable_and_depend_on_the_seed_alone():
     for name in NAMES:
-        first, again = Sprites(split_seed=3).split(name).x, Sprites(split_seed=3, train=500).split(name).x
+        first, again = (
+            Sprites(split_seed=3).split(name).x,
+            Sprites(split_seed=3, train=500).split(name).x,
+        )
         assert torch.equal(first[: len(again)], again)
         assert not torch.equal(first, Sprites(split_seed=4).split(name).x)
     assert len(Sprites(train=500).split("train")) == 500
@@ -182,7 +210,12 @@ def test_images_factors_and_conditions_belong_together():
 
 def test_a_spec_finds_the_data_and_checks_its_options():
     block = {"data": {"type": "sprites", "train": 64}, "train": {"epochs": 1}}
-    block["model"] = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
+    block["model"] = {
+        "latent_dim": 2,
+        "encoder": "mlp",
+        "decoder": "mlp",
+        "likelihood": "bernoulli",
+    }
     spec = vaezoo.load_spec({"spec": "vaezoo/v1", "name": "some", **block})
     built = spec.data.build()
     assert (type(built), built.train) == (Sprites, 64)
@@ -214,4 +247,6 @@ def test_a_thousand_images_take_as_many_operations_as_ten():
             assert render(index[:n]).shape == (n, 1, 64, 64)
         measured.append(operations)
     assert measured[0].count == measured[1].count < 100
-    assert measured[1].elements <= 12 * 64 * 64 * 1_000  # the image, and two for each of four crossings
+    assert (
+        measured[1].elements <= 12 * 64 * 64 * 1_000
+    )  # the image, and two for each of four crossings

@@ -1,4 +1,5 @@
-"""The parts of the KL against exact enumeration of q(z) = 1/N Σ q(z|x_n) on small sets of normals."""
+"""The parts of the KL against exact enumeration of q(z) = 1/N Σ q(z|x_n) on small sets of
+normals."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def wiring(train_size, latent_dim=2):
 
 
 class SequenceLatent:
-    """N examples, the posterior of each, and samples of it: everything about q(z) can be enumerated."""
+    """N examples, the posterior of each, and samples of it: everything about q(z) can be
+    enumerated."""
 
     def __init__(self, n=6, dimensions=2, k=1, seed=0):
         generator = torch.Generator().manual_seed(seed)
@@ -89,7 +91,8 @@ class SequenceLatent:
 
 
 def estimate_of_q(whole, batch, train_size, position):
-    """exp of the estimate of log q(z_i) that a batch gives for the example at ``position``, and log q(z_i | x_i)."""
+    """exp of the estimate of log q(z_i) that a batch gives for the example at ``position``, and
+    log q(z_i | x_i)."""
     site = whole.site(list(batch))
     own = site.q.log_prob(site.z)[0]
     return (own - decompose(site, train_size).index_code).exp()[position]
@@ -113,7 +116,8 @@ def column_bug(monkeypatch):
 
 
 def means_over_all_batches(whole, size):
-    """For each example: the mean estimate of q(z_i), over every batch that it is in and every order of the batch."""
+    """For each example: the mean estimate of q(z_i), over every batch that it is in and every
+    order of the batch."""
     found = []
     for i in range(whole.n):
         batches = [batch for batch in itertools.permutations(range(whole.n), size) if i in batch]
@@ -225,7 +229,8 @@ def test_each_weight_belongs_to_its_part():
 
 
 def test_independent_dimensions_share_nothing():
-    """The four corners of a square: TC is 0, and I is log 4 where the posteriors do not overlap."""
+    """The four corners of a square: TC is 0, and I is log 4 where the posteriors do not
+    overlap."""
     whole = SequenceLatent(4, k=500)
     whole.mean = torch.tensor([[-3.0, -3], [-3, 3], [3, -3], [3, 3]], dtype=torch.float64)
     whole.log_scale = torch.full((4, 2), math.log(0.2), dtype=torch.float64)

@@ -1,4 +1,5 @@
-"""Weights that tune themselves, on channels whose rate and distortion are known and on real digits."""
+"""Weights that tune themselves, on channels whose rate and distortion are known and on real
+digits."""
 
 from __future__ import annotations
 
@@ -37,8 +38,10 @@ def one_seed():
 class Channel(nn.Module):
     """A linear VAE for independent normals x: z_d = a_d x_d + s_d noise, p(x|z) = N(w z, SIGMA²).
 
-    Its rate and distortion at the optimum are those of reverse water-filling: where -dR/dD_d = λ for each dimension's
-    squared error D_d, D_d = 1/(2λ) and R = 1/2 Σ log(variance_d / D_d), as long as D_d is below each variance.
+    Its rate and distortion at the optimum are those of reverse water-filling: where -dR/dD_d = λ
+    for each dimension's
+    squared error D_d, D_d = 1/(2λ) and R = 1/2 Σ log(variance_d / D_d), as long as D_d is below
+    each variance.
     """
 
     def __init__(self):
@@ -59,7 +62,8 @@ class Channel(nn.Module):
 
 
 def train(loss, part, steps=700, average=250):
-    """Trains a channel as the trainer does; mean rate, distortion, squared error and weight of its last steps."""
+    """Trains a channel as the trainer does; mean rate, distortion, squared error and weight of its
+    last steps."""
     channel, rows = Channel(), []
     optimizer = torch.optim.Adam(channel.parameters(), 0.02, betas=(0.9, 0.99), foreach=False)
     for step in range(steps):
@@ -75,7 +79,8 @@ def train(loss, part, steps=700, average=250):
     return torch.stack(rows[-average:]).mean(0).tolist()
 
 
-# ----------------------------------------------------------------------------------------------------------- GECO
+# -------------------------------------------------------------------------------------------------
+# ---------- GECO
 
 
 @pytest.mark.parametrize("error", [0.6, 0.3])
@@ -199,7 +204,8 @@ def test_geco_refuses_a_start_beyond_its_limits():
         Geco(target=1.0, start=5.0, minimum=0.1, maximum=2.0)
 
 
-# ----------------------------------------------------------------------------------------------------- PI control
+# -------------------------------------------------------------------------------------------------
+# ---- PI control
 
 
 @pytest.mark.parametrize("target", [1.0, 2.0])
@@ -252,7 +258,8 @@ def test_the_integral_does_not_wind_up_on_either_side(far, near, limit):
 
 
 def test_the_integral_is_not_locked_below_the_minimum():
-    """Frozen both ways, as published, one step at rate 0 would hold beta at its minimum for good."""
+    """Frozen both ways, as published, one step at rate 0 would hold beta at its minimum for
+    good."""
     control = PIControl(target=18.0, minimum=1.0)
     control.update({"rate": torch.tensor(0.0)})
     assert float(control.unclipped) < 1.0 and float(control(0)) == 1.0
@@ -335,7 +342,8 @@ def test_logistic_is_the_s_curve():
     assert [steep(step) for step in (0, 1000, 2000)] == [2.0, 3.0, 4.0]
 
 
-# ------------------------------------------------------------------------------------------------------ in a run
+# -------------------------------------------------------------------------------------------------
+# ----- in a run
 
 
 def spec(**blocks):

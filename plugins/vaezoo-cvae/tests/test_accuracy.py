@@ -11,7 +11,7 @@ from vaezoo_cvae.accuracy import ConditionalAccuracy, SampleRecall, coverage
 
 from vaezoo.runs.run import build_loader
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import IntegrityError
 
 CPU = torch.device("cpu")
@@ -32,13 +32,14 @@ SPEC = {
 
 @pytest.fixture(scope="module")
 def mnist():
-    loaded = load(SPEC)
+    loaded = load_spec(SPEC)
     dataset, _, task = prepare_training(loaded, CPU)
     return build_loader(loaded, dataset, "test", CPU), task.model.eval()
 
 
 class Replay:
-    """Stands for a model: its samples are real images of the label asked for, the first ``variety`` in turn."""
+    """Stands for a model: its samples are real images of the label asked for, the first
+    ``variety`` in turn."""
 
     def __init__(self, model, batch, variety, lie=0):
         self.model, self.batch, self.variety, self.lie = model, batch, variety, lie
@@ -98,7 +99,7 @@ def test_samples_without_labels_are_judged_too(mnist):
         **SPEC,
         "model": {key: value for key, value in SPEC["model"].items() if key != "condition"},
     }
-    model = prepare_training(load(plain), CPU)[2].model.eval()
+    model = prepare_training(load_spec(plain), CPU)[2].model.eval()
     with model.inference():
         found = SampleRecall(samples=100)(model, data)
         assert found["sample_recall"].examples == 10_000 and found["sample_recall"].value < 0.1
@@ -108,7 +109,7 @@ def test_samples_without_labels_are_judged_too(mnist):
 
 def test_other_images_and_other_files_are_refused(mnist, tmp_path):
     digits = {**SPEC, "data": {"type": "digits"}}
-    _, train, task = prepare_training(load(digits), CPU)
+    _, train, task = prepare_training(load_spec(digits), CPU)
     with pytest.raises(NotImplementedError, match="28x28"):
         SampleRecall()(task.model, train)
     broken = tmp_path / "broken.safetensors"

@@ -11,7 +11,7 @@ from vaezoo_cvae.priors import ConditionalNormal
 
 import vaezoo
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError
 
@@ -123,7 +123,7 @@ def test_a_label_goes_into_every_part_of_vectors_and_maps(into, fuse):
 @pytest.mark.parametrize("into", PLACES, ids=str)
 def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
     prior = "conditional-normal" if "prior" in into else "standard-normal"
-    loaded = load(spec({"type": "label", "into": into}, prior=prior))
+    loaded = load_spec(spec({"type": "label", "into": into}, prior=prior))
     _, train, task = prepare_training(loaded, torch.device("cpu"))
     model, batch = task.model.eval(), train.first(8)
     if "prior" in into:
@@ -148,13 +148,15 @@ def test_a_prior_without_use_for_a_condition_is_refused_at_composition():
     with pytest.raises(
         SpecError, match=r"model\.prior: prior 'standard-normal' cannot use a condition"
     ):
-        prepare_training(load(spec({"type": "label", "into": ["prior"]})), torch.device("cpu"))
+        prepare_training(
+            load_spec(spec({"type": "label", "into": ["prior"]})), torch.device("cpu")
+        )
 
 
 def test_a_conditional_prior_without_condition_is_refused_at_composition():
     plain = spec({"type": "label", "into": ["encoder"]}, prior="conditional-normal")
     with pytest.raises(SpecError, match="needs a condition"):
-        prepare_training(load(plain), torch.device("cpu"))
+        prepare_training(load_spec(plain), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("objective", ["reconstruction", {"type": "iwae", "samples": 3}])

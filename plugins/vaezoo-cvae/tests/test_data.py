@@ -1,4 +1,5 @@
-"""Quadrants and colours: the condition follows from the image, and the mask counts the unseen pixels alone."""
+"""Quadrants and colours: the condition follows from the image, and the mask counts the unseen
+pixels alone."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import torch
 
 import vaezoo
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import DataError, SpecError
 
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ def quadrants(observed, binarize="dynamic"):
 
 @pytest.mark.parametrize("observed", [1, 2, 3])
 def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(observed):
-    _, train, _ = prepare_training(load(quadrants(observed)), CPU)
+    _, train, _ = prepare_training(load_spec(quadrants(observed)), CPU)
     batch = next(train.epoch(0))
     seen = batch.condition[:, 1:].bool()
     assert torch.equal(batch.condition[:, :1], batch.x * seen), "of one and the same binarization"
@@ -55,7 +56,7 @@ def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(observe
 
 
 def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_sees_twice():
-    _, train, task = prepare_training(load(quadrants(2)), CPU)
+    _, train, task = prepare_training(load_spec(quadrants(2)), CPU)
     batch = train.first(16)
     other = vaezoo.Batch(
         torch.where(batch.mask, batch.x, 1 - batch.x), batch.condition, batch.mask
@@ -72,7 +73,7 @@ def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_se
 
 
 def test_what_is_given_stands_in_samples_and_reconstructions():
-    _, train, task = prepare_training(load(quadrants(1)), CPU)
+    _, train, task = prepare_training(load_spec(quadrants(1)), CPU)
     batch, model = train.first(6), task.model.eval()
     sampled, rebuilt = (
         model.sample(6, batch.condition),
@@ -88,7 +89,7 @@ def test_what_is_given_stands_in_samples_and_reconstructions():
 
 
 def test_conditions_that_are_not_n_are_refused():
-    _, train, task = prepare_training(load(quadrants(1)), CPU)
+    _, train, task = prepare_training(load_spec(quadrants(1)), CPU)
     with pytest.raises(
         ValueError,
         match=r"conditions for 4 examples have the shape \(4, 2, 8, 8\), not \(3, 2, 8, 8\)",
@@ -97,7 +98,7 @@ def test_conditions_that_are_not_n_are_refused():
 
 
 def test_each_image_has_one_colour_for_ever():
-    loaded = load(
+    loaded = load_spec(
         spec(
             {"type": "colored-mnist", "source": "digits"},
             {"type": "image", "channels": [4], "hidden": [16]},
@@ -116,7 +117,7 @@ def test_each_image_has_one_colour_for_ever():
 
 def test_colours_by_name_are_attributes():
     data = {"type": "colored-mnist", "source": "digits", "condition": "attributes"}
-    dataset, train, _ = prepare_training(load(spec(data, "attributes")), CPU)
+    dataset, train, _ = prepare_training(load_spec(spec(data, "attributes")), CPU)
     assert [a.name for a in dataset.spec.condition_fields] == ["digit", "color"]
     batch = train.first(20)
     red = batch.condition[:, 1] == 0
@@ -130,4 +131,4 @@ def test_data_that_is_no_image_is_refused(tmp_path):
     table.write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(30)))
     data = {"type": "quadrants", "source": {"type": "csv", "path": str(table)}}
     with pytest.raises((DataError, SpecError), match="quadrants needs images"):
-        prepare_training(load(spec(data, "image")), CPU)
+        prepare_training(load_spec(spec(data, "image")), CPU)

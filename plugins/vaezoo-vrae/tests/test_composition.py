@@ -7,7 +7,7 @@ import torch
 
 from vaezoo.runs.setup import prepare_training
 from vaezoo.runs.start import run
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError
 
 CHAIN = {"type": "chain", "units": 8, "hidden": 8}
@@ -112,7 +112,7 @@ def test_what_needs_one_vector_for_each_example_says_so(spec, composed):
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(spec, parts, message):
     with pytest.raises(SpecError, match=message):
-        prepare_training(load(spec(**parts)), torch.device("cpu"))
+        prepare_training(load_spec(spec(**parts)), torch.device("cpu"))
 
 
 def test_latents_with_steps_refuse_images():
@@ -129,4 +129,4 @@ def test_latents_with_steps_refuse_images():
         },
     }
     with pytest.raises(SpecError, match="need sequences"):
-        prepare_training(load(content), torch.device("cpu"))
+        prepare_training(load_spec(content), torch.device("cpu"))

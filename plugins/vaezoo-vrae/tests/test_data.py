@@ -17,7 +17,7 @@ from vaezoo_vrae.series import Series
 from vaezoo_vrae.text import Cities, Text
 
 import vaezoo
-from vaezoo.runs.example_files import format_for, write_examples
+from vaezoo.runs.example_files import format_for, write_example_files
 from vaezoo.utils.errors import UsageError
 
 SPLITS = ("train", "validation", "test")
@@ -270,7 +270,7 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     batch = form.read_beginnings(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]
     assert [data.symbols[i] for i in batch.x[0].argmax(-1)] == ["a", "b"]
-    write_examples(form, tmp_path / "q.txt", batch, 1)
+    write_example_files(form, tmp_path / "q.txt", batch, 1)
     assert (tmp_path / "q.txt").read_text().splitlines()[0] == "ab"
 
 
@@ -303,9 +303,9 @@ def test_music_keeps_its_pace(tmp_path):
     form = format_for(data, tmp_path / "x.mid")
     batch = form.read(tmp_path / "0.mid")
     np.testing.assert_array_equal(batch.x[0], roll)
-    write_examples(form, tmp_path / "x.mid", batch, 1)
+    write_example_files(form, tmp_path / "x.mid", batch, 1)
     assert (tmp_path / "x.mid").read_bytes() == (tmp_path / "0.mid").read_bytes()
-    write_examples(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch, 1)
+    write_example_files(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch, 1)
     with wave.open(str(tmp_path / "x.wav")) as opened:
         assert opened.getnframes() / opened.getframerate() == pytest.approx(
             6 * 0.3 + 0.15, abs=0.01
@@ -321,7 +321,7 @@ def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
     assert np.abs(sound[len(sound) * 3 // 4 :]).max() == 0
     data = vaezoo.DataSpec((20, 88), "binary", 2, mask_dims=1, variable_length=True)
     x = torch.from_numpy(roll).float()
-    paths = write_examples(
+    paths = write_example_files(
         format_for(data, tmp_path / "x.wav"),
         tmp_path / "x.wav",
         vaezoo.Batch(x.repeat(2, 1, 1)),

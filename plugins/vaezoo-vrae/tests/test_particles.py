@@ -16,7 +16,7 @@ from vaezoo_vrae.particles import particle_filter
 
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.devices import pick_device
 
 A, C, Q, R, T = 0.9, 1.5, 0.6, 0.4, 12
@@ -101,7 +101,7 @@ def linear(tmp_path):
                 "likelihood": {"type": "normal", "scale": math.sqrt(R)},
             },
         }
-        _, data, task = prepare_training(load(spec), pick_device("cpu"))
+        _, data, task = prepare_training(load_spec(spec), pick_device("cpu"))
         model = task.model.eval()
         model.encoder, model.decoder = Messages(), Linear()
         model.latents.levels[0] = LinearLevel(skew)

@@ -7,7 +7,7 @@ import torch
 from vaezoo.data.datasets.npz import Npz
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.runs.setup import prepare_training
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -173,6 +173,6 @@ def test_a_model_reads_a_file_as_training_read_it(npz, x, tmp_path):
     model = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
     data = {"type": "npz", "path": str(tmp_path / "some.npz")}
     given = {"spec": "vaezoo/v1", "name": "x", "data": data, "model": model, "train": {"steps": 1}}
-    dataset, loader, task = prepare_training(load(given), torch.device("cpu"))
+    dataset, loader, task = prepare_training(load_spec(given), torch.device("cpu"))
     part = dataset.split("train")
     torch.testing.assert_close(task.model.prepare(part.x.long()), loader.first(len(loader)).x)

@@ -14,7 +14,7 @@ from vaezoo.data.datasets.torchvision import TorchvisionDataset, import_torchvis
 from vaezoo.data.images import binarize_static
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
-from vaezoo.spec.load import load
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import DataError, UnavailableError
 
 CPU = torch.device("cpu")
@@ -303,7 +303,7 @@ def test_a_spec_can_give_arguments():
         "model": model,
         "train": {"epochs": 1},
     }
-    assert len(load(spec).data.build().split("train")) == 24
+    assert len(load_spec(spec).data.build().split("train")) == 24
 
 
 def test_arguments_reach_the_class_and_its_base(tmp_path, refuses):

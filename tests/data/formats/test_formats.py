@@ -11,7 +11,7 @@ from PIL import Image
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.runs.example_files import format_for, write_examples
+from vaezoo.runs.example_files import format_for, write_example_files
 from vaezoo.utils.errors import DataError, UsageError
 
 VECTORS = DataSpec((3,), "real", offset=(1.0, 2.0, 3.0), scale=(2.0, 2.0, 4.0))
@@ -24,7 +24,7 @@ IMAGES = DataSpec((1, 4, 4), "unit", 256)
 
 
 def write(data, path, x, columns=4):
-    return write_examples(
+    return write_example_files(
         format_for(data, path), path, x if isinstance(x, Batch) else Batch(x), columns
     )
 

@@ -156,8 +156,8 @@ def beta_vae_score(
     """The accuracy of predicting the fixed factor from pair differences; see ``BetaVAEScore``."""
     from sklearn.linear_model import LogisticRegression
 
-    def mean_difference(pairs: np.ndarray) -> np.ndarray:  # from [trials, batch, 2, D]
-        return np.abs(pairs[:, :, 0] - pairs[:, :, 1]).mean(1)
+    def mean_difference(pair_means: np.ndarray) -> np.ndarray:  # from [trials, batch, 2, D]
+        return np.abs(pair_means[:, :, 0] - pair_means[:, :, 1]).mean(1)
 
     fixed, features = _run_trials(
         means,

@@ -24,16 +24,18 @@ class SequenceClassifier(nn.Module):
 
     def __init__(self, width: int, classes: int, units: int = 96) -> None:
         super().__init__()
-        self.forth = nn.GRU(width, units, batch_first=True)
-        self.back = nn.GRU(width, units, batch_first=True)
+        self.forward_rnn = nn.GRU(width, units, batch_first=True)
+        self.backward_rnn = nn.GRU(width, units, batch_first=True)
         self.dropout, self.head = nn.Dropout(0.4), nn.Linear(2 * units, classes)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """From ``[B, T, D]`` and a mask ``[B, T]`` to logits ``[B, classes]``."""
         lengths = sequence_lengths(mask, x)
         x = x * mask[..., None]
-        backward_states = reverse_sequences(self.back(reverse_sequences(x, lengths))[0], lengths)
-        states = torch.cat([self.forth(x)[0], backward_states], -1)  # [B, T, 2 * units]
+        backward_states = reverse_sequences(
+            self.backward_rnn(reverse_sequences(x, lengths))[0], lengths
+        )
+        states = torch.cat([self.forward_rnn(x)[0], backward_states], -1)  # [B, T, 2 * units]
         return self.head(self.dropout((states * mask[..., None]).sum(1) / lengths[:, None]))
 
 

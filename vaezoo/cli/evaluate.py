@@ -1,0 +1,62 @@
+"""The command ``vaezoo evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vaezoo.cli.output import json_option, metrics_table, print_json
+from vaezoo.cli.shared import device_option, open_run, run_argument, split_option
+from vaezoo.utils.errors import Problem, SpecError, VaezooError
+
+
+@click.command("evaluate")
+@run_argument
+@split_option
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="METRIC",
+    help="Measure this metric instead of those in the spec: a name, or a mapping such as "
+    "'{type: nll, samples: 100}'. May be repeated.",
+)
+@device_option
+@json_option
+def evaluate_command(
+    *,
+    path: Path,
+    split: str,
+    metrics: tuple[str, ...],
+    device: str,
+    as_json: bool,
+) -> None:
+    """Evaluate a model on a split of its data.
+
+    On the test split with the metrics of the spec, the result replaces evaluation.json. With
+    --metric, the command fails if a metric is not defined for this model or data.
+    """
+    from vaezoo.spec.tree import parse
+    from vaezoo.utils.files import write_json
+
+    run = open_run(path, device)
+    requested_metrics = [parse(metric, "--metric").plain() for metric in metrics]
+    try:
+        evaluation = run.evaluate(split, requested_metrics or None)
+    except SpecError as error:  # the error is in the value of --metric, not in a file
+        problems = [
+            Problem("--metric", 1, 1, path="", message=problem.message)
+            for problem in error.problems
+        ]
+        raise SpecError(problems) from error
+    if split == "test" and not requested_metrics and run.directory.spec.is_file():
+        write_json(run.directory.evaluation, evaluation)
+    print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
+        evaluation
+    )
+    if requested_metrics and evaluation["undefined"]:
+        reasons = "; ".join(
+            f"{name}: {reason}" for name, reason in evaluation["undefined"].items()
+        )
+        raise VaezooError(f"not defined for this model or data: {reasons}")

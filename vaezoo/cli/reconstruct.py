@@ -1,0 +1,89 @@
+"""The command ``vaezoo reconstruct``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaezoo.cli.condition_option import condition_option, requested_conditions
+from vaezoo.cli.output import line_printer
+from vaezoo.cli.shared import (
+    FORMAT_HELP,
+    device_option,
+    open_run,
+    out_option,
+    output_format,
+    run_argument,
+    save_examples,
+    split_option,
+)
+
+if TYPE_CHECKING:
+    from vaezoo.data.batch import Batch
+    from vaezoo.data.format import Format
+    from vaezoo.runs.run import Run
+
+
+@click.command("reconstruct")
+@run_argument
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(1, 100_000),
+    help="Number of examples.  [default: 32; 16 for sequences; up to 8 with --condition]",
+)
+@split_option
+@condition_option
+@out_option("reconstructions.png", f"{FORMAT_HELP} An image also shows the originals.")
+@device_option
+@click.pass_context
+def reconstruct_command(
+    ctx: click.Context,
+    *,
+    path: Path,
+    count: int | None,
+    split: str,
+    condition: str | None,
+    out: Path,
+    device: str,
+) -> None:
+    """Reconstruct examples of a split.
+
+    With --condition, the z of each example is decoded under every requested condition: one row for
+    each example, the original first.
+    """
+    run = open_run(path, device)
+    file_format = output_format(run, out)
+    conditions = None if condition is None else requested_conditions(run, condition, 1).condition
+    is_sequence = run.model.data.is_sequence
+    default = 16 if is_sequence else 32
+    if conditions is not None:  # each row has the original and one translation for each condition
+        default = max(1, min(8, 40 // (1 + len(conditions)))) if is_sequence else 8
+    batch = run.data(split).first(count or default)
+    if conditions is None:
+        message = _save_reconstructions(run, file_format, out, batch)
+    else:
+        sheet = run.model.translate(batch, conditions)
+        examples = sheet.flatten(0, 1)  # [B * (1 + conditions), *shape]
+        message = save_examples(file_format, out, examples, columns=sheet.shape[1])
+    line_printer(ctx)(message)
+
+
+def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch) -> str:
+    """Writes reconstructions, in an image together with the originals; returns a message."""
+    from vaezoo.runs.report import pictures, sequences
+    from vaezoo.utils.files import write_bytes
+
+    data = run.model.data
+    x = run.model.reconstruct(batch.x, batch.condition, batch.mask)
+    if out.suffix != ".png":
+        mask = batch.mask if data.is_sequence else None
+        return save_examples(file_format, out, x, columns=1, condition=batch.condition, mask=mask)
+    if not data.is_sequence:
+        return save_examples(file_format, out, pictures.pairs(batch.x, x, 16), columns=16)
+    originals = replace(batch, x=data.to_source_units(batch.x))
+    write_bytes(out, sequences.picture(data, originals, data.to_source_units(x)))
+    return f"wrote {out}"

@@ -1,0 +1,111 @@
+"""The command ``vaezoo sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaezoo.cli.condition_option import condition_option, requested_conditions
+from vaezoo.cli.output import line_printer
+from vaezoo.cli.shared import (
+    FORMAT_HELP,
+    device_option,
+    open_run,
+    out_option,
+    output_format,
+    run_argument,
+    save_examples,
+)
+from vaezoo.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaezoo.runs.run import Run
+
+
+@click.command("sample")
+@run_argument
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(1, 1_000_000),
+    help="Number of samples for each condition.  [default: 64 for one condition, 10 for each of "
+    "several; for sequences 16 and 4; with --prefix one for each prefix]",
+)
+@condition_option
+@out_option("samples.png", FORMAT_HELP)
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option("--draw", is_flag=True, help="Sample from p(x|z) instead of taking its mean.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Number of steps of a sequence, after its prefix."
+)
+@click.option(
+    "--prefix",
+    "prefix_file",
+    type=click.Path(path_type=Path),
+    help="A file with the first steps of sequences to continue.",
+)
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Temperature of p(x|z); 0 takes the most likely value.",
+)
+@device_option
+@click.pass_context
+def sample_command(
+    ctx: click.Context,
+    *,
+    path: Path,
+    count: int | None,
+    condition: str | None,
+    out: Path,
+    seed: int,
+    draw: bool,
+    steps: int | None,
+    prefix_file: Path | None,
+    temperature: float,
+    device: str,
+) -> None:
+    """Generate new examples: z from the prior, then x from p(x|z).
+
+    With --condition all, an image has one row for each class.
+    """
+    run = open_run(path, device)
+    file_format = output_format(run, out)
+    prefixes = None if prefix_file is None else _read_prefixes(run, prefix_file)
+    request = requested_conditions(
+        run, condition, count or (None if prefixes is None else len(prefixes))
+    )
+    if prefixes is not None:  # repeated in order until there is one for each sample
+        repeats = -(-request.count // len(prefixes))
+        prefixes = prefixes.repeat(repeats, 1, 1)[: request.count]
+    try:
+        samples = run.model.sample(
+            request.count,
+            request.condition,
+            mean=not draw,
+            seed=seed,
+            steps=steps,
+            prefix=prefixes,
+            temperature=temperature,
+        )
+    except (ValueError, NotImplementedError) as error:
+        raise UsageError(str(error)) from error
+    message = save_examples(
+        file_format, out, samples, columns=request.columns, condition=request.condition
+    )
+    line_printer(ctx)(message)
+
+
+def _read_prefixes(run: Run, path: Path) -> torch.Tensor:
+    """The first steps of the sequences in a file, ``[n, T, D]``."""
+    from vaezoo.runs.example_files import read_prefixes
+
+    if not run.model.latents.stepwise:
+        raise UsageError("this model does not generate step by step; leave --prefix out")
+    return read_prefixes(run.model, path)

@@ -1,0 +1,99 @@
+"""Options and steps that several commands share: which model, which split, where the output
+goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaezoo.cli.weights import registry_option
+from vaezoo.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaezoo.data.format import Format
+    from vaezoo.runs.run import Run
+
+FORMAT_HELP = "The file name ending selects the format: .png, .npz, .csv or that of a plugin."
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."
+)
+split_option = click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    show_default=True,
+)
+
+
+def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument RUN|WEIGHTS: a run's directory or the name of pretrained weights."""
+    argument = click.argument("path", type=click.Path(path_type=Path), metavar="RUN|WEIGHTS")
+    return registry_option(argument(command))
+
+
+def out_option(default: str, help_text: str) -> Callable[[Any], Any]:
+    """The option ``--out`` with its default and a help text about the file's format."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=default,
+        show_default=True,
+        help=help_text,
+    )
+
+
+def open_run(path: Path, device: str) -> Run:
+    """Opens the run at a path, or pretrained weights by name; tunes the process's allocator."""
+    from vaezoo.utils.allocator import tune_allocator
+
+    tune_allocator()
+    from vaezoo.runs import opening
+
+    if path.exists() or str(path).startswith(("/", ".", "~")):
+        return opening.open_run(path, device=device)
+    try:
+        return opening.open_weights(str(path), device=device)
+    except UsageError as error:
+        raise UsageError(f"{path}: not a run, and {error}") from None
+
+
+def output_format(run: Run, out: Path) -> Format:
+    """The format in which to write ``out``; called before sampling, so that errors come early."""
+    from vaezoo.runs.example_files import format_for
+
+    return format_for(run.model.data, out)
+
+
+def save_examples(
+    file_format: Format,
+    out: Path,
+    x: torch.Tensor,
+    *,
+    columns: int,
+    condition: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+) -> str:
+    """Writes examples.
+
+    Args:
+        file_format: the format of the file.
+        out: the file; if it can hold only one example, numbered files are written.
+        x: examples ``[n, *shape]``, in the model's data range.
+        columns: the number of examples in each row of an image.
+        condition: their conditions.
+        mask: their masks.
+
+    Returns:
+        A message with the names of the files.
+    """
+    from vaezoo.data.batch import Batch
+    from vaezoo.runs.example_files import write_example_files
+
+    paths = write_example_files(file_format, out, Batch(x, condition, mask), columns)
+    return f"wrote {out}" if len(paths) == 1 else f"wrote {paths[0]} to {paths[-1].name}"
