@@ -5,39 +5,18 @@ device in every step. In the docstrings ``*`` is the batch shape, D the number o
 vector, and C the number of categories or mixture components.
 """
 
-from vaezoo.distributions.continuous_bernoulli import ContinuousBernoulli
-from vaezoo.distributions.discrete import (
-    BinaryLogits,
-    CategoricalLevels,
-    DiscretizedLogistic,
-    OneHot,
-)
-from vaezoo.distributions.drawing import draw
-from vaezoo.distributions.implicit import Implicit, detach
-from vaezoo.distributions.normal import (
-    DiagonalNormal,
-    NormalMixture,
-    OptimalNormal,
-    UnitNormal,
-    independent,
-    normal_log_prob,
-    soft_clip,
-)
-
-__all__ = [
-    "BinaryLogits",
-    "ContinuousBernoulli",
-    "DiagonalNormal",
-    "DiscretizedLogistic",
-    "Implicit",
-    "CategoricalLevels",
-    "NormalMixture",
-    "OneHot",
-    "OptimalNormal",
-    "UnitNormal",
-    "detach",
-    "draw",
-    "independent",
-    "normal_log_prob",
-    "soft_clip",
-]
+from vaezoo.distributions.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
+from vaezoo.distributions.discrete import BinaryLogits as BinaryLogits
+from vaezoo.distributions.discrete import CategoricalLevels as CategoricalLevels
+from vaezoo.distributions.discrete import DiscretizedLogistic as DiscretizedLogistic
+from vaezoo.distributions.discrete import OneHot as OneHot
+from vaezoo.distributions.drawing import draw as draw
+from vaezoo.distributions.implicit import Implicit as Implicit
+from vaezoo.distributions.implicit import detach as detach
+from vaezoo.distributions.normal import DiagonalNormal as DiagonalNormal
+from vaezoo.distributions.normal import NormalMixture as NormalMixture
+from vaezoo.distributions.normal import OptimalNormal as OptimalNormal
+from vaezoo.distributions.normal import UnitNormal as UnitNormal
+from vaezoo.distributions.normal import independent as independent
+from vaezoo.distributions.normal import normal_log_prob as normal_log_prob
+from vaezoo.distributions.normal import soft_clip as soft_clip
