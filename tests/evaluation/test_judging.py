@@ -20,7 +20,7 @@ from vaezoo.data.loader import Loader
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.evaluation.anomaly import Anomaly, detection_metrics, scores
 from vaezoo.evaluation.classification import Classification, calibration_error, class_posterior
-from vaezoo.model.fusion import Fusion
+from vaezoo.model.fusion import ContextFusion
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Conditioner, Decoder, Encoder, Posterior
 from vaezoo.runs.example_files import read_examples
@@ -70,8 +70,8 @@ def mixture():
         likelihood=NormalLikelihood(data, scale=SIGMA),
         code_shape=(1,),
         conditioner=OneHot(),
-        into_encoder=Fusion((3,), (3,), "concat"),
-        into_decoder=Fusion((1,), (3,), "concat"),
+        into_encoder=ContextFusion((3,), (3,), "concat"),
+        into_decoder=ContextFusion((1,), (3,), "concat"),
     )
     model.count_classes(torch.tensor([0] * 3 + [1] * 2 + [2]))
     model.register_buffer("here", torch.zeros(()))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.model.fusion import Fusion
+from vaezoo.model.fusion import ContextFusion
 from vaezoo.spec.composer import compose
 from vaezoo.spec.load import load_spec
 
@@ -18,7 +18,7 @@ CONTEXTS = [(3,), (4, 4, 3)]
 @pytest.mark.parametrize("context_shape", CONTEXTS, ids=str)
 @pytest.mark.parametrize("how", ["concat", "film"])
 def test_any_context_goes_into_any_input(shape, context_shape, how):
-    fusion = Fusion(shape, context_shape, how)
+    fusion = ContextFusion(shape, context_shape, how)
     x, context = torch.randn(6, *shape), torch.randn(6, *context_shape)
     joined = fusion(x, context)
     assert joined.shape == (6, *fusion.out_shape)
@@ -32,14 +32,14 @@ def test_any_context_goes_into_any_input(shape, context_shape, how):
 
 def test_concat_leaves_the_input_as_it_is_and_puts_the_context_beside():
     x, context = torch.randn(2, 3, 4, 4), torch.randn(2, 5)
-    joined = Fusion((3, 4, 4), (5,), "concat")(x, context)
+    joined = ContextFusion((3, 4, 4), (5,), "concat")(x, context)
     assert torch.equal(joined[:, :3], x) and torch.equal(joined[:, 3:, 1, 2], context)
     maps = torch.randn(2, 5, 4, 4)
-    assert torch.equal(Fusion((3, 4, 4), (5, 4, 4), "concat")(x, maps)[:, 3:], maps)
+    assert torch.equal(ContextFusion((3, 4, 4), (5, 4, 4), "concat")(x, maps)[:, 3:], maps)
 
 
 def test_film_scales_and_shifts():
-    fusion = Fusion((80,), (3,), "film")
+    fusion = ContextFusion((80,), (3,), "film")
     x, context = torch.randn(4, 80), torch.randn(4, 3)
     scale, shift = fusion.modulate(context).chunk(2, 1)
     torch.testing.assert_close(fusion(x, context), fusion.lift(x) * (1 + scale) + shift)
@@ -57,8 +57,8 @@ def test_film_scales_and_shifts():
 )
 def test_a_mask_is_kept_where_the_grown_dimension_lies_beyond_it(shape, mask, kept):
     given = torch.ones(mask, dtype=torch.bool)
-    assert (Fusion(shape, (3,), "concat").fused_mask(given) is given) == kept
-    assert Fusion(shape, (3,), "concat").fused_mask(None) is None
+    assert (ContextFusion(shape, (3,), "concat").fused_mask(given) is given) == kept
+    assert ContextFusion(shape, (3,), "concat").fused_mask(None) is None
 
 
 def test_a_flat_encoder_gets_a_context_once_and_others_in_every_pixel():

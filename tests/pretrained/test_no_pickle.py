@@ -1,4 +1,4 @@
-"""No file that vaezoo reads can run code: no pickle, torch.load or yaml.load in core and plugins."""
+"""No file that vaezoo reads can run code: no pickle, torch.load or yaml.load anywhere."""
 
 from __future__ import annotations
 

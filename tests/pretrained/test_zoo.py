@@ -1,4 +1,4 @@
-"""The weights that come with vaezoo: they load, have the recorded metrics, and are in the wheel."""
+"""The weights that come with vaezoo: they load, have the recorded metrics, and are packaged."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ FusionMode: TypeAlias = Literal["concat", "film"]
 _MIN_WIDTH = {True: 16, False: 64}  # for maps and vectors: FiLM needs enough channels to modulate
 
 
-class Fusion(nn.Module):
+class ContextFusion(nn.Module):
     """Fuses a context with every vector, step or pixel of an input.
 
     ``concat`` appends the context as more features or channels. ``film`` scales and shifts the

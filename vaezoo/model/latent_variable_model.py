@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import parse_conditions
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.model.fusion import Fusion
+from vaezoo.model.fusion import ContextFusion
 from vaezoo.model.parts import Conditioner, Decoder, Encoder, Latents, Likelihood
 from vaezoo.model.trace import Site, Trace
 from vaezoo.nn import masked
@@ -62,8 +62,8 @@ class LatentVariableModel(nn.Module):
         likelihood: Likelihood,
         code_shape: tuple[int, ...],
         conditioner: Conditioner | None = None,
-        into_encoder: Fusion | None = None,
-        into_decoder: Fusion | None = None,
+        into_encoder: ContextFusion | None = None,
+        into_decoder: ContextFusion | None = None,
         into_prior: bool = False,
         precision: str = "fp32",
     ) -> None:

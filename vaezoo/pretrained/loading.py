@@ -79,7 +79,7 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
     tensors, header = read_weights(entry, file)
     try:
         data, train_size = read_model_header(header, entry.name)
-        _check_data(entry, data)
+        _check_entry_data(entry, data)
         task = compose(spec, data, train_size)
         load_strict(task.model, tensors, entry.name, share=True)
     except SpecError as error:
@@ -89,7 +89,7 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
     return spec, task.to(pick_device(device)).eval()
 
 
-def _check_data(entry: RegistryEntry, data: DataSpec) -> None:
+def _check_entry_data(entry: RegistryEntry, data: DataSpec) -> None:
     """Raises RegistryError if the entry and the model file describe different data."""
     listed = entry.weights.preprocessing
     if (tuple(listed.shape), listed.support) != (data.shape, data.support):

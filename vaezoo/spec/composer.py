@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.dataspec import DataSpec, Shape
-from vaezoo.model.fusion import Fusion
+from vaezoo.model.fusion import ContextFusion
 from vaezoo.model.generation import Generation
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
@@ -158,13 +158,13 @@ class _Composer:
         context_shape = None if context is None else tuple(context.shape[1:])
         return model, context_shape, self.site_dims(latents, features, prior_context)
 
-    def fusion(self, part: str, shape: Shape, context: Tensor | None) -> Fusion | None:
+    def fusion(self, part: str, shape: Shape, context: Tensor | None) -> ContextFusion | None:
         """Fuses the context with the input of a part; None if the part takes no context."""
         if context is None or part not in self.spec.into:
             return None
-        return Fusion(shape, tuple(context.shape[1:]), self.spec.fuse)
+        return ContextFusion(shape, tuple(context.shape[1:]), self.spec.fuse)
 
-    def encoder(self, fusion: Fusion | None) -> tuple[Any, tuple[Shape, ...]]:
+    def encoder(self, fusion: ContextFusion | None) -> tuple[Any, tuple[Shape, ...]]:
         """The encoder, and the shapes of its features for one example."""
         component = self.spec.model.encoder
         encoder = self.build(component, self.data.shape if fusion is None else fusion.out_shape)
@@ -172,7 +172,7 @@ class _Composer:
         self.check_features(features)
         return encoder, tuple(tuple(feature.shape[1:]) for feature in features)
 
-    def features(self, encoder: Any, fusion: Fusion | None) -> tuple[Tensor, ...]:
+    def features(self, encoder: Any, fusion: ContextFusion | None) -> tuple[Tensor, ...]:
         """The encoder's features of two examples of zeros; with one step if the length varies."""
         component, data = self.spec.model.encoder, self.data
         if not data.variable_length and not self.spec.model.latents.cls.stepwise:
@@ -187,7 +187,7 @@ class _Composer:
             raise self.spec.problem(component.path, message) from error
 
     def dummy_input(
-        self, fusion: Fusion | None, steps: int | None = None
+        self, fusion: ContextFusion | None, steps: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Two examples of zeros as encoder input, and a mask of ones if the data have masks."""
         shape, dims = self.data.shape if fusion is None else fusion.out_shape, self.data.mask_dims
