@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vaezoo.components.objectives import IWAE
-from vaezoo.components.posteriors import DiagonalNormal
+from vaezoo.components.posteriors import DiagonalNormalPosterior
 from vaezoo.model.model import Model
 from vaezoo.testing import check_spec
 
@@ -82,13 +82,13 @@ def test_a_loss_that_mixes_up_samples_and_batch_is_caught(monkeypatch):
 
 
 def test_a_weight_without_gradient_is_caught(monkeypatch):
-    original = DiagonalNormal.__init__
+    original = DiagonalNormalPosterior.__init__
 
     def init(self, *wiring):
         original(self, *wiring)
         self.idle = torch.nn.Linear(1, 1)
 
-    monkeypatch.setattr(DiagonalNormal, "__init__", init)
+    monkeypatch.setattr(DiagonalNormalPosterior, "__init__", init)
     with pytest.raises(
         AssertionError, match=r"no gradient for model\.latents\.posterior\.idle\.weight"
     ):

@@ -1,6 +1,8 @@
 """Checks that every composed model must pass, for the tests of plugin authors.
 
 Example:
+    from vaezoo.testing import check_spec
+
     def test_my_encoder():
         check_spec({"spec": "vaezoo/v1", "name": "t", "data": {"type": "digits"}, "model": {...}})
 """

@@ -123,7 +123,7 @@ def traverse_command(
         try:
             rates = dimension_rates(run.model, data.first(min(1000, len(data))))
         except NotImplementedError as error:
-            raise UsageError(f"traversals are not {error}") from error
+            raise UsageError(f"traversals: {error}") from error
     order = rates.argsort(descending=True)[: count or (3 if run.model.data.is_sequence else 10)]
     sheet = run.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
     examples = sheet.flatten(0, 1)  # [dimensions * steps, *shape]

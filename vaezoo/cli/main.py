@@ -36,7 +36,7 @@ _COMMANDS = {
 }
 """The module of each command."""
 _SUMMARIES = {
-    "run": "Train and evaluate the model that a spec describes, and draw figures.",
+    "run": "Train and evaluate the model that a spec describes, and draw pictures.",
     "resume": "Resume a run from its last checkpoint.",
     "sweep": "Run a spec with different option values and compare the results.",
     "evaluate": "Evaluate a model on a split of its data.",

@@ -57,9 +57,9 @@ def run_command(
     is_dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Train and evaluate the model that SPEC describes, and draw figures.
+    """Train and evaluate the model that SPEC describes, and draw pictures.
 
-    The run's directory contains the resolved spec, metrics, checkpoints, weights, figures and
+    The run's directory contains the resolved spec, metrics, checkpoints, weights, pictures and
     report.html.
     """
     from vaezoo.utils.allocator import tune_allocator

@@ -45,7 +45,7 @@ def classify_command(
 
 @click.command("score")
 @run_argument
-@click.argument("data", default="test", metavar="[SPLIT|FILE.npz]")
+@click.argument("data", default="test", metavar="[SPLIT|FILE]")
 @click.option(
     "--method",
     type=click.Choice(["reconstruction", "elbo", "nll", "critic", "mahalanobis"]),

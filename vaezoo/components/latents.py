@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataspec import Shape
+from vaezoo.distributions import sample_prior
 from vaezoo.model.generation import Generation
 from vaezoo.model.parts import Latents, Posterior, Prior
 from vaezoo.model.trace import Site
@@ -52,7 +53,7 @@ class Single(Latents):
         """Samples of the prior, ``[n, D]``."""
         p = self.prior(context)
         # a conditional prior has batch shape [n], one distribution per context
-        return p.sample() if p.batch_shape else p.sample(torch.Size((n,)))
+        return sample_prior(p, n)
 
     def code(
         self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None

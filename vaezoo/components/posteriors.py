@@ -9,7 +9,7 @@ from vaezoo import distributions
 from vaezoo.model.parts import Posterior
 
 
-class DiagonalNormal(Posterior):
+class DiagonalNormalPosterior(Posterior):
     """A normal with independent dimensions (Kingma & Welling 2014).
 
     One linear layer computes the mean and the log-variance.

@@ -29,8 +29,8 @@ def parse_conditions(
         trained_classes: the classes that occurred in training; None if all of them did.
 
     Returns:
-        The n conditions in the form of ``Batch.condition``, labels ``[n]`` or attributes ``[n,
-        A]``, and their n names.
+        The n conditions in the form of ``Batch.condition`` (labels ``[n]`` or attributes
+        ``[n, A]``), and their n names.
 
     Raises:
         UsageError: the class or attribute does not exist or did not occur in training, or the

@@ -27,8 +27,8 @@ class Dataset(ABC):
         """Returns the split ``train``, ``validation`` or ``test``.
 
         Raises:
-            vaezoo.utils.errors.DataError: the file is missing or malformed; names the file and
-            row. vaezoo.utils.errors.UnavailableError: the data cannot be downloaded.
+            vaezoo.DataError: the file is missing or malformed; names the file and the row.
+            vaezoo.UnavailableError: the data cannot be downloaded.
         """
 
 
@@ -38,8 +38,8 @@ class Split:
 
     Attributes:
         x: all examples in the form in which they are stored, ``[n, ...]``, usually uint8 images;
-            or, for data that does not fit in memory, a map-style data set with items ``(x,
-            condition)``, where condition is None if the data has no conditions.
+            or, for data that does not fit in memory, a map-style data set with items
+            ``(x, condition)``, where condition is None if the data has no conditions.
         condition: the conditions in memory, ``[n, ...]``, or None.
         mask: True where ``x`` is observed, bool ``[n, *shape[:mask_dims]]``, or None.
         transform: converts a batch of stored ``x`` to model input; called once per batch, on the

@@ -39,14 +39,14 @@ class Format(ABC):
 
         Raises:
             NotImplementedError: the format is for writing only.
-            vaezoo.utils.errors.DataError: the file is malformed; names the file and row.
+            vaezoo.DataError: the file is malformed; names the file and row.
         """
         raise NotImplementedError("is for writing only")
 
-    def read_beginnings(self, path: Path) -> Batch:
-        """Reads the beginnings of sequences, for a model to continue.
+    def read_prefixes(self, path: Path) -> Batch:
+        """Reads prefixes: the first steps of sequences, for a model to continue.
 
         Raises:
-            NotImplementedError, vaezoo.utils.errors.DataError: as ``read``.
+            NotImplementedError, vaezoo.DataError: as ``read``.
         """
         return self.read(path)

@@ -11,6 +11,7 @@ from vaezoo.distributions.discrete import CategoricalLevels as CategoricalLevels
 from vaezoo.distributions.discrete import DiscretizedLogistic as DiscretizedLogistic
 from vaezoo.distributions.discrete import OneHot as OneHot
 from vaezoo.distributions.drawing import draw as draw
+from vaezoo.distributions.drawing import sample_prior as sample_prior
 from vaezoo.distributions.implicit import Implicit as Implicit
 from vaezoo.distributions.implicit import detach as detach
 from vaezoo.distributions.normal import DiagonalNormal as DiagonalNormal

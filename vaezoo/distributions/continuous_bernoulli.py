@@ -17,8 +17,8 @@ class ContinuousBernoulli(torch.distributions.ContinuousBernoulli):
 
     Its density is proportional to p^x (1 - p)^(1 - x). Torch computes mean and normalising
     constant from the probability p, with cancellation near p = 1/2, where means are wrong by
-    0.003. Here they are computed from the logit h, as ``sigmoid(h) / tanh(h / 2) - 1 / h`` and ``h
-    / tanh(h / 2)``. Samples and the cdf are those of torch.
+    0.003. Here they are computed from the logit h, as ``sigmoid(h) / tanh(h / 2) - 1 / h`` and
+    ``h / tanh(h / 2)``. Samples and the cdf are those of torch.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Samples distributions at a temperature."""
+"""Samples of distributions: at a temperature, and n samples of a prior."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def draw(distribution: Distribution, temperature: float = 1.0) -> Tensor:
     if temperature == 0:
         return _mode(distribution)
     return _tempered(distribution, temperature).sample()
+
+
+def sample_prior(prior: Distribution, n: int) -> Tensor:
+    """n samples ``[n, *event]`` of a prior, which is one for all (no batch shape) or one for each.
+
+    Args:
+        prior: with batch shape ``[]`` or ``[n]``.
+        n: the number of samples.
+    """
+    return prior.sample() if prior.batch_shape else prior.sample(torch.Size((n,)))
 
 
 def _mode(distribution: Distribution) -> Tensor:

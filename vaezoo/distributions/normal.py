@@ -53,6 +53,7 @@ class DiagonalNormal(Distribution):
     def rsample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples vectors ``[*sample_shape, *, D]`` with gradients to mean and scale."""
         if tuple(sample_shape) == (1,):  # without broadcasting, the backward pass needs no sum
+            # [1, *, D]
             return torch.addcmul(self.loc, torch.randn_like(self.loc), self.scale).unsqueeze(0)
         shape = (*sample_shape, *self.loc.shape)
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)

@@ -117,7 +117,7 @@ def _posterior_means(model: Model, data: Loader) -> Tensor:
 def _mahalanobis(reference: Tensor, means: Tensor) -> Tensor:
     """The squared Mahalanobis distance of each mean from the reference means, ``[n]``."""
     centre = reference.mean(0)
-    precision = torch.linalg.pinv(torch.atleast_2d(torch.cov(reference.T)))
+    precision = torch.linalg.pinv(torch.atleast_2d(torch.cov(reference.T)))  # [D, D]
     shift = means - centre
     return ((shift @ precision) * shift).sum(1)
 
@@ -137,6 +137,8 @@ def detection_metrics(score: np.ndarray, anomalous: np.ndarray) -> Mapping[str, 
 
     area = float(roc_auc_score(anomalous, score))
     positives, negatives = int(anomalous.sum()), int((~anomalous).sum())
+    # Q1 and Q2 of the paper: two positives (negatives) are ranked above one negative (below one
+    # positive)
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (
         area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
 from vaezoo.model.task import unique_name
+from vaezoo.utils.errors import one_line
 from vaezoo.utils.seeds import seeded
 
 SCHEMA_VERSION = 1
@@ -53,7 +54,7 @@ def evaluate(
                 RuntimeError,
                 ValueError,
             ) as error:  # such as: not defined for this model, out of memory
-                undefined[unique_name(metric.name, undefined)] = " ".join(str(error).split())
+                undefined[unique_name(metric.name, undefined)] = one_line(error)
                 continue
         for name, estimate in estimates.items():
             row = dataclasses.asdict(estimate)

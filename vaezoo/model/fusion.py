@@ -79,7 +79,7 @@ class ContextFusion(nn.Module):
             return F.interpolate(context, self.size, mode="bilinear", align_corners=False)
         flat = context.flatten(1)  # [B, E]
         if self.is_map:
-            return flat[:, :, None, None]
+            return flat[:, :, None, None]  # [B, E, 1, 1]
         return flat.reshape(flat.shape[0], *(1,) * (self.dim - 1), -1)  # [B, E] or [B, 1, E]
 
     def fused_mask(self, mask: Tensor | None) -> Tensor | None:

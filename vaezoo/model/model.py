@@ -41,7 +41,9 @@ def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
 class Model(LatentVariableModel):
     """A generative model p(x|z) p(z) with its posterior q(z|x).
 
-    All methods but ``posterior_mean`` run without gradients and split large inputs into batches.
+    ``encode``, ``decode``, ``sample``, ``reconstruct``, ``translate``, ``traverse``,
+    ``interpolate``
+    and ``log_likelihood`` run without gradients and split large inputs into batches.
 
     Example:
         >>> import vaezoo
@@ -200,7 +202,7 @@ class Model(LatentVariableModel):
         return self._restore_observed(torch.cat(decoded), condition)
 
     def _restore_observed(self, x: Tensor, condition: Tensor | int | str | None) -> Tensor:
-        """For inpainting, replaces the pixels of ``x`` that the condition contains by these."""
+        """For inpainting: ``x`` with the observed pixels set to their values in the condition."""
         if not self.data.inpainting or not isinstance(condition, Tensor):
             return x
         observed = condition.to(x)

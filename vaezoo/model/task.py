@@ -33,9 +33,11 @@ class Task(nn.Module):
 
     def set_step(self, step: int) -> None:
         """Sets the weights of the regularizers to those of an optimizer step, counted from 0."""
-        self.weights = {name: penalty.weight_at(step) for name, penalty in self.penalties()}
+        self.weights = {
+            name: penalty.weight_at(step) for name, penalty in self.named_regularizers()
+        }
 
-    def penalties(self) -> list[tuple[str, Regularizer]]:
+    def named_regularizers(self) -> list[tuple[str, Regularizer]]:
         """The regularizers with the names they are logged under."""
         modules = self.regularizers.items()
         return [(name, module) for name, module in modules if isinstance(module, Regularizer)]
@@ -55,7 +57,7 @@ class Task(nn.Module):
         trace = self.model(batch, self.objective.num_samples)
         loss = self.objective(trace)
         terms = {}
-        for name, penalty in self.penalties():
+        for name, penalty in self.named_regularizers():
             value = penalty(trace)
             weight = self.weights[name]
             loss = (
@@ -80,7 +82,11 @@ class Task(nn.Module):
 
     def phases(self) -> Sequence[Phase]:
         """The phase of the model, then those of the regularizers."""
-        others = [phase for _, penalty in self.penalties() for phase in penalty.phases(self.model)]
+        others = [
+            phase
+            for _, penalty in self.named_regularizers()
+            for phase in penalty.phases(self.model)
+        ]
         return (Phase("model", self, self), *others)
 
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:

@@ -9,15 +9,15 @@ _BUILT_IN = {
         "digits": "vaezoo.data.datasets.digits:Digits",
         "torchvision": "vaezoo.data.datasets.torchvision:TorchvisionDataset",
         "image-folder": "vaezoo.data.datasets.image_folder:ImageFolder",
-        "npz": "vaezoo.data.datasets.npz:Npz",
-        "csv": "vaezoo.data.datasets.csv:Csv",
+        "npz": "vaezoo.data.datasets.npz:NpzDataset",
+        "csv": "vaezoo.data.datasets.csv:CsvDataset",
     },
     "encoder": {
         "mlp": "vaezoo.components.encoders:MLPEncoder",
         "conv": "vaezoo.components.encoders:ConvEncoder",
         "patch": "vaezoo.components.patches:PatchEncoder",
     },
-    "posterior": {"diagonal-normal": "vaezoo.components.posteriors:DiagonalNormal"},
+    "posterior": {"diagonal-normal": "vaezoo.components.posteriors:DiagonalNormalPosterior"},
     "prior": {
         "standard-normal": "vaezoo.components.priors:StandardNormal",
         "mixture": "vaezoo.components.priors:Mixture",
@@ -63,9 +63,9 @@ _BUILT_IN = {
         "csv": "vaezoo.components.callbacks:CsvLog",
     },
     "format": {
-        "npz": "vaezoo.data.formats.npz:Npz",
-        "csv": "vaezoo.data.formats.csv:Csv",
-        "png": "vaezoo.runs.report.png:Png",
+        "npz": "vaezoo.data.formats.npz:NpzFormat",
+        "csv": "vaezoo.data.formats.csv:CsvFormat",
+        "png": "vaezoo.runs.report.png:PngFormat",
     },
 }
 

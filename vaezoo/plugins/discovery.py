@@ -16,7 +16,7 @@ from vaezoo.plugins import builtin, hooks
 from vaezoo.plugins.catalogue import BUILT_IN, Catalogue, ComponentEntry, PluginInfo
 from vaezoo.plugins.hooks import API_VERSION
 from vaezoo.plugins.kinds import KINDS
-from vaezoo.utils.errors import PluginError, did_you_mean
+from vaezoo.utils.errors import PluginError, did_you_mean, one_line
 
 GROUP = "vaezoo"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -129,7 +129,7 @@ def discover(disabled: Iterable[str] = ()) -> Catalogue:
         try:
             catalogue.add(_register_plugin(manager, point.load(), name, version))
         except (Exception, SystemExit) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             prefix = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
             catalogue.add(PluginInfo(name, version, "broken", reason=prefix + reason))
     return catalogue

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin
 import urllib3
 
 from vaezoo.pretrained.names import parse_hub_url, split_url
-from vaezoo.utils.errors import RegistryError, UnavailableError
+from vaezoo.utils.errors import RegistryError, UnavailableError, one_line
 
 ATTEMPTS = 5
 BACKOFF = 0.5
@@ -97,7 +97,7 @@ def _attempt(url: str, target: Path, limit: int) -> None:
         finally:
             response.release_conn()
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
             raise UnavailableError(f"{url}: {reason}") from error
         raise _TemporaryError(reason) from error

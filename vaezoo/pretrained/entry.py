@@ -131,7 +131,7 @@ class SpecSource(_StrictModel):
     @model_validator(mode="after")
     def _check_path_or_inline(self) -> SpecSource:
         if (self.path is None) == (self.inline is None):
-            raise ValueError("either path or inline")
+            raise ValueError("a block with either `path` or `inline`")
         return self
 
     @property
@@ -244,11 +244,11 @@ class WeightsEntry(_StrictModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> WeightsEntry:
         if self.status == "deprecated" and not self.successor:
-            raise ValueError("a mapping with a successor, because its status is deprecated")
+            raise ValueError("an entry with `successor`, because its status is deprecated")
         if self.status == "revoked" and not self.reason:
-            raise ValueError("a mapping with a reason, because its status is revoked")
+            raise ValueError("an entry with `reason`, because its status is revoked")
         if len({file.name for file in self.files}) < len(self.files):
-            raise ValueError("a mapping in which each file has a different name")
+            raise ValueError("an entry whose files have different names")
         return self
 
 

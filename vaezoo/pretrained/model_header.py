@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 
 from pydantic import TypeAdapter
 
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.utils.errors import IntegrityError
+from vaezoo.utils.errors import IntegrityError, one_line
 
 
 def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
@@ -26,10 +27,13 @@ def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpe
     """
     try:
         description = json.loads(metadata["about"])
-        return TypeAdapter(DataSpec).validate_python(description["data"]), int(
-            description["train_size"]
-        )
-    except (KeyError, ValueError, TypeError) as error:
+        unknown = description["data"].keys() - {field.name for field in fields(DataSpec)}
+        if unknown:  # pydantic would drop them, and with them a property of the data
+            raise ValueError(f"unknown keys {', '.join(sorted(unknown))}")
+        data = TypeAdapter(DataSpec).validate_python(description["data"])
+        return data, int(description["train_size"])
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
+        reason = one_line(error)
         raise IntegrityError(
-            f"{source}: its header does not describe a vaezoo model: {error}"
+            f"{source}: its header does not describe a model of this version: {reason}"
         ) from error

@@ -110,8 +110,8 @@ def open_registries(
 
     Args:
         extra: ``[prefix=]path-or-url``. The default prefix is the name of the file's folder.
-        only_prefix: open only the registry with this prefix, so that errors in others do not
-        matter.
+        only_prefix: open only the registry with this prefix, so that errors in others do
+            not matter.
 
     Raises:
         RegistryError: a registry file is not valid.

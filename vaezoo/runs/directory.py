@@ -5,7 +5,7 @@ environment.json          versions, plugins, device, git state
 metrics.jsonl             one record per log interval and per validation
 checkpoint/               step-000001200.safetensors: tensors, with the remaining state as JSON in
                           the header
-model.safetensors         the weights with the best bound on the validation split
+model.safetensors         the weights that ``train.select`` selects on the validation split
 regularizers.safetensors  the state of the regularizers at that step, such as critics; only if they
                           have trainable parameters
 evaluation.json           metrics on the test split

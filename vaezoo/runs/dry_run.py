@@ -17,7 +17,7 @@ from vaezoo.spec.spec import Spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
-from vaezoo.utils.errors import TrainingError
+from vaezoo.utils.errors import TrainingError, one_line
 from vaezoo.utils.seeds import seeded
 
 
@@ -116,8 +116,10 @@ def _train_one_batch(phase_optimizer: PhaseOptimizer, batch: Batch) -> dict[str,
     try:
         metrics = phase_optimizer.step(batch, len(batch), measure_norm=True)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise TrainingError(f"{phase_optimizer.name}: first batch: {reason}") from error
+        reason = one_line(error)
+        raise TrainingError(
+            f"phase {phase_optimizer.name!r} failed on the first batch: {reason}"
+        ) from error
     return {name: float(values.mean()) for name, values in metrics.items()}
 
 
@@ -125,7 +127,9 @@ def _check_phase(task: Task, phase_optimizer: PhaseOptimizer, metrics: dict[str,
     """Raises TrainingError if a metric is not finite or a parameter has no gradient."""
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise TrainingError(f"{phase_optimizer.name}: {name} is {value} on the first batch")
+            raise TrainingError(
+                f"phase {phase_optimizer.name!r}: {name} is {value} on the first batch"
+            )
     without_gradient = {
         id(parameter) for parameter in phase_optimizer.parameters if parameter.grad is None
     }
@@ -133,7 +137,9 @@ def _check_phase(task: Task, phase_optimizer: PhaseOptimizer, metrics: dict[str,
         name for name, parameter in task.named_parameters() if id(parameter) in without_gradient
     ]
     if names:
-        raise TrainingError(f"{phase_optimizer.name}: no gradient reaches {', '.join(names)}")
+        raise TrainingError(
+            f"phase {phase_optimizer.name!r}: no gradient reaches {', '.join(names)}"
+        )
 
 
 def _count_parameters(module: nn.Module | None) -> int:

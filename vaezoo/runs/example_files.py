@@ -73,7 +73,7 @@ def read_examples(model: Model, path: Path) -> Loader:
     Raises:
         DataError: the examples do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, beginnings=False)
+    batch = _read_batch(model, path, is_prefix=False)
     try:
         condition = _check_condition(model, batch.condition, len(batch))
     except ValueError as error:
@@ -87,19 +87,19 @@ def read_prefixes(model: Model, path: Path) -> Tensor:
     Raises:
         DataError: their lengths differ, or they do not fit the model's data.
     """
-    batch = _read_batch(model, path, beginnings=True)
+    batch = _read_batch(model, path, is_prefix=True)
     if batch.mask is not None and not bool(batch.mask.all()):
         raise DataError(f"{path}: all prefixes must have the same length")
     return batch.x
 
 
-def _read_batch(model: Model, path: Path, *, beginnings: bool) -> Batch:
+def _read_batch(model: Model, path: Path, *, is_prefix: bool) -> Batch:
     """Reads a file and converts its examples to the range of the model."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file, and not a split (train, validation or test)")
+        raise DataError(f"{path}: no such file; the splits are train, validation and test")
     try:
         file_format = format_for(model.data, path)
-        batch = file_format.read_beginnings(path) if beginnings else file_format.read(path)
+        batch = file_format.read_prefixes(path) if is_prefix else file_format.read(path)
         x = model.data.from_source_units(model.prepare(batch.x))
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error

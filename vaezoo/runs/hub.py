@@ -10,7 +10,7 @@ from vaezoo.pretrained.registries import REGISTRY_FILE
 from vaezoo.runs.publishing import PublicationInfo
 from vaezoo.runs.publishing import publish as publish_to_folder
 from vaezoo.runs.run import Run
-from vaezoo.utils.errors import UnavailableError, UsageError, VaezooError
+from vaezoo.utils.errors import UnavailableError, UsageError, VaezooError, one_line
 
 SCHEME = "hf://"
 
@@ -60,7 +60,7 @@ def publish(
         except VaezooError:
             raise
         except Exception as error:  # huggingface_hub and its HTTP library raise many types
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)[:300]
             raise UnavailableError(f"{address}: {reason}") from error
     return f"{SCHEME}{repo}@{commit.oid}/{REGISTRY_FILE}"
 

@@ -93,7 +93,7 @@ class Run:
         path = self.directory.regularizers
         if self.task.has_trainable_regularizers and not path.is_file():
             raise UsageError(f"{path} is missing: it contains the weights of the regularizers")
-        return [regularizer for _, regularizer in self.task.penalties()]
+        return [regularizer for _, regularizer in self.task.named_regularizers()]
 
     @property
     def path(self) -> Path:
@@ -129,7 +129,7 @@ class Run:
 
         Args:
             path: an ``.npz`` file with an array ``x``, and an array ``condition`` if the model
-                needs one; or a file in another format that a plugin provides.
+                needs one; a ``.csv`` file; or a file in the format of a plugin.
 
         Raises:
             DataError: the examples do not have the shape or the range of the training data.

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from vaezoo.model.fusion import FusionMode
 from vaezoo.plugins.catalogue import Catalogue
-from vaezoo.spec import messages
-from vaezoo.spec import torch_names as torch_names
+from vaezoo.spec import messages, torch_names
 from vaezoo.spec.options import ComponentSpec, LoaderOptions, component_kind, load_component
 from vaezoo.spec.schema import ConditionTarget, SpecModel, TorchBlock
 from vaezoo.spec.spec import Spec

@@ -26,7 +26,7 @@ from vaezoo.model.task import Task, unique_name
 from vaezoo.model.wiring import TaskWiring
 from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.spec import Spec
-from vaezoo.utils.errors import VaezooError
+from vaezoo.utils.errors import VaezooError, one_line
 from vaezoo.utils.seeds import seeded
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class _Composer:
         except VaezooError:
             raise
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             message = f"{component.kind} {component.name!r}: {reason}"
             raise self.spec.problem(component.path, message) from error
 

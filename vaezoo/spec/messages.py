@@ -111,7 +111,15 @@ def _message(
     hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     if len(choices) <= 1 or not hint.startswith("; did you mean"):
         hint = ""  # the message already lists the choices
-    return f"must be {' or '.join(dict.fromkeys(expected))}, not {quote_value(value)}{hint}"
+    rejected = (
+        "" if isinstance(value, dict) and _is_custom(items) else f", not {quote_value(value)}"
+    )
+    return f"must be {' or '.join(dict.fromkeys(expected))}{rejected}{hint}"
+
+
+def _is_custom(items: list[dict[str, Any]]) -> bool:
+    """Whether a validator of ours refused the value; "not a mapping" would then mislead."""
+    return all(item["type"] == "value_error" for item in items)
 
 
 def _sibling_keys(item: dict[str, Any], known_keys: tuple[str, ...]) -> tuple[str, ...]:

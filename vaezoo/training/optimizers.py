@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaezoo.spec import torch_names as torch_names
+from vaezoo.spec import torch_names
 from vaezoo.spec.spec import Spec
 
 _ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})

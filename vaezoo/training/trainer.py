@@ -22,7 +22,7 @@ from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.run_log import RunLog
 from vaezoo.training.state import BestWeights, TrainerState
-from vaezoo.utils.errors import IntegrityError, Interrupted, TrainingError
+from vaezoo.utils.errors import IntegrityError, Interrupted, TrainingError, one_line
 from vaezoo.utils.seeds import seed_device, seeded
 
 Validate = Callable[[Task], dict[str, float]]
@@ -166,7 +166,7 @@ class Trainer:
         try:
             return phase_optimizer.step(batch, total, measure_norm)
         except (RuntimeError, ValueError) as error:  # such as out of memory
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise TrainingError(
                 f"step {self.step + 1}, phase {phase_optimizer.name!r}: {reason}; "
                 f"{self.run_log.describe_last_checkpoint()}"

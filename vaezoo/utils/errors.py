@@ -215,3 +215,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def one_line(error: object) -> str:
+    """The text of an error on one line, as messages of vaezoo quote it."""
+    return " ".join(str(error).split())

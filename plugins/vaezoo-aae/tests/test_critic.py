@@ -373,7 +373,7 @@ def test_options_have_bounds(options):
 def test_every_latent_variable_has_a_critic_of_its_size():
     task, _, _ = players(spec(regularizers=[critic(), critic(site=1)], **HEADED))
     every, one = (
-        [c.net[0].in_features for c in penalty.critics] for _, penalty in task.penalties()
+        [c.net[0].in_features for c in penalty.critics] for _, penalty in task.named_regularizers()
     )
     assert (every, one) == ([10, 3], [3])
 
@@ -418,7 +418,7 @@ def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
     assert torch.equal(*found)
     (untrained,) = prepare_training(load_spec(done.directory.spec), torch.device("cpu"))[
         2
-    ].penalties()
+    ].named_regularizers()
     assert not torch.equal(
         found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]])
     )

@@ -259,15 +259,15 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     assert [data.symbols[i] for i in whole.x[0].argmax(-1)] == ["a", "b", vaezoo.END]
     assert data.symbols[whole.x[1, 0].argmax()] == vaezoo.UNKNOWN
     with pytest.raises(vaezoo.DataError, match="'z' is not in the training text"):
-        form.read_beginnings(tmp_path / "p.txt")
+        form.read_prefixes(tmp_path / "p.txt")
     letters = replace(data, symbols=(vaezoo.END, vaezoo.UNKNOWN, "\\x61", "\\xc3"))
     (tmp_path / "p.txt").write_text("aé\n", "utf-8")
     with pytest.raises(vaezoo.DataError, match="'é' is not in the training text"):
-        format_for(letters, tmp_path / "p.txt").read_beginnings(tmp_path / "p.txt")
+        format_for(letters, tmp_path / "p.txt").read_prefixes(tmp_path / "p.txt")
     with pytest.raises(UsageError, match="not text"):
         format_for(replace(data, symbols=("a", "b")), tmp_path / "p.txt")
     (tmp_path / "p.txt").write_text("ab\nb\n")
-    batch = form.read_beginnings(tmp_path / "p.txt")
+    batch = form.read_prefixes(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]
     assert [data.symbols[i] for i in batch.x[0].argmax(-1)] == ["a", "b"]
     write_example_files(form, tmp_path / "q.txt", batch, 1)

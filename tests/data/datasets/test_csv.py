@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo.data.datasets.csv import Csv
+from vaezoo.data.datasets.csv import CsvDataset
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.utils.errors import DataError
 
 
 @pytest.fixture
 def table(tmp_path):
-    def make(text: str, **options) -> Csv:
+    def make(text: str, **options) -> CsvDataset:
         (tmp_path / "some.csv").write_text(text, encoding=options.pop("encoding", "utf-8"))
-        return Csv(path=str(tmp_path / "some.csv"), **options)
+        return CsvDataset(path=str(tmp_path / "some.csv"), **options)
 
     return make
 
@@ -27,7 +27,7 @@ def rows(count=20, **cells: str) -> str:
     return "\n".join(["a,b", *lines]) + "\n"
 
 
-def everything(data: Csv) -> torch.Tensor:
+def everything(data: CsvDataset) -> torch.Tensor:
     return torch.cat([data.split(name).x for name in SPLIT_NAMES])
 
 
@@ -172,4 +172,4 @@ def test_bytes_that_are_no_text_are_refused(table, tmp_path, refuses):
 
 
 def test_a_missing_file_is_refused(tmp_path, refuses):
-    refuses(DataError, lambda: Csv(path=str(tmp_path / "none.csv")).spec, "none.csv")
+    refuses(DataError, lambda: CsvDataset(path=str(tmp_path / "none.csv")).spec, "none.csv")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo.data.datasets.npz import Npz
+from vaezoo.data.datasets.npz import NpzDataset
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
@@ -15,9 +15,9 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def npz(tmp_path):
-    def make(support="auto", **arrays) -> Npz:
+    def make(support="auto", **arrays) -> NpzDataset:
         np.savez(tmp_path / "some.npz", **arrays)
-        return Npz(path=str(tmp_path / "some.npz"), support=support)
+        return NpzDataset(path=str(tmp_path / "some.npz"), support=support)
 
     return make
 
@@ -118,7 +118,10 @@ def test_bad_arrays_are_refused(npz, refuses, arrays, words):
 
 def test_a_missing_file_is_refused(tmp_path, refuses):
     refuses(
-        DataError, lambda: Npz(path=str(tmp_path / "none.npz")).spec, "none.npz", "VAEZOO_DATA"
+        DataError,
+        lambda: NpzDataset(path=str(tmp_path / "none.npz")).spec,
+        "none.npz",
+        "VAEZOO_DATA",
     )
 
 
@@ -128,11 +131,11 @@ def test_another_kind_of_file_is_refused(tmp_path, refuses):
     for name in ("text.npz", "one.npy"):
         refuses(
             DataError,
-            lambda name=name: Npz(path=str(tmp_path / name)).spec,
+            lambda name=name: NpzDataset(path=str(tmp_path / name)).spec,
             name,
             "not an npz file",
         )
-    refuses(DataError, lambda: Npz(path=str(tmp_path)).spec, "not an npz file")
+    refuses(DataError, lambda: NpzDataset(path=str(tmp_path)).spec, "not an npz file")
 
 
 def test_a_damaged_file_is_refused(npz, tmp_path, refuses):
@@ -147,10 +150,12 @@ def test_a_damaged_file_is_refused(npz, tmp_path, refuses):
 def test_a_relative_path_is_found_in_vaezoo_data(npz, tmp_path, monkeypatch, refuses):
     npz(x=np.ones((20, 3)))
     monkeypatch.chdir("/")
-    refuses(DataError, lambda: Npz(path="some.npz").spec, "no some.npz")
+    refuses(DataError, lambda: NpzDataset(path="some.npz").spec, "no some.npz")
     monkeypatch.setenv("VAEZOO_DATA", str(tmp_path))
-    assert Npz(path="some.npz").spec.shape == (3,)
-    refuses(DataError, lambda: Npz(path="none.npz").spec, "no none.npz and no", str(tmp_path))
+    assert NpzDataset(path="some.npz").spec.shape == (3,)
+    refuses(
+        DataError, lambda: NpzDataset(path="none.npz").spec, "no none.npz and no", str(tmp_path)
+    )
 
 
 def test_labels_without_an_example_are_refused(npz):

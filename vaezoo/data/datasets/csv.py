@@ -24,7 +24,7 @@ Row: TypeAlias = tuple[int, list[str]]
 """A line number of the file and the cells of that row."""
 
 
-class Csv(Dataset):
+class CsvDataset(Dataset):
     """A csv file with one example per row. Numbers are standardised, categories are one-hot.
 
     ``x`` holds the columns in the order of the file. A number is standardised with the mean and

@@ -14,7 +14,7 @@ from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
 from vaezoo.data.splits import SPLIT_NAMES, Fractions, split_indices
-from vaezoo.utils.errors import DataError
+from vaezoo.utils.errors import DataError, one_line
 from vaezoo.utils.paths import find_data
 
 _SUFFIXES = frozenset(
@@ -114,7 +114,7 @@ def read_image(file: Path, channels: int, size: int, *, shape: Shape | None) -> 
     except DataError:
         raise
     except Exception as error:  # the decoders raise many types on damaged files
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DataError(f"{file}: not a readable image: {reason}") from error
 
 

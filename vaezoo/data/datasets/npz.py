@@ -18,14 +18,14 @@ from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.images import to_float, to_unit_interval
 from vaezoo.data.splits import Fractions, split_indices
-from vaezoo.utils.errors import DataError
+from vaezoo.utils.errors import DataError, one_line
 from vaezoo.utils.paths import find_data
 
 ARRAY_NAMES = ("x", "condition", "mask", "lengths")
 """The arrays that are read from an npz file; others are ignored."""
 
 
-class Npz(Dataset):
+class NpzDataset(Dataset):
     """An npz file with the array ``x`` and, optionally, ``condition`` and ``mask``.
 
     ``x`` has the shape ``[n, ...]``. Integer ``x`` is binary if it contains only 0 and 1;
@@ -129,7 +129,7 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ARRAY_NAMES if name in archive.files}
     except Exception as error:  # zipfile, zlib and numpy raise many types on damaged files
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         if "allow_pickle" in reason:
             reason = (
                 "it contains Python objects; store sequences of different lengths as x [steps, D] "

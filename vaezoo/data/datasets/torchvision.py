@@ -22,7 +22,7 @@ from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
 from vaezoo.data.splits import SPLIT_NAMES, split_indices
-from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean
+from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean, one_line
 
 _declared: list[torch.library.Library] = []
 """The library that declares torchvision's operators, once ``_declare_operators`` was called."""
@@ -46,7 +46,7 @@ def import_torchvision() -> ModuleType:
             _declare_operators()
             import torchvision
     except (ImportError, RuntimeError) as error:
-        reason = _one_line(error)
+        reason = one_line(error)
         raise UnavailableError(f"needs torchvision: {reason}; pip install torchvision") from error
     return torchvision
 
@@ -60,10 +60,6 @@ def _declare_operators() -> None:
             schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             library.define(schema)
         _declared.append(library)  # the schemas exist only as long as the library object
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 class TorchvisionDataset(Dataset):
@@ -199,12 +195,12 @@ class TorchvisionDataset(Dataset):
         try:
             return self._class(**options | self.arguments)
         except (TypeError, ValueError) as error:
-            reason = _one_line(error)
+            reason = one_line(error)
             raise UnavailableError(
                 f"{self.name}: {reason}; set `arguments` to what the class needs"
             ) from error
         except Exception as error:  # each data set raises its own types
-            reason = _one_line(error)
+            reason = one_line(error)
             hint = "; set download: true, or root to a folder that has it"
             raise UnavailableError(
                 f"{self.name}: not in {self.root!r}: {reason}{'' if self.download else hint}"
@@ -252,7 +248,7 @@ def _read_item(
     try:
         image, label = source[index][:2]
     except Exception as error:  # the decoders raise many types on damaged files
-        reason = _one_line(error)
+        reason = one_line(error)
         raise DataError(f"{description}: row {index} cannot be read: {reason}") from error
     if not isinstance(image, Image.Image):
         raise DataError(f"{description}: row {index} is not an image")

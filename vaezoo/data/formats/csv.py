@@ -14,7 +14,7 @@ from vaezoo.data.format import Format
 from vaezoo.utils.errors import DataError
 
 
-class Csv(Format):
+class CsvFormat(Format):
     """Numbers, with a row for each example, or for each step of a sequence.
 
     A row starts with the number of the example and, in a sequence, the number of the step. When

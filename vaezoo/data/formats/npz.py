@@ -14,7 +14,7 @@ from vaezoo.data.format import Format
 from vaezoo.utils.errors import DataError
 
 
-class Npz(Format):
+class NpzFormat(Format):
     """The arrays ``x``, ``condition`` and ``mask``.
 
     When read, ``x`` may also hold sequences one after another, with their ``lengths``.

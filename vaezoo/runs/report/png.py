@@ -9,7 +9,7 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
 
 
-class Png(Format):
+class PngFormat(Format):
     """A picture: images in rows, or sequences as piano-rolls, lines or text."""
 
     def __init__(self, data: DataSpec, /) -> None:

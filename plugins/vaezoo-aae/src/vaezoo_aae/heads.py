@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import OneHotCategorical
 
 import vaezoo
-from vaezoo.distributions import Implicit
+from vaezoo.distributions import Implicit, sample_prior
 
 
 class Simplex(Implicit):
@@ -99,7 +99,7 @@ class CategoryAndStyle(vaezoo.Latents):
     ) -> Tensor:
         """Draws codes ``[n, ...]``: categories uniformly, styles from their prior."""
         y, p = self._category_prior().sample(torch.Size((n,))), self.prior(context)
-        return self._combine(y, p.sample() if p.batch_shape else p.sample(torch.Size((n,))))
+        return self._combine(y, sample_prior(p, n))
 
     def code(
         self,

@@ -71,4 +71,4 @@ class Dip(vaezoo.Regularizer):
 def batch_covariance(values: Tensor) -> Tensor:
     """The unbiased covariance ``[D, D]`` of vectors ``[B, D]``; 0 for a single vector."""
     centred = values - values.mean(0)
-    return centred.T @ centred / max(1, len(values) - 1)
+    return centred.T @ centred / max(1, len(values) - 1)  # [D, D]

@@ -73,7 +73,7 @@ def top_two_gap(table: np.ndarray) -> np.ndarray:
 
 def mig(means: np.ndarray, factors: np.ndarray, bins: int = 20) -> float:
     """The mutual information gap; see ``MIG``."""
-    entropies = np.array([entropy(np.bincount(column)) for column in factors.T])
+    entropies = np.array([entropy(np.bincount(column)) for column in factors.T])  # [F]
     gaps = top_two_gap(mutual_information(discretize(means, bins), factors))
     return float(np.mean(gaps / entropies))
 

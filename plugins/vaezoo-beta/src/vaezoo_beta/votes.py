@@ -94,7 +94,7 @@ def _run_trials(
     fixed = rng.integers(factors.shape[1], size=trials)
     features = np.empty((trials, z.shape[1]))
     block_size = max(1, _SCALARS_AT_ONCE // (int(np.prod(shape)) * z.shape[1]))
-    for factor, values in enumerate(factors.T):
+    for factor, values in enumerate(factors.T):  # F columns [n]
         groups = _Groups.from_values(values, shape[-1])
         trial_indices = np.flatnonzero(fixed == factor)
         for start in range(0, len(trial_indices), block_size):

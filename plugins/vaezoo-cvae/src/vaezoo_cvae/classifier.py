@@ -134,7 +134,7 @@ def main() -> None:
     """Trains the classifier and writes it with its measured test accuracy."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     model = train(options.epochs)
     about = {"data": "mnist", "test_accuracy": model.test_accuracy, "epochs": options.epochs}

@@ -147,4 +147,4 @@ def read_idx(name: str) -> np.ndarray:
     data = gzip.decompress(compressed)
     dimensions = data[3]
     shape = np.frombuffer(data, ">u4", dimensions, 4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)  # [n, *]

@@ -49,7 +49,7 @@ class TextFormat(vaezoo.Format):
         """Reads lines as one-hot sequences ``[n, T, S]``."""
         return self._encode([[*self._symbols(line), vaezoo.END] for line in _read_lines(path)])
 
-    def read_beginnings(self, path: Path) -> vaezoo.Batch:
+    def read_prefixes(self, path: Path) -> vaezoo.Batch:
         """Reads lines as prefixes: one-hot sequences ``[n, T, S]`` without ``<eos>``."""
         lines, known_symbols = _read_lines(path), set(self.data.symbols)
         for letter in dict.fromkeys("".join(lines)):

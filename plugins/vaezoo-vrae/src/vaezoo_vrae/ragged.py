@@ -76,4 +76,4 @@ def order_by_length(lengths: Tensor, seed: int, batch_size: int) -> Tensor:
     )
     batches = batched[jittered.argsort()].view(-1, batch_size)  # [batches, batch_size]
     order = torch.randperm(len(batches), generator=generator)
-    return torch.cat([batches[order].flatten(), remaining])
+    return torch.cat([batches[order].flatten(), remaining])  # [n]

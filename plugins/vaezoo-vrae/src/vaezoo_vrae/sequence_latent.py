@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import vaezoo
+from vaezoo.distributions import sample_prior
 
 
 class SequenceLatent(nn.Module):
@@ -68,7 +69,7 @@ class SequenceLatent(nn.Module):
             z = torch.zeros(n, 0, device=device)
         else:
             p = self.prior(self._prior_context(context))
-            z = p.sample() if p.batch_shape else p.sample(torch.Size((n,)))
+            z = sample_prior(p, n)
         return self.concat_context(z, context)
 
     def concat_context(self, z: Tensor, context: Tensor | None) -> Tensor:
