@@ -151,14 +151,14 @@ FORKS.set_forkserver_preload(
 
 def tiny(**blocks):
     """The smallest spec as a mapping, with changes to its blocks."""
-    found = {**BASE}
+    result = {**BASE}
     for name, value in blocks.items():
-        found[name] = (
+        result[name] = (
             {**BASE[name], **value}
             if isinstance(value, dict) and isinstance(BASE.get(name), dict)
             else value
         )
-    return found
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -217,16 +217,16 @@ def again(no_report):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Sends this process a SIGINT in the middle of an optimizer step; steps count from 2."""
-    original, wanted = Task.set_step, set()
+    original, expected = Task.set_step, set()
 
     def set_step(task, step):
         original(task, step)
-        if step and step + 1 in wanted:
-            wanted.remove(step + 1)
+        if step and step + 1 in expected:
+            expected.remove(step + 1)
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Task, "set_step", set_step)
-    return lambda *steps: wanted.update(steps)
+    return lambda *steps: expected.update(steps)
 
 
 class StopAt(Callback):
@@ -302,13 +302,13 @@ def trainer():
     def build(measured=None, **blocks):
         loaded = load_spec(tiny(**blocks))
         _, loader, task = prepare_training(loaded, CPU)
-        given = iter(measured or [])
+        inputs = iter(measured or [])
         always = {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0}
         return Trainer(
             task,
             loader,
             loaded,
-            validate=lambda task: {**always, **next(given, {})},
+            validate=lambda task: {**always, **next(inputs, {})},
             run_log=Notes(),
             process_group=ProcessGroup(),
         )

@@ -68,8 +68,8 @@ def test_what_users_call_has_an_example_that_runs(name, tmp_path, monkeypatch):
     test = parsed(name)
     if not test.examples and "." in name:  # the example of the class may show a member, too
         owner, member = name.split(".")
-        shown = "".join(example.source for example in parsed(owner).examples)
-        assert f".{member}" in shown, f"{name} is in no example"
+        displayed = "".join(example.source for example in parsed(owner).examples)
+        assert f".{member}" in displayed, f"{name} is in no example"
         return
     assert test.examples, f"{name} has no example in its docstring"
     report = []

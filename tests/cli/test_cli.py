@@ -46,11 +46,12 @@ def run(tmp_path_factory):
     """The directory of one finished run, from the JSON output."""
     out = tmp_path_factory.mktemp("runs")
     done = vaezoo("run", ROOT / "examples/vae-digits.yaml", *FAST, "--out", out, "--json", check=0)
-    found = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     assert (
-        found["schema_version"] == 1 and found["evaluation"]["metrics"]["elbo"]["examples"] == 270
+        result["schema_version"] == 1
+        and result["evaluation"]["metrics"]["elbo"]["examples"] == 270
     )
-    return found["run"]
+    return result["run"]
 
 
 def test_a_run_leaves_everything_it_promises(run):
@@ -206,8 +207,8 @@ def test_dry_run_finds_parts_that_do_not_fit(tmp_path):
 
 def test_evaluate_repeats_the_figures_of_the_run(run):
     before = json.loads((Path(run) / "evaluation.json").read_text())
-    found = json.loads(vaezoo("evaluate", run, "--json", check=0).stdout)["evaluation"]
-    assert found == before
+    result = json.loads(vaezoo("evaluate", run, "--json", check=0).stdout)["evaluation"]
+    assert result == before
     other = vaezoo(
         "evaluate",
         run,
@@ -319,9 +320,9 @@ def test_validate_reports_every_problem_of_every_file(tmp_path):
     done = vaezoo("validate", good, bad, check=3)
     assert "good.yaml: valid" in done.stderr
     assert done.stderr.count("error: ") == 3  # a wrong type, an unknown key, and the missing one
-    found = json.loads(vaezoo("validate", good, bad, "--json", check=3).stdout)
-    assert [r["valid"] for r in found["results"]] == [True, False]
-    assert {p["line"] for p in found["results"][1]["problems"]} >= {3, 6}
+    result = json.loads(vaezoo("validate", good, bad, "--json", check=3).stdout)
+    assert [r["valid"] for r in result["results"]] == [True, False]
+    assert {p["line"] for p in result["results"][1]["problems"]} >= {3, 6}
 
 
 def test_schema_is_json(tmp_path):
@@ -333,8 +334,8 @@ def test_schema_is_json(tmp_path):
 def test_list_and_show_know_every_component():
     listed = json.loads(vaezoo("list", "--json", check=0).stdout)["components"]
     assert len(listed) > 30
-    shown = json.loads(vaezoo("show", "encoder", "conv", "--json", check=0).stdout)
-    options = {option["name"]: option for option in shown["options"]}
+    displayed = json.loads(vaezoo("show", "encoder", "conv", "--json", check=0).stdout)
+    options = {option["name"]: option for option in displayed["options"]}
     assert options["channels"]["default"] == "[32, 64]" and options["channels"]["description"]
     assert "did you mean" not in vaezoo("show", "prior", "mixture", check=0).stdout
 
@@ -344,12 +345,12 @@ def test_every_option_of_every_component_is_described():
     from vaezoo.spec.reference import describe
 
     for entry in discovery.discover().all():
-        found = (
+        result = (
             describe(entry.kind, entry.name)
             if entry.plugin in ("vaezoo", "vaezoo-mnist")
             else {"options": []}
         )
-        for option in found["options"]:
+        for option in result["options"]:
             assert option["description"], f"{entry}: {option['name']}"
 
 
@@ -416,8 +417,8 @@ def test_training_goes_on_where_nobody_reads_its_progress(tmp_path):
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
     ) as process:
         process.stderr.close()
-        told = json.loads(process.stdout.read())
-    assert process.returncode == 0 and Path(told["run"], "report.html").is_file()
+        reported = json.loads(process.stdout.read())
+    assert process.returncode == 0 and Path(reported["run"], "report.html").is_file()
 
 
 MODEL = "model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}"
@@ -443,10 +444,10 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path):
         f"spec: vaezoo/v1\nname: f\ndata: {data}\n{MODEL}\n"
         "train: {epochs: 1}\nevaluate: [elbo]\n"
     )
-    found = json.loads(
+    result = json.loads(
         vaezoo("run", spec, "--out", tmp_path / "runs", "--json", cwd=tmp_path, check=0).stdout
     )
-    assert Path(found["run"], "report.html").is_file()
+    assert Path(result["run"], "report.html").is_file()
 
 
 @pytest.mark.parametrize(

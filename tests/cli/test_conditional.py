@@ -98,8 +98,8 @@ def test_a_split_is_classified(run):
 @pytest.mark.parametrize("method", ["reconstruction", "elbo", "nll", "critic", "mahalanobis"])
 def test_every_example_gets_a_score(run, tmp_path, method):
     vaezoo("score", run, "--method", method, "--samples", 2, "--out", tmp_path / "s.csv")
-    with open(tmp_path / "s.csv", newline="") as opened:
-        rows = list(csv.DictReader(opened))
+    with open(tmp_path / "s.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
     assert len(rows) == 270 and rows[3].keys() == {"example", "score", "label"}
     assert np.isfinite([float(row["score"]) for row in rows]).all()
 
@@ -157,8 +157,8 @@ def test_a_sweep_goes_on_and_leaves_a_table_and_a_picture(tmp_path):
     ]
     for trials, total in ((2, 2), (1, 3)):
         vaezoo("sweep", spec, *quick, *param, "--trials", trials, "--out", tmp_path / "s")
-        with open(tmp_path / "s/trials.csv", newline="") as opened:
-            rows = list(csv.DictReader(opened))
+        with open(tmp_path / "s/trials.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
         assert len(rows) == total and {row["state"] for row in rows} <= {"complete", "pruned"}
     with Image.open(tmp_path / "s/rate-distortion.png") as picture:
         assert picture.size[0] > 300

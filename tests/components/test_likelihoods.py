@@ -172,12 +172,12 @@ def test_categorical_needs_levels():
 def test_samples_have_the_mean_that_is_shown(likelihood):
     h = 0.5 * torch.randn(3, *likelihood.parameter_shape)
     px = likelihood(h)
-    drawn = torch.stack([px.sample() for _ in range(4000)])
-    assert drawn.shape[1:] == px.mean.shape == (3, 1)
+    samples = torch.stack([px.sample() for _ in range(4000)])
+    assert samples.shape[1:] == px.mean.shape == (3, 1)
     tolerance = (
         0.12 if isinstance(likelihood, DiscretizedLogisticLikelihood) else 0.03
     )  # its mean is before clipping
-    torch.testing.assert_close(drawn.mean(0), px.mean, atol=tolerance, rtol=0)
+    torch.testing.assert_close(samples.mean(0), px.mean, atol=tolerance, rtol=0)
 
 
 def test_predicted_scales_are_those_of_torch():
@@ -210,9 +210,9 @@ def test_a_mixture_of_normals_draws_from_its_components():
     h = torch.tensor(
         [[math.log(3.0), -3.0, -5.0, 0.0, 3.0, -5.0]]
     )  # weights 3/4 and 1/4 at -4 and 4
-    drawn = torch.stack([likelihood(h).sample() for _ in range(4000)])
-    torch.testing.assert_close(drawn.mean(0), likelihood(h).mean, atol=0.2, rtol=0)
-    assert float((drawn < 0).float().mean()) == pytest.approx(0.75, abs=0.03)
+    samples = torch.stack([likelihood(h).sample() for _ in range(4000)])
+    torch.testing.assert_close(samples.mean(0), likelihood(h).mean, atol=0.2, rtol=0)
+    assert float((samples < 0).float().mean()) == pytest.approx(0.75, abs=0.03)
     torch.testing.assert_close(draw(likelihood(h), 0), torch.tensor([[-4.0]]))
 
 
@@ -228,8 +228,8 @@ def test_one_hot_steps_cost_their_cross_entropy():
     x = torch.nn.functional.one_hot(index, 4).float()
     assert likelihood.parameter_shape == (5, 4)
     torch.testing.assert_close(likelihood(h).log_prob(x), expected)
-    whole = CategoricalLikelihood(DataSpec((5, 4), "one-hot", 2))
-    torch.testing.assert_close(whole(h).log_prob(x), expected.sum(-1))
+    complete = CategoricalLikelihood(DataSpec((5, 4), "one-hot", 2))
+    torch.testing.assert_close(complete(h).log_prob(x), expected.sum(-1))
     with pytest.raises(ValueError, match="levels is for pixels"):
         CategoricalLikelihood(SYMBOLS, levels=4)
 
@@ -243,7 +243,7 @@ def test_a_continuous_bernoulli_keeps_its_digits():
     )
     px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(logits[:, None].requires_grad_())
     away = logits.abs() > 1e-3
-    for found, expected, digits in (
+    for result, expected, digits in (
         (px.mean[:, 0], exact.mean, 1e-6),
         (px.variance[:, 0], exact.variance, 2e-6),
         (
@@ -252,7 +252,7 @@ def test_a_continuous_bernoulli_keeps_its_digits():
             1e-6,
         ),
     ):
-        torch.testing.assert_close(found[away].double(), expected[away], atol=digits, rtol=0)
+        torch.testing.assert_close(result[away].double(), expected[away], atol=digits, rtol=0)
     h = px.base_dist.logits
     (slope,) = torch.autograd.grad(px.base_dist._cont_bern_log_norm().sum(), h)
     expected = 1 / logits.double() - 1 / logits.double().sinh()

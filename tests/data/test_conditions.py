@@ -80,10 +80,10 @@ def test_a_model_takes_a_condition_as_people_say_it():
         },
     }
     model = prepare_training(load_spec(spec), torch.device("cpu"))[2].model.eval()
-    asked, z = torch.full((5,), 9), torch.randn(5, 2)
+    requested, z = torch.full((5,), 9), torch.randn(5, 2)
     for text in (9, "9"):
-        assert torch.equal(model.sample(5, text, seed=0), model.sample(5, asked, seed=0))
-        assert torch.equal(model.decode(z, text), model.decode(z, asked))
+        assert torch.equal(model.sample(5, text, seed=0), model.sample(5, requested, seed=0))
+        assert torch.equal(model.decode(z, text), model.decode(z, requested))
     assert torch.equal(
         model.decode(torch.zeros(12, 2), "all"),
         model.decode(torch.zeros(12, 2), torch.arange(12) % 10),

@@ -15,7 +15,7 @@ from vaezoo.data.images import (
 GREY = np.random.default_rng(0).integers(0, 256, (40, 1, 7, 7), dtype=np.uint8)
 
 
-def seen(split):
+def observed(split):
     return split.transform(split.x)
 
 
@@ -53,9 +53,9 @@ def test_grey_is_scaled_to_the_unit_interval():
 def test_dynamic_images_are_drawn_afresh_in_training_only():
     train = image_split(GREY, None, "dynamic", train=True, seed=0)
     held_out = image_split(GREY, None, "dynamic", train=False, seed=0)
-    assert not torch.equal(seen(train), seen(train))
-    assert torch.equal(seen(held_out), seen(held_out))
-    assert torch.equal(seen(held_out), torch.from_numpy(binarize_static(GREY, 0)).float())
+    assert not torch.equal(observed(train), observed(train))
+    assert torch.equal(observed(held_out), observed(held_out))
+    assert torch.equal(observed(held_out), torch.from_numpy(binarize_static(GREY, 0)).float())
 
 
 def test_a_split_is_a_copy():
@@ -75,8 +75,8 @@ def test_images_are_stored_contiguously():
 @pytest.mark.parametrize("train", [True, False])
 def test_lazy_images_are_those_in_memory(binarize, train):
     lazy = lazy_split(range(40), lambda i: (GREY[i], None), binarize, train=train, seed=2)
-    whole = image_split(GREY, None, binarize, train=train, seed=2)
+    complete = image_split(GREY, None, binarize, train=train, seed=2)
     assert torch.equal(
         lazy.transform(torch.stack([x for x, _ in map(lazy.x.__getitem__, range(40))])),
-        seen(whole),
+        observed(complete),
     )

@@ -30,7 +30,7 @@ class Lazy(torch.utils.data.Dataset):
         return torch.full((3,), i, dtype=torch.uint8), 100 + i
 
 
-def whole(**fields) -> Split:
+def complete(**fields) -> Split:
     x = torch.arange(N, dtype=torch.uint8)[:, None].expand(N, 3).contiguous()
     return Split(x, 100 + torch.arange(N), **fields)
 
@@ -57,7 +57,7 @@ def same(first, second) -> bool:
 
 @pytest.mark.parametrize("size", [1, 4, 23, 100])
 def test_an_epoch_holds_every_example_once(size):
-    loader = Loader(whole(), CPU, size)
+    loader = Loader(complete(), CPU, size)
     batches = rows(loader.epoch(0))
     assert sorted(joined(batches)) == list(range(N))
     assert len(batches) == loader.steps_per_epoch
@@ -65,24 +65,24 @@ def test_an_epoch_holds_every_example_once(size):
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone():
-    loader = Loader(whole(), CPU, 4, seed=1)
+    loader = Loader(complete(), CPU, 4, seed=1)
     expected = rows(loader.epoch(5))
     torch.manual_seed(9)
     list(loader.epoch(2))
-    assert rows(Loader(whole(), CPU, 4, seed=1).epoch(5)) == expected
+    assert rows(Loader(complete(), CPU, 4, seed=1).epoch(5)) == expected
     assert rows(loader.epoch(6)) != expected
-    assert rows(Loader(whole(), CPU, 4, seed=2).epoch(5)) != expected
-    assert flat(Loader(whole(), CPU, 7, seed=1).epoch(5)) == joined(expected)
+    assert rows(Loader(complete(), CPU, 4, seed=2).epoch(5)) != expected
+    assert flat(Loader(complete(), CPU, 7, seed=1).epoch(5)) == joined(expected)
 
 
 @pytest.mark.parametrize("start", range(7))
-@pytest.mark.parametrize("split", [whole(), Split(Lazy())])
+@pytest.mark.parametrize("split", [complete(), Split(Lazy())])
 def test_starting_within_an_epoch_gives_the_rest(start, split):
     loader = Loader(split, CPU, 4)
     assert rows(loader.epoch(3, start)) == rows(loader.epoch(3))[start:]
 
 
-@pytest.mark.parametrize("split", [whole(), Split(Lazy())])
+@pytest.mark.parametrize("split", [complete(), Split(Lazy())])
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_processes_divide_each_batch(world_size, split):
     alone = rows(Loader(split, CPU, 4).epoch(0))
@@ -97,7 +97,7 @@ def test_processes_divide_each_batch(world_size, split):
 
 
 def test_a_last_batch_too_small_for_every_process_is_left_out():
-    loaders = [Loader(whole(), CPU, 11, rank=rank, world_size=2) for rank in range(2)]
+    loaders = [Loader(complete(), CPU, 11, rank=rank, world_size=2) for rank in range(2)]
     assert [loader.steps_per_epoch for loader in loaders] == [2, 2]
     assert len(flat(loaders[0].epoch(0)) + flat(loaders[1].epoch(0))) == 22
 
@@ -105,7 +105,7 @@ def test_a_last_batch_too_small_for_every_process_is_left_out():
 @quiet
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streamed_batches_are_those_from_memory(workers):
-    memory, stream = Loader(whole(), CPU, 4), Loader(Split(Lazy()), CPU, 4, workers=workers)
+    memory, stream = Loader(complete(), CPU, 4), Loader(Split(Lazy()), CPU, 4, workers=workers)
     assert same(memory.epoch(1, 2), stream.epoch(1, 2))
     assert same(memory.ordered(5, 17), stream.ordered(5, 17))
 
@@ -113,11 +113,11 @@ def test_streamed_batches_are_those_from_memory(workers):
 @quiet
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streaming_leaves_the_random_draws_of_the_caller_alone(workers):
-    found = []
-    for split in (whole(transform=binarize_dynamic), Split(Lazy(), transform=binarize_dynamic)):
+    result = []
+    for split in (complete(transform=binarize_dynamic), Split(Lazy(), transform=binarize_dynamic)):
         torch.manual_seed(0)
-        found.append([batch.x for batch in Loader(split, CPU, 4, workers=workers).epoch(0)])
-    assert torch.equal(torch.cat(found[0]), torch.cat(found[1]))
+        result.append([batch.x for batch in Loader(split, CPU, 4, workers=workers).epoch(0)])
+    assert torch.equal(torch.cat(result[0]), torch.cat(result[1]))
 
 
 @quiet
@@ -131,7 +131,7 @@ def test_an_error_in_a_streamed_example_arrives_as_it_was_raised(workers):
     assert str(caught.value) == "row 6 is bad"
 
 
-@pytest.mark.parametrize("x", [whole().x, Lazy()])
+@pytest.mark.parametrize("x", [complete().x, Lazy()])
 def test_masks_and_conditions_follow_their_examples(x):
     mask = torch.arange(3) < torch.arange(N)[:, None] % 4
     in_memory = isinstance(x, torch.Tensor)
@@ -150,13 +150,13 @@ def test_the_transform_sees_whole_batches_once():
         sizes.append(len(x))
         return x.float() / 2
 
-    loader = Loader(whole(transform=record), CPU, 10)
+    loader = Loader(complete(transform=record), CPU, 10)
     assert sorted(flat(loader.epoch(0))) == sorted(i // 2 for i in range(N))
     assert sizes == [10, 10, 3]
 
 
 def test_ordered_batches_keep_the_order_of_the_split():
-    loader = Loader(whole(), CPU, 10)
+    loader = Loader(complete(), CPU, 10)
     assert rows(loader.ordered()) == [list(range(10)), list(range(10, 20)), [20, 21, 22]]
     assert rows(loader.ordered(8, 12)) == [list(range(8)), list(range(8, 12))]
     assert flat(loader.ordered(limit=1000)) == list(range(N))
@@ -164,6 +164,6 @@ def test_ordered_batches_keep_the_order_of_the_split():
 
 
 def test_gather_takes_the_examples_asked_for():
-    batch = Loader(whole(), CPU, 4).gather(torch.tensor([3, 3, 22]))
+    batch = Loader(complete(), CPU, 4).gather(torch.tensor([3, 3, 22]))
     assert batch.x[:, 0].tolist() == [3, 3, 22]
     assert batch.condition.tolist() == [103, 103, 122]

@@ -26,10 +26,10 @@ def test_the_diagonal_normal_is_torchs(shape):
     torch.testing.assert_close(ours.log_prob(z), reference.log_prob(z))
     torch.testing.assert_close(ours.entropy(), reference.entropy())
     torch.testing.assert_close(ours.stddev, reference.stddev)
-    drawn = ours.expand((7, *shape[:-1])).rsample((5000,))
-    assert drawn.shape == (5000, 7, *shape)
-    torch.testing.assert_close(drawn.mean((0, 1)), mean, atol=0.05, rtol=0)
-    torch.testing.assert_close(drawn.std((0, 1)), scale, atol=0.05, rtol=0)
+    samples = ours.expand((7, *shape[:-1])).rsample((5000,))
+    assert samples.shape == (5000, 7, *shape)
+    torch.testing.assert_close(samples.mean((0, 1)), mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(samples.std((0, 1)), scale, atol=0.05, rtol=0)
 
 
 def test_kl_between_our_normals_and_torchs_is_one_figure():
@@ -84,10 +84,10 @@ def test_detach_refuses_flows():
 
 def test_one_sample_is_drawn_as_the_first_of_several_would_be():
     mean, log_scale = torch.randn(5, 2, requires_grad=True), torch.randn(5, 2, requires_grad=True)
-    drawn = []
+    samples = []
     for shape in (torch.Size((1,)), torch.Size((1, 1))):
         torch.manual_seed(3)
-        drawn.append(DiagonalNormal(mean, log_scale).rsample(shape).reshape(5, 2))
-    gradients = [torch.autograd.grad(z.square().sum(), (mean, log_scale)) for z in drawn]
-    assert torch.equal(*drawn)
+        samples.append(DiagonalNormal(mean, log_scale).rsample(shape).reshape(5, 2))
+    gradients = [torch.autograd.grad(z.square().sum(), (mean, log_scale)) for z in samples]
+    assert torch.equal(*samples)
     assert all(torch.allclose(one, other) for one, other in zip(*gradients, strict=True))

@@ -59,9 +59,9 @@ def test_the_generated_page_contains_each_value(path):
         names = (f"| {record['name']} |", f"| *reference: {record['name']}* |")
         (row,) = [row for row in rows if row.startswith(names)]
         for value in record["values"].values():
-            found = [*results_page.numbers(value["value"]), *value.get("range", [])]
-            found += [value[key] for key in ("error", "mean", "samples") if key in value]
-            assert all(results_page.written(number) in row for number in found)
+            result = [*results_page.numbers(value["value"]), *value.get("range", [])]
+            result += [value[key] for key in ("error", "mean", "samples") if key in value]
+            assert all(results_page.written(number) in row for number in result)
             assert ("**missed**" in row) >= value.get("missed", False)
 
 

@@ -21,10 +21,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
 
 def block(start):
     """The code block that begins with a line."""
-    (found,) = [
+    (results,) = [
         text for text in re.findall(r"```\w*\n(.*?)```", PAGE, re.DOTALL) if text.startswith(start)
     ]
-    return found
+    return results
 
 
 @pytest.fixture

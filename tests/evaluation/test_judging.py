@@ -95,24 +95,24 @@ def test_bayes_rule_gives_the_exact_class_posterior(mixture):
     x, labels = draw(64)
     data = Loader(Split(x, labels), torch.device("cpu"), 64)
     with mixture.inference():
-        found = class_posterior(
+        result = class_posterior(
             mixture, data.first(64), 3
         )  # an exact proposal: any number of samples will do
-    torch.testing.assert_close(found, exact_posterior(x), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result, exact_posterior(x), atol=1e-4, rtol=1e-4)
 
 
 def test_the_metric_reports_accuracy_and_calibration_of_the_exact_posterior(mixture):
     x, labels = draw(4000)
     with mixture.inference():
-        found = Classification(samples=2)(
+        result = Classification(samples=2)(
             mixture, Loader(Split(x, labels), torch.device("cpu"), 500)
         )
     expected = (exact_posterior(x).argmax(1) == labels).double().mean()
-    assert found["accuracy"].value == pytest.approx(float(expected), abs=1e-3)
-    assert found["label_nll"].value == pytest.approx(
+    assert result["accuracy"].value == pytest.approx(float(expected), abs=1e-3)
+    assert result["label_nll"].value == pytest.approx(
         -float(exact_posterior(x)[range(4000), labels].mean()), abs=1e-3
     )
-    assert found["calibration_error"].value < 0.03, "an exact posterior is calibrated"
+    assert result["calibration_error"].value < 0.03, "an exact posterior is calibrated"
 
 
 def test_overconfidence_is_a_calibration_error():
@@ -142,11 +142,11 @@ def test_mahalanobis_is_the_distance_of_posterior_means(exact):
     reference, x = exact.data(500, seed=2), exact.data(8)
     model = exact.model.eval()
     loaders = [Loader(Split(part), torch.device("cpu"), 100) for part in (x, reference)]
-    found = scores(model, loaders[0], "mahalanobis", reference=loaders[1])
+    result = scores(model, loaders[0], "mahalanobis", reference=loaders[1])
     means, others = model.encode(x).double().numpy(), model.encode(reference).double().numpy()
     shift = means - others.mean(0)
     expected = np.einsum("ni,ij,nj->n", shift, np.linalg.inv(np.cov(others.T)), shift)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-5)
     with pytest.raises(NotImplementedError, match="needs the training split"):
         scores(model, loaders[0], "mahalanobis")
 
@@ -156,10 +156,10 @@ def test_the_area_is_the_share_of_pairs_in_order():
     score, anomalous = rng.normal(size=300), rng.random(300) < 0.3
     score[anomalous] += 1
     pairs = score[anomalous][:, None] > score[~anomalous][None]
-    found = detection_metrics(score, anomalous)
-    assert found["anomaly_auroc"].value == pytest.approx(pairs.mean())
-    assert 0 < found["anomaly_auroc"].error < 0.06
-    assert found["anomaly_average_precision"].details["floor"] == pytest.approx(anomalous.mean())
+    result = detection_metrics(score, anomalous)
+    assert result["anomaly_auroc"].value == pytest.approx(pairs.mean())
+    assert 0 < result["anomaly_auroc"].error < 0.06
+    assert result["anomaly_average_precision"].details["floor"] == pytest.approx(anomalous.mean())
 
 
 def test_the_metric_tells_the_left_out_class_apart(mixture):
@@ -167,9 +167,9 @@ def test_the_metric_tells_the_left_out_class_apart(mixture):
     x[labels == 2] += 8
     data = Loader(Split(x, labels), torch.device("cpu"), 500)
     with mixture.inference():
-        found = Anomaly(anomalous=["c"], samples=3)(mixture, data)
-        assert found["anomaly_auroc"].value > 0.95
-        assert found["anomaly_auroc"].details["anomalies"] == int((labels == 2).sum())
+        result = Anomaly(anomalous=["c"], samples=3)(mixture, data)
+        assert result["anomaly_auroc"].value > 0.95
+        assert result["anomaly_auroc"].details["anomalies"] == int((labels == 2).sum())
         with pytest.raises(NotImplementedError, match="no class 'd'"):
             Anomaly(anomalous=["d"])(mixture, data)
 
@@ -193,12 +193,12 @@ def test_a_file_without_the_conditions_that_a_model_needs_is_refused(mixture, tm
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.uint64, np.float32])
 def test_labels_of_a_file_may_be_numbers_of_any_kind(mixture, tmp_path, kind):
-    found = (
+    result = (
         read_examples(mixture, saved(tmp_path / "x.npz", np.array([2, 0], kind)))
         .first(2)
         .condition
     )
-    assert found.tolist() == [2, 0] and found.dtype == torch.int64
+    assert result.tolist() == [2, 0] and result.dtype == torch.int64
     with pytest.raises(DataError, match="'condition' row 1 is 3, not one of the 3 classes"):
         read_examples(mixture, saved(tmp_path / "x.npz", np.array([2, 3], kind)))
 
@@ -213,8 +213,8 @@ def test_conditions_that_the_data_never_had_are_left_alone(exact, tmp_path):
 
 def test_vectors_of_numbers_are_conditions_too(mixture, tmp_path):
     mixture.data = replace(mixture.data, classes=(), condition_shape=(1,))
-    for given in ([0.5, 2.0], [[0.5], [2.0]]):
-        assert read_examples(mixture, saved(tmp_path / "x.npz", given)).condition.tolist() == [
+    for inputs in ([0.5, 2.0], [[0.5], [2.0]]):
+        assert read_examples(mixture, saved(tmp_path / "x.npz", inputs)).condition.tolist() == [
             [0.5],
             [2.0],
         ]

@@ -44,17 +44,17 @@ def component(cls, **options):
 def test_nll_is_minus_log_p_within_its_error(inexact):
     x = inexact.data(400)
     truth = -inexact.log_p(x).double()
-    found = measure(NLL(samples=2000), inexact.model, x)["nll"]
-    assert found.value == pytest.approx(float(truth.mean()), abs=0.02)
-    assert found.error == pytest.approx(float(truth.std()) / 20, rel=0.05)
-    assert found.examples == 400 and 1 < found.details["effective_sample_size"] < 2000
+    result = measure(NLL(samples=2000), inexact.model, x)["nll"]
+    assert result.value == pytest.approx(float(truth.mean()), abs=0.02)
+    assert result.error == pytest.approx(float(truth.std()) / 20, rel=0.05)
+    assert result.examples == 400 and 1 < result.details["effective_sample_size"] < 2000
 
 
 def test_nll_is_exact_with_the_exact_posterior(exact):
     x = exact.data(64)
-    found = measure(NLL(samples=3), exact.model, x)["nll"]
-    assert found.value == pytest.approx(float(-exact.log_p(x).mean()), abs=1e-4)
-    assert found.details["effective_sample_size"] == pytest.approx(3, rel=1e-4)
+    result = measure(NLL(samples=3), exact.model, x)["nll"]
+    assert result.value == pytest.approx(float(-exact.log_p(x).mean()), abs=1e-4)
+    assert result.details["effective_sample_size"] == pytest.approx(3, rel=1e-4)
 
 
 def test_the_elbo_is_below_the_likelihood_by_the_error_of_the_posterior(inexact):
@@ -94,9 +94,9 @@ def test_more_posterior_samples_leave_the_elbo_and_shrink_its_noise(inexact):
 
 def test_a_standard_error_is_the_deviation_over_the_root_of_the_count():
     values = torch.tensor([1.0, 2.0, 4.0, 9.0])
-    found = mean_with_error(values, samples=3)
-    assert found.value == 4.0 and found.examples == 4 and found.details == {"samples": 3}
-    assert found.error == pytest.approx(math.sqrt((9 + 4 + 0 + 25) / 3) / 2)
+    result = mean_with_error(values, samples=3)
+    assert result.value == 4.0 and result.examples == 4 and result.details == {"samples": 3}
+    assert result.error == pytest.approx(math.sqrt((9 + 4 + 0 + 25) / 3) / 2)
     assert mean_with_error(values[:1]).error is None
 
 
@@ -104,10 +104,10 @@ def test_a_standard_error_is_the_deviation_over_the_root_of_the_count():
     "metric", [ELBO, Rate, Distortion, NLL, ActiveUnits, MutualInformation, AggregatePosteriorGap]
 )
 def test_one_example_has_figures_without_an_error(metric, exact):
-    (found,) = measure(metric(), exact.model, exact.data(1)).values()
-    assert math.isfinite(found.value) and found.error is None and found.examples == 1
+    (result,) = measure(metric(), exact.model, exact.data(1)).values()
+    assert math.isfinite(result.value) and result.error is None and result.examples == 1
     if metric in (ActiveUnits, MutualInformation):
-        assert found.value == pytest.approx(0, abs=1e-6)
+        assert result.value == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("silent", [[], [0], [1], [0, 1]])
@@ -115,9 +115,9 @@ def test_active_units_are_the_dimensions_whose_mean_moves(silent, inexact):
     with torch.no_grad():
         inexact.model.latents.posterior.weight[silent] *= 1e-3
         inexact.model.latents.posterior.offset[silent] = 100.0  # far from 0, and constant
-    found = measure(ActiveUnits(), inexact.model, inexact.data(300))["active_units"]
-    assert found.value == 2 - len(silent)
-    assert found.unit == "dimensions" and found.details["dimensions"] == 2
+    result = measure(ActiveUnits(), inexact.model, inexact.data(300))["active_units"]
+    assert result.value == 2 - len(silent)
+    assert result.unit == "dimensions" and result.details["dimensions"] == 2
     assert (
         measure(ActiveUnits(threshold=50.0), inexact.model, inexact.data(300))[
             "active_units"
@@ -153,22 +153,22 @@ def test_mutual_information_never_exceeds_the_log_of_the_examples(exact):
             -12.0
         )  # every example is told from every other
     for n in (2, 50):
-        found = measure(MutualInformation(examples=n), exact.model, exact.data(60))[
+        result = measure(MutualInformation(examples=n), exact.model, exact.data(60))[
             "mutual_information"
         ]
-        assert found.examples == n and found.details["largest_possible"] == pytest.approx(
+        assert result.examples == n and result.details["largest_possible"] == pytest.approx(
             math.log(n)
         )
-        assert found.value == pytest.approx(math.log(n), rel=1e-4)
-        assert found.value <= math.log(n) + 1e-6
+        assert result.value == pytest.approx(math.log(n), rel=1e-4)
+        assert result.value <= math.log(n) + 1e-6
 
 
 def test_pairs_are_compared_in_parts_without_changing_the_figure(inexact, monkeypatch):
     x = inexact.data(90)
-    whole = measure(MutualInformation(), inexact.model, x)["mutual_information"]
+    complete = measure(MutualInformation(), inexact.model, x)["mutual_information"]
     monkeypatch.setattr("vaezoo.evaluation.latent_space._PAIRS_PER_CHUNK", 2 * 90 * 7)
     parted = measure(MutualInformation(), inexact.model, x)["mutual_information"]
-    assert parted.value == pytest.approx(whole.value, rel=1e-6)
+    assert parted.value == pytest.approx(complete.value, rel=1e-6)
 
 
 def test_one_seed_gives_the_same_figures_and_another_does_not(inexact):
@@ -183,8 +183,8 @@ def test_one_seed_gives_the_same_figures_and_another_does_not(inexact):
         return evaluate(inexact.model, metrics, served(inexact.data(60)), "test", seed=seed)
 
     assert figures(3) == figures(3)
-    found, other = figures(3)["metrics"], figures(4)["metrics"]
-    assert all(found[name]["value"] != other[name]["value"] for name in found)
+    result, other = figures(3)["metrics"], figures(4)["metrics"]
+    assert all(result[name]["value"] != other[name]["value"] for name in result)
 
 
 def test_a_figure_does_not_depend_on_its_neighbours_nor_on_the_size_of_batches(inexact):
@@ -215,9 +215,9 @@ def test_metrics_leave_the_model_and_the_generator_as_they_were(inexact, same):
 
 def test_figures_in_words_have_their_error_and_how_they_were_measured(inexact):
     metrics = [component(NLL, samples=5, limit=20), component(ActiveUnits)]
-    found = evaluate(inexact.model, metrics, served(inexact.data(1200)), "test", seed=0)
-    nll, units = metric_rows(found)
-    row = found["metrics"]["nll"]
+    result = evaluate(inexact.model, metrics, served(inexact.data(1200)), "test", seed=0)
+    nll, units = metric_rows(result)
+    row = result["metrics"]["nll"]
     assert nll[:3] == (
         "nll",
         f"{row['value']:.3f} ± {row['standard_error']:.3f}",
@@ -237,14 +237,14 @@ def test_a_metric_that_fails_leaves_the_others_and_says_why(train, monkeypatch):
         raise RuntimeError("out of\nmemory")
 
     monkeypatch.setattr("vaezoo.evaluation.bounds.NLL.__call__", fail)
-    found = train(train={"epochs": 1}, evaluate=["nll", "elbo"]).evaluation
-    assert found["undefined"] == {"nll": "out of memory"} and "elbo" in found["metrics"]
+    result = train(train={"epochs": 1}, evaluate=["nll", "elbo"]).evaluation
+    assert result["undefined"] == {"nll": "out of memory"} and "elbo" in result["metrics"]
 
 
 def test_many_samples_take_few_examples_at_a_time(exact):
-    model, whole = exact.model, exact.model.batch_size()
+    model, complete = exact.model, exact.model.batch_size()
     for samples in (10, 1000, 10**9):
         assert model.batch_size(samples) == max(
             1, min(1000, 2**20 // (model.decoder_outputs * samples))
         )
-    assert model.batch_size(10**9) == 1 <= model.importance_batch_size <= whole
+    assert model.batch_size(10**9) == 1 <= model.importance_batch_size <= complete

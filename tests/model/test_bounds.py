@@ -62,10 +62,12 @@ def test_elbo_is_exactly_log_p_with_the_exact_posterior(exact):
 
 
 def test_importance_takes_exactly_the_samples_it_is_asked_for(inexact, monkeypatch):
-    drawn = []
+    drawn_samples = []
     original = inexact.model.infer
     monkeypatch.setattr(
-        inexact.model, "infer", lambda f, c, m, k: (drawn.append(k), original(f, c, m, k))[1]
+        inexact.model,
+        "infer",
+        lambda f, c, m, k: (drawn_samples.append(k), original(f, c, m, k))[1],
     )
     monkeypatch.setattr("vaezoo.model.latent_variable_model.MAX_DECODED_SCALARS", 64 * 6 * 3)
     encoded = []
@@ -74,18 +76,18 @@ def test_importance_takes_exactly_the_samples_it_is_asked_for(inexact, monkeypat
         inexact.model, "features", lambda b, c: (encoded.append(len(b)), features(b, c))[1]
     )
     importance_sampling(inexact.model, Batch(inexact.data(64)), 100)
-    assert sum(drawn) == 100 and max(drawn) == 3
+    assert sum(drawn_samples) == 100 and max(drawn_samples) == 3
     assert encoded == [64], "a batch is encoded once"
 
 
 def test_chunking_does_not_change_the_estimate(inexact, monkeypatch):
     x = inexact.data(8)
     torch.manual_seed(1)
-    whole = importance_sampling(inexact.model, Batch(x), 3000)[0]
+    complete = importance_sampling(inexact.model, Batch(x), 3000)[0]
     monkeypatch.setattr("vaezoo.model.latent_variable_model.MAX_DECODED_SCALARS", 8 * 6 * 7)
     torch.manual_seed(2)
     parts = importance_sampling(inexact.model, Batch(x), 3000)[0]
-    torch.testing.assert_close(whole, parts, atol=0.1, rtol=0)
+    torch.testing.assert_close(complete, parts, atol=0.1, rtol=0)
 
 
 def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
@@ -116,15 +118,15 @@ def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
     loss, _ = task(Batch(x))
     torch.testing.assert_close(loss.mean(), (kl - log_px).mean(), atol=0.02, rtol=0)
     sampled = torch.autograd.grad(loss.mean(), parameters)
-    for found, wanted in zip(sampled, analytic, strict=True):
-        torch.testing.assert_close(found, wanted, atol=0.03, rtol=0.02)
+    for result, expected_value in zip(sampled, analytic, strict=True):
+        torch.testing.assert_close(result, expected_value, atol=0.03, rtol=0.02)
 
 
-def gradients(model, x, objective, repeats, wanted):
+def gradients(model, x, objective, repeats, expected_value):
     total, squares = 0, 0
     for _ in range(repeats):
         loss = objective(model(Batch(x), objective.num_samples)).mean()
-        flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, wanted)])
+        flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, expected_value)])
         total, squares = total + flat, squares + flat.square()
     mean = total / repeats
     return mean, ((squares / repeats - mean.square()).clamp(min=0) / repeats).sqrt()
@@ -136,9 +138,9 @@ def posterior_parameters(model):
 
 def test_dreg_has_the_expected_gradient_of_iwae_and_less_noise(inexact):
     x, model = inexact.data(4), inexact.model
-    wanted = posterior_parameters(model)
-    plain, noise = gradients(model, x, IWAE(samples=6), 3000, wanted)
-    doubly, less = gradients(model, x, IWAE(samples=6, gradient="dreg"), 3000, wanted)
+    expected_value = posterior_parameters(model)
+    plain, noise = gradients(model, x, IWAE(samples=6), 3000, expected_value)
+    doubly, less = gradients(model, x, IWAE(samples=6, gradient="dreg"), 3000, expected_value)
     assert ((plain - doubly).abs() < 4.5 * (noise + less) + 1e-3).all()
     assert less.sum() < 0.8 * noise.sum()
     assert plain.abs().max() > 10 * noise.max(), "the gradient must be large beside its error"
@@ -146,19 +148,21 @@ def test_dreg_has_the_expected_gradient_of_iwae_and_less_noise(inexact):
 
 def test_dreg_leaves_the_decoder_the_standard_gradient(inexact):
     x, model = inexact.data(8), inexact.model
-    wanted = list(model.decoder.parameters())
+    expected_value = list(model.decoder.parameters())
     trace = model(Batch(x), 6)
-    found = [
-        torch.autograd.grad(IWAE(samples=6, gradient=g)(trace).mean(), wanted, retain_graph=True)
+    result = [
+        torch.autograd.grad(
+            IWAE(samples=6, gradient=g)(trace).mean(), expected_value, retain_graph=True
+        )
         for g in ("standard", "dreg")
     ]
-    for one, other in zip(*found, strict=True):
+    for one, other in zip(*result, strict=True):
         torch.testing.assert_close(one, other)
 
 
 def test_sticking_the_landing_has_the_gradient_of_the_elbo_at_one_sample(inexact):
     x, model = inexact.data(4), inexact.model
-    wanted = posterior_parameters(model)
+    expected_value = posterior_parameters(model)
     task = Task(model, Reconstruction(), {"kl": KL(wiring(model, 4))})
 
     class Negative(IWAE):
@@ -166,15 +170,15 @@ def test_sticking_the_landing_has_the_gradient_of_the_elbo_at_one_sample(inexact
             return trace.distortion.mean(0) + trace.rate.mean(0)
 
     assert task is not None
-    plain, noise = gradients(model, x, Negative(samples=1), 6000, wanted)
-    sticking, less = gradients(model, x, IWAE(samples=1, gradient="stl"), 6000, wanted)
+    plain, noise = gradients(model, x, Negative(samples=1), 6000, expected_value)
+    sticking, less = gradients(model, x, IWAE(samples=1, gradient="stl"), 6000, expected_value)
     assert ((plain - sticking).abs() < 4.5 * (noise + less) + 1e-3).all()
 
 
 def test_sticking_the_landing_has_no_noise_at_the_exact_posterior(exact):
-    wanted = posterior_parameters(exact.model)
+    expected_value = posterior_parameters(exact.model)
     mean, noise = gradients(
-        exact.model, exact.data(8), IWAE(samples=1, gradient="stl"), 20, wanted
+        exact.model, exact.data(8), IWAE(samples=1, gradient="stl"), 20, expected_value
     )
     assert mean.abs().max() < 1e-4 and noise.max() < 1e-4
 

@@ -109,12 +109,12 @@ def model(spec, blocks):
 
 @pytest.mark.parametrize("form", SHAPES)
 def test_the_encoder_sees_the_context_although_the_mask_hides_the_data(form, model):
-    made, batch = model(form, into=("encoder",), masked=True)
+    built, batch = model(form, into=("encoder",), masked=True)
     hidden, same_start = torch.zeros_like(batch.mask), batch.x.clone()
     if form == "steps":  # a sequence has one step at least
         hidden[:, 0], same_start[:, 0] = True, 0.5
     encoded = [
-        made.encode(same_start, torch.full_like(batch.condition, label), hidden)
+        built.encode(same_start, torch.full_like(batch.condition, label), hidden)
         for label in (0, 1)
     ]
     assert not torch.allclose(encoded[0][0], encoded[1][0])
@@ -125,23 +125,23 @@ def test_the_encoder_sees_the_context_although_the_mask_hides_the_data(form, mod
 
 @pytest.mark.parametrize("form", SHAPES)
 def test_what_the_mask_hides_matters_to_no_figure(form, model):
-    made, batch = model(form, masked=True)
+    built, batch = model(form, masked=True)
     covered = batch.mask.reshape(*batch.mask.shape, *(1,) * (batch.x.dim() - batch.mask.dim()))
     other = torch.where(covered, batch.x, torch.full_like(batch.x, 1e3))
     assert not torch.equal(other, batch.x)
     torch.testing.assert_close(
-        made.encode(other, batch.condition, batch.mask),
-        made.encode(batch.x, batch.condition, batch.mask),
+        built.encode(other, batch.condition, batch.mask),
+        built.encode(batch.x, batch.condition, batch.mask),
     )
     figures = []
     for x in (batch.x, other):
         torch.manual_seed(0)
-        with made.inference():
-            trace = made(Batch(x, batch.condition, batch.mask), 3)
+        with built.inference():
+            trace = built(Batch(x, batch.condition, batch.mask), 3)
             figures.append((trace.distortion, trace.rate, trace.log_weight))
     torch.testing.assert_close(*figures)
-    seen = made.encode(batch.x + covered, batch.condition, batch.mask)
-    assert not torch.allclose(seen, made.encode(batch.x, batch.condition, batch.mask)), (
+    observed = built.encode(batch.x + covered, batch.condition, batch.mask)
+    assert not torch.allclose(observed, built.encode(batch.x, batch.condition, batch.mask)), (
         "what is observed does matter"
     )
 
@@ -150,21 +150,21 @@ def test_what_the_mask_hides_matters_to_no_figure(form, model):
     "into", [("encoder",), ("decoder",), ("prior",), ("encoder", "prior", "decoder")], ids="+".join
 )
 def test_the_context_reaches_the_parts_it_is_meant_for_and_no_other(into, model):
-    made, batch = model(into=into)
+    built, batch = model(into=into)
     other = (batch.condition + 1) % 4
     moved = {}
     moved["encoder"] = not torch.equal(
-        made.encode(batch.x, batch.condition), made.encode(batch.x, other)
+        built.encode(batch.x, batch.condition), built.encode(batch.x, other)
     )
     z = torch.zeros(len(batch), 2)
-    moved["decoder"] = not torch.equal(made.decode(z, batch.condition), made.decode(z, other))
+    moved["decoder"] = not torch.equal(built.decode(z, batch.condition), built.decode(z, other))
     priors = []
     for condition in (batch.condition, other):
         torch.manual_seed(0)
-        with made.inference():
-            priors.append(made(Batch(batch.x, condition)).sites[0].p.mean)
+        with built.inference():
+            priors.append(built(Batch(batch.x, condition)).sites[0].p.mean)
     moved["prior"] = not torch.equal(*priors)
-    assert {part for part, seen in moved.items() if seen} == set(into)
+    assert {part for part, observed in moved.items() if observed} == set(into)
 
 
 def numbers(kind):
@@ -179,29 +179,29 @@ def numbers(kind):
     "into", [("encoder", "decoder"), ("encoder", "prior", "decoder")], ids="+".join
 )
 def test_everything_a_user_does_takes_conditions_in_any_form(kind, into, model):
-    made, batch = model(into=into)
+    built, batch = model(into=into)
     x, few = batch.x[:6], batch.condition[:6]
-    given, images = numbers(kind)(few), x.numpy() if kind == "array" else x
-    torch.testing.assert_close(made.encode(images, given), made.encode(x, few))
+    inputs, images = numbers(kind)(few), x.numpy() if kind == "array" else x
+    torch.testing.assert_close(built.encode(images, inputs), built.encode(x, few))
     torch.testing.assert_close(
-        made.decode(torch.ones(6, 2), given), made.decode(torch.ones(6, 2), few)
+        built.decode(torch.ones(6, 2), inputs), built.decode(torch.ones(6, 2), few)
     )
-    torch.testing.assert_close(made.sample(6, given, seed=1), made.sample(6, few, seed=1))
+    torch.testing.assert_close(built.sample(6, inputs, seed=1), built.sample(6, few, seed=1))
     torch.testing.assert_close(
-        made.interpolate(images, images, 3, given), made.interpolate(x, x, 3, few)
+        built.interpolate(images, images, 3, inputs), built.interpolate(x, x, 3, few)
     )
-    assert made.reconstruct(images, given).shape == x.shape
-    assert made.log_likelihood(images, 5, given).shape == (6,)
-    assert made.decode(np.ones((6, 2)), given, mean=False).shape == x.shape
+    assert built.reconstruct(images, inputs).shape == x.shape
+    assert built.log_likelihood(images, 5, inputs).shape == (6,)
+    assert built.decode(np.ones((6, 2)), inputs, mean=False).shape == x.shape
 
 
 def test_interpolation_keeps_the_condition_along_the_way(model):
-    made, batch = model(into=("decoder",))
+    built, batch = model(into=("decoder",))
     x, labels = batch.x[:4], np.array([0, 1, 2, 3])
-    path = made.interpolate(x, x, 5, labels)
+    path = built.interpolate(x, x, 5, labels)
     assert path.shape == (4, 5, 6)
     torch.testing.assert_close(
-        path, made.decode(made.encode(x, labels), labels)[:, None].expand_as(path)
+        path, built.decode(built.encode(x, labels), labels)[:, None].expand_as(path)
     )
 
 
@@ -210,30 +210,30 @@ def test_interpolation_keeps_the_condition_along_the_way(model):
 )
 def test_vectors_of_conditions_may_come_in_any_precision(dtype, model):
     """NumPy's own numbers are float64; the weights are float32."""
-    made, batch = model(condition=lambda rng, n: rng.integers(0, 3, (n, 2)))
-    given = batch.condition[:5].numpy().astype(dtype)
+    built, batch = model(condition=lambda rng, n: rng.integers(0, 3, (n, 2)))
+    inputs = batch.condition[:5].numpy().astype(dtype)
     torch.testing.assert_close(
-        made.sample(5, given, seed=1), made.sample(5, batch.condition[:5], seed=1)
+        built.sample(5, inputs, seed=1), built.sample(5, batch.condition[:5], seed=1)
     )
     torch.testing.assert_close(
-        made.encode(batch.x[:5], given), made.encode(batch.x[:5], batch.condition[:5])
+        built.encode(batch.x[:5], inputs), built.encode(batch.x[:5], batch.condition[:5])
     )
 
 
 def test_a_mask_may_be_an_array(model):
-    made, batch = model(masked=True)
+    built, batch = model(masked=True)
     torch.testing.assert_close(
-        made.encode(batch.x.numpy(), batch.condition.numpy(), batch.mask.numpy()),
-        made.encode(batch.x, batch.condition, batch.mask),
+        built.encode(batch.x.numpy(), batch.condition.numpy(), batch.mask.numpy()),
+        built.encode(batch.x, batch.condition, batch.mask),
     )
 
 
 def test_a_conditional_model_asks_for_its_condition(model):
-    made, batch = model()
+    built, batch = model()
     for call in (
-        lambda: made.sample(2),
-        lambda: made.encode(batch.x),
-        lambda: made.decode(torch.zeros(1, 2)),
+        lambda: built.sample(2),
+        lambda: built.encode(batch.x),
+        lambda: built.decode(torch.zeros(1, 2)),
     ):
         with pytest.raises(ValueError, match="this model is conditional: give a condition"):
             call()
@@ -255,11 +255,11 @@ def test_a_run_with_conditions_that_are(name, blocks, train, spec):
     expected = (4,) if name == "labels" else (4, 3) if "vectors" in name else (4, 1)
     assert tuple(batch.condition.shape) == expected
     assert batch.condition.dtype == (torch.int64 if name == "labels" else torch.float32)
-    opened = open_run(run.path, device="cpu")
+    file = open_run(run.path, device="cpu")
     torch.testing.assert_close(
-        opened.model.encode(batch.x, batch.condition), run.model.encode(batch.x, batch.condition)
+        file.model.encode(batch.x, batch.condition), run.model.encode(batch.x, batch.condition)
     )
-    assert opened.evaluate() == run.evaluation
+    assert file.evaluate() == run.evaluation
 
 
 @pytest.mark.parametrize("form", SHAPES)

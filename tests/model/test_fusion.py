@@ -46,7 +46,7 @@ def test_film_scales_and_shifts():
 
 
 @pytest.mark.parametrize(
-    ("shape", "mask", "kept"),
+    ("shape", "mask", "remaining"),
     [
         ((5,), (2, 5), False),
         ((7, 5), (2, 7), True),
@@ -55,9 +55,9 @@ def test_film_scales_and_shifts():
     ],
     ids=str,
 )
-def test_a_mask_is_kept_where_the_grown_dimension_lies_beyond_it(shape, mask, kept):
-    given = torch.ones(mask, dtype=torch.bool)
-    assert (ContextFusion(shape, (3,), "concat").fused_mask(given) is given) == kept
+def test_a_mask_is_kept_where_the_grown_dimension_lies_beyond_it(shape, mask, remaining):
+    inputs = torch.ones(mask, dtype=torch.bool)
+    assert (ContextFusion(shape, (3,), "concat").fused_mask(inputs) is inputs) == remaining
     assert ContextFusion(shape, (3,), "concat").fused_mask(None) is None
 
 
@@ -65,14 +65,14 @@ def test_a_flat_encoder_gets_a_context_once_and_others_in_every_pixel():
     def width(encoder):
         labelled = DataSpec((1, 8, 8), "unit", classes=("a", "b", "c"), condition_shape=())
         model = {"latent_dim": 2, "encoder": encoder, "decoder": "mlp", "likelihood": "bernoulli"}
-        given = {
+        inputs = {
             "spec": "vaezoo/v1",
             "name": "x",
             "data": "digits",
             "model": {**model, "condition": "label"},
         }
         return compose(
-            load_spec({**given, "train": {"steps": 1}}), labelled, 10
+            load_spec({**inputs, "train": {"steps": 1}}), labelled, 10
         ).model.into_encoder.out_shape
 
     assert width("mlp") == (64 + 3,)

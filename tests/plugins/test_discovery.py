@@ -74,8 +74,8 @@ def installed(monkeypatch):
 
 
 def info(catalogue, name):
-    (found,) = [info for info in catalogue.plugins if info.name == name]
-    return found
+    (result,) = [info for info in catalogue.plugins if info.name == name]
+    return result
 
 
 BERNOULLI = "vaezoo.components.likelihoods:BernoulliLikelihood"
@@ -91,7 +91,7 @@ def test_every_kind_has_one_interface_in_the_same_order():
 
 def test_the_built_ins_come_first_and_every_one_of_them_loads(installed):
     catalogue = discover()
-    assert [found.name for found in catalogue.plugins] == [BUILT_IN]
+    assert [result.name for result in catalogue.plugins] == [BUILT_IN]
     assert catalogue.plugins[0].status == "ok"
     entries = list(catalogue.all())
     assert {(entry.kind, entry.name) for entry in entries} == set(catalogue.entries)
@@ -128,7 +128,7 @@ def test_a_disabled_plugin_is_never_imported(installed, monkeypatch, name):
 def test_the_environment_disables_plugins(installed, monkeypatch):
     points = installed(a=plugin(), b=plugin(), c=plugin())
     monkeypatch.setenv("VAEZOO_DISABLE_PLUGINS", " a, ,c,")
-    assert [found.status for found in discovery.catalogue().plugins] == [
+    assert [result.status for result in discovery.catalogue().plugins] == [
         "ok",
         "disabled",
         "ok",
@@ -171,12 +171,12 @@ def leaves(register):
     sys.exit("bye")
 
 
-def registries(*found):
+def registries(*result):
     """A hook that registers registries of weights."""
 
     @hookimpl
     def hook(register):
-        for prefix, target in found:
+        for prefix, target in result:
             register(prefix, target)
 
     return plugin(vaezoo_registries=hook)
@@ -249,9 +249,9 @@ def test_a_plugin_may_bring_registries_alone(installed):
     installed(
         lab=registries(("lab", "lab:zoo/registry.yaml"), ("far", "https://host/registry.yaml"))
     )
-    found = info(discover(), "lab")
-    assert (found.status, found.entries) == ("ok", ())
-    assert found.registries == (
+    result = info(discover(), "lab")
+    assert (result.status, result.entries) == ("ok", ())
+    assert result.registries == (
         ("lab", "lab:zoo/registry.yaml"),
         ("far", "https://host/registry.yaml"),
     )
@@ -260,14 +260,14 @@ def test_a_plugin_may_bring_registries_alone(installed):
 def test_a_plugin_with_two_faulty_hooks_does_not_spoil_the_next(installed):
     module = plugin(a_hook=vaezoo_componentz, vaezoo_components=wrong_argument)
     installed(a_bad=module, b_good=plugin())
-    assert [found.status for found in discover().plugins] == ["ok", "broken", "ok"]
+    assert [result.status for result in discover().plugins] == ["ok", "broken", "ok"]
 
 
 def test_a_module_that_two_packages_bring_counts_once(installed):
     module = plugin(("likelihood", "coin", BERNOULLI))
     installed(first=module, second=module)
     catalogue = discover()
-    assert [found.status for found in catalogue.plugins] == ["ok", "ok", "broken"]
+    assert [result.status for result in catalogue.plugins] == ["ok", "ok", "broken"]
     assert catalogue.find("likelihood", "coin").plugin == "first"
 
 
@@ -353,7 +353,7 @@ def test_nothing_shadows_a_built_in(installed):
 def test_no_plugin_takes_the_place_of_the_built_ins(installed):
     installed(vaezoo=plugin(("likelihood", "bernoulli", NORMAL)))
     catalogue = discover()
-    assert [found.status for found in catalogue.plugins] == ["ok", "broken"]
+    assert [result.status for result in catalogue.plugins] == ["ok", "broken"]
     assert catalogue.find("likelihood", "bernoulli").target == BERNOULLI
 
 

@@ -44,10 +44,10 @@ CONDITIONAL = {
 }
 
 
-def players(spec):
+def phase_optimizers(spec):
     loaded = load_spec(spec)
     _, train, task = prepare_training(loaded, pick_device("cpu"))
-    found = [
+    result = [
         PhaseOptimizer(
             phase,
             loss=phase.loss,
@@ -58,7 +58,7 @@ def players(spec):
         )
         for phase in task.phases()
     ]
-    return task, found, train.first(64)
+    return task, result, train.first(64)
 
 
 def snapshot(module):
@@ -86,7 +86,7 @@ def test_an_installed_plugin_trains_by_the_same_loop(installed, tmp_path):
 
 
 def test_neither_player_moves_the_others_weights_or_buffers(installed):
-    task, (model, critic), batch = players(copy.deepcopy(SPEC))
+    task, (model, critic), batch = phase_optimizers(copy.deepcopy(SPEC))
     before = snapshot(task)
     critic.step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
@@ -100,7 +100,7 @@ def test_neither_player_moves_the_others_weights_or_buffers(installed):
 
 
 def test_gradients_of_one_phase_do_not_pile_up_in_the_other(installed):
-    task, (model, critic), batch = players(copy.deepcopy(SPEC))
+    task, (model, critic), batch = phase_optimizers(copy.deepcopy(SPEC))
     theirs = list(task.regularizers["tiny-critic"].critic.parameters())
     model.step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in theirs)
@@ -112,7 +112,7 @@ def test_gradients_of_one_phase_do_not_pile_up_in_the_other(installed):
 
 
 def test_the_penalty_reaches_the_encoder_and_not_the_decoder(installed):
-    task, _, batch = players(copy.deepcopy(SPEC))
+    task, _, batch = phase_optimizers(copy.deepcopy(SPEC))
     trace = task.model(batch)
     task.regularizers["tiny-critic"](trace).sum().backward()
     assert all(p.grad is not None for p in task.model.encoder.parameters())
@@ -120,7 +120,7 @@ def test_the_penalty_reaches_the_encoder_and_not_the_decoder(installed):
 
 
 def test_observing_leaves_buffers_gradients_and_decoder_alone(installed, monkeypatch):
-    task, _, batch = players(copy.deepcopy(SPEC))
+    task, _, batch = phase_optimizers(copy.deepcopy(SPEC))
     before = snapshot(task.model)
     monkeypatch.setattr(
         task.model.decoder, "forward", lambda code: pytest.fail("the decoder was called")

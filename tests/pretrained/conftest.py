@@ -110,8 +110,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def give(self, data, *, claim=None, stop=None, content="application/octet-stream"):
         """Answers with a file, from where the client asks for."""
         begin = 0
-        if asked := self.headers.get("Range"):
-            begin = int(asked.removeprefix("bytes=").rstrip("-"))
+        if requested := self.headers.get("Range"):
+            begin = int(requested.removeprefix("bytes=").rstrip("-"))
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
         else:

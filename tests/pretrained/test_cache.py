@@ -70,7 +70,7 @@ def test_a_damaged_beginning_is_fetched_again(home, site):
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"x" * 1000)
     assert bytes(fetched(home, site)) == DATA
-    assert [asked for _, asked in site.requests] == ["bytes=1000-", None]
+    assert [requested for _, requested in site.requests] == ["bytes=1000-", None]
 
 
 def test_a_flipped_bit_in_the_cache_is_quarantined(home, site):
@@ -104,8 +104,8 @@ def test_a_cache_on_a_read_only_file_system_still_loads(home, site, monkeypatch)
 
 
 def test_a_file_of_another_size_is_not_read_into_memory(tmp_path):
-    with open(tmp_path / "large", "wb") as opened:
-        opened.truncate(200_000_000)
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(200_000_000)
     tracemalloc.start()
     try:
         pattern = r"expected .* of 512,000 bytes, got [0-9a-f]{64} of 200,000,000; it begins"

@@ -93,7 +93,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(home, site):
 
     site.pages["/file"] = page
     assert bytes(fetched(home, site)) == DATA
-    assert [asked for _, asked in site.requests] == [None, "bytes=200000-"]
+    assert [requested for _, requested in site.requests] == [None, "bytes=200000-"]
 
 
 def test_a_server_that_cannot_go_on_begins_again(home, site):
@@ -186,10 +186,10 @@ def test_offline_makes_no_request(home, site, monkeypatch):
         fetched(home, site)
     monkeypatch.delenv("VAEZOO_OFFLINE")
     fetched(home, site)
-    asked = len(site.requests)
+    requested = len(site.requests)
     monkeypatch.setenv("VAEZOO_OFFLINE", "1")
     assert bytes(home.get(FILE)) == DATA and bytes(fetched(home, site)) == DATA
-    assert len(site.requests) == asked
+    assert len(site.requests) == requested
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -55,9 +55,9 @@ def entry(**changes):
     return base | changes
 
 
-def parsed(*found, **top):
+def parsed(*result, **top):
     text = yaml.safe_dump(
-        {"registry": "vaezoo/weights/v1", "entries": list(found)} | top, sort_keys=False
+        {"registry": "vaezoo/weights/v1", "entries": list(result)} | top, sort_keys=False
     )
     return parse_registry(text.encode(), "registry.yaml")
 
@@ -67,8 +67,8 @@ def source(text):
 
 
 def test_a_whole_entry_is_read():
-    (found,) = parsed(entry())
-    assert (found.architecture, found.tag, found.version, found.size) == ("vae", "small", 1, 8)
+    (result,) = parsed(entry())
+    assert (result.architecture, result.tag, result.version, result.size) == ("vae", "small", 1, 8)
 
 
 @pytest.mark.parametrize("missing", [key for key in entry() if key != "classes"])
@@ -261,9 +261,9 @@ def _bounded(data):
 
     def counting_problems(error, node):
         calls["errors"] = error.error_count()
-        found = problems(error, node)
-        calls["problems"] = len(found)
-        return found
+        result = problems(error, node)
+        calls["problems"] = len(result)
+        return result
 
     with (
         mock.patch.object(yaml.SafeLoader, "get_event", counting_event),

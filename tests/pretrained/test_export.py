@@ -40,8 +40,8 @@ def test_onnx_runs_without_vaezoo(labelled, tmp_path):
     z, labels = torch.randn(7, 3), torch.tensor([0, 1, 2, 3, 4, 5, 9])
     session = onnxruntime.InferenceSession(decoder)
     inputs = {
-        given.name: value
-        for given, value in zip(session.get_inputs(), (z.numpy(), labels.numpy()), strict=True)
+        provided.name: value
+        for provided, value in zip(session.get_inputs(), (z.numpy(), labels.numpy()), strict=True)
     }
     np.testing.assert_allclose(
         session.run(None, inputs)[0], labelled.decode(z, labels).numpy(), atol=1e-4
@@ -64,8 +64,8 @@ def test_a_continuous_bernoulli_keeps_its_digits(small_run, tmp_path):
 
 
 def test_a_decoder_that_is_refused_leaves_no_encoder(labelled, tmp_path, monkeypatch):
-    found = iter([0.0, 1.0])
-    monkeypatch.setattr("vaezoo.model.export._difference", lambda *_: next(found))
+    result = iter([0.0, 1.0])
+    monkeypatch.setattr("vaezoo.model.export._difference", lambda *_: next(result))
     with pytest.raises(VaezooError, match=r"decoder\.pt2: differs from the model by"):
         export(labelled, "torch-export", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -34,11 +34,11 @@ def one(**changes):
 
 def test_it_reads_what_safetensors_wrote_without_a_copy():
     data = bytearray(save(TENSORS, {"about": "me"}))
-    found, metadata = safetensors_header.parse_tensors(data, "here")
+    result, metadata = safetensors_header.parse_tensors(data, "here")
     expected = reference(bytes(data))
-    assert metadata == {"about": "me"} and found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    found["a.weight"][0, 0] = 7.0  # writing through the tensor changes the bytes
+    assert metadata == {"about": "me"} and result.keys() == expected.keys()
+    assert all(torch.equal(result[name], expected[name]) for name in expected)
+    result["a.weight"][0, 0] = 7.0  # writing through the tensor changes the bytes
     assert not torch.equal(
         safetensors_header.parse_tensors(data, "here")[0]["a.weight"], expected["a.weight"]
     )
@@ -47,10 +47,10 @@ def test_it_reads_what_safetensors_wrote_without_a_copy():
 @pytest.mark.parametrize("shift", range(1, 4))
 def test_a_tensor_that_is_not_aligned_is_still_right(shift):
     table = '{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' + " " * shift
-    found, _ = safetensors_header.parse_tensors(
+    result, _ = safetensors_header.parse_tensors(
         packed(table, torch.tensor([1.5, -2.0]).numpy().tobytes()), "here"
     )
-    assert found["x"].tolist() == [1.5, -2.0] and found["x"].data_ptr() % 4 == 0
+    assert result["x"].tolist() == [1.5, -2.0] and result["x"].data_ptr() % 4 == 0
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_the_next_source_is_tried(published, site, home):
     )
     site.pages["/bad"] = b"<html>please log in</html>"
     assert load(published).latent_dim == 2
-    assert [asked for asked, _ in site.requests] == ["/bad", "/good"]
+    assert [requested for requested, _ in site.requests] == ["/bad", "/good"]
     load(published)
     assert len(site.requests) == 2  # from the cache, before any request
 
@@ -129,20 +129,20 @@ def test_an_inline_spec_is_hashed_too(published):
     from vaezoo.spec.tree import parse
 
     text = (published / "registry.yaml").read_text("utf-8")
-    whole = parse(text, "registry.yaml").plain()
+    complete = parse(text, "registry.yaml").plain()
     inline = parse(
         (published / "weights/vae-small-1/spec.yaml").read_text("utf-8"), "spec.yaml"
     ).plain()
     data = dump(inline).encode()
-    whole["entries"][0]["spec"] = {
+    complete["entries"][0]["spec"] = {
         "inline": inline,
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": len(data),
     }
-    (published / "registry.yaml").write_text(dump(whole), "utf-8")
+    (published / "registry.yaml").write_text(dump(complete), "utf-8")
     assert load(published).latent_dim == 2
     inline["seed"] = 1
-    (published / "registry.yaml").write_text(yaml.safe_dump(whole), "utf-8")
+    (published / "registry.yaml").write_text(yaml.safe_dump(complete), "utf-8")
     with pytest.raises(RegistryError, match="inline"):
         load(published)
 
@@ -153,10 +153,10 @@ def saved(change):
         tensors = load_file(path)
         from safetensors import safe_open
 
-        with safe_open(path, "pt") as opened:
-            told = opened.metadata()
+        with safe_open(path, "pt") as loaded_run:
+            reported = loaded_run.metadata()
         change(tensors)
-        save_file(tensors, path, told)
+        save_file(tensors, path, reported)
 
     return act
 
@@ -243,9 +243,9 @@ def test_a_revoked_entry_says_why_and_a_deprecated_one_points_on(published, smal
 
 
 def test_a_file_is_read_once_and_shared_with_the_tensors(published):
-    found = find_entry("lab:vae-small", [str(published)])
-    (file,) = found.weights.files
-    tensors, _ = read_weights(found, file)
+    result = find_entry("lab:vae-small", [str(published)])
+    (file,) = result.weights.files
+    tensors, _ = read_weights(result, file)
     begin = min(tensor.data_ptr() for tensor in tensors.values())
     end = max(tensor.data_ptr() + tensor.nbytes for tensor in tensors.values())
     assert end - begin <= file.size  # one piece of memory, the file's own
@@ -311,8 +311,8 @@ def test_metadata_that_describes_no_model_is_refused(published):
 
 
 def test_fetch_needs_no_model(published, home):
-    found = find_entry("lab:vae-small", [str(published)])
-    assert len(fetch(found, found.weights.files[0])) == found.weights.size
+    result = find_entry("lab:vae-small", [str(published)])
+    assert len(fetch(result, result.weights.files[0])) == result.weights.size
 
 
 def test_a_source_that_leads_out_does_not_keep_the_next_from_being_tried(published, tmp_path):

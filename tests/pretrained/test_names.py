@@ -92,13 +92,13 @@ def plugged(monkeypatch, *contributed):
 
 
 def test_plugins_whose_registries_are_amiss_stop_nobody_who_needs_another(published, monkeypatch):
-    twins = ("twin", "vaezoo_vrae:a.yaml"), ("twin", "vaezoo_vrae:b.yaml")
+    duplicates = ("twin", "vaezoo_vrae:a.yaml"), ("twin", "vaezoo_vrae:b.yaml")
     lost = (
         ("lost", "no_such_package:r.yaml"),
         ("deep", "no_such_package.inner:r.yaml"),
         ("none", ":r.yaml"),
     )
-    plugged(monkeypatch, *twins, *lost)
+    plugged(monkeypatch, *duplicates, *lost)
     assert find_entry("vae-mnist").registry.prefix == "" and load(published).latent_dim == 2
     with pytest.raises(UsageError, match="have the same prefix"):
         find_entry("twin:vae-small")
@@ -181,10 +181,10 @@ def test_a_registry_at_an_address_and_its_last_copy(published, site, home, monke
     address = f"far={site.url}/zoo/registry.yaml"
     assert vaezoo.load("far:vae-small", registry=address).latent_dim == 2
     monkeypatch.setenv("VAEZOO_OFFLINE", "1")
-    asked = len(site.requests)
+    requested = len(site.requests)
     assert (
         vaezoo.load("far:vae-small", registry=address).latent_dim == 2
-        and len(site.requests) == asked
+        and len(site.requests) == requested
     )
 
 

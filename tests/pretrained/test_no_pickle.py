@@ -45,23 +45,23 @@ def meant(tree):
 
 
 def faults(source):
-    found, tree = [], ast.parse(source)
+    result, tree = [], ast.parse(source)
     known = meant(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [
+            result += [
                 alias.name for alias in node.names if alias.name.split(".")[0] in FORBIDDEN_MODULES
             ]
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [
+            result += [
                 name
                 for name in names
                 if name in FORBIDDEN_CALLS or name.split(".")[0] in FORBIDDEN_MODULES
             ]
         elif isinstance(node, ast.Attribute):
             first, _, rest = dotted(node).partition(".")
-            found += [
+            result += [
                 name for name in [f"{known.get(first, first)}.{rest}"] if name in FORBIDDEN_CALLS
             ]
         elif (
@@ -69,8 +69,8 @@ def faults(source):
             and node.arg == "allow_pickle"
             and getattr(node.value, "value", True)
         ):
-            found.append("allow_pickle")
-    return found
+            result.append("allow_pickle")
+    return result
 
 
 def test_there_is_something_to_look_at():

@@ -75,10 +75,10 @@ def test_the_plugins_of_every_component_are_required(tmp_path, about):
         "train": {"epochs": 1, "select": "last"},
         "evaluate": ["elbo", {"type": "next-step"}],
     }
-    found = publish(
+    result = publish(
         vaezoo.run(spec, out=tmp_path / "runs"), "vae/plugged@1", tmp_path / "lab", about
     )
-    names = [text.partition(">")[0] for text in found.weights.requires]
+    names = [text.partition(">")[0] for text in result.weights.requires]
     assert names == ["vaezoo", "vaezoo-beta", "vaezoo-vrae"]
 
 
@@ -112,10 +112,10 @@ def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
 
     shutil.copytree(small_run, tmp_path / "run")
     path = tmp_path / "run" / "evaluation.json"
-    found = json.loads(path.read_text())
-    for row in found["metrics"].values():
+    result = json.loads(path.read_text())
+    for row in result["metrics"].values():
         row["value"] = float("nan")
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(result))
     for says in ("its evaluation has no finite value", "it has no evaluation"):
         with pytest.raises(UsageError, match=f"{says}; vaezoo evaluate"):
             publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
@@ -136,7 +136,7 @@ def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "reported"),
     [
         (
             ["/home/me/venv/bin/vaezoo", "run", "a b.yaml", "--out", "/secret", "-s", "seed=1"],
@@ -150,7 +150,7 @@ def test_a_link_out_of_the_registry_takes_nothing(small_run, tmp_path, about):
     ],
 )
 def test_the_command_is_told_without_the_places_of_this_machine(
-    small_run, tmp_path, about, typed, told
+    small_run, tmp_path, about, typed, reported
 ):
     import shutil
 
@@ -161,7 +161,7 @@ def test_the_command_is_told_without_the_places_of_this_machine(
     training = publish(
         vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about
     ).weights.training
-    assert (training.command, training.commit) == (told, f"{'a' * 40} with changes")
+    assert (training.command, training.commit) == (reported, f"{'a' * 40} with changes")
 
 
 @pytest.mark.parametrize("version", ["0.2.dev1", "0.1.0+local", "not-a-version"])
@@ -175,12 +175,12 @@ def test_a_run_whose_plugins_are_not_released_is_refused(
 
 def test_half_precision_is_measured_as_it_is_stored(small_run, tmp_path, about):
     run = vaezoo.open_run(small_run)
-    found = publish(run, "vae/half@1", tmp_path / "lab", about, half=True)
+    result = publish(run, "vae/half@1", tmp_path / "lab", about, half=True)
     tensors, _ = read_tensors(tmp_path / "lab" / "weights" / "vae-half-1" / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
     model = vaezoo.load("lab:vae-half", registry=tmp_path / "lab")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    value = next(row.value for row in found.weights.metrics if row.name == "elbo")
+    value = next(row.value for row in result.weights.metrics if row.name == "elbo")
     exact = run.evaluation["metrics"]["elbo"]["value"]
     assert value != float(f"{exact:.6g}") and abs(value - exact) < 0.05
     vz("weights", "verify", "lab:vae-half", "--metrics", "--registry", tmp_path / "lab")
@@ -202,16 +202,18 @@ def test_the_commands_from_run_to_reproduction(small_run, tmp_path):
     )
     listed = vz("weights", "list", "--registry", lab).stdout
     assert "lab:vae/small@1" in listed and "A model" in listed
-    told = json.loads(
+    reported = json.loads(
         vz("weights", "list", "--registry", lab, "--json", "--metric", "active-units").stdout
     )
-    assert "lab:vae/small@1" in [row["name"] for row in told["weights"]]
+    assert "lab:vae/small@1" in [row["name"] for row in reported["weights"]]
     other = json.loads(
         vz("weights", "list", "--registry", lab, "--json", "--data", "mnist").stdout
     )["weights"]
     assert other and "lab:vae/small@1" not in [row["name"] for row in other]
-    shown = json.loads(vz("weights", "show", "lab:vae-small", "--registry", lab, "--json").stdout)
-    assert shown["licence"] == {"weights": "Apache-2.0", "data": "BSD"}
+    displayed = json.loads(
+        vz("weights", "show", "lab:vae-small", "--registry", lab, "--json").stdout
+    )
+    assert displayed["licence"] == {"weights": "Apache-2.0", "data": "BSD"}
     assert (
         "agrees" in vz("weights", "verify", "lab:vae-small", "--metrics", "--registry", lab).stdout
     )
@@ -225,8 +227,10 @@ def test_weights_stand_where_a_run_may(published, tmp_path):
     out = tmp_path / "four.npz"
     vz("sample", "lab:vae-small", "-n", 4, "--out", out, "--registry", published)
     assert out.is_file()
-    told = json.loads(vz("evaluate", "lab:vae-small", "--registry", published, "--json").stdout)
-    assert told["evaluation"]["metrics"]["elbo"]["examples"] == 270
+    reported = json.loads(
+        vz("evaluate", "lab:vae-small", "--registry", published, "--json").stdout
+    )
+    assert reported["evaluation"]["metrics"]["elbo"]["examples"] == 270
     failed = vz("sample", "lab:vae-smal", "--registry", published, code=2)
     assert (
         "lab:vae-smal: not a run, and no weights named" in failed.stderr
@@ -264,8 +268,8 @@ def test_pull_keeps_what_gc_then_spares(published, site, home, tmp_path):
     assert home.path(file.sha256).is_file()
     (home.root / "quarantine").mkdir()
     (home.root / "quarantine" / "old").write_text("x")
-    told = vz("weights", "gc", "--dry-run", "--registry", published)
-    assert "quarantine/old" in told.stdout and (home.root / "quarantine" / "old").exists()
+    reported = vz("weights", "gc", "--dry-run", "--registry", published)
+    assert "quarantine/old" in reported.stdout and (home.root / "quarantine" / "old").exists()
     vz("weights", "gc", "--registry", published)
     assert home.path(file.sha256).is_file() and not (home.root / "quarantine" / "old").exists()
     vz("weights", "gc")
@@ -282,7 +286,7 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    seen = {}
+    observed = {}
 
     class Commit:
         oid = "c" * 40
@@ -294,8 +298,8 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
         def upload_folder(
             self, *, repo_id, folder_path, commit_message, ignore_patterns, parent_commit
         ):
-            seen.update(repo=repo_id, message=commit_message, parent=parent_commit)
-            seen["files"] = sorted(
+            observed.update(repo=repo_id, message=commit_message, parent=parent_commit)
+            observed["files"] = sorted(
                 str(p.relative_to(folder_path)) for p in folder_path.rglob("*") if p.is_file()
             )
             return Commit()
@@ -314,24 +318,24 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
         == f"hf://me/zoo@{'c' * 40}/registry.yaml"
     )
     assert (
-        seen["repo"] == "me/zoo"
-        and seen["parent"] == "b" * 40
-        and "registry.yaml" in seen["files"]
+        observed["repo"] == "me/zoo"
+        and observed["parent"] == "b" * 40
+        and "registry.yaml" in observed["files"]
     )
-    assert "weights/vae-small-1/model.safetensors" in seen["files"]
+    assert "weights/vae-small-1/model.safetensors" in observed["files"]
     with pytest.raises(UsageError, match="hf://owner/repo"):
         hub.publish(run, "vae/small@1", "hf://zoo", about)
-    seen.clear()
+    observed.clear()
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", cut_off)
     with pytest.raises(UnavailableError, match="no network"):
         hub.publish(run, "vae/small@1", "hf://me/zoo", about)
-    assert not seen, "a network that fails must not pass for an empty repository"
+    assert not observed, "a network that fails must not pass for an empty repository"
 
 
 @pytest.mark.parametrize("name", ["Small", "vae/small", "../x@1"])
 def test_an_id_that_is_none_is_refused_before_anything_is_written(small_run, tmp_path, name):
-    told = vz("publish", small_run, "--name", name, "--to", tmp_path / "lab", code=2)
-    assert "architecture/tag@version" in told.stderr and not (tmp_path / "lab").exists()
+    reported = vz("publish", small_run, "--name", name, "--to", tmp_path / "lab", code=2)
+    assert "architecture/tag@version" in reported.stderr and not (tmp_path / "lab").exists()
 
 
 def test_what_others_published_meanwhile_stays_listed(small_run, tmp_path, about, monkeypatch):
@@ -356,11 +360,11 @@ def test_commands_say_of_revoked_weights_why(published):
             "@1\n", "@1\n  status: revoked\n  reason: trained on the test set\n", 1
         )
     )
-    shown = vz("weights", "show", "lab:vae-small", "--registry", published).stdout
-    assert "**revoked**: trained on the test set" in shown and "vaezoo.load" not in shown
+    displayed = vz("weights", "show", "lab:vae-small", "--registry", published).stdout
+    assert "**revoked**: trained on the test set" in displayed and "vaezoo.load" not in displayed
     for command in ("pull", "reproduce", "verify"):
-        told = vz("weights", command, "lab:vae-small", "--registry", published, code=4)
-        assert "revoked: trained on the test set" in told.stderr
+        reported = vz("weights", command, "lab:vae-small", "--registry", published, code=4)
+        assert "revoked: trained on the test set" in reported.stderr
 
 
 def test_a_registry_that_cannot_be_meant_is_one_line():
@@ -375,8 +379,8 @@ def test_a_registry_that_cannot_be_meant_is_one_line():
 
 
 def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path):
-    told = vz("weights", "list", "--registry", "http://host/registry.yaml", code=2)
-    assert "only https:// and hf://" in told.stderr
+    reported = vz("weights", "list", "--registry", "http://host/registry.yaml", code=2)
+    assert "only https:// and hf://" in reported.stderr
     assert (
         "registry" in vz("weights", "list", "--registry", tmp_path / "absent.yaml", code=5).stderr
     )

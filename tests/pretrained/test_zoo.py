@@ -37,8 +37,8 @@ def test_each_is_as_declared_and_draws(entry):
     shape = entry.preprocessing.condition
     condition = "all" if entry.classes else torch.rand(3, *shape) if shape else None
     steps = {"steps": 5} if model.latents.stepwise else {}
-    drawn = model.sample(3, condition, seed=0, **steps)
-    assert drawn.shape[0] == 3 and bool(drawn.isfinite().all())
+    samples = model.sample(3, condition, seed=0, **steps)
+    assert samples.shape[0] == 3 and bool(samples.isfinite().all())
 
 
 def test_digits_on_demand():

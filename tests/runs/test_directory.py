@@ -67,20 +67,20 @@ def test_temporary_files_of_a_kill_are_swept_when_the_run_is_taken_up(finished, 
 
 
 def test_a_torn_last_line_is_no_record_and_does_not_reach_the_next(finished):
-    whole = finished.records
-    with open(finished.directory.metrics, "a", encoding="utf-8") as opened:
-        opened.write('{"step": 11, "spl')
-    assert finished.records == whole
+    complete = finished.records
+    with open(finished.directory.metrics, "a", encoding="utf-8") as loaded_run:
+        loaded_run.write('{"step": 11, "spl')
+    assert finished.records == complete
     finished.directory.rewind(10)
-    with open(finished.directory.metrics, "a", encoding="utf-8") as opened:
-        opened.write('{"step": 11}\n')
-    assert finished.records == [*whole, {"step": 11}]
+    with open(finished.directory.metrics, "a", encoding="utf-8") as loaded_run:
+        loaded_run.write('{"step": 11}\n')
+    assert finished.records == [*complete, {"step": 11}]
 
 
 def test_rewinding_forgets_later_records_alone(finished):
-    whole = finished.records
+    complete = finished.records
     finished.directory.rewind(4)
-    assert finished.records == [record for record in whole if record["step"] <= 4] != whole
+    assert finished.records == [record for record in complete if record["step"] <= 4] != complete
 
 
 def test_as_many_checkpoints_are_kept_as_the_spec_says(train):
@@ -107,10 +107,10 @@ def test_a_run_hands_out_what_it_holds(train):
 
 
 def test_evaluating_again_gives_the_same_and_writes_nothing(finished):
-    opened = vaezoo.open_run(finished.path, device="cpu")
+    loaded_run = vaezoo.open_run(finished.path, device="cpu")
     before = {path: path.read_bytes() for path in finished.path.rglob("*") if path.is_file()}
-    assert opened.evaluate() == finished.evaluation
-    other = opened.evaluate("validation", ["rate", {"type": "nll", "samples": 3, "limit": 5}])
+    assert loaded_run.evaluate() == finished.evaluation
+    other = loaded_run.evaluate("validation", ["rate", {"type": "nll", "samples": 3, "limit": 5}])
     assert other["split"] == "validation" and set(other["metrics"]) == {"rate", "nll"}
     assert other["metrics"]["nll"]["examples"] == 5 and other["metrics"]["rate"]["examples"] == 269
     assert {
@@ -124,10 +124,10 @@ def test_a_metric_that_does_not_exist_is_found_before_anything_is_measured(finis
 
 
 def test_an_opened_model_is_the_one_that_was_trained(finished, same):
-    opened = vaezoo.open_run(finished.path, device="cpu")
-    same(opened.model.state_dict(), finished.model.state_dict())
-    assert opened.model.data == finished.model.data and not opened.model.training
-    assert torch.equal(opened.model.sample(4, seed=1), finished.model.sample(4, seed=1))
+    loaded_run = vaezoo.open_run(finished.path, device="cpu")
+    same(loaded_run.model.state_dict(), finished.model.state_dict())
+    assert loaded_run.model.data == finished.model.data and not loaded_run.model.training
+    assert torch.equal(loaded_run.model.sample(4, seed=1), finished.model.sample(4, seed=1))
     assert vaezoo.open_run(finished.path, device="cpu", precision="bf16").model.precision == "bf16"
 
 
@@ -138,10 +138,10 @@ def test_opening_needs_no_data(train, tmp_path):
     np.savez(data, x=np.random.default_rng(0).random((40, 6), np.float32))
     run = train(data={"type": "npz", "path": str(data), "batch_size": 16}, train={"epochs": 1})
     data.unlink()
-    opened = vaezoo.open_run(run.path, device="cpu")
-    assert opened.model.sample(3).shape == (3, 6)
+    loaded_run = vaezoo.open_run(run.path, device="cpu")
+    assert loaded_run.model.sample(3).shape == (3, 6)
     with pytest.raises(vaezoo.DataError, match=r"no .*some\.npz"):
-        opened.data()
+        loaded_run.data()
 
 
 def test_an_unfinished_run_cannot_be_opened(interrupted, stop_at):
@@ -154,8 +154,8 @@ def test_an_unfinished_run_cannot_be_opened(interrupted, stop_at):
 
 
 def test_damaged_weights_are_refused(finished):
-    whole = finished.directory.model.read_bytes()
-    for damaged in (whole[:-1], whole[:100], b"", whole[8:]):
+    complete = finished.directory.model.read_bytes()
+    for damaged in (complete[:-1], complete[:100], b"", complete[8:]):
         finished.directory.model.write_bytes(damaged)
         with pytest.raises(
             IntegrityError, match=r"model\.safetensors: cannot be read as safetensors"

@@ -66,7 +66,7 @@ def when_training(process, said):
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     train, spec, child, tmp_path, left_by, same
 ):
-    whole, out, moments = train(train=LONG), tmp_path / "killed", random.Random()
+    complete, out, moments = train(train=LONG), tmp_path / "killed", random.Random()
     for _ in range(5):
         victim = child(go_on, spec(train=LONG), str(out))
         when_training(victim, tmp_path / "killed.said")
@@ -79,10 +79,10 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     last = child(go_on, spec(train=LONG), str(out))
     last.join(60)
     assert last.exitcode == 0
-    (path,) = (found.parent for found in out.glob("tiny/*/spec.yaml"))
-    same(left_by(whole.path)[1], left_by(path)[1])
-    told = [(record["split"], record["step"]) for record in RunDirectory(path).records()]
-    assert told == [(record["split"], record["step"]) for record in whole.records]
+    (path,) = (result.parent for result in out.glob("tiny/*/spec.yaml"))
+    same(left_by(complete.path)[1], left_by(path)[1])
+    reported = [(record["split"], record["step"]) for record in RunDirectory(path).records()]
+    assert reported == [(record["split"], record["step"]) for record in complete.records]
     assert not list(path.rglob(".tmp-*"))
 
 
@@ -96,7 +96,7 @@ def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(
         "checkpoint_every": 3600,
         "scheduler": None,
     }
-    whole, out = train(train={**endless, "steps": 400}), tmp_path / "stopped"
+    complete, out = train(train={**endless, "steps": 400}), tmp_path / "stopped"
     stopped = child(go_on, spec(train=endless), str(out))
     when_training(stopped, tmp_path / "stopped.said")
     stopped.join(random.uniform(0, 0.2))
@@ -112,7 +112,7 @@ def test_sigterm_leaves_a_checkpoint_that_ends_with_the_same_bits(
     last = child(go_on, spec(), str(out))
     last.join(60)
     assert last.exitcode == 0
-    same(left_by(whole.path)[1], left_by(path)[1])
+    same(left_by(complete.path)[1], left_by(path)[1])
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -120,7 +120,7 @@ def test_a_newest_checkpoint_falls_back_when_it_is(
     damage, train, interrupted, again, stop_at, left_by, same
 ):
     block = {"checkpoint_every": 0, "callbacks": ["csv"]}
-    whole = train(train=block)
+    complete = train(train=block)
     path = interrupted(train=block, callbacks=[stop_at(24)])
     older, newest = RunDirectory(path).checkpoint_files()
     assert (older.name, newest.name) == (
@@ -128,11 +128,11 @@ def test_a_newest_checkpoint_falls_back_when_it_is(
         "step-000000024.safetensors",
     )
     DAMAGES[damage](newest)
-    begun = []
-    again(path, print_line=begun.append)
-    assert "step 20 of 30" in begun[0]
-    same(left_by(whole.path)[1], left_by(path)[1])
-    assert (path / "validation.csv").read_text() == (whole.path / "validation.csv").read_text()
+    started_runs = []
+    again(path, print_line=started_runs.append)
+    assert "step 20 of 30" in started_runs[0]
+    same(left_by(complete.path)[1], left_by(path)[1])
+    assert (path / "validation.csv").read_text() == (complete.path / "validation.csv").read_text()
 
 
 def test_a_damaged_checkpoint_does_not_outlive_a_good_one(interrupted, again, stop_at):
@@ -220,8 +220,8 @@ def test_a_checkpoint_of_another_training_is_refused_in_one_line(
 
 
 def test_a_resumed_run_may_go_on_for_longer(train, interrupted, again, stop_at, left_by, same):
-    whole = train(train={"epochs": 4})
+    complete = train(train={"epochs": 4})
     path = interrupted(callbacks=[stop_at(24)])
     change(path, epochs=4)
     again(path)
-    same(left_by(whole.path)[1], left_by(path)[1])
+    same(left_by(complete.path)[1], left_by(path)[1])

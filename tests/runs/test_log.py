@@ -46,70 +46,70 @@ def test_the_gradient_norm_of_a_record_is_that_of_its_own_step(train):
             if record["split"] == "train"
         }
 
-    measured, told = norms(train(train={"clip": 1e9})), norms(train())
+    measured, reported = norms(train(train={"clip": 1e9})), norms(train())
     assert len(set(measured.values())) == 9
-    assert told == measured
+    assert reported == measured
 
 
 @pytest.mark.parametrize("step", [5, 10, 25])
 def test_a_run_stopped_at_a_record_tells_everything_once(step, train, interrupted, again, stop_at):
-    whole = train(train=FIVE)
+    complete = train(train=FIVE)
     path = interrupted(train=FIVE, callbacks=[stop_at(step)])
     assert records_in(path)[-1]["step"] == step
     again(path)
-    assert places(records_in(path)) == places(whole.records)
-    assert timeless(records_in(path)) == timeless(whole.records)
+    assert places(records_in(path)) == places(complete.records)
+    assert timeless(records_in(path)) == timeless(complete.records)
 
 
 @pytest.mark.parametrize("step", [2, 9, 24])
 def test_a_run_stopped_between_two_records_tells_everything_once(
     step, train, interrupted, again, stop_after
 ):
-    whole = train(train=FIVE)
+    complete = train(train=FIVE)
     stop_after(step)
     path = interrupted(train=FIVE)
     again(path)
-    assert places(records_in(path)) == places(whole.records)
-    assert timeless(records_in(path)) == timeless(whole.records)
+    assert places(records_in(path)) == places(complete.records)
+    assert timeless(records_in(path)) == timeless(complete.records)
 
 
 def test_records_after_the_checkpoint_are_written_again(train, interrupted, again, stop_at):
     """As after a kill: records are ahead of the checkpoint, and the last line is incomplete."""
-    whole = train(train=FIVE)
+    complete = train(train=FIVE)
     path = interrupted(train=FIVE, callbacks=[stop_at(5)])
-    with open(path / "metrics.jsonl", "a", encoding="utf-8") as opened:
-        opened.writelines(
-            json.dumps({**record, "loss": -1}) + "\n" for record in whole.records[1:4]
+    with open(path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.writelines(
+            json.dumps({**record, "loss": -1}) + "\n" for record in complete.records[1:4]
         )
-        opened.write('{"step": 20, "lo')
+        file.write('{"step": 20, "lo')
     again(path)
-    assert timeless(records_in(path)) == timeless(whole.records)
+    assert timeless(records_in(path)) == timeless(complete.records)
 
 
 def test_validation_csv_has_every_row_once(train, interrupted, again, stop_at):
-    whole = train(train={"callbacks": ["csv"]})
+    complete = train(train={"callbacks": ["csv"]})
     path = interrupted(train={"callbacks": ["csv"]}, callbacks=[stop_at(24)])
-    with open(path / "validation.csv", "a", encoding="utf-8") as opened:
-        opened.write(
-            (whole.path / "validation.csv").read_text().splitlines()[-1] + "\n"
+    with open(path / "validation.csv", "a", encoding="utf-8") as file:
+        file.write(
+            (complete.path / "validation.csv").read_text().splitlines()[-1] + "\n"
         )  # told after the checkpoint
-        opened.write("3")  # and a torn one
+        file.write("3")  # and a torn one
     again(path)
-    assert (path / "validation.csv").read_text() == (whole.path / "validation.csv").read_text()
+    assert (path / "validation.csv").read_text() == (complete.path / "validation.csv").read_text()
     rows = list(csv.DictReader((path / "validation.csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [10, 20, 30]
-    validations = [record for record in whole.records if record["split"] == "validation"]
+    validations = [record for record in complete.records if record["split"] == "validation"]
     assert [float(row["elbo"]) for row in rows] == [record["elbo"] for record in validations]
 
 
 def test_validation_csv_has_its_heading_after_a_kill_that_left_it_empty(
     train, interrupted, again, stop_at
 ):
-    whole = train(train={"callbacks": ["csv"]})
+    complete = train(train={"callbacks": ["csv"]})
     path = interrupted(train={"callbacks": ["csv"]}, callbacks=[stop_at(4)])
     (path / "validation.csv").write_text("")
     again(path)
-    assert (path / "validation.csv").read_text() == (whole.path / "validation.csv").read_text()
+    assert (path / "validation.csv").read_text() == (complete.path / "validation.csv").read_text()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own imports
@@ -124,13 +124,13 @@ def test_tensorboard_shows_every_step_once_after_a_resume(train, interrupted, ag
     again(path)
     events = EventAccumulator(str(path / "tensorboard"))
     events.Reload()
-    shown = {
+    displayed = {
         tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
     }
-    assert shown["validation/elbo"] == [10, 20, 30]
-    assert shown["train/loss"] == [4, 8, 10, 12, 16, 20, 24, 28, 30]
+    assert displayed["validation/elbo"] == [10, 20, 30]
+    assert displayed["train/loss"] == [4, 8, 10, 12, 16, 20, 24, 28, 30]
     assert min(event.value for event in events.Scalars("train/loss")) > 0
-    assert "train/step" not in shown and "validation/best" not in shown
+    assert "train/step" not in displayed and "validation/best" not in displayed
 
 
 def test_callbacks_of_the_spec_are_closed_when_training_fails_too(

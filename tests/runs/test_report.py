@@ -42,9 +42,9 @@ def report(spec, tmp_path):
         )
         return done, {path.stem: Image.open(path) for path in done.directory.pictures.iterdir()}
 
-    opened = []
-    yield lambda **blocks: opened.append(make(**blocks)) or opened[-1]
-    for _, pictures in opened:
+    file = []
+    yield lambda **blocks: file.append(make(**blocks)) or file[-1]
+    for _, pictures in file:
         for picture in pictures.values():
             picture.close()
 
@@ -60,7 +60,7 @@ def data(tmp_path):
     return save
 
 
-def shown(done):
+def displayed(done):
     """Returns the page and its pictures."""
     page = done.directory.report.read_text("utf-8")
     return page, re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page)
@@ -72,7 +72,7 @@ def noise(*shape):
 
 def test_a_report_needs_nothing_beside_itself_and_holds_every_picture(report):
     done, pictures = report()
-    page, inside = shown(done)
+    page, inside = displayed(done)
     assert set(pictures) == {
         "samples",
         "reconstructions",
@@ -138,7 +138,7 @@ def test_data_that_are_no_images_are_drawn_as_lines(shape, report, data):
     normal = {"likelihood": {"type": "normal", "scale": 1.0}}
     done, pictures = report(data=data(x=noise(10, *shape) - 0.5), model=normal, evaluate=["elbo"])
     assert set(pictures) == {"reconstructions", "curves", "latents"}
-    assert len(shown(done)[1]) == 3
+    assert len(displayed(done)[1]) == 3
 
 
 def test_a_table_is_drawn_as_lines_and_its_name_is_shown_as_text(report, tmp_path):
@@ -153,7 +153,7 @@ def test_a_table_is_drawn_as_lines_and_its_name_is_shown_as_text(report, tmp_pat
     done, pictures = report(data=block, model={"likelihood": {"type": "normal", "scale": 1.0}})
     assert set(pictures) == {"reconstructions", "curves", "latents"}
     assert done.data("test").first(1).x.shape == (1, 2)
-    assert "&lt;b&gt;.csv" in shown(done)[0] and "<b>" not in shown(done)[0]
+    assert "&lt;b&gt;.csv" in displayed(done)[0] and "<b>" not in displayed(done)[0]
 
 
 @pytest.mark.parametrize(("count", "dimensions"), [(1, 1), (1, 5), (3, 2), (40, 5)])
@@ -168,7 +168,7 @@ def test_a_metric_that_is_not_defined_says_why_and_leaves_the_others(report, mon
     def undefined(self, model, data):
         raise NotImplementedError("not defined for a model of this kind")
 
-    whole, _ = report()
+    complete, _ = report()
     monkeypatch.setattr(MutualInformation, "__call__", undefined)
     done, _ = report()
     assert done.evaluation["undefined"] == {
@@ -176,7 +176,7 @@ def test_a_metric_that_is_not_defined_says_why_and_leaves_the_others(report, mon
     }
     metrics = {
         name: row
-        for name, row in whole.evaluation["metrics"].items()
+        for name, row in complete.evaluation["metrics"].items()
         if name != "mutual_information"
     }
     assert done.evaluation["metrics"] == metrics
@@ -186,9 +186,9 @@ def test_a_metric_that_is_not_defined_says_why_and_leaves_the_others(report, mon
         "interpolations.png",
     ):  # one seed draws the same ones
         assert (done.directory.pictures / name).read_bytes() == (
-            whole.directory.pictures / name
+            complete.directory.pictures / name
         ).read_bytes()
-    page = shown(done)[0]
+    page = displayed(done)[0]
     assert "not defined for a model of this kind" in page and "not defined" in page
 
 
@@ -211,20 +211,22 @@ def test_pictures_that_a_model_cannot_give_are_left_out(report, monkeypatch):
 
     monkeypatch.setattr(Model, "encode", undefined)
     done, pictures = report(evaluate=["elbo"])
-    assert set(pictures) == {"samples", "reconstructions", "curves"} and len(shown(done)[1]) == 3
+    assert (
+        set(pictures) == {"samples", "reconstructions", "curves"} and len(displayed(done)[1]) == 3
+    )
 
 
 def test_the_environment_names_versions_plugins_device_and_source(train):
     done = train(train={"epochs": 1})
-    found = json.loads(done.directory.environment.read_text())
-    assert found["torch"] == torch.__version__ and found["numpy"] == np.__version__
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    result = json.loads(done.directory.environment.read_text())
+    assert result["torch"] == torch.__version__ and result["numpy"] == np.__version__
+    assert result["python"] == ".".join(map(str, sys.version_info[:3]))
     assert (
-        found["device"] == "cpu"
-        and found["threads"] == torch.get_num_threads()
-        and found["command"] == sys.argv
+        result["device"] == "cpu"
+        and result["threads"] == torch.get_num_threads()
+        and result["command"] == sys.argv
     )
-    assert found["plugins"].keys() == {info.name for info in discovery.catalogue().plugins}
-    assert found["plugins"]["vaezoo"] == f"{found['vaezoo']} (ok)"
-    assert found["git"] is None or re.fullmatch(r"[0-9a-f]{40}", found["git"]["commit"])
-    assert {"created", "platform"} <= found.keys()
+    assert result["plugins"].keys() == {info.name for info in discovery.catalogue().plugins}
+    assert result["plugins"]["vaezoo"] == f"{result['vaezoo']} (ok)"
+    assert result["git"] is None or re.fullmatch(r"[0-9a-f]{40}", result["git"]["commit"])
+    assert {"created", "platform"} <= result.keys()

@@ -61,15 +61,15 @@ VARIANTS = {
 
 def blocks(name):
     """The blocks of a variant, with three epochs by default."""
-    found = VARIANTS[name]
-    return {**found, "train": {"epochs": 3, **found.get("train", {})}}
+    result = VARIANTS[name]
+    return {**result, "train": {"epochs": 3, **result.get("train", {})}}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_three_interruptions_leave_no_trace_in_a_run_with(
     name, train, interrupted, again, stop_after, left_by, same
 ):
-    whole = train(**blocks(name))
+    complete = train(**blocks(name))
     stop_after(3, 10, 25)  # within the first interval, at the end of an epoch, in the last epoch
     path = interrupted(**blocks(name))
     for step in (10, 25):
@@ -78,7 +78,7 @@ def test_three_interruptions_leave_no_trace_in_a_run_with(
         ):
             again(path)
     again(path)
-    (facts, tensors), (texts, named) = left_by(whole.path), left_by(path)
+    (facts, tensors), (texts, named) = left_by(complete.path), left_by(path)
     same(tensors, named)
     assert facts == texts
 
@@ -117,15 +117,15 @@ def test_a_run_without_a_checkpoint_begins_anew(train, again, left_by, same):
 def test_a_run_goes_on_in_the_precision_it_was_begun_in(
     interrupted, again, stop_after, monkeypatch
 ):
-    monkeypatch.setattr("vaezoo.runs.setup.pick_precision", lambda wanted, device: "bf16")
+    monkeypatch.setattr("vaezoo.runs.setup.pick_precision", lambda expected, device: "bf16")
     stop_after(3)
     path = interrupted(train={"precision": "auto"})
-    monkeypatch.setattr("vaezoo.runs.setup.pick_precision", lambda wanted, device: "fp32")
+    monkeypatch.setattr("vaezoo.runs.setup.pick_precision", lambda expected, device: "fp32")
     again(path)
-    told = read_json(path / "environment.json")
-    assert told["precision"] == "bf16" and [later["precision"] for later in told["resumed"]] == [
-        "bf16"
-    ]
+    reported = read_json(path / "environment.json")
+    assert reported["precision"] == "bf16" and [
+        later["precision"] for later in reported["resumed"]
+    ] == ["bf16"]
 
 
 def test_speed_is_that_since_the_run_was_taken_up(interrupted, again, stop_after):

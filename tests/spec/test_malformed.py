@@ -720,9 +720,9 @@ def test_a_bad_edit_is_refused(case):
 def test_a_bad_into_is_refused(case):
     into, expected = INTO[case]
     text = VALID.replace("bernoulli\n", "bernoulli\n  condition: {into: " + into + "}\n")
-    said = complaint(text).splitlines()
-    assert said[0].startswith("9:14: model.condition: needs a `type` that names the conditioner")
-    assert said[1:] == [expected]
+    output = complaint(text).splitlines()
+    assert output[0].startswith("9:14: model.condition: needs a `type` that names the conditioner")
+    assert output[1:] == [expected]
 
 
 @pytest.mark.parametrize("case", OVERRIDES)
@@ -771,8 +771,8 @@ evaluate: [elbo, nil]
 
 
 def test_all_bad_requirements_are_reported_at_once():
-    said = complaint(VALID + "requires: ['a b', torch, '>=1']\n")
-    assert [line.split(": ")[:2] for line in said.splitlines()] == [
+    output = complaint(VALID + "requires: ['a b', torch, '>=1']\n")
+    assert [line.split(": ")[:2] for line in output.splitlines()] == [
         ["10:12", "requires.0"],
         ["10:26", "requires.2"],
     ]
@@ -797,8 +797,8 @@ def test_a_circle_of_files_names_them_all():
     Path("sub").mkdir()
     Path("sub/b.yaml").write_text("extends: ../c.yaml\n")
     Path("c.yaml").write_text("name: c\nextends: spec.yaml\n")
-    said = complaint("extends: sub/b.yaml\n")
-    assert said.endswith(
+    output = complaint("extends: sub/b.yaml\n")
+    assert output.endswith(
         "c.yaml:2:10: extends: files extend each other in a circle: spec.yaml -> b.yaml -> c.yaml "
         "-> spec.yaml; remove one extends"
     )
@@ -807,8 +807,8 @@ def test_a_circle_of_files_names_them_all():
 def test_too_long_a_chain_of_files_is_refused():
     for index in range(12):
         Path(f"b{index}.yaml").write_text(f"extends: b{index + 1}.yaml\n")
-    said = complaint("extends: b0.yaml\n")
-    assert said.endswith("b7.yaml:1:10: extends: more than 8 files deep; merge some of them")
+    output = complaint("extends: b0.yaml\n")
+    assert output.endswith("b7.yaml:1:10: extends: more than 8 files deep; merge some of them")
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):

@@ -52,7 +52,7 @@ def survives(text: str) -> None:
     """A text gives a Spec or a SpecError; problems have a position and a one-line message."""
     for read in (lambda: parse(text, "f"), lambda: load_spec(text, text=True)):
         try:
-            found = read()
+            result = read()
         except PluginError:
             assert "requires" in text
         except SpecError as error:
@@ -60,7 +60,7 @@ def survives(text: str) -> None:
             for problem in error.problems:
                 check(problem, text)
         else:
-            assert isinstance(found, Node | Spec)
+            assert isinstance(result, Node | Spec)
 
 
 def check(problem: Problem, text: str) -> None:
@@ -232,12 +232,12 @@ def test_no_tree_makes_it_crash(tree):
     trees,
 )  # fmt: skip
 def test_no_value_in_a_spec_makes_it_crash(place, value):
-    whole = parse(VALID, "f").plain()
-    part = whole
+    complete = parse(VALID, "f").plain()
+    part = complete
     for step in place[:-1]:
         part = part[step]
     part[place[-1]] = value
-    survives(dump(whole))
+    survives(dump(complete))
 
 
 @bounded(250)

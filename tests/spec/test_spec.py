@@ -52,9 +52,9 @@ SCALARS = {
 
 @pytest.mark.parametrize("text", SCALARS)
 def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(text):
-    found = resolve_scalar(text)
-    assert found == SCALARS[text]
-    assert type(found) is type(SCALARS[text])
+    result = resolve_scalar(text)
+    assert result == SCALARS[text]
+    assert type(result) is type(SCALARS[text])
     if text:
         assert parse(f"a: {text}", "f").plain() == {"a": SCALARS[text]}
 
@@ -445,9 +445,9 @@ def test_numbers_are_written_so_that_they_are_read_as_the_same_numbers():
             None,
         ]
     }
-    found = parse(dump(data), "f").plain()
-    assert found == data
-    assert [type(item) for item in found["a"]] == [type(item) for item in data["a"]]
+    result = parse(dump(data), "f").plain()
+    assert result == data
+    assert [type(item) for item in result["a"]] == [type(item) for item in data["a"]]
     assert math.isnan(parse(dump({"a": math.nan}), "f").plain()["a"])
 
 

@@ -73,14 +73,14 @@ def member(rank, folder, spec, plan):
     dist.init_process_group(
         "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=15)
     )
-    told, tensors = {}, {}
+    reported, tensors = {}, {}
     try:
         try:
             done = run(spec, out=f"{folder}/runs")
         except Interrupted as error:
-            told["interrupted"] = str(error)
+            reported["interrupted"] = str(error)
             (path,) = Path(folder, "runs", "tiny").iterdir()
-            told["checkpoints"] = [file.name for file in path.rglob("step-*")]
+            reported["checkpoints"] = [file.name for file in path.rglob("step-*")]
             dist.barrier()
             done = resume(path)
         tensors = {f"best/{name}": tensor for name, tensor in done.model.state_dict().items()}
@@ -90,15 +90,15 @@ def member(rank, folder, spec, plan):
             else trainers[-1].task.state_dict()
         )
         tensors |= {f"last/{name}": tensor for name, tensor in last.items()}
-        told |= {
+        reported |= {
             "mode": done.model.training,
             "best": trainers[-1].best["step"],
             "step": trainers[-1].step,
         }
     except (VaezooError, KeyboardInterrupt, RuntimeError) as error:
-        told["failed"] = f"{type(error).__name__}: {error}"
+        reported["failed"] = f"{type(error).__name__}: {error}"
     header = {
-        "told": json.dumps(told),
+        "told": json.dumps(reported),
         "seeds": json.dumps(seeds[1:]),
     }  # without that of the composition
     write_tensors(Path(folder, f"rank{rank}.safetensors"), tensors, header)
@@ -130,15 +130,15 @@ def pair(child, spec, tmp_path):
 
 
 def test_two_processes_end_with_the_same_weights_and_one_directory(pair, same):
-    (first, second), told, paths = pair(**LIVELY)
+    (first, second), reported, paths = pair(**LIVELY)
     same(first, second)
-    assert told[0] == told[1] and told[0]["mode"] is False
+    assert reported[0] == reported[1] and reported[0]["mode"] is False
     (path,) = paths
-    kept = {
+    remaining = {
         f"best/{name}": tensor
         for name, tensor in read_tensors(path / "model.safetensors")[0].items()
     }
-    same(kept, {name: tensor for name, tensor in second.items() if name.startswith("best/")})
+    same(remaining, {name: tensor for name, tensor in second.items() if name.startswith("best/")})
 
 
 def test_two_processes_write_every_record_once(pair, train):
@@ -166,25 +166,27 @@ def test_two_processes_take_the_steps_of_one(blocks, pair, train, without_noise)
 @pytest.mark.parametrize("stopped", [[0], [0, 1], [1]], ids=["the first", "both", "the second"])
 def test_a_signal_to_some_process_stops_all_and_the_run_goes_on_exactly(stopped, pair, same):
     """A Ctrl-C reaches every process of a terminal; a scheduler may signal one of them."""
-    (whole, _), _, _ = pair("whole", **LIVELY)
-    (first, second), told, paths = pair("stopped", {"stop_at": 14, "stopped": stopped}, **LIVELY)
+    (complete, _), _, _ = pair("whole", **LIVELY)
+    (first, second), reported, paths = pair(
+        "stopped", {"stop_at": 14, "stopped": stopped}, **LIVELY
+    )
     assert len(paths) == 1
-    for each in told:
+    for each in reported:
         assert "failed" not in each, each["failed"]
         assert each["interrupted"].startswith("stopped at step 16 of 30;")
-    same(whole, first)
-    same(whole, second)
+    same(complete, first)
+    same(complete, second)
 
 
 def test_no_process_ends_before_the_checkpoint_is_written(pair):
     """What starts the processes may kill the others when one of them ends."""
-    _, told, _ = pair(plan={"stop_at": 14, "stopped": [0], "slow": True}, train={"epochs": 2})
-    assert [each["checkpoints"] for each in told] == [["step-000000016.safetensors"]] * 2
+    _, reported, _ = pair(plan={"stop_at": 14, "stopped": [0], "slow": True}, train={"epochs": 2})
+    assert [each["checkpoints"] for each in reported] == [["step-000000016.safetensors"]] * 2
 
 
 def test_processes_agree_on_the_best_weights_where_layers_keep_statistics(pair, same):
-    tensors, told, _ = pair(**NORM)
-    assert told[0] == told[1]
+    tensors, reported, _ = pair(**NORM)
+    assert reported[0] == reported[1]
     same(*tensors)
 
 
@@ -195,18 +197,18 @@ def test_every_process_and_every_step_has_noise_of_its_own(pair):
 
 
 def test_a_term_that_is_not_finite_in_one_process_stops_both(pair):
-    _, told, _ = pair(plan={"spoiled": 1})
-    for each in told:
+    _, reported, _ = pair(plan={"spoiled": 1})
+    for each in reported:
         assert each["failed"].startswith("TrainingError: kl is nan at step 1;")
 
 
 def test_a_mean_over_processes_leaves_the_callers_numbers_alone(monkeypatch):
     """The other process of this one has nines everywhere."""
     monkeypatch.setattr(dist, "all_reduce", lambda tensor, *a: tensor.add_(9.0 / 2))
-    mine = torch.tensor([1.0, 3.0])
-    assert ProcessGroup(0, 2).mean(mine).tolist() == [5.0, 6.0]
-    assert mine.tolist() == [1.0, 3.0]
-    assert ProcessGroup().mean(mine) is mine
+    own = torch.tensor([1.0, 3.0])
+    assert ProcessGroup(0, 2).mean(own).tolist() == [5.0, 6.0]
+    assert own.tolist() == [1.0, 3.0]
+    assert ProcessGroup().mean(own) is own
 
 
 def test_gradients_are_summed_where_one_process_has_none(monkeypatch):

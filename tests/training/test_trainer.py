@@ -59,24 +59,24 @@ def moved(spec, batch_size=40, steps=3):
     model, batch = phase_optimizer(spec, batch_size)
     for _ in range(steps):
         torch.manual_seed(1)
-        told = model.step(batch, len(batch), measure_norm=True)
-    means = {name: float(values.mean()) for name, values in told.items()}
+        reported = model.step(batch, len(batch), measure_norm=True)
+    means = {name: float(values.mean()) for name, values in reported.items()}
     return [weight.detach().clone() for weight in model.parameters], means, model
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7, 40, 64])
 def test_accumulating_over_parts_takes_the_step_of_one_batch(parts, spec, without_noise):
-    whole, told, _ = moved(spec(train={"optimizer": SGD}))
+    complete, reported, _ = moved(spec(train={"optimizer": SGD}))
     parted, told_in_parts, _ = moved(spec(train={"optimizer": SGD, "accumulate": parts}))
-    for one, other in zip(whole, parted, strict=True):
+    for one, other in zip(complete, parted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
-    assert told_in_parts == pytest.approx(told, rel=1e-5)
+    assert told_in_parts == pytest.approx(reported, rel=1e-5)
 
 
 def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):
     bound = 0.5
     free, _, unclipped = moved(spec(train={"optimizer": SGD}), steps=1)
-    assert unclipped.norm > 2 * bound, "nothing would be clipped"
+    assert unclipped.gradient_norm > 2 * bound, "nothing would be clipped"
     clipped = moved(spec(train={"optimizer": SGD, "clip": bound}), steps=1)[2]
     gradients = [
         torch.cat([p.grad.flatten() for p in each.parameters]) for each in (unclipped, clipped)
@@ -85,7 +85,9 @@ def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):
     torch.testing.assert_close(
         gradients[1], gradients[0] * bound / gradients[0].norm(), rtol=1e-3, atol=1e-6
     )
-    assert clipped.norm == unclipped.norm, "what is told is the norm before clipping"
+    assert clipped.gradient_norm == unclipped.gradient_norm, (
+        "what is told is the norm before clipping"
+    )
     generous = moved(spec(train={"optimizer": SGD, "clip": 1e6}), steps=1)[0]
     assert all(torch.equal(one, other) for one, other in zip(free, generous, strict=True))
 
@@ -93,28 +95,30 @@ def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):
 def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(
     trainer, monkeypatch
 ):
-    decay, told = 0.8, trainer(train={"ema": 0.8, "epochs": 1})
-    averages, seen = [], []
-    original = told.phase_optimizers[0].step
+    decay, reported = 0.8, trainer(train={"ema": 0.8, "epochs": 1})
+    averages, observed = [], []
+    original = reported.phase_optimizers[0].step
 
     def move(*args):
-        found = original(*args)
-        now = {name: weight.clone() for name, weight in told.task.model.state_dict().items()}
+        result = original(*args)
+        now = {name: weight.clone() for name, weight in reported.task.model.state_dict().items()}
         before = averages[-1] if averages else now
         averages.append({name: decay * before[name] + (1 - decay) * now[name] for name in now})
-        return found
+        return result
 
-    monkeypatch.setattr(told.phase_optimizers[0], "step", move)
-    told.validate = lambda task: (
-        seen.append(task),
+    monkeypatch.setattr(reported.phase_optimizers[0], "step", move)
+    reported.validate = lambda task: (
+        observed.append(task),
         {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0},
     )[1]
-    told.fit()
-    assert len(averages) == 10 and seen[0] is told.ema.module
-    for name, kept in told.best["model"].items():
-        torch.testing.assert_close(kept, averages[-1][name], rtol=1e-5, atol=1e-7)
-    last = told.task.model.state_dict()
-    assert not any(torch.allclose(last[name], kept) for name, kept in told.best["model"].items())
+    reported.fit()
+    assert len(averages) == 10 and observed[0] is reported.ema.module
+    for name, remaining in reported.best["model"].items():
+        torch.testing.assert_close(remaining, averages[-1][name], rtol=1e-5, atol=1e-7)
+    last = reported.task.model.state_dict()
+    assert not any(
+        torch.allclose(last[name], remaining) for name, remaining in reported.best["model"].items()
+    )
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -148,8 +152,8 @@ def test_every_scheduler_of_torch_moves_the_learning_rate_and_survives_a_resume(
 
 def test_warm_up_raises_the_learning_rate_and_multiplies_the_schedule(train):
     def rates(**block):
-        told = train(train={"optimizer": SGD, "log_every": 1, "epochs": 1, **block}).records
-        return [record["lr"] for record in told if record["split"] == "train"]
+        reported = train(train={"optimizer": SGD, "log_every": 1, "epochs": 1, **block}).records
+        return [record["lr"] for record in reported if record["split"] == "train"]
 
     decay = {"type": "exponential", "gamma": 0.9}
     raised, decayed, both = (
@@ -177,13 +181,13 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(train, left_by, same)
 
 
 def test_a_run_neither_heeds_nor_moves_the_generator_of_its_caller(train):
-    found = []
+    result = []
     for seed in (0, 1000):
         torch.manual_seed(seed)
         state = torch.get_rng_state()
-        found.append(train(train={"epochs": 1}).evaluation)
+        result.append(train(train={"epochs": 1}).evaluation)
         assert torch.equal(torch.get_rng_state(), state)
-    assert found[0] == found[1]
+    assert result[0] == result[1]
 
 
 def test_no_step_waits_for_the_device(trainer, monkeypatch):
@@ -210,9 +214,9 @@ def test_no_step_waits_for_the_device(trainer, monkeypatch):
 
     def counted(*args):
         before = len(reads)
-        found = advance(*args)
+        result = advance(*args)
         steps.append(len(reads) - before)
-        return found
+        return result
 
     monkeypatch.setattr(quiet, "_train_step", counted)
     quiet.fit()
@@ -221,13 +225,15 @@ def test_no_step_waits_for_the_device(trainer, monkeypatch):
 
 
 def test_training_leaves_the_order_of_examples_to_the_seed_and_the_epoch(trainer, monkeypatch):
-    asked = []
+    requested = []
     original = Loader.epoch_order
     monkeypatch.setattr(
-        Loader, "epoch_order", lambda self, epoch: (asked.append(epoch), original(self, epoch))[1]
+        Loader,
+        "epoch_order",
+        lambda self, epoch: (requested.append(epoch), original(self, epoch))[1],
     )
     trainer(train={"epochs": 3}).fit()
-    assert asked == [0, 1, 2]
+    assert requested == [0, 1, 2]
 
 
 @pytest.mark.parametrize("shape", [(), (39,), (40, 1)])
@@ -240,15 +246,15 @@ def test_a_term_is_one_number_or_one_for_each_example(shape, spec, monkeypatch):
         with pytest.raises(ValueError, match=r"counter has shape .*, expected \(40,\)"):
             model.step(batch, len(batch), measure_norm=False)
         return
-    told = model.step(batch, len(batch), measure_norm=False)
+    reported = model.step(batch, len(batch), measure_norm=False)
     counter += 1  # a buffer that moves on before the record is written
-    assert told["counter"].tolist() == [0.0] * 40
+    assert reported["counter"].tolist() == [0.0] * 40
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch itself looks at it
 def test_a_compiled_step_measures_and_moves_what_a_plain_one_does(train):
-    def told(compiled):
+    def reported(compiled):
         records = train(train={"epochs": 1, "log_every": 1, "compile": compiled}).records
         return [record["loss"] for record in records if record["split"] == "train"]
 
-    assert told(True) == pytest.approx(told(False), rel=0.02), "noise is drawn otherwise"
+    assert reported(True) == pytest.approx(reported(False), rel=0.02), "noise is drawn otherwise"

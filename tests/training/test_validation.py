@@ -45,21 +45,21 @@ SCRIPT = [
 )
 def test_the_weights_kept_are_those_of_the_best_validation(select, best, trainer):
     block = {"epochs": 4} if select is None else {"epochs": 4, "select": select}
-    chosen, kept = trainer(SCRIPT, train=block), {}
-    given = chosen.validate
+    chosen, remaining = trainer(SCRIPT, train=block), {}
+    inputs = chosen.validate
 
     def remember(task):
-        kept[chosen.step] = {
+        remaining[chosen.step] = {
             name: weight.clone() for name, weight in task.model.state_dict().items()
         }
-        return given(task)
+        return inputs(task)
 
     chosen.validate = remember
     chosen.fit()
     assert chosen.best["step"] == best
     for name, weight in chosen.best["model"].items():
-        assert torch.equal(weight, kept[best][name])
-        assert not torch.equal(weight, kept[40][name])
+        assert torch.equal(weight, remaining[best][name])
+        assert not torch.equal(weight, remaining[40][name])
     flags = [
         record["best"] for record in chosen.run_log.records if record["split"] == "validation"
     ]
@@ -127,9 +127,11 @@ def test_the_logged_means_are_those_of_every_step(train):
 def test_a_schedule_is_logged_with_the_weight_its_step_was_taken_with(train):
     ramp = {"type": "kl", "weight": {"type": "linear", "steps": 8}}
     records = train(regularizers=[ramp], train={"log_every": 1, "epochs": 1}).records
-    told = [record for record in records if record["split"] == "train"]
-    assert [record["kl_weight"] for record in told] == [min(1.0, step / 8) for step in range(10)]
-    for record in told:
+    reported = [record for record in records if record["split"] == "train"]
+    assert [record["kl_weight"] for record in reported] == [
+        min(1.0, step / 8) for step in range(10)
+    ]
+    for record in reported:
         assert record["loss"] == pytest.approx(
             record["distortion"] + record["kl_weight"] * record["kl"], rel=1e-6
         )
@@ -172,8 +174,10 @@ def test_validation_leaves_training_as_it_was(trainer, same):
     ends = []
     for every in (1, 4):
         trained = trainer(train={"epochs": 4, "validate_every": every}, model=model)
-        given = trained.validate
-        trained.validate = lambda task, given=given: (task.eval(), torch.rand(3), given(task))[2]
+        inputs = trained.validate
+        trained.validate = lambda task, inputs=inputs: (task.eval(), torch.rand(3), inputs(task))[
+            2
+        ]
         trained.fit()
         ends.append(trained.task.state_dict())
     same(*ends)

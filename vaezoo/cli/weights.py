@@ -198,7 +198,7 @@ def _comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]
             comparison.name,
             f"{comparison.recorded:.6g}",
             "not defined" if comparison.measured is None else f"{comparison.measured:.6g}",
-            f"± {comparison.allowed:.3g}",
+            f"± {comparison.tolerance:.3g}",
             "agrees" if comparison.agrees else "DIFFERS",
         )
         for comparison in comparisons

@@ -33,7 +33,7 @@ def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpe
         data = TypeAdapter(DataSpec).validate_python(description["data"])
         return data, int(description["train_size"])
     except (AttributeError, KeyError, ValueError, TypeError) as error:
-        reason = one_line(error)
+        reason = f"no key {error}" if isinstance(error, KeyError) else one_line(error)
         raise IntegrityError(
-            f"{source}: its header does not describe a model of this version: {reason}"
+            f"{source}: its header does not describe a vaezoo model of this version: {reason}"
         ) from error

@@ -31,20 +31,20 @@ class Comparison:
         name: the name of the metric.
         recorded: the value in the entry.
         measured: the new value; None if the metric is not defined.
-        allowed: the largest difference that counts as agreement.
+        tolerance: the largest difference that counts as agreement.
     """
 
     name: str
     recorded: float
     measured: float | None
-    allowed: float
+    tolerance: float
 
     @property
     def agrees(self) -> bool:
-        """Whether the two values differ by at most ``allowed``."""
+        """Whether the two values differ by at most ``tolerance``."""
         if self.measured is None:
             return False
-        return abs(self.measured - self.recorded) <= self.allowed
+        return abs(self.measured - self.recorded) <= self.tolerance
 
 
 def verify(entry: RegistryEntry) -> int:
@@ -99,7 +99,7 @@ def _compare(
         error = recorded.error
         if error is None:
             error = _RELATIVE_TOLERANCE * abs(recorded.value)
-        allowed = standard_errors * error + 1e-6 * max(1.0, abs(recorded.value))
+        tolerance = standard_errors * error + 1e-6 * max(1.0, abs(recorded.value))
         measured = None if row is None else row["value"]
-        rows.append(Comparison(recorded.name, recorded.value, measured, allowed))
+        rows.append(Comparison(recorded.name, recorded.value, measured, tolerance))
     return rows

@@ -16,12 +16,12 @@ SCHEME = "hf://"
 
 
 def publish(
-    run: Run, identity: str, address: str, info: PublicationInfo, *, half: bool = False
+    run: Run, entry_id: str, address: str, info: PublicationInfo, *, half: bool = False
 ) -> str:
     """Adds a run to the registry in a repository of the hub.
 
     Args:
-        run, identity, info, half: see ``vaezoo.runs.publishing.publish``.
+        run, entry_id, info, half: see ``vaezoo.runs.publishing.publish``.
         address: ``hf://owner/repo``; the repository must exist.
 
     Returns:
@@ -49,11 +49,11 @@ def publish(
         try:
             base = HfApi().repo_info(repo).sha
             _download_registry(repo, base, folder)
-            publish_to_folder(run, identity, folder, info, half=half)
+            publish_to_folder(run, entry_id, folder, info, half=half)
             commit = HfApi().upload_folder(
                 repo_id=repo,
                 folder_path=folder,
-                commit_message=f"Add {identity}",
+                commit_message=f"Add {entry_id}",
                 ignore_patterns=[".cache/**"],
                 parent_commit=base,  # fails if another commit was made in the meantime
             )

@@ -56,13 +56,13 @@ class PublicationInfo:
 
 
 def publish(
-    run: Run, identity: str, folder: Path, info: PublicationInfo, *, half: bool = False
+    run: Run, entry_id: str, folder: Path, info: PublicationInfo, *, half: bool = False
 ) -> RegistryEntry:
     """Adds a run to the registry in a folder; the existing entries do not change.
 
     Args:
         run: a finished and evaluated run.
-        identity: ``architecture/tag@version``.
+        entry_id: ``architecture/tag@version``.
         folder: the folder of ``registry.yaml``, which is created if it does not exist.
         info: metadata of the entry.
         half: whether to store the weights in half precision; the metrics are then measured again
@@ -79,16 +79,16 @@ def publish(
     if not run.directory.evaluation.is_file():
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = entry_fields.requirements(run)
-    _check_texts(identity, info)
+    _check_texts(entry_id, info)
     registry_file = folder / REGISTRY_FILE
-    _read_entries(registry_file, new_id=identity)
-    entry_folder = f"{_WEIGHTS_FOLDER}/{re.sub('[/@]', '-', identity)}"
+    _read_entries(registry_file, new_id=entry_id)
+    entry_folder = f"{_WEIGHTS_FOLDER}/{re.sub('[/@]', '-', entry_id)}"
     resolve_inside(
         folder, f"{entry_folder}/{WEIGHTS_FILE}"
     )  # loading refuses links out of the folder
     with _new_folder(folder / entry_folder):
         entry = _write_entry_files(
-            run, identity, folder, entry_folder, info=info, requires=requires, half=half
+            run, entry_id, folder, entry_folder, info=info, requires=requires, half=half
         )
         if half:
             registry = Registry("", str(registry_file), folder, (entry,))
@@ -101,13 +101,13 @@ def publish(
         return RegistryEntry(Registry("", str(registry_file), folder, entries), entry)
 
 
-def _check_texts(identity: str, info: PublicationInfo) -> None:
+def _check_texts(entry_id: str, info: PublicationInfo) -> None:
     """Raises UsageError if a registry cannot contain the id or a text."""
     try:
-        TypeAdapter(WeightsId).validate_python(identity)
+        TypeAdapter(WeightsId).validate_python(entry_id)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--name {identity}: must be {message}") from None
+        raise UsageError(f"--name {entry_id}: must be {message}") from None
     for name, text in vars(info).items():
         try:
             TypeAdapter(OneLine).validate_python(text)
@@ -168,7 +168,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
 
 def _write_entry_files(
     run: Run,
-    identity: str,
+    entry_id: str,
     folder: Path,
     entry_folder: str,
     *,
@@ -188,7 +188,7 @@ def _write_entry_files(
     classes = run.model.data.classes if run.model.conditioner is not None else ()
     return WeightsEntry.model_validate(
         {
-            "id": identity,
+            "id": entry_id,
             "title": info.title,
             "published": datetime.now(UTC).date().isoformat(),
             "spec": {"path": f"{entry_folder}/spec.yaml", "sha256": spec_hash, "size": len(spec)},

@@ -57,15 +57,15 @@ class PhaseOptimizer:
         device = self.parameters[0].device.type
         self.on_cpu = device == "cpu"
         self.scaler = torch.amp.GradScaler(device) if task.model.precision == "fp16" else None
-        self.norm: Tensor | None = None
+        self.gradient_norm: Tensor | None = None
         """The norm of the gradient before clipping, at the last step that measured it."""
 
-    def step(self, batch: Batch, total: int, measure_norm: bool) -> dict[str, Tensor]:
+    def step(self, batch: Batch, total_examples: int, measure_norm: bool) -> dict[str, Tensor]:
         """Takes one optimizer step.
 
         Args:
             batch: this process's examples.
-            total: the number of examples of all processes.
+            total_examples: the number of examples of all processes.
             measure_norm: whether to measure the norm of the gradient even if it is not clipped.
 
         Returns:
@@ -81,7 +81,9 @@ class PhaseOptimizer:
                 part = batch.part(start, min(start + size, len(batch)))
             loss, terms = self.loss(part)
             mean = loss.mean()
-            self._backward(mean if len(part) == total else mean * (len(part) / total))
+            self._backward(
+                mean if len(part) == total_examples else mean * (len(part) / total_examples)
+            )
             values = {"loss": loss, **terms}
             parts.append(
                 {name: _per_example(name, value, len(part)) for name, value in values.items()}
@@ -100,15 +102,15 @@ class PhaseOptimizer:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         if self.clip is not None or measure_norm:
-            self.norm = gradient_norm(self.parameters)
+            self.gradient_norm = gradient_norm(self.parameters)
         # On the CPU, comparing the norm is cheap and most steps need no scaling. On other devices
         # it would wait for the device.
         if (
             self.clip is not None
-            and self.norm is not None
-            and not (self.on_cpu and self.norm <= self.clip)
+            and self.gradient_norm is not None
+            and not (self.on_cpu and self.gradient_norm <= self.clip)
         ):
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.norm)
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.gradient_norm)
         if self.scaler is None:
             self.optimizer.step()
         else:

@@ -130,12 +130,12 @@ class Trainer:
         """Whether an epoch or the run ends after a step; a record may follow then."""
         return step % self.loader.steps_per_epoch == 0 or step >= self.total_steps
 
-    def _train_step(self, batch: Batch, total: int) -> bool:
+    def _train_step(self, batch: Batch, total_examples: int) -> bool:
         """Takes one optimizer step of every phase.
 
         Args:
             batch: this process's examples.
-            total: the number of examples of all processes.
+            total_examples: the number of examples of all processes.
 
         Returns:
             Whether a record was due after the step.
@@ -145,13 +145,13 @@ class Trainer:
         metrics: dict[str, Tensor] = {}
         self.task.set_step(self.step)
         for phase_optimizer in self.phase_optimizers:
-            terms = self._step_phase(phase_optimizer, batch, total, measure_norm)
+            terms = self._step_phase(phase_optimizer, batch, total_examples, measure_norm)
             if metrics:  # only the terms of the model's phase have no prefix
                 terms = {f"{phase_optimizer.name}/{name}": terms[name] for name in terms}
             metrics |= terms
         if self.ema is not None:
             self.ema.update_parameters(self.task)
-        self.metric_logger.add(self.step, metrics, total)
+        self.metric_logger.add(self.step, metrics, total_examples)
         if self.has_self_tuning:
             self.task.update(self.metric_logger.latest())
         self.step += 1
@@ -161,10 +161,14 @@ class Trainer:
         return is_logged
 
     def _step_phase(
-        self, phase_optimizer: PhaseOptimizer, batch: Batch, total: int, measure_norm: bool
+        self,
+        phase_optimizer: PhaseOptimizer,
+        batch: Batch,
+        total_examples: int,
+        measure_norm: bool,
     ) -> dict[str, Tensor]:
         try:
-            return phase_optimizer.step(batch, total, measure_norm)
+            return phase_optimizer.step(batch, total_examples, measure_norm)
         except (RuntimeError, ValueError) as error:  # such as out of memory
             reason = one_line(error)
             raise TrainingError(
@@ -202,7 +206,7 @@ class Trainer:
             return
         weights = {**self.task.weights, **self.task.objective.weights()}
         model_optimizer = self.phase_optimizers[0]
-        norm = model_optimizer.norm
+        norm = model_optimizer.gradient_norm
         record: dict[str, Any] = {
             "step": self.step,
             "steps": self.total_steps,

@@ -65,12 +65,12 @@ class FewLabels(vaezoo.Dataset):
         return self.digits.spec
 
     def split(self, name):
-        found = copy.copy(self.digits.split(name))
+        result = copy.copy(self.digits.split(name))
         if name != "train":
-            return found
-        known = torch.arange(len(found)) % self.keep == 0
+            return result
+        known = torch.arange(len(result)) % self.keep == 0
         return vaezoo.Split(
-            found.x, torch.where(known, found.condition, -1), transform=found.transform
+            result.x, torch.where(known, result.condition, -1), transform=result.transform
         )
 
 
@@ -82,8 +82,8 @@ def _parts(monkeypatch):
         "dataset": {"few-labels": FewLabels},
     }
     entries = []
-    for kind, found in targets.items():
-        for name, cls in found.items():
+    for kind, result in targets.items():
+        for name, cls in result.items():
             setattr(module, cls.__name__, cls)
             entries.append(
                 ComponentEntry(kind, name, f"vaezoo_aae_parts:{cls.__name__}", "vaezoo")
@@ -142,11 +142,11 @@ def check(monkeypatch):
     return testing.check_spec
 
 
-def players(given, batch_size=64):
+def phase_optimizers(inputs, batch_size=64):
     """The task of a spec, its players by name, and a batch."""
-    loaded = load_spec(given)
+    loaded = load_spec(inputs)
     _, train, task = prepare_training(loaded, pick_device("cpu"))
-    found = {
+    result = {
         phase.name: PhaseOptimizer(
             phase,
             loss=phase.loss,
@@ -157,7 +157,7 @@ def players(given, batch_size=64):
         )
         for phase in task.phases()
     }
-    return task, found, train.first(batch_size)
+    return task, result, train.first(batch_size)
 
 
 def snapshot(module):

@@ -17,7 +17,7 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError, UsageError
 
-from .conftest import changed, players, snapshot, spec, trace, wiring
+from .conftest import changed, phase_optimizers, snapshot, spec, trace, wiring
 
 LOSSES = ("non-saturating", "least-squares", "wasserstein-gp")
 CONV = {"type": "conv", "channels": [4, 8], "norm": "batch"}
@@ -40,28 +40,28 @@ def site(z, p=None):
 class Observed:
     """A model that observes one trace for ever."""
 
-    def __init__(self, seen):
-        self.seen = seen
+    def __init__(self, observed):
+        self.observed = observed
 
     def infer_detached(self, batch):
-        return self.seen
+        return self.observed
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("encoder", [MLP, CONV], ids=["mlp", "conv"])
 def test_neither_player_moves_the_others_weights_or_buffers(loss, encoder):
     options = {"loss": loss, "dropout": 0.3, "spectral_norm": True, "weight": 3.0}
-    task, found, batch = players(spec(regularizers=[critic(**options)], encoder=encoder))
-    assert list(found) == ["model", "critic"]
+    task, result, batch = phase_optimizers(spec(regularizers=[critic(**options)], encoder=encoder))
+    assert list(result) == ["model", "critic"]
     before = snapshot(task)
-    found["critic"].step(batch, len(batch), measure_norm=False)
+    result["critic"].step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
     assert moved and all(name.startswith("regularizers.adversarial.critics.") for name in moved)
     assert any(name.endswith("._u") for name in moved), (
         "the critic's own spectral norms are refreshed"
     )
     before = snapshot(task)
-    found["model"].step(batch, len(batch), measure_norm=False)
+    result["model"].step(batch, len(batch), measure_norm=False)
     moved = changed(before, task)
     assert all(name.startswith("model.") for name in moved)
     for part in ("encoder", "latents", "decoder"):
@@ -71,20 +71,20 @@ def test_neither_player_moves_the_others_weights_or_buffers(loss, encoder):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_of_one_player_do_not_pile_up_in_the_other(loss):
-    task, found, batch = players(spec(regularizers=[critic(loss=loss)]))
+    task, result, batch = phase_optimizers(spec(regularizers=[critic(loss=loss)]))
     theirs = list(task.regularizers["adversarial"].parameters())
     start = snapshot(task)
-    found["model"].step(batch, len(batch), measure_norm=False)
+    result["model"].step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in theirs)
     for parameter in task.model.parameters():
         parameter.grad = None
-    found["critic"].step(batch, len(batch), measure_norm=False)
+    result["critic"].step(batch, len(batch), measure_norm=False)
     assert all(parameter.grad is None for parameter in task.model.parameters())
     gradients = []
     for _ in range(2):  # from the same weights: the second gradient is not the sum of both
         task.load_state_dict(start)
         torch.manual_seed(7)
-        found["critic"].step(batch, len(batch), measure_norm=False)
+        result["critic"].step(batch, len(batch), measure_norm=False)
         gradients.append([parameter.grad.clone() for parameter in theirs])
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
     assert any(bool((gradient != 0).any()) for gradient in gradients[0])
@@ -93,7 +93,7 @@ def test_gradients_of_one_player_do_not_pile_up_in_the_other(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("posterior", ["deterministic", "universal", "diagonal-normal"])
 def test_the_penalty_reaches_the_encoder_and_not_the_decoder(loss, posterior):
-    task, _, batch = players(spec(regularizers=[critic(loss=loss)], posterior=posterior))
+    task, _, batch = phase_optimizers(spec(regularizers=[critic(loss=loss)], posterior=posterior))
     task.regularizers["adversarial"](task.model(batch)).sum().backward()
     trained = [*task.model.encoder.parameters(), *task.model.latents.parameters()]
     assert all(p.grad is not None and bool((p.grad != 0).any()) for p in trained)
@@ -104,18 +104,18 @@ def test_critics_stand_still_outside_their_own_move():
     penalty = Adversarial(wiring(), hidden=(8,), dropout=0.5, spectral_norm=True)
     with torch.no_grad():  # away from the singular vectors it starts with
         penalty.critics[0].net[0].parametrizations.weight.original.copy_(torch.randn(8, 2))
-    seen = trace(site(torch.randn(1, 32, 2)))
+    observed = trace(site(torch.randn(1, 32, 2)))
     for mode in (True, False, True):
         penalty.train(mode)
         before = snapshot(penalty)
-        assert torch.equal(penalty(seen), penalty(seen)), "dropout is off"
+        assert torch.equal(penalty(observed), penalty(observed)), "dropout is off"
         assert not changed(before, penalty)
-    (phase,) = penalty.phases(Observed(seen))
-    assert not torch.equal(phase.loss(seen.batch)[1]["fake"], phase.loss(seen.batch)[1]["fake"]), (
-        "here it is on"
-    )
+    (phase,) = penalty.phases(Observed(observed))
+    assert not torch.equal(
+        phase.loss(observed.batch)[1]["fake"], phase.loss(observed.batch)[1]["fake"]
+    ), "here it is on"
     assert changed(before, penalty)
-    assert torch.equal(penalty(seen), penalty(seen))
+    assert torch.equal(penalty(observed), penalty(observed))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -209,11 +209,11 @@ def test_an_optimal_critic_is_the_log_density_ratio():
     """Real N(0, I) and fake N(m, I): log p/q = ‖m‖²/2 - m·z, which a linear critic can be."""
     shift = torch.tensor([1.0, -0.5])
     penalty = Adversarial(wiring(), hidden=())
-    seen = trace(site(torch.randn(1, 20_000, 2) + shift))
-    (phase,) = penalty.phases(Observed(seen))
+    observed = trace(site(torch.randn(1, 20_000, 2) + shift))
+    (phase,) = penalty.phases(Observed(observed))
     optimizer = torch.optim.Adam(phase.module.parameters(), lr=0.05)
     for _ in range(200):
-        loss, _ = phase.loss(seen.batch)
+        loss, _ = phase.loss(observed.batch)
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
@@ -226,11 +226,11 @@ def test_an_optimal_critic_is_the_log_density_ratio():
 
 def test_a_critic_cannot_tell_equal_distributions_apart():
     penalty = Adversarial(wiring(), hidden=())
-    seen = trace(site(torch.randn(1, 20_000, 2)))
-    (phase,) = penalty.phases(Observed(seen))
+    observed = trace(site(torch.randn(1, 20_000, 2)))
+    (phase,) = penalty.phases(Observed(observed))
     optimizer = torch.optim.Adam(phase.module.parameters(), lr=0.05)
     for _ in range(100):
-        loss, terms = phase.loss(seen.batch)
+        loss, terms = phase.loss(observed.batch)
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
@@ -239,7 +239,7 @@ def test_a_critic_cannot_tell_equal_distributions_apart():
         "real": (20_000,),
         "fake": (20_000,),
     }
-    assert penalty(seen).mean().item() == pytest.approx(math.log(2), abs=0.02)
+    assert penalty(observed).mean().item() == pytest.approx(math.log(2), abs=0.02)
 
 
 @pytest.mark.parametrize("norm", [1.0, 3.0, 0.5])
@@ -251,9 +251,9 @@ def test_the_gradient_penalty_is_zero_at_norm_one_alone(norm, context):
     weight = torch.tensor([[2.0, -1.0, 2.0]]) / 3 * norm
     with torch.no_grad():  # what the critic makes of the context is no part of the gradient
         critic_.net[0].weight[:, :3] = weight
-    found = gradient_penalty(critic_, torch.randn(2, 8, 3), torch.randn(2, 8, 3), context)
-    assert found.shape == (2, 8)
-    assert torch.allclose(found, torch.full((2, 8), (norm - 1) ** 2), atol=1e-5)
+    result = gradient_penalty(critic_, torch.randn(2, 8, 3), torch.randn(2, 8, 3), context)
+    assert result.shape == (2, 8)
+    assert torch.allclose(result, torch.full((2, 8), (norm - 1) ** 2), atol=1e-5)
 
 
 def test_the_gradient_is_taken_evenly_between_the_samples():
@@ -289,12 +289,12 @@ def test_the_gradient_penalty_is_weighed_and_trains_the_critic():
 def test_several_samples_are_averaged_and_several_sites_summed():
     penalty = Adversarial(wiring(2, 3), hidden=(8,))
     first, second = torch.randn(4, 6, 2), torch.randn(4, 6, 3)
-    found = penalty(trace(site(first), site(second)))
+    result = penalty(trace(site(first), site(second)))
     logits = [
         critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)
     ]
-    assert found.shape == (6,)
-    assert torch.allclose(found, sum(F.softplus(-logit).mean(0) for logit in logits))
+    assert result.shape == (6,)
+    assert torch.allclose(result, sum(F.softplus(-logit).mean(0) for logit in logits))
     _, terms = penalty.phases(Observed(trace(site(first[:1]), site(second[:1]))))[0].loss(
         vaezoo.Batch(first[0])
     )
@@ -313,16 +313,16 @@ def test_one_critic_for_one_site_of_two():
 def test_the_critic_sees_the_context_and_does_not_train_its_maker():
     context = torch.randn(6, 2, 2, requires_grad=True)
     penalty = Adversarial(wiring(context_dim=4), hidden=(8,))
-    seen = trace(site(torch.randn(3, 6, 2, requires_grad=True)), context=context)
-    value = penalty(seen)
-    other = penalty(trace(seen.sites[0], context=context + 1))
+    observed = trace(site(torch.randn(3, 6, 2, requires_grad=True)), context=context)
+    value = penalty(observed)
+    other = penalty(trace(observed.sites[0], context=context + 1))
     assert not torch.allclose(value, other)
     expected = penalty.critics[0].net(
-        torch.cat([seen.sites[0].z, context.flatten(1).expand(3, 6, 4)], -1)
+        torch.cat([observed.sites[0].z, context.flatten(1).expand(3, 6, 4)], -1)
     )
     assert torch.allclose(value, F.softplus(-expected.squeeze(-1)).mean(0))
     (of_context, of_z) = torch.autograd.grad(
-        value.sum(), (context, seen.sites[0].z), allow_unused=True
+        value.sum(), (context, observed.sites[0].z), allow_unused=True
     )
     assert of_context is None and bool((of_z != 0).any())
 
@@ -336,8 +336,8 @@ def test_real_samples_are_the_priors_for_each_context():
     with torch.no_grad():
         penalty.critics[0].net[0].weight[:] = torch.tensor([[1.0, 0.0]])
         penalty.critics[0].net[0].bias.zero_()
-    seen = trace(site(torch.full((1, 4, 2), 1.0), prior))
-    _, terms = penalty.phases(Observed(seen))[0].loss(seen.batch)
+    observed = trace(site(torch.full((1, 4, 2), 1.0), prior))
+    _, terms = penalty.phases(Observed(observed))[0].loss(observed.batch)
     assert torch.allclose(terms["real"], means[:, 0], atol=1.0)
     assert torch.allclose(terms["fake"], torch.ones(4))
 
@@ -371,7 +371,7 @@ def test_options_have_bounds(options):
 
 
 def test_every_latent_variable_has_a_critic_of_its_size():
-    task, _, _ = players(spec(regularizers=[critic(), critic(site=1)], **HEADED))
+    task, _, _ = phase_optimizers(spec(regularizers=[critic(), critic(site=1)], **HEADED))
     every, one = (
         [c.net[0].in_features for c in penalty.critics] for _, penalty in task.named_regularizers()
     )
@@ -384,43 +384,41 @@ def test_what_looks_unlike_the_prior_scores_higher():
     logits = [
         critic_(z, None) for critic_, z in zip(penalty.critics, (first, second), strict=True)
     ]
-    found = penalty.score(trace(site(first), site(second)))
-    assert torch.allclose(found, -(logits[0].mean(0) + logits[1].mean(0)))
+    result = penalty.score(trace(site(first), site(second)))
+    assert torch.allclose(result, -(logits[0].mean(0) + logits[1].mean(0)))
 
 
 def test_noise_is_on_all_that_critics_see_while_training_and_never_on_scores():
     penalty = Adversarial(wiring(2), hidden=(8,), noise=0.5)
     z = torch.zeros(2000, 1, 2)
-    seen = []
-    penalty.critics[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    observed = []
+    penalty.critics[0].register_forward_pre_hook(lambda module, inputs: observed.append(inputs[0]))
     penalty.train()
     penalty(trace(site(z)))
     penalty._phase_loss(
         Observed(trace(site(z, MultivariateNormal(torch.ones(2), 1e-8 * torch.eye(2))))), None
     )
-    (of_encoder, of_critic) = seen
+    (of_encoder, of_critic) = observed
     real, fake = of_critic.chunk(2)
-    for drawn, mean in ((of_encoder, 0.0), (real, 1.0), (fake, 0.0)):
-        assert drawn.std().item() == pytest.approx(
+    for drawn_samples, mean in ((of_encoder, 0.0), (real, 1.0), (fake, 0.0)):
+        assert drawn_samples.std().item() == pytest.approx(
             0.5, abs=0.03
-        ) and drawn.mean().item() == pytest.approx(mean, abs=0.05)
+        ) and drawn_samples.mean().item() == pytest.approx(mean, abs=0.05)
     penalty.eval()
     penalty.score(trace(site(z)))
-    assert torch.equal(seen[-1], z)
+    assert torch.equal(observed[-1], z)
 
 
 def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
     done = vaezoo.run({**spec(regularizers=[critic()]), "evaluate": []}, out=tmp_path)
-    opened = vaezoo.open_run(done.path)
-    found = [
-        scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, opened)
-    ]
-    assert torch.equal(*found)
+    file = vaezoo.open_run(done.path)
+    result = [scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, file)]
+    assert torch.equal(*result)
     (untrained,) = prepare_training(load_spec(done.directory.spec), torch.device("cpu"))[
         2
     ].named_regularizers()
     assert not torch.equal(
-        found[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]])
+        result[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]])
     )
     done.directory.regularizers.unlink()
     with pytest.raises(UsageError, match=r"regularizers\.safetensors is missing"):
@@ -439,15 +437,15 @@ def test_every_step_that_exists_is_judged_and_no_other():
     summed = (judged * mask).sum(-1)
     junk = torch.where(mask[..., None], z, 1e3)
     for samples in (z, junk):
-        seen = trace(vaezoo.Site(samples, Implicit(samples[0]), prior, mask))
-        torch.testing.assert_close(penalty.score(seen), -summed.mean(0))
+        observed = trace(vaezoo.Site(samples, Implicit(samples[0]), prior, mask))
+        torch.testing.assert_close(penalty.score(observed), -summed.mean(0))
         of_sums = generator_loss("non-saturating", summed).mean(0)
         assert not torch.allclose(of_sums, expected)
-        torch.testing.assert_close(penalty(seen), expected)
+        torch.testing.assert_close(penalty(observed), expected)
 
 
 def test_a_critic_of_steps_sees_the_context_at_each():
     z, context = torch.randn(2, 4, 3, 2), torch.randn(4, 5)
     judge = Critic(7, (8,), slope=0.2, dropout=0.0, spectral_norm=False)
-    beside = torch.cat([z, context[None, :, None].expand(2, 4, 3, 5)], -1)
-    torch.testing.assert_close(judge(z, context), judge.net(beside).squeeze(-1))
+    alongside = torch.cat([z, context[None, :, None].expand(2, 4, 3, 5)], -1)
+    torch.testing.assert_close(judge(z, context), judge.net(alongside).squeeze(-1))

@@ -15,7 +15,7 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError
 
-from .conftest import players, snapshot, spec, trace, wiring
+from .conftest import phase_optimizers, snapshot, spec, trace, wiring
 
 CRITIC = {"type": "adversarial", "hidden": [16]}
 FEW = {"type": "few-labels", "keep": 5, "batch_size": 64}
@@ -86,7 +86,7 @@ def test_codes_are_drawn_from_one_hot_categories_and_styles(head):
 
 @both
 def test_a_latent_vector_is_category_before_style(head):
-    task, _, batch = players(spec(regularizers=[CRITIC], **headed(head)))
+    task, _, batch = phase_optimizers(spec(regularizers=[CRITIC], **headed(head)))
     model = task.model.eval()
     z = model.encode(batch.x)
     assert z.shape == (64, 13) and torch.allclose(z[:, :10].sum(-1), torch.ones(64))
@@ -104,33 +104,33 @@ def test_a_latent_vector_is_category_before_style(head):
 @both
 @pytest.mark.parametrize("posterior", ["deterministic", "universal", "diagonal-normal"])
 def test_contracts_hold(check, head, posterior):
-    given = spec(
+    inputs = spec(
         regularizers=[CRITIC, {"type": "supervised", "weight": 2.0}], data=FEW, **headed(head)
     )
-    given["model"]["posterior"] = posterior
-    check(given)
+    inputs["model"]["posterior"] = posterior
+    check(inputs)
 
 
 def test_a_conditional_prior_of_style_is_given_its_context(check):
     condition = {"type": "one-hot-label", "into": ["prior"]}
-    given = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
-    check(given)
-    model = prepare_training(load_spec(given), torch.device("cpu"))[2].model
+    inputs = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
+    check(inputs)
+    model = prepare_training(load_spec(inputs), torch.device("cpu"))[2].model
     codes = model.latents.generate(500, torch.eye(10)[[0]].expand(500, 10))
     assert torch.allclose(codes[:, 10:].mean(0), torch.tensor([2.0, 0, 0]), atol=0.2)
 
 
 def test_supervision_is_the_mean_cross_entropy_of_known_labels():
     logits, label = torch.randn(6, 10), torch.tensor([3, -1, 0, 9, -1, -1])
-    found = Supervised(wiring())(trace(simplex(logits), condition=label))
-    assert found.shape == (6,)
+    result = Supervised(wiring())(trace(simplex(logits), condition=label))
+    assert result.shape == (6,)
     known = label >= 0
-    assert found.mean().item() == pytest.approx(
+    assert result.mean().item() == pytest.approx(
         F.cross_entropy(logits[known], label[known]).item(), rel=1e-5
     )
-    assert torch.equal(found[~known], torch.zeros(3))
+    assert torch.equal(result[~known], torch.zeros(3))
     assert torch.allclose(
-        found[known], 2 * F.cross_entropy(logits[known], label[known], reduction="none")
+        result[known], 2 * F.cross_entropy(logits[known], label[known], reduction="none")
     )
 
 
@@ -155,32 +155,34 @@ def test_unknown_labels_change_neither_value_nor_gradient():
 def test_its_scale_does_not_depend_on_the_share_of_labelled_examples(unknown):
     logits, label = torch.randn(8, 10), torch.randint(10, (8,))
     rest, hidden = torch.randn(unknown, 10), torch.full((unknown,), -1)
-    found = Supervised(wiring())(
+    result = Supervised(wiring())(
         trace(simplex(torch.cat([logits, rest])), condition=torch.cat([label, hidden]))
     )
-    assert found.mean().item() == pytest.approx(F.cross_entropy(logits, label).item(), rel=1e-5)
+    assert result.mean().item() == pytest.approx(F.cross_entropy(logits, label).item(), rel=1e-5)
 
 
 def test_a_batch_without_any_label_costs_nothing():
     logits = torch.randn(5, 10, requires_grad=True)
-    found = Supervised(wiring())(trace(simplex(logits), condition=torch.full((5,), -1)))
-    found.sum().backward()
-    assert torch.equal(found.detach(), torch.zeros(5)) and torch.equal(
+    result = Supervised(wiring())(trace(simplex(logits), condition=torch.full((5,), -1)))
+    result.sum().backward()
+    assert torch.equal(result.detach(), torch.zeros(5)) and torch.equal(
         logits.grad, torch.zeros(5, 10)
     )
 
 
 def test_a_category_that_is_sure_and_wrong_has_a_finite_cost():
     logits = torch.tensor([[0.0, 300.0]], requires_grad=True)
-    found = Supervised(wiring(classes=2))(trace(simplex(logits), condition=torch.tensor([0])))
-    found.sum().backward()
-    assert found.item() == pytest.approx(300) and torch.allclose(
+    result = Supervised(wiring(classes=2))(trace(simplex(logits), condition=torch.tensor([0])))
+    result.sum().backward()
+    assert result.item() == pytest.approx(300) and torch.allclose(
         logits.grad, torch.tensor([[-1.0, 1.0]])
     )
 
 
 def test_supervision_trains_the_head_and_the_encoder_alone():
-    task, _, batch = players(spec(regularizers=[CRITIC, "supervised"], data=FEW, **headed()))
+    task, _, batch = phase_optimizers(
+        spec(regularizers=[CRITIC, "supervised"], data=FEW, **headed())
+    )
     task.regularizers["supervised"](task.model(batch)).sum().backward()
     moved = {name for name, parameter in task.named_parameters() if parameter.grad is not None}
     assert moved == {
@@ -190,7 +192,7 @@ def test_supervision_trains_the_head_and_the_encoder_alone():
 
 
 def test_supervision_beside_a_critic_weighs_as_it_says():
-    task, found, batch = players(
+    task, result, batch = phase_optimizers(
         spec(regularizers=[CRITIC, {"type": "supervised", "weight": 4.0}], data=FEW, **headed())
     )
     loss, terms = task(batch)
@@ -198,8 +200,8 @@ def test_supervision_beside_a_critic_weighs_as_it_says():
         loss, terms["distortion"] + terms["adversarial"] + 4 * terms["supervised"], atol=1e-4
     )
     before = snapshot(task)
-    for player in found.values():
-        player.step(batch, len(batch), measure_norm=False)
+    for phase_optimizer in result.values():
+        phase_optimizer.step(batch, len(batch), measure_norm=False)
     assert not any(torch.equal(before[name], value) for name, value in task.named_parameters())
 
 
@@ -207,8 +209,8 @@ def test_other_posteriors_over_categories_are_heads_too():
     logits = torch.randn(4, 10)
     q = OneHotCategorical(logits=logits)
     style = vaezoo.Site(torch.zeros(1, 4, 2), Implicit(torch.zeros(4, 2)), q)
-    drawn = vaezoo.Site(q.sample((1,)), q, q)
-    assert torch.allclose(category_logits((style, drawn)), logits.log_softmax(-1), atol=1e-6)
+    samples = vaezoo.Site(q.sample((1,)), q, q)
+    assert torch.allclose(category_logits((style, samples)), logits.log_softmax(-1), atol=1e-6)
     with pytest.raises(NotImplementedError, match="no categorical head"):
         category_logits((style,))
 
@@ -219,7 +221,7 @@ def test_supervision_without_labels_or_with_too_small_a_head_is_refused(tmp_path
     few = trace(simplex(torch.randn(4, 9)), condition=torch.zeros(4, dtype=torch.int64))
     with pytest.raises(ValueError, match="a head of at least 10 classes, not 9"):
         Supervised(wiring())(few)
-    task, _, batch = players(spec(regularizers=["supervised"]))
+    task, _, batch = phase_optimizers(spec(regularizers=["supervised"]))
     with pytest.raises(NotImplementedError, match="use latents category-and-style"):
         task(batch)
 

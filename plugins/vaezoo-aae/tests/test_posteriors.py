@@ -11,7 +11,7 @@ from vaezoo.distributions import Implicit
 from vaezoo.evaluation.validation import validate
 from vaezoo.utils.errors import SpecError
 
-from .conftest import players, spec
+from .conftest import phase_optimizers, spec
 
 
 def test_a_deterministic_posterior_is_one_point():
@@ -59,9 +59,9 @@ def test_a_universal_posterior_learns_what_no_normal_can_be():
     samples."""
     posterior = Universal(1, 1, noise_dim=1, hidden=(16,))
     optimizer = torch.optim.Adam(posterior.parameters(), lr=0.03)
-    h, wanted = torch.zeros(1, 1), torch.cat([-torch.ones(128), torch.ones(128)])
+    h, expected = torch.zeros(1, 1), torch.cat([-torch.ones(128), torch.ones(128)])
     for _ in range(150):
-        loss = (posterior(h).rsample((256,)).flatten().sort().values - wanted).square().mean()
+        loss = (posterior(h).rsample((256,)).flatten().sort().values - expected).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -74,7 +74,7 @@ def test_a_universal_posterior_learns_what_no_normal_can_be():
     "posterior", ["deterministic", {"type": "universal", "noise_dim": 3, "hidden": [8]}]
 )
 def test_without_a_density_only_the_distortion_is_measured(posterior):
-    task, _, batch = players(spec(posterior=posterior))
+    task, _, batch = phase_optimizers(spec(posterior=posterior))
     _, terms = task(batch)
     assert "rate" not in terms and bool(terms["distortion"].isfinite().all())
     split = vaezoo.Split(batch.x, batch.condition)
@@ -82,17 +82,17 @@ def test_without_a_density_only_the_distortion_is_measured(posterior):
 
 
 def test_selecting_by_a_bound_that_is_not_defined_is_refused(tmp_path):
-    given = spec(train={"select": "bound", "steps": 1, "epochs": None})
-    del given["train"]["epochs"]
+    inputs = spec(train={"select": "bound", "steps": 1, "epochs": None})
+    del inputs["train"]["epochs"]
     with pytest.raises(SpecError, match="use distortion or last"):
-        vaezoo.run(given, out=tmp_path)
+        vaezoo.run(inputs, out=tmp_path)
 
 
 @pytest.mark.parametrize("posterior", ["deterministic", "universal"])
 def test_models_encode_decode_and_sample(posterior):
-    model = players(spec(posterior=posterior))[0].model.eval()
+    model = phase_optimizers(spec(posterior=posterior))[0].model.eval()
     x = torch.rand(3, 1, 8, 8)
     assert model.encode(x).shape == (3, 2)
-    for found in (model.decode(model.encode(x)), model.reconstruct(x), model.sample(3, seed=1)):
-        assert found.shape == (3, 1, 8, 8)
+    for result in (model.decode(model.encode(x)), model.reconstruct(x), model.sample(3, seed=1)):
+        assert result.shape == (3, 1, 8, 8)
     assert torch.equal(model.encode(x), model.encode(x)) == (posterior == "deterministic")

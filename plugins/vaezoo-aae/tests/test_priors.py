@@ -61,10 +61,10 @@ def test_samples_follow_the_density(name):
         return torch.zeros(side * side).index_add_(0, flat, weights[inside])
 
     expected = n * area * table(points, p.log_prob(points).exp())
-    found = table(p.sample((n,)), torch.ones(n))
+    result = table(p.sample((n,)), torch.ones(n))
     enough = expected > 20
     assert expected[enough].sum() > 0.9 * n
-    statistic = ((found - expected).square() / expected)[enough].sum().item()
+    statistic = ((result - expected).square() / expected)[enough].sum().item()
     degrees = int(enough.sum())
     assert abs(statistic - degrees) < 6 * math.sqrt(2 * degrees)
 
@@ -95,7 +95,7 @@ def test_further_dimensions_are_standard_normal(name):
 @pytest.mark.parametrize("dimensions", [2, 4])
 def test_labels_choose_a_part(name, dimensions):
     classes = 1 if name == "one" else 3 if name == "wheel" else 10
-    prior, whole = build(name, dimensions, classes), build(name, dimensions)(None)
+    prior, complete = build(name, dimensions, classes), build(name, dimensions)(None)
     p = prior(torch.eye(classes))
     assert (p.batch_shape, p.event_shape) == ((classes,), (dimensions,))
     z = p.sample((500,))  # [500, classes, D]
@@ -106,7 +106,7 @@ def test_labels_choose_a_part(name, dimensions):
     mixed = torch.logsumexp(p.log_prob(z[:, :1]), -1) - math.log(
         classes
     )  # all labels together are the whole
-    assert torch.allclose(mixed, whole.log_prob(z[:, 0]), atol=0.1)
+    assert torch.allclose(mixed, complete.log_prob(z[:, 0]), atol=0.1)
     own = p.log_prob(z[:, None, :, :].transpose(1, 2)).argmax(
         -1
     )  # [500, classes]: whose density is highest
@@ -124,8 +124,8 @@ def test_the_roll_winds_outwards_by_label():
     p = SwissRoll(2, 10, turns=2.0, radius=3.0, noise=0.05)(torch.eye(10))
     radius = p.sample((2000,)).norm(dim=-1).mean(0)
     assert bool((radius.diff() > 0).all()) and radius[-1] > 2.8
-    whole = SwissRoll(2, 0, turns=2.0, radius=3.0, noise=0.01)(None)
-    z = whole.sample((20_000,))
+    complete = SwissRoll(2, 0, turns=2.0, radius=3.0, noise=0.01)(None)
+    z = complete.sample((20_000,))
     share = z.norm(dim=-1) / 3
     off = z - 3 * share[:, None] * torch.stack(
         [(4 * math.pi * share).cos(), (4 * math.pi * share).sin()], -1
@@ -136,14 +136,17 @@ def test_the_roll_winds_outwards_by_label():
 @any_prior
 def test_without_a_label_the_whole_is_left(name):
     classes = 1 if name == "one" else 3
-    prior, whole = build(name, 2, classes if name in ("one", "wheel") else 10), build(name)(None)
+    prior, complete = (
+        build(name, 2, classes if name in ("one", "wheel") else 10),
+        build(name)(None),
+    )
     width = classes if name in ("one", "wheel") else 10
     context = torch.zeros(2, width)
     context[0, 0] = 1
-    p, z = prior(context), whole.sample((300,))
-    assert torch.allclose(p.log_prob(z[:, None])[:, 1], whole.log_prob(z), atol=0.02)
+    p, z = prior(context), complete.sample((300,))
+    assert torch.allclose(p.log_prob(z[:, None])[:, 1], complete.log_prob(z), atol=0.02)
     if width > 1:
-        assert not torch.allclose(p.log_prob(z[:, None])[:, 0], whole.log_prob(z), atol=0.02)
+        assert not torch.allclose(p.log_prob(z[:, None])[:, 0], complete.log_prob(z), atol=0.02)
 
 
 @any_prior

@@ -38,10 +38,10 @@ class Records(list):
         return False
 
 
-def train(given, **options):
+def train(inputs, **options):
     """The trained model of a spec, its splits by name, and its records."""
-    given["train"] |= {"optimizer": OPTIMIZER, "log_every": 20, "validate_every": 1000, **options}
-    loaded, device = load_spec(given), pick_device("cpu")
+    inputs["train"] |= {"optimizer": OPTIMIZER, "log_every": 20, "validate_every": 1000, **options}
+    loaded, device = load_spec(inputs), pick_device("cpu")
     dataset, training, task = prepare_training(loaded, device)
     splits = {
         name: build_loader(loaded, dataset, name, device)
@@ -110,32 +110,32 @@ def test_a_critic_brings_the_aggregate_posterior_to_the_ring(untouched, options)
 
 
 def test_a_critic_that_sees_the_label_gives_each_class_its_own_part_of_the_prior():
-    found = {}
+    result = {}
     for weight in (0.0, 20.0):
         critic = {"type": "adversarial", "hidden": [256], "weight": weight}
         condition = {"type": "one-hot-label", "into": ["prior"]}
-        given = spec(prior="ring", condition=condition, regularizers=[critic], **WIDE)
-        model, splits, _ = train(given, epochs=35, optimizer=OPTIMIZER | {"lr": 5e-3})
+        inputs = spec(prior="ring", condition=condition, regularizers=[critic], **WIDE)
+        model, splits, _ = train(inputs, epochs=35, optimizer=OPTIMIZER | {"lr": 5e-3})
         z, label = codes(model, splits["test"])
         own = model.latents.prior(torch.eye(10)).log_prob(z[:, None]).argmax(1)
-        found[weight] = (own == label).double().mean().item()
-    assert found[0.0] < 0.4 and found[20.0] > 0.6
+        result[weight] = (own == label).double().mean().item()
+    assert result[0.0] < 0.4 and result[20.0] > 0.6
 
 
 def test_few_labels_teach_the_head():
-    found = {}
+    result = {}
     for weight in (0.0, 20.0):
         critic = {"type": "adversarial", "hidden": [64], "weight": 3.0}
-        given = spec(
+        inputs = spec(
             data={"type": "few-labels", "keep": 10, "batch_size": 64},
             latents="category-and-style",
             regularizers=[critic, {"type": "supervised", "weight": weight}],
             latent_dim=4,
             **WIDE,
         )
-        model, splits, records = train(given, epochs=15)
-        found[weight] = HeadError()(model, splits["test"])["head_error"].value
-    assert found[0.0] > 0.5 and found[20.0] < 0.2
+        model, splits, records = train(inputs, epochs=15)
+        result[weight] = HeadError()(model, splits["test"])["head_error"].value
+    assert result[0.0] > 0.5 and result[20.0] < 0.2
     assert records[-2]["supervised"] < 0.5
 
 
@@ -145,9 +145,11 @@ def test_few_labels_teach_the_head():
 def test_a_run_is_measured_drawn_and_opened_again(tmp_path):
     critic = {"type": "adversarial", "hidden": [16]}
     latents = {"type": "category-and-style", "classes": 12, "head": "add"}
-    given = spec(latents=latents, prior="swiss-roll", posterior="universal", regularizers=[critic])
-    given["evaluate"] = ["elbo", "distortion", "clustering-error", "head-error"]
-    run = vaezoo.run(given, out=tmp_path)
+    inputs = spec(
+        latents=latents, prior="swiss-roll", posterior="universal", regularizers=[critic]
+    )
+    inputs["evaluate"] = ["elbo", "distortion", "clustering-error", "head-error"]
+    run = vaezoo.run(inputs, out=tmp_path)
     assert set(run.evaluation["metrics"]) == {"distortion", "clustering_error"}
     assert set(run.evaluation["undefined"]) == {"elbo", "head-error"}
     model = vaezoo.open_run(run.path).model

@@ -175,14 +175,14 @@ def test_the_discriminator_is_as_wide_and_deep_as_asked():
 def test_the_discriminator_is_shown_observed_codes_and_none_that_carry_a_graph(
     tmp_path, monkeypatch
 ):
-    shown = []
+    displayed = []
     original = Factor.discriminate
     monkeypatch.setattr(
-        Factor, "discriminate", lambda self, z: (shown.append(z), original(self, z))[1]
+        Factor, "discriminate", lambda self, z: (displayed.append(z), original(self, z))[1]
     )
     monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
     run = vaezoo.run({**spec(), "evaluate": ["elbo"]}, ["data.batch_size=128"], out=tmp_path)
-    assert len(shown) == 10 and not any(z.requires_grad for z in shown)
+    assert len(displayed) == 10 and not any(z.requires_grad for z in displayed)
     record = run.records[0]
     assert {
         "factor",

@@ -100,9 +100,9 @@ def test_the_gradient_of_the_capacity_term_turns_round_at_the_capacity(share):
     value = penalty(trace_of(mean, log_scale))
     torch.testing.assert_close(value, torch.full((6,), abs(float(rate.detach()) - capacity)))
     sign = 1 if share < 1 else -1  # above the capacity the rate is pressed down, below it up
-    given = torch.autograd.grad(value.mean(), (mean, log_scale))
+    inputs = torch.autograd.grad(value.mean(), (mean, log_scale))
     expected = torch.autograd.grad(rate, (mean, log_scale))
-    for one, other in zip(given, expected, strict=True):
+    for one, other in zip(inputs, expected, strict=True):
         torch.testing.assert_close(one, sign * other)
 
 
@@ -152,11 +152,11 @@ def test_free_bits_pull_at_nothing_that_is_below_them_and_at_all_the_rest():
     above = kl > 0.25
     value = FreeBits(WIRING, nats=0.25)(trace_of(mean, log_scale))
     for parameter in (mean, log_scale):
-        (given,) = torch.autograd.grad(value.mean(), parameter, retain_graph=True)
-        (whole,) = torch.autograd.grad(kl.sum(), parameter, retain_graph=True)
-        assert given[:, ~above].abs().max() == 0
-        assert whole[:, ~above].abs().max() > 0
-        torch.testing.assert_close(given[:, above], whole[:, above])
+        (inputs,) = torch.autograd.grad(value.mean(), parameter, retain_graph=True)
+        (complete,) = torch.autograd.grad(kl.sum(), parameter, retain_graph=True)
+        assert inputs[:, ~above].abs().max() == 0
+        assert complete[:, ~above].abs().max() > 0
+        torch.testing.assert_close(inputs[:, above], complete[:, above])
 
 
 def test_the_mean_over_the_batch_is_held_and_not_each_example():

@@ -75,9 +75,9 @@ def two_bits(n=2_000):
 def test_mutual_information_is_scikit_learns():
     factors = sprites_factors(3_000)
     codes = discretize(noisy(factors, 0.5), 20)
-    found = mutual_information(codes, factors)
+    result = mutual_information(codes, factors)
     for d, f in np.ndindex(10, 5):
-        assert found[d, f] == pytest.approx(
+        assert result[d, f] == pytest.approx(
             mutual_info_score(codes[:, d], factors[:, f]), abs=1e-12
         )
 
@@ -170,15 +170,15 @@ def test_a_rotation_costs_nearly_everything_but_modularity():
 
 def test_a_constant_representation_scores_nothing():
     factors = few_factors()
-    found = scores(np.full((2_000, 4), 0.3), factors)
-    assert found[:-1].tolist() == [0] * 5
-    assert found[-1] == pytest.approx(np.mean([1 / 3, 1 / 4, 1 / 5]), abs=0.04)
+    result = scores(np.full((2_000, 4), 0.3), factors)
+    assert result[:-1].tolist() == [0] * 5
+    assert result[-1] == pytest.approx(np.mean([1 / 3, 1 / 4, 1 / 5]), abs=0.04)
 
 
 def test_noise_alone_scores_nothing():
     factors = few_factors()
-    found = scores(noisy(factors, 0.0)[:, 3:], factors)
-    assert max(found[0], *found[2:5]) < 0.05
+    result = scores(noisy(factors, 0.0)[:, 3:], factors)
+    assert max(result[0], *result[2:5]) < 0.05
 
 
 def test_noise_lowers_scores_step_by_step():
@@ -189,8 +189,8 @@ def test_noise_lowers_scores_step_by_step():
         (lambda z, f: sap(z, f, 4_000), many),
         (lambda z, f: dci(z, f, train=1_400, trees=5, seed=0)[2], few),
     ):
-        found = [score(noisy(factors, level), factors) for level in levels[factors is few :]]
-        assert all(before > after + 0.003 for before, after in itertools.pairwise(found)), found
+        result = [score(noisy(factors, level), factors) for level in levels[factors is few :]]
+        assert all(before > after + 0.003 for before, after in itertools.pairwise(result)), result
 
 
 def test_neither_order_nor_scale_of_dimensions_matters():
@@ -241,12 +241,12 @@ class Lazy(torch.utils.data.Dataset):
 def test_examples_are_drawn_without_replacement_each_beside_its_factors():
     factors = np.stack([np.arange(300), np.arange(300) % 7], 1)
     data = as_data(factors * 2.0, factors)
-    means, found = represent(READER, data, 200, seed=0)
-    assert (means.dtype, means.shape, found.shape) == (np.float64, (200, 2), (200, 2))
-    assert len(set(found[:, 0].tolist())) == 200
-    assert np.array_equal(means, found * 2)
-    assert np.array_equal(represent(READER, data, 200, seed=0)[1], found)
-    assert not np.array_equal(represent(READER, data, 200, seed=1)[1], found)
+    means, result = represent(READER, data, 200, seed=0)
+    assert (means.dtype, means.shape, result.shape) == (np.float64, (200, 2), (200, 2))
+    assert len(set(result[:, 0].tolist())) == 200
+    assert np.array_equal(means, result * 2)
+    assert np.array_equal(represent(READER, data, 200, seed=0)[1], result)
+    assert not np.array_equal(represent(READER, data, 200, seed=1)[1], result)
     assert (
         len(represent(READER, data, 0, seed=0)[0])
         == len(represent(READER, data, 999, seed=0)[0])
@@ -257,8 +257,8 @@ def test_examples_are_drawn_without_replacement_each_beside_its_factors():
 def test_data_that_is_read_lazily_is_encoded_too():
     factors = np.stack([np.arange(100), np.arange(100) % 7], 1)
     split = vaezoo.Split(Lazy(factors * 2.0), factors=torch.as_tensor(factors))
-    means, found = represent(READER, vaezoo.Loader(split, CPU, 16), 80, seed=0)
-    assert np.array_equal(means, found * 2)
+    means, result = represent(READER, vaezoo.Loader(split, CPU, 16), 80, seed=0)
+    assert np.array_equal(means, result * 2)
 
 
 def test_factors_that_do_not_vary_are_left_out():
@@ -273,18 +273,18 @@ def test_components_say_what_they_measured(metric):
     factors = few_factors(1_500)
     data = as_data(standard(factors), factors)
     torch.manual_seed(0)
-    found = metric(READER, data)
+    result = metric(READER, data)
     torch.manual_seed(0)
-    assert metric(READER, data) == found
-    for estimate in found.values():
+    assert metric(READER, data) == result
+    for estimate in result.values():
         assert (estimate.unit, estimate.examples, estimate.error) == ("score", 1_500, None)
         assert 0 <= estimate.value <= 1
 
 
 def test_examples_are_divided_in_proportion_where_there_are_few():
     factors = sprites_factors(900)
-    found = SAP(train=10_000, test=5_000)(READER, as_data(standard(factors), factors))
-    assert found["sap"].details == {"trained_on": 600}
+    result = SAP(train=10_000, test=5_000)(READER, as_data(standard(factors), factors))
+    assert result["sap"].details == {"trained_on": 600}
 
 
 TINY = {
@@ -326,8 +326,8 @@ def test_a_run_on_sprites_is_scored(tmp_path):
         ],
     }
     run = vaezoo.run(spec, out=tmp_path)
-    found = run.evaluation["metrics"]
-    assert set(found) == {
+    result = run.evaluation["metrics"]
+    assert set(result) == {
         "mig",
         "modularity",
         "sap",
@@ -337,6 +337,6 @@ def test_a_run_on_sprites_is_scored(tmp_path):
         "factor_vae_score",
         "beta_vae_score",
     }
-    assert all(0 <= row["value"] <= 1 and row["unit"] == "score" for row in found.values())
-    assert found["mig"]["examples"] == 500 and found["sap"]["trained_on"] == 600
-    assert run.evaluate()["metrics"] == found
+    assert all(0 <= row["value"] <= 1 and row["unit"] == "score" for row in result.values())
+    assert result["mig"]["examples"] == 500 and result["sap"]["trained_on"] == 600
+    assert run.evaluate()["metrics"] == result

@@ -70,9 +70,9 @@ def test_images_are_what_the_definition_says(shape):
     index = torch.from_numpy(
         np.random.default_rng(shape).integers(shape * third, (shape + 1) * third, 300)
     )
-    drawn = render(index)
-    assert (drawn.shape, drawn.dtype) == ((300, 1, 64, 64), torch.bool)
-    for i, image in zip(index.tolist(), drawn[:, 0].numpy(), strict=True):
+    samples = render(index)
+    assert (samples.shape, samples.dtype) == ((300, 1, 64, 64), torch.bool)
+    for i, image in zip(index.tolist(), samples[:, 0].numpy(), strict=True):
         assert np.array_equal(image, slowly(i)), f"index {i}"
 
 

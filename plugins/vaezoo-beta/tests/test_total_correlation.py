@@ -90,10 +90,10 @@ class SequenceLatent:
         return parts
 
 
-def estimate_of_q(whole, batch, train_size, position):
+def estimate_of_q(complete, batch, train_size, position):
     """exp of the estimate of log q(z_i) that a batch gives for the example at ``position``, and
     log q(z_i | x_i)."""
-    site = whole.site(list(batch))
+    site = complete.site(list(batch))
     own = site.q.log_prob(site.z)[0]
     return (own - decompose(site, train_size).index_code).exp()[position]
 
@@ -115,21 +115,23 @@ def column_bug(monkeypatch):
     monkeypatch.setattr(total_correlation, "log_weights", by_column)
 
 
-def means_over_all_batches(whole, size):
+def means_over_all_batches(complete, size):
     """For each example: the mean estimate of q(z_i), over every batch that it is in and every
     order of the batch."""
-    found = []
-    for i in range(whole.n):
-        batches = [batch for batch in itertools.permutations(range(whole.n), size) if i in batch]
-        found.append(
-            sum(estimate_of_q(whole, batch, whole.n, batch.index(i)) for batch in batches)
+    result = []
+    for i in range(complete.n):
+        batches = [
+            batch for batch in itertools.permutations(range(complete.n), size) if i in batch
+        ]
+        result.append(
+            sum(estimate_of_q(complete, batch, complete.n, batch.index(i)) for batch in batches)
             / len(batches)
         )
-    return torch.stack(found)
+    return torch.stack(result)
 
 
-def aggregate(whole):
-    return torch.stack([whole.densities(z).prod(1).mean() for z in whole.z[0]])
+def aggregate(complete):
+    return torch.stack([complete.densities(z).prod(1).mean() for z in complete.z[0]])
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=["mlp", "conv"])
@@ -140,45 +142,48 @@ def test_it_keeps_the_contract(estimator, encoder):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_with_the_whole_data_set_the_stratified_estimate_is_exact(k):
-    whole = SequenceLatent(k=k)
-    parts = decompose(whole.site(), whole.n, "stratified")
-    torch.testing.assert_close(torch.stack(parts), whole.exact().mean(1), rtol=1e-9, atol=1e-9)
+    complete = SequenceLatent(k=k)
+    parts = decompose(complete.site(), complete.n, "stratified")
+    torch.testing.assert_close(torch.stack(parts), complete.exact().mean(1), rtol=1e-9, atol=1e-9)
 
 
 def test_with_the_whole_data_set_the_weighted_estimate_is_exact_but_for_log_n():
-    whole = SequenceLatent()
-    log_n = math.log(whole.n)
-    parts = decompose(whole.site(), whole.n, "weighted")  # it takes q(z) / N for q(z)
+    complete = SequenceLatent()
+    log_n = math.log(complete.n)
+    parts = decompose(complete.site(), complete.n, "weighted")  # it takes q(z) / N for q(z)
     offset = (
-        torch.tensor([1, whole.dimensions - 1, -whole.dimensions], dtype=torch.float64) * log_n
+        torch.tensor([1, complete.dimensions - 1, -complete.dimensions], dtype=torch.float64)
+        * log_n
     )
     torch.testing.assert_close(
-        torch.stack(parts), whole.exact().mean(1) + offset[:, None], rtol=1e-9, atol=1e-9
+        torch.stack(parts), complete.exact().mean(1) + offset[:, None], rtol=1e-9, atol=1e-9
     )
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_the_stratified_estimate_of_q_is_unbiased_over_all_batches(size, dimensions):
-    whole = SequenceLatent(5, dimensions)
+    complete = SequenceLatent(5, dimensions)
     torch.testing.assert_close(
-        means_over_all_batches(whole, size), aggregate(whole), rtol=1e-9, atol=1e-12
+        means_over_all_batches(complete, size), aggregate(complete), rtol=1e-9, atol=1e-12
     )
 
 
 def test_the_weighted_estimate_of_q_is_biased():
     """A reminder of what ``weighted`` is: with the whole data set it is q(z) / N."""
-    whole = SequenceLatent()
-    site = whole.site()
-    estimate = (site.q.log_prob(site.z)[0] - decompose(site, whole.n, "weighted").index_code).exp()
-    torch.testing.assert_close(estimate, aggregate(whole) / whole.n, rtol=1e-9, atol=1e-12)
+    complete = SequenceLatent()
+    site = complete.site()
+    estimate = (
+        site.q.log_prob(site.z)[0] - decompose(site, complete.n, "weighted").index_code
+    ).exp()
+    torch.testing.assert_close(estimate, aggregate(complete) / complete.n, rtol=1e-9, atol=1e-12)
 
 
 def test_weights_in_a_column_fail_both_tests(column_bug):
-    whole = SequenceLatent(5)
-    parts = torch.stack(decompose(whole.site(), whole.n))
-    assert (parts - whole.exact()[:, 0]).abs().max() > 0.1
-    ratio = means_over_all_batches(whole, 3) / aggregate(whole)
+    complete = SequenceLatent(5)
+    parts = torch.stack(decompose(complete.site(), complete.n))
+    assert (parts - complete.exact()[:, 0]).abs().max() > 0.1
+    ratio = means_over_all_batches(complete, 3) / aggregate(complete)
     assert (ratio - 1).abs().min() > 0.05, "biased for every example"
 
 
@@ -207,10 +212,10 @@ def test_ours_is_the_papers_stratified_estimate_averaged_over_the_order_of_the_b
 
 @pytest.mark.parametrize("estimator", ["stratified", "weighted"])
 def test_the_parts_sum_to_the_rate_in_expectation(estimator):
-    whole = SequenceLatent(k=20_000)
-    total = sum(decompose(whole.site(), 50, estimator))
-    torch.testing.assert_close(total, whole.trace().mean_rate, rtol=0, atol=0.03)
-    torch.testing.assert_close(total, whole.site().log_ratio.mean(0))
+    complete = SequenceLatent(k=20_000)
+    total = sum(decompose(complete.site(), 50, estimator))
+    torch.testing.assert_close(total, complete.trace().mean_rate, rtol=0, atol=0.03)
+    torch.testing.assert_close(total, complete.site().log_ratio.mean(0))
 
 
 def test_with_equal_weights_it_is_the_rate_itself():
@@ -220,22 +225,22 @@ def test_with_equal_weights_it_is_the_rate_itself():
 
 
 def test_each_weight_belongs_to_its_part():
-    whole = SequenceLatent(k=20_000)
-    parts = decompose(whole.site(), whole.n)
+    complete = SequenceLatent(k=20_000)
+    parts = decompose(complete.site(), complete.n)
     for index, name in enumerate(("alpha", "beta", "gamma")):
         weights = dict.fromkeys(("alpha", "beta", "gamma"), 0.0) | {name: 1.0}
-        value = BetaTC(wiring(whole.n), **weights)(whole.trace())
+        value = BetaTC(wiring(complete.n), **weights)(complete.trace())
         torch.testing.assert_close(value, parts[index], rtol=0, atol=0.03)
 
 
 def test_independent_dimensions_share_nothing():
     """The four corners of a square: TC is 0, and I is log 4 where the posteriors do not
     overlap."""
-    whole = SequenceLatent(4, k=500)
-    whole.mean = torch.tensor([[-3.0, -3], [-3, 3], [3, -3], [3, 3]], dtype=torch.float64)
-    whole.log_scale = torch.full((4, 2), math.log(0.2), dtype=torch.float64)
-    whole.z = whole.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
-    parts = decompose(whole.site(), 4)
+    complete = SequenceLatent(4, k=500)
+    complete.mean = torch.tensor([[-3.0, -3], [-3, 3], [3, -3], [3, 3]], dtype=torch.float64)
+    complete.log_scale = torch.full((4, 2), math.log(0.2), dtype=torch.float64)
+    complete.z = complete.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
+    parts = decompose(complete.site(), 4)
     torch.testing.assert_close(
         parts.total_correlation, torch.zeros(4, dtype=torch.float64), atol=1e-5, rtol=0
     )
@@ -245,27 +250,27 @@ def test_independent_dimensions_share_nothing():
 
 
 def test_dimensions_that_repeat_one_another_share_everything():
-    whole = SequenceLatent(4, k=500)
+    complete = SequenceLatent(4, k=500)
     line = torch.tensor([-9.0, -3, 3, 9], dtype=torch.float64)
-    whole.mean, whole.log_scale = (
+    complete.mean, complete.log_scale = (
         line[:, None].expand(4, 2),
         torch.full((4, 2), math.log(0.2), dtype=torch.float64),
     )
-    whole.z = whole.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
-    value = decompose(whole.site(), 4).total_correlation
+    complete.z = complete.mean + 0.2 * torch.randn(500, 4, 2, dtype=torch.float64)
+    value = decompose(complete.site(), 4).total_correlation
     torch.testing.assert_close(value, torch.full((4,), math.log(4), dtype=torch.float64))
 
 
 def test_a_batch_of_one_is_left_with_the_rate():
-    whole = SequenceLatent(1)
-    parts = decompose(whole.site(), 100)
+    complete = SequenceLatent(1)
+    parts = decompose(complete.site(), 100)
     assert parts.index_code.abs().max() < 1e-6 and parts.total_correlation.abs().max() < 1e-6
-    torch.testing.assert_close(BetaTC(wiring(100))(whole.trace()), whole.trace().mean_rate)
+    torch.testing.assert_close(BetaTC(wiring(100))(complete.trace()), complete.trace().mean_rate)
 
 
 def test_any_prior_will_do():
-    whole = SequenceLatent(k=4)
-    site = whole.site()
+    complete = SequenceLatent(k=4)
+    site = complete.site()
     p = NormalMixture(
         torch.zeros(2).double(), torch.randn(2, 2).double(), torch.zeros(2, 2).double()
     )
@@ -274,9 +279,9 @@ def test_any_prior_will_do():
 
 
 def test_torchs_own_normals_give_the_same():
-    whole = SequenceLatent(k=2)
-    site = whole.site()
-    q = Independent(Normal(whole.mean, whole.log_scale.exp()), 1)
+    complete = SequenceLatent(k=2)
+    site = complete.site()
+    q = Independent(Normal(complete.mean, complete.log_scale.exp()), 1)
     for one, other in zip(
         decompose(site, 9), decompose(vaezoo.Site(site.z, q, site.p), 9), strict=True
     ):

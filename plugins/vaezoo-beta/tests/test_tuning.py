@@ -86,8 +86,8 @@ def train(loss, part, steps=700, average=250):
 @pytest.mark.parametrize("error", [0.6, 0.3])
 def test_geco_drives_the_squared_error_to_its_target(error):
     objective = Geco(constraint="squared-error", target=error, rate=0.02, decay=0.9)
-    rate, _, found, multiplier = train(lambda trace, step: objective(trace), objective)
-    assert found == pytest.approx(error, rel=0.02)
+    rate, _, result, multiplier = train(lambda trace, step: objective(trace), objective)
+    assert result == pytest.approx(error, rel=0.02)
     each = error / 2
     assert multiplier == pytest.approx(1 / (2 * each), rel=0.05)
     assert rate == pytest.approx(float(0.5 * (VARIANCES / each).log().sum()), rel=0.03)
@@ -106,7 +106,7 @@ def test_geco_drives_the_distortion_to_its_target_at_the_least_rate(beta):
 
 def test_geco_follows_the_papers_recursion():
     objective = Geco(target=10.0, rate=0.05, decay=0.4, start=2.0, minimum=1.5, maximum=2.5)
-    average, multiplier, seen = None, 2.0, []
+    average, multiplier, observed = None, 2.0, []
     for distortion in (12.0, 11.0, 10.5, 15.0, 9.0, 0.0, 0.0, 0.0, 3.0, 30.0, 30.0, 40.0):
         constraint = distortion - 10
         average = constraint if average is None else 0.4 * average + 0.6 * constraint
@@ -115,8 +115,8 @@ def test_geco_follows_the_papers_recursion():
         weights = objective.weights()
         assert float(weights["lambda"]) == pytest.approx(multiplier, rel=1e-5)
         assert float(weights["constraint"]) == pytest.approx(average, abs=1e-5)
-        seen.append(multiplier)
-    assert min(seen) == 1.5 and max(seen) == 2.5, "both limits were reached"
+        observed.append(multiplier)
+    assert min(observed) == 1.5 and max(observed) == 2.5, "both limits were reached"
 
 
 def test_gecos_loss_has_the_value_of_the_average_and_the_gradient_of_the_constraint():
@@ -126,11 +126,11 @@ def test_gecos_loss_has_the_value_of_the_average_and_the_gradient_of_the_constra
     trace = channel(x)
     loss = objective(trace)
     torch.testing.assert_close(loss, trace.mean_rate + 3 * 0.25)
-    given = torch.autograd.grad(loss.sum(), list(channel.parameters()), retain_graph=True)
+    inputs = torch.autograd.grad(loss.sum(), list(channel.parameters()), retain_graph=True)
     expected = torch.autograd.grad(
         (trace.mean_rate + 3 * trace.mean_distortion).sum(), list(channel.parameters())
     )
-    for one, other in zip(given, expected, strict=True):
+    for one, other in zip(inputs, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -155,30 +155,30 @@ def test_squared_error_is_of_means_averaged_over_samples_and_blind_to_what_is_hi
 
 def test_a_batch_in_parts_moves_lambda_like_the_whole():
     channel, x = Channel(), torch.randn(7, 2)
-    whole, parts = (Geco(constraint="squared-error", target=0.1) for _ in range(2))
+    complete, parts = (Geco(constraint="squared-error", target=0.1) for _ in range(2))
     torch.manual_seed(1)
     trace = channel(x)
-    whole(trace)
+    complete(trace)
     for part in (slice(0, 4), slice(4, 7)):
         site = trace.sites[0]
         q = DiagonalNormal(site.q.mean[part], site.q.log_scale[part])
         px = Independent(Normal(trace.px.mean[:, part], SIGMA), 1)
         parts(vaezoo.Trace(vaezoo.Batch(x[part]), (vaezoo.Site(site.z[:, part], q, site.p),), px))
-    for objective in (whole, parts):
+    for objective in (complete, parts):
         objective.update({})
-    torch.testing.assert_close(whole.average, parts.average)
-    assert not whole.squared_errors.any(), "the next step begins anew"
+    torch.testing.assert_close(complete.average, parts.average)
+    assert not complete.squared_errors.any(), "the next step begins anew"
 
 
 def test_processes_agree_on_lambda(monkeypatch):
     """Each of two processes saw its own share of the batch; they must not end with two losses."""
     both = [Geco(constraint="squared-error", target=0.1) for _ in range(2)]
-    seen = [torch.tensor([6.0, 4.0]), torch.tensor([1.0, 3.0])]
+    observed = [torch.tensor([6.0, 4.0]), torch.tensor([1.0, 3.0])]
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(
-        torch.distributed, "all_reduce", lambda tensor: tensor.copy_(seen[0] + seen[1])
+        torch.distributed, "all_reduce", lambda tensor: tensor.copy_(observed[0] + observed[1])
     )
-    for objective, own in zip(both, seen, strict=True):
+    for objective, own in zip(both, observed, strict=True):
         objective.squared_errors.copy_(own)
         objective.update({})
         torch.testing.assert_close(objective.average, torch.tensor(7 / 7 - 0.1))
@@ -415,9 +415,9 @@ def no_report(monkeypatch):
 def left_by(path):
     """All tensors of the last checkpoint, and the rest of it."""
     last = sorted((path / "checkpoint").glob("*.safetensors"))[-1]
-    with safe_open(last, "pt") as opened:
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        return tensors, json.loads(opened.metadata()["state"])
+    with safe_open(last, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["state"])
 
 
 @pytest.mark.parametrize(
@@ -425,9 +425,9 @@ def left_by(path):
 )
 @pytest.mark.parametrize("blocks", TUNED, ids=NAMES)
 def test_each_keeps_the_contract(blocks, encoder):
-    given = spec(**blocks)
-    given["model"] = {**given["model"], "encoder": encoder}
-    check_spec(given)
+    inputs = spec(**blocks)
+    inputs["model"] = {**inputs["model"], "encoder": encoder}
+    check_spec(inputs)
 
 
 @pytest.mark.parametrize(
@@ -439,19 +439,19 @@ def test_every_example_keeps_the_contract(path):
 
 @pytest.mark.parametrize("blocks", TUNED, ids=NAMES)
 def test_a_resumed_run_ends_with_the_same_bits(blocks, tmp_path, no_report):
-    given = spec(**blocks)
-    given["train"] = {**given["train"], "epochs": 3}
-    whole = vaezoo.run(given, out=tmp_path / "whole")
+    inputs = spec(**blocks)
+    inputs["train"] = {**inputs["train"], "epochs": 3}
+    complete = vaezoo.run(inputs, out=tmp_path / "whole")
     with pytest.raises(vaezoo.VaezooError, match="stopped at step 15 of 30"):
-        vaezoo.run(given, out=tmp_path / "parts", callbacks=[StopAt(15)])
+        vaezoo.run(inputs, out=tmp_path / "parts", callbacks=[StopAt(15)])
     (path,) = (tmp_path / "parts").glob("tuned/*")
     resumed = vaezoo.resume(path)
-    (one, first), (other, second) = left_by(whole.path), left_by(resumed.path)
+    (one, first), (other, second) = left_by(complete.path), left_by(resumed.path)
     assert one.keys() == other.keys() and first == second
     assert not [name for name in one if not torch.equal(one[name], other[name])]
     weights = [
         {k: v for k, v in r.items() if k.endswith("_weight")}
-        for r in whole.records
+        for r in complete.records
         if r["split"] == "train"
     ]
     again = [
@@ -468,17 +468,17 @@ def test_state_is_in_a_checkpoint_and_what_lives_for_one_step_is_not():
 
 
 def test_pi_control_holds_the_rate_of_a_model_of_digits(tmp_path, no_report):
-    given = spec(**controlled(target=6.0, integral=0.02))
-    given["train"] = {**given["train"], "epochs": 40, "validate_every": 40}
-    records = [r for r in vaezoo.run(given, out=tmp_path).records if r["split"] == "train"][-30:]
+    inputs = spec(**controlled(target=6.0, integral=0.02))
+    inputs["train"] = {**inputs["train"], "epochs": 40, "validate_every": 40}
+    records = [r for r in vaezoo.run(inputs, out=tmp_path).records if r["split"] == "train"][-30:]
     assert sum(r["rate"] for r in records) / 30 == pytest.approx(6.0, rel=0.02)
     assert records[-1]["beta-kl_weight"] > 0
 
 
 def test_geco_holds_the_distortion_of_a_model_of_digits(tmp_path, no_report):
-    given = spec(**constrained(target=20.0, rate=0.005, decay=0.9, start=0.3))
-    given["train"] = {**given["train"], "epochs": 50, "validate_every": 50}
-    records = [r for r in vaezoo.run(given, out=tmp_path).records if r["split"] == "train"][-30:]
+    inputs = spec(**constrained(target=20.0, rate=0.005, decay=0.9, start=0.3))
+    inputs["train"] = {**inputs["train"], "epochs": 50, "validate_every": 50}
+    records = [r for r in vaezoo.run(inputs, out=tmp_path).records if r["split"] == "train"][-30:]
     assert sum(r["distortion"] for r in records) / 30 == pytest.approx(20.0, rel=0.02)
     assert records[-1]["lambda_weight"] > 0 and "constraint_weight" in records[-1]
 

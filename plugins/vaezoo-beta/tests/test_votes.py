@@ -48,13 +48,13 @@ def test_the_true_factors_score_one_at_the_full_size(score, factors):
 
 @SCORES
 def test_noise_lowers_scores_step_by_step(score, factors):
-    found = [
+    result = [
         score(standard(factors) + level * noise(10_000, 5), factors, **FEW)
         for level in (0.0, 1.0, 2.0, 4.0)
     ]
-    assert found[0] == 1
-    assert all(before > after + 0.01 for before, after in itertools.pairwise(found)), found
-    assert found[-1] > 0.2
+    assert result[0] == 1
+    assert all(before > after + 0.01 for before, after in itertools.pairwise(result)), result
+    assert result[-1] > 0.2
 
 
 def test_a_rotation_lowers_scores(factors):
@@ -88,10 +88,18 @@ def test_neither_order_nor_scale_of_dimensions_matters(score, factors):
 def test_a_collapsed_dimension_does_not_vote(factors):
     z = standard(factors) + noise(10_000, 5)
     collapsed = 1e-4 * standard(factors[:, :1])  # it would win every vote for shape
-    beside = np.concatenate([collapsed, z, np.full((10_000, 1), 2.0)], 1)
-    assert active_dimensions(beside, 0.05).tolist() == [False, True, True, True, True, True, False]
-    assert factor_vae_score(beside, factors, **FEW) == factor_vae_score(z, factors, **FEW)
-    assert factor_vae_score(beside, factors, **FEW, prune=0.0) > factor_vae_score(
+    alongside = np.concatenate([collapsed, z, np.full((10_000, 1), 2.0)], 1)
+    assert active_dimensions(alongside, 0.05).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert factor_vae_score(alongside, factors, **FEW) == factor_vae_score(z, factors, **FEW)
+    assert factor_vae_score(alongside, factors, **FEW, prune=0.0) > factor_vae_score(
         z, factors, **FEW
     )
 
@@ -138,10 +146,10 @@ def test_the_examples_of_a_trial_share_a_value(shape):
 def test_groups_hold_every_example_of_a_value_and_no_other():
     values = np.array([4, 2, 2, 9, 4, 2, 4, 7])
     groups = _Groups.from_values(values, min_size=2)
-    drawn = groups.sample((2_000, 5), np.random.default_rng(0))
-    assert set(map(int, drawn.flat)) == {0, 1, 2, 4, 5, 6}  # 7 and 9 are too rare
-    assert (values[drawn] == values[drawn[:, :1]]).all()
-    assert np.mean(values[drawn[:, 0]] == 2) == pytest.approx(
+    samples = groups.sample((2_000, 5), np.random.default_rng(0))
+    assert set(map(int, samples.flat)) == {0, 1, 2, 4, 5, 6}  # 7 and 9 are too rare
+    assert (values[samples] == values[samples[:, :1]]).all()
+    assert np.mean(values[samples[:, 0]] == 2) == pytest.approx(
         0.5, abs=0.05
     )  # values alike, whatever their size
 
@@ -164,10 +172,10 @@ def test_components_say_what_they_measured(metric, factors):
     split = vaezoo.Split(torch.as_tensor(z), factors=torch.as_tensor(factors))
     data = vaezoo.Loader(split, torch.device("cpu"), 64)
     torch.manual_seed(0)
-    found = metric(model, data)
+    result = metric(model, data)
     torch.manual_seed(0)
-    assert metric(model, data) == found
-    (estimate,) = found.values()
+    assert metric(model, data) == result
+    (estimate,) = result.values()
     assert (estimate.value, estimate.unit, estimate.examples) == (1, "score", 10_000)
     assert estimate.details["chance"] == 0.2
     if isinstance(metric, FactorVAEScore):

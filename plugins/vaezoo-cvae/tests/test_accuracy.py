@@ -68,10 +68,10 @@ def test_the_shipped_classifier_has_the_accuracy_it_states(mnist):
 
 
 def test_real_images_pass_and_cover(mnist):
-    found = judged(mnist, variety=200)
-    assert found["conditional_accuracy"].value > 0.98
-    assert found["recall_by_class"].value > 0.5 and found["precision_by_class"].value > 0.95
-    details = found["conditional_accuracy"].details
+    result = judged(mnist, variety=200)
+    assert result["conditional_accuracy"].value > 0.98
+    assert result["recall_by_class"].value > 0.5 and result["precision_by_class"].value > 0.95
+    details = result["conditional_accuracy"].details
     assert details["accuracy_of_3"] > 0.95 and details["classifier_test_accuracy"] >= 0.99
 
 
@@ -80,9 +80,9 @@ def test_images_of_another_class_fail(mnist):
 
 
 def test_recall_collapses_where_samples_of_a_class_are_alike(mnist):
-    found = judged(mnist, variety=1)
-    assert found["conditional_accuracy"].value > 0.9, "each copy is right"
-    assert found["recall_by_class"].value < 0.02, "but says nothing of the others"
+    result = judged(mnist, variety=1)
+    assert result["conditional_accuracy"].value > 0.9, "each copy is right"
+    assert result["recall_by_class"].value < 0.02, "but says nothing of the others"
 
 
 def test_coverage_is_that_of_the_definition():
@@ -101,8 +101,8 @@ def test_samples_without_labels_are_judged_too(mnist):
     }
     model = prepare_training(load_spec(plain), CPU)[2].model.eval()
     with model.inference():
-        found = SampleRecall(samples=100)(model, data)
-        assert found["sample_recall"].examples == 10_000 and found["sample_recall"].value < 0.1
+        result = SampleRecall(samples=100)(model, data)
+        assert result["sample_recall"].examples == 10_000 and result["sample_recall"].value < 0.1
         with pytest.raises(NotImplementedError, match="conditional on ten digits"):
             ConditionalAccuracy()(model, data)
 

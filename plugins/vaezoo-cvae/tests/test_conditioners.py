@@ -47,8 +47,8 @@ def test_a_label_is_one_hot_or_embedded():
 
 
 def test_attributes_are_one_hot_or_numbers():
-    found = Attributes(NAMED)(torch.tensor([[1.0, 0.5], [0.0, -2.0]]))
-    assert found.tolist() == [[0, 1, 0.5], [1, 0, -2]]
+    result = Attributes(NAMED)(torch.tensor([[1.0, 0.5], [0.0, -2.0]]))
+    assert result.tolist() == [[0, 1, 0.5], [1, 0, -2]]
     multi_hot = vaezoo.DataSpec((4,), condition_shape=(3,))
     assert Attributes(multi_hot)(torch.tensor([[1.0, 0.0, 1.0]])).tolist() == [[1, 0, 1]]
 

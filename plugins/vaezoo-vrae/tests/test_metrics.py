@@ -28,11 +28,11 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
 
     def real(shift):
         def sample(n, condition, **options):
-            asked = (condition + shift) % 3
+            requested = (condition + shift) % 3
             return torch.stack(
                 [
                     everything.x[everything.condition == label][i % 8]
-                    for i, label in enumerate(asked)
+                    for i, label in enumerate(requested)
                 ]
             )
 
@@ -40,10 +40,10 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
 
     torch.manual_seed(0)
     monkeypatch.setattr(type(model), "sample", staticmethod(real(0)))
-    found = LabelAccuracy(per_class=20)(model, train)
-    assert found["label_accuracy_of_real"].value > 0.8
-    assert found["label_accuracy"].value > 0.9
-    assert found["label_accuracy"].details["accuracy_of_1"] > 0.8
+    result = LabelAccuracy(per_class=20)(model, train)
+    assert result["label_accuracy_of_real"].value > 0.8
+    assert result["label_accuracy"].value > 0.9
+    assert result["label_accuracy"].details["accuracy_of_1"] > 0.8
     monkeypatch.setattr(type(model), "sample", staticmethod(real(1)))
     assert LabelAccuracy(per_class=20)(model, train)["label_accuracy"].value < 0.34
 
@@ -53,20 +53,20 @@ def test_particles_are_left_out_where_there_is_no_chain(spec):
         load_spec(spec(latents={"type": "recurrent", "units": 8})), pick_device("cpu")
     )
     with torch.inference_mode():
-        found = StepBounds(samples=2, particles=4)(task.model.eval(), train)
-    assert {"elbo_per_step", "iwae_per_step"} <= found.keys() and "fivo_per_step" not in found
+        result = StepBounds(samples=2, particles=4)(task.model.eval(), train)
+    assert {"elbo_per_step", "iwae_per_step"} <= result.keys() and "fivo_per_step" not in result
 
 
 def test_batches_are_as_small_as_particles_need(spec, monkeypatch):
     _, train, task = prepare_training(load_spec(spec()), pick_device("cpu"))
-    asked = []
+    requested = []
     size = type(task.model).batch_size
     monkeypatch.setattr(
-        type(task.model), "batch_size", lambda self, k=1: asked.append(k) or size(self, k)
+        type(task.model), "batch_size", lambda self, k=1: requested.append(k) or size(self, k)
     )
     with torch.inference_mode():
         StepBounds(samples=2, particles=64)(task.model.eval(), train)
-    assert max(asked) == 64
+    assert max(requested) == 64
 
 
 @torch.no_grad()
@@ -77,14 +77,14 @@ def test_a_prediction_knows_nothing_of_what_it_predicts(spec, composed, latents)
     task, batch = composed(spec(latents=latents))
     later = batch.x.clone()
     later[:, 3:] = 1 - later[:, 3:]
-    found = []
+    result = []
     for x in (batch.x, later):
         torch.manual_seed(0)
-        found.append(
+        result.append(
             NextStep(particles=8)._predict(task.model.eval(), vaezoo.Batch(x, None, batch.mask))
         )
-    torch.testing.assert_close(found[0][:, :4], found[1][:, :4])
-    assert (found[0][:, 4:] - found[1][:, 4:]).abs().max() > 1e-3
+    torch.testing.assert_close(result[0][:, :4], result[1][:, :4])
+    assert (result[0][:, 4:] - result[1][:, 4:]).abs().max() > 1e-3
 
 
 def test_a_label_is_needed(spec):
@@ -120,17 +120,17 @@ def test_reconstruction_accuracy_counts_the_symbols_of_each_line(tmp_path, monke
     batches = list(train.ordered())
     letters = sum(float(batch.x[..., symbols.index("a")][batch.mask].sum()) for batch in batches)
     steps = sum(int(batch.mask.sum()) for batch in batches)
-    found = ReconstructionAccuracy()(task.model, train)["reconstruction_accuracy"]
-    assert found.value == pytest.approx(letters / steps)
+    result = ReconstructionAccuracy()(task.model, train)["reconstruction_accuracy"]
+    assert result.value == pytest.approx(letters / steps)
 
 
 def test_scores_per_step_do_not_grow_with_length(labelled):
     model, train = labelled
     steps = torch.cat([batch.mask.sum(1) for batch in train.ordered()])
     torch.manual_seed(0)
-    whole = scores(model, train, "reconstruction", 2)
+    complete = scores(model, train, "reconstruction", 2)
     torch.manual_seed(0)
     each = scores(model, train, "reconstruction", 2, per_step=True)
-    torch.testing.assert_close(each * steps, whole)
+    torch.testing.assert_close(each * steps, complete)
     with pytest.raises(NotImplementedError, match="per_step is defined only for sequences"):
         scores(model, train, "mahalanobis", reference=train, per_step=True)

@@ -28,13 +28,13 @@ def padded(batch, steps):
 def gradients(task, batch, monkeypatch):
     """Losses and gradients with noise that does not depend on how many steps a batch has."""
     generator = torch.Generator().manual_seed(0)
-    drawn = []
+    samples = []
 
     def noise(like):
-        while len(drawn) <= noise.calls:
-            drawn.append(torch.randn(like.shape, generator=generator, dtype=like.dtype))
+        while len(samples) <= noise.calls:
+            samples.append(torch.randn(like.shape, generator=generator, dtype=like.dtype))
         noise.calls += 1
-        return drawn[noise.calls - 1]
+        return samples[noise.calls - 1]
 
     noise.calls = 0
     monkeypatch.setattr(torch, "randn_like", noise)

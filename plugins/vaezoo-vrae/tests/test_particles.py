@@ -27,14 +27,14 @@ class Messages(nn.Module):
 
     def forward(self, x, mask=None):
         precision = torch.zeros(len(x))
-        shift, found = torch.zeros(len(x)), []
+        shift, result = torch.zeros(len(x)), []
         for t in reversed(range(x.shape[1])):
             gain = 1 / (1 + Q * precision)
-            seen = torch.ones(len(x)) if mask is None else mask[:, t].float()
-            precision = A**2 * precision * gain + seen * C**2 / R
-            shift = A * shift * gain + seen * C * x[:, t, 0] / R
-            found.append(torch.stack([precision, shift], -1))
-        return x, torch.stack(found[::-1], 1)
+            observed = torch.ones(len(x)) if mask is None else mask[:, t].float()
+            precision = A**2 * precision * gain + observed * C**2 / R
+            shift = A * shift * gain + observed * C * x[:, t, 0] / R
+            result.append(torch.stack([precision, shift], -1))
+        return x, torch.stack(result[::-1], 1)
 
 
 class LinearLevel(nn.Module):
@@ -112,15 +112,15 @@ def linear(tmp_path):
 
 def exact(batch):
     """log p(x) of each sequence, from the joint normal of its steps."""
-    found = []
+    result = []
     for row, mask in zip(batch.x[..., 0], batch.mask):
         count = int(mask.sum())
         impulse = torch.tensor(
             [[A ** (t - s) if s <= t else 0.0 for s in range(count)] for t in range(count)]
         )
         covariance = C**2 * Q * impulse @ impulse.T + R * torch.eye(count)
-        found.append(MultivariateNormal(torch.zeros(count), covariance).log_prob(row[:count]))
-    return torch.stack(found)
+        result.append(MultivariateNormal(torch.zeros(count), covariance).log_prob(row[:count]))
+    return torch.stack(result)
 
 
 @torch.no_grad()
@@ -183,19 +183,19 @@ def test_next_step_error_is_that_of_the_kalman_predictor(linear):
             gain = variance * C / (C**2 * variance + R)
             mean, variance = mean + gain * (value - C * mean), (1 - gain * C) * variance
     expected = math.sqrt(sum(squares) / len(squares))
-    found = NextStep(particles=2000)(model, data)["next_step_rmse"].value
-    assert found == pytest.approx(expected, rel=0.01)
+    result = NextStep(particles=2000)(model, data)["next_step_rmse"].value
+    assert result == pytest.approx(expected, rel=0.01)
 
 
 @torch.no_grad()
 def test_figures_per_step_divide_all_nats_by_all_steps(linear):
     model, data = linear(0.0)
-    found = StepBounds(samples=2, particles=4)(model, data)
+    result = StepBounds(samples=2, particles=4)(model, data)
     batch = data.first(len(data))
     truth = exact(batch).sum() / batch.mask.sum()
-    assert found["iwae_per_step"].value == pytest.approx(float(truth), abs=1e-3)
+    assert result["iwae_per_step"].value == pytest.approx(float(truth), abs=1e-3)
     assert (
-        found["fivo_per_step"].value < float(truth) + 0.05
+        result["fivo_per_step"].value < float(truth) + 0.05
     )  # resampling adds noise even to exact proposals
     estimate = per_step(torch.tensor([2.0, 6.0]), torch.tensor([1, 3]))
     assert (estimate.value, estimate.error) == (2.0, 0.0)
@@ -227,8 +227,8 @@ def test_particles_walk_as_the_model_does(spec, composed, pin_latents):
     model.latents.sequence_latent.prior.log_scale = 0.2
     for level in model.latents.levels:
         level.p_out.bias[4:] = 0.3
-    found = particle_filter(model, batch, 4)
-    torch.testing.assert_close(found, model(batch).log_weight[0], rtol=1e-5, atol=1e-4)
+    result = particle_filter(model, batch, 4)
+    torch.testing.assert_close(result, model(batch).log_weight[0], rtol=1e-5, atol=1e-4)
 
 
 @torch.no_grad()

@@ -38,11 +38,11 @@ def test_every_image_is_read_exactly_with_its_label(folder, draw):
         "unit",
     )
     known = {draw(folder / "again.png", seed=i).transpose(2, 0, 1).tobytes(): i for i in range(20)}
-    found = {}
+    result = {}
     for name in SPLIT_NAMES:
         part = data.split(name)
-        found |= {known[x.tobytes()]: int(y) for x, y in zip(pixels(part), part.condition)}
-    assert found == {i: i // 10 for i in range(20)}
+        result |= {known[x.tobytes()]: int(y) for x, y in zip(pixels(part), part.condition)}
+    assert result == {i: i // 10 for i in range(20)}
 
 
 def test_images_without_classes(tmp_path, draw):
@@ -72,13 +72,13 @@ def test_images_are_resized_and_converted(tmp_path, draw):
 
 @pytest.mark.parametrize("binarize", ["none", "threshold", "static", "dynamic"])
 def test_images_that_do_not_fit_in_memory_are_the_same(folder, binarize):
-    whole, lazy = (
+    complete, lazy = (
         ImageFolder(path=str(folder), binarize=binarize, memory=memory) for memory in (1, 0)
     )
-    assert whole.spec == lazy.spec
+    assert complete.spec == lazy.spec
     for name in SPLIT_NAMES:
         batches = []
-        for data in (whole, lazy):
+        for data in (complete, lazy):
             torch.manual_seed(0)
             batches += Loader(data.split(name), CPU, 100).ordered()
         assert not isinstance(lazy.split(name).x, torch.Tensor)

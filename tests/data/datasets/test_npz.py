@@ -26,13 +26,13 @@ def test_masks_and_conditions_follow_their_examples(npz):
     row = np.arange(100.0)
     mask = np.arange(4) < 1 + row[:, None] % 4
     data = npz(x=np.tile(row[:, None, None], (1, 4, 2)), condition=row[:, None], mask=mask)
-    found = []
+    result = []
     for name in SPLIT_NAMES:
         part = data.split(name)
         assert torch.equal(part.x[:, 0, 0], part.condition[:, 0])
         assert torch.equal(part.mask.sum(1), 1 + part.x[:, 0, 0].long() % 4)
-        found += part.x[:, 0, 0].tolist()
-    assert sorted(found) == row.tolist()
+        result += part.x[:, 0, 0].tolist()
+    assert sorted(result) == row.tolist()
     assert (data.spec.shape, data.spec.mask_dims, data.spec.condition_shape) == ((4, 2), 1, (1,))
     assert [len(data.split(name)) for name in SPLIT_NAMES] == [80, 10, 10]
 
@@ -57,9 +57,9 @@ def test_the_support_is_found(npz, x, support, levels, largest):
     data = npz(x=x)
     assert (data.spec.support, data.spec.levels) == (support, levels)
     parts = [data.split(name) for name in SPLIT_NAMES]
-    seen = torch.cat([part.transform(part.x) if part.transform else part.x for part in parts])
-    assert seen.dtype == torch.float32
-    assert largest is None or seen.max() == largest
+    observed = torch.cat([part.transform(part.x) if part.transform else part.x for part in parts])
+    assert observed.dtype == torch.float32
+    assert largest is None or observed.max() == largest
 
 
 def test_a_wider_support_may_be_asked_for(npz):
@@ -177,7 +177,13 @@ def test_a_model_reads_a_file_as_training_read_it(npz, x, tmp_path):
     npz(x=x)
     model = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
     data = {"type": "npz", "path": str(tmp_path / "some.npz")}
-    given = {"spec": "vaezoo/v1", "name": "x", "data": data, "model": model, "train": {"steps": 1}}
-    dataset, loader, task = prepare_training(load_spec(given), torch.device("cpu"))
+    inputs = {
+        "spec": "vaezoo/v1",
+        "name": "x",
+        "data": data,
+        "model": model,
+        "train": {"steps": 1},
+    }
+    dataset, loader, task = prepare_training(load_spec(inputs), torch.device("cpu"))
     part = dataset.split("train")
     torch.testing.assert_close(task.model.prepare(part.x.long()), loader.first(len(loader)).x)

@@ -132,9 +132,9 @@ def test_an_array_stays_in_memory_and_its_last_tenth_is_validation(idx_root):
 
 def test_static_validation_continues_the_draw_of_training(idx_root):
     data = TorchvisionDataset(name="FashionMNIST", root=idx_root, binarize="static")
-    drawn = binarize_static(IMAGES[:, None], 0)
-    assert np.array_equal(data.split("train").x, drawn[:54])
-    assert np.array_equal(data.split("validation").x, drawn[54:])
+    drawn_samples = binarize_static(IMAGES[:, None], 0)
+    assert np.array_equal(data.split("train").x, drawn_samples[:54])
+    assert np.array_equal(data.split("validation").x, drawn_samples[54:])
     assert np.array_equal(data.split("test").x, binarize_static(TEST_IMAGES[:, None], 1))
 
 
@@ -175,14 +175,14 @@ def test_images_in_folders_are_read_one_by_one_with_their_labels(classes_root, d
         draw(classes_root / "cat" / "0.png", seed=i).transpose(2, 0, 1).tobytes(): i
         for i in range(19, -1, -1)
     }
-    found = {}
+    result = {}
     for name in SPLIT_NAMES:
         part = everything(data, name)
-        found |= {
+        result |= {
             known[(x * 255).round().byte().numpy().tobytes()]: int(y)
             for x, y in zip(part.x, part.condition)
         }
-    assert found == {i: i // 10 for i in range(20)}
+    assert result == {i: i // 10 for i in range(20)}
 
 
 def test_validation_of_sets_in_order_of_class_holds_every_class(classes_root, monkeypatch):

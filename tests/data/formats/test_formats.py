@@ -60,10 +60,10 @@ def test_sequences_keep_their_lengths_and_conditions(tmp_path, ending):
     path, x = tmp_path / f"x.{ending}", torch.randn(2, 6, 2)
     batch = Batch(x, torch.tensor([1, 0]), torch.arange(6) < torch.tensor([[6], [4]]))
     write(SERIES, path, batch)
-    found = format_for(SERIES, path).read(path)
-    assert torch.equal(found.mask, batch.mask)
-    torch.testing.assert_close(found.x[batch.mask].float(), x[batch.mask])
-    assert ending == "csv" or found.condition.tolist() == [1, 0]
+    result = format_for(SERIES, path).read(path)
+    assert torch.equal(result.mask, batch.mask)
+    torch.testing.assert_close(result.x[batch.mask].float(), x[batch.mask])
+    assert ending == "csv" or result.condition.tolist() == [1, 0]
 
 
 def test_csv_sequences_of_unlike_lengths_have_a_mask(tmp_path):
