@@ -121,7 +121,7 @@ def test_the_card_says_what_a_condition_without_a_name_is():
     from vaezoo.pretrained.card import usage_example
 
     lines = {each.id: "\n".join(usage_example(each, "lab:")) for each in ENTRIES}
-    assert "condition = ...  # [16, 4, 28, 28]" in lines["cvae/colored-mnist@1"]
+    assert "condition = torch.rand(16, 4, 28, 28)" in lines["cvae/colored-mnist@1"]
     assert (
         'vaezoo.load("lab:cvae-quadrants-mnist").sample(16, condition=condition)'
         in lines["cvae/quadrants-mnist@1"]

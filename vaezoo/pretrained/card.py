@@ -29,18 +29,20 @@ def metrics_table(weights: WeightsEntry) -> list[str]:
 def usage_example(weights: WeightsEntry, prefix: str = "") -> list[str]:
     """The lines of a Python example that loads an entry and samples from it."""
     name, condition = prefix + short_name(weights), ""
-    lines = ["```python", "import vaezoo", ""]
+    shape = None if weights.classes else weights.preprocessing.condition
+    lines = ["```python", *(["import torch"] if shape else []), "import vaezoo", ""]
     if prefix:
         lines.append(
             "# the location of this registry: VAEZOO_REGISTRIES, or load(..., registry=...)"
         )
     if weights.classes:
         condition = f', condition="{weights.classes[-1]}"'
-    elif shape := weights.preprocessing.condition:
+    elif shape:
         sizes = ", ".join(map(str, shape))
-        lines.append(
-            f"condition = ...  # [16, {sizes}]; vaezoo sample --condition data uses test examples"
-        )
+        lines += [
+            "# in place of your images; `vaezoo sample --condition data` uses test examples",
+            f"condition = torch.rand(16, {sizes})",
+        ]
         condition = ", condition=condition"
     return [*lines, f'vaezoo.load("{name}").sample(16{condition})', "```"]
 

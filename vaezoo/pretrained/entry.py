@@ -131,7 +131,7 @@ class SpecSource(_StrictModel):
     @model_validator(mode="after")
     def _check_path_or_inline(self) -> SpecSource:
         if (self.path is None) == (self.inline is None):
-            raise ValueError("a block with either `path` or `inline`")
+            raise ValueError("a mapping with either `path` or `inline`")
         return self
 
     @property
