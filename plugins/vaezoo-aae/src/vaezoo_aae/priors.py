@@ -29,7 +29,7 @@ class PlanarMixture(Distribution):
         axes: the principal axes of each normal, ``[C, 2, 2]``: two orthogonal unit vectors, in
             rows.
         scales: the standard deviations along the two axes, ``[2]``.
-        dimensions: D.
+        dimensions: D, the number of dimensions of z.
     """
 
     arg_constraints: dict[str, Any] = {}

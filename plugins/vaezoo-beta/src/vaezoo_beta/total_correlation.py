@@ -139,7 +139,7 @@ def log_weights(like: Tensor, train_size: int, estimator: Estimator) -> Tensor:
 
     Args:
         like: ``[M, M]``; the result has its device and dtype.
-        train_size: N.
+        train_size: N, the number of training examples.
         estimator: ``stratified`` or ``weighted``.
     """
     batch_size = len(like)

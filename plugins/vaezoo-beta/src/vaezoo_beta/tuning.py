@@ -38,7 +38,8 @@ class Geco(vaezoo.Objective):
             is large, as for large images.
         decay: the decay of the moving average.
         start: λ before the first step.
-        minimum, maximum: the limits of λ.
+        minimum: the smallest λ.
+        maximum: the largest λ.
         samples: the number of posterior samples that the loss is averaged over.
     """
 
@@ -172,9 +173,10 @@ class PIControl(vaezoo.Schedule):
         target_end: the last target of the staircase.
         target_step: the height of one stair in nats.
         target_every: the length of one stair in optimizer steps.
-        proportional: Kp.
-        integral: Ki; in the paper's code it has the opposite sign.
-        minimum, maximum: the limits of beta, which starts at ``minimum``.
+        proportional: Kp, the gain of the term P.
+        integral: Ki, the gain of the term I; in the paper's code it has the opposite sign.
+        minimum: the smallest beta, with which training starts.
+        maximum: the largest beta.
     """
 
     self_tuning = True

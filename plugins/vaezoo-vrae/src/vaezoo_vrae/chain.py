@@ -37,10 +37,10 @@ class Chain(vaezoo.Latents):
     priors are learned.
 
     Args:
-        levels: L.
+        levels: L, the number of levels.
         clocks: number of steps between two updates, for each level; 1 for all if empty.
         widths: D of each level; ``latent_dim`` for all if empty. A level of width 0 is omitted.
-        units: H.
+        units: H, the size of the state of each level's GRU.
         hidden: width of the prior and posterior networks.
         sequence_dim: dimensions of the z above all levels; 0 for none.
         skip: add the features of step t - 1 to the code of step t.

@@ -27,9 +27,10 @@ class Level(nn.Module):
     Args:
         input_size: number of features per step that enter the recurrence.
         posterior_input_size: number of features per step that enter the posterior.
-        parent_size: U.
-        latent_dim: D.
-        units: H.
+        parent_size: U, the size of the parents: the code of the sequence latent and the z of
+            the higher levels.
+        latent_dim: D, the number of dimensions of the level's z.
+        units: H, the size of the GRU's state.
         hidden: width of the prior and posterior networks.
         dropout: dropout probability in these networks.
         posterior: factory of the posterior, from its number of input features and D.

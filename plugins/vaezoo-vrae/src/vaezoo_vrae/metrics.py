@@ -106,7 +106,7 @@ class NextStep(vaezoo.Metric):
     from p(z), or a single one if there is no z.
 
     Args:
-        particles: K.
+        particles: K, the number of particles.
     """
 
     def __init__(self, *, particles: PositiveInt = 128) -> None:

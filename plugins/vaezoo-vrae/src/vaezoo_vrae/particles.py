@@ -99,7 +99,7 @@ def _propose_step(
         state: of the particles; changed in place.
         posterior_inputs: for each level, ``q_data`` of the step's data, ``[N, G]``; None proposes
             from the prior.
-        k: K.
+        k: K, the number of particles.
 
     Returns:
         The parts of the step's code, and log p(z) - log q(z) of the drawn z, ``[K, B]``.
@@ -137,7 +137,7 @@ def particle_filter(
     Args:
         model: a model with latents ``chain``, in evaluation mode.
         batch: sequences.
-        num_particles: K.
+        num_particles: K, the number of particles.
         bootstrap: propose from the prior instead, which does not depend on future steps.
         ess_threshold: resample where the effective sample size is below this fraction of K; 0
             never resamples, which is importance sampling.
