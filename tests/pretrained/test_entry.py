@@ -154,7 +154,10 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
         ({"status": "deprecated", "successor": "vae/small@2"}, "is not listed"),
         ({"status": "revoked"}, "an entry with `reason`"),
         ({"spec": {"sha256": SHA, "size": 3}}, "either `path` or `inline`"),
-        ({"spec": {"path": "a", "inline": {}, "sha256": SHA, "size": 3}}, "either `path` or `inline`"),
+        (
+            {"spec": {"path": "a", "inline": {}, "sha256": SHA, "size": 3}},
+            "either `path` or `inline`",
+        ),
         ({"files": []}, "a list of 1 or more"),
         ({"files": entry()["files"] + entry()["files"]}, "whose files have different names"),
         ({"requires": ["not a requirement!"]}, "a package and its versions"),
