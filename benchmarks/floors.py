@@ -35,9 +35,9 @@ def mnist() -> None:
     rate = data.split("train").x.double().mean(0)
     nats = -log_likelihood(data.split("test").x.double(), rate).mean(0)
     print(f"a Bernoulli for each pixel alone: {nats.sum():.4f}")
-    for given in (1, 2, 3):
-        unseen = ~Quadrants(source=data, observed_quadrants=given).observed_pixels()
-        print(f"unseen pixels with {given} quadrants given: {nats[unseen].sum():.4f}")
+    for observed in (1, 2, 3):
+        unseen = ~Quadrants(source=data, observed_quadrants=observed).observed_pixels()
+        print(f"unseen pixels with {observed} quadrants given: {nats[unseen].sum():.4f}")
 
 
 def polyphonic(name: str) -> None:

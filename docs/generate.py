@@ -50,13 +50,13 @@ def component_pages() -> dict[str, str]:
 
 
 def _component(kind: str, entry: ComponentEntry) -> list[str]:
-    found = describe(kind, entry.name)
-    lines = [f"## `{entry.name}`", "", _plain(found["summary"]), ""]
+    description = describe(kind, entry.name)
+    lines = [f"## `{entry.name}`", "", _plain(description["summary"]), ""]
     if entry.plugin != "vaezoo":
         lines += [f"From the plugin `{entry.plugin}`.", ""]
-    if found["options"]:
+    if description["options"]:
         lines += ["| option | type | default | description |", "|---|---|---|---|"]
-        lines += [_option(option) for option in found["options"]]
+        lines += [_option(option) for option in description["options"]]
         lines.append("")
     return lines
 

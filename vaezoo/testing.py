@@ -21,7 +21,6 @@ from vaezoo.model.task import Task
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
 
 _STEP = 10**6  # after every warm-up, where no weight of a regularizer is 0 and hides its gradient
@@ -56,15 +55,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
         _check_bf16(task, batch)
         phases = task.phases()
         phase_optimizers = [
-            PhaseOptimizer(
-                phase,
-                loss=phase.loss,
-                task=task,
-                spec=loaded,
-                total_steps=1,
-                process_group=ProcessGroup(),
-            )
-            for phase in phases
+            PhaseOptimizer(phase, task=task, spec=loaded, total_steps=1) for phase in phases
         ]
         _check_ownership(task, phase_optimizers)
         for phase_optimizer, phase in zip(phase_optimizers, phases, strict=True):

@@ -15,7 +15,6 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import PluginError, SpecError
 from vaezoo.utils.files import read_tensors
@@ -48,15 +47,7 @@ def phase_optimizers(spec):
     loaded = load_spec(spec)
     _, train, task = prepare_training(loaded, pick_device("cpu"))
     result = [
-        PhaseOptimizer(
-            phase,
-            loss=phase.loss,
-            task=task,
-            spec=loaded,
-            total_steps=100,
-            process_group=ProcessGroup(),
-        )
-        for phase in task.phases()
+        PhaseOptimizer(phase, task=task, spec=loaded, total_steps=100) for phase in task.phases()
     ]
     return task, result, train.first(64)
 

@@ -9,7 +9,6 @@ from vaezoo.data.loader import Loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
-from vaezoo.training.process_group import ProcessGroup
 
 CPU = torch.device("cpu")
 SGD = {"type": "sgd", "lr": 0.01}
@@ -43,14 +42,7 @@ def phase_optimizer(spec, batch_size=40):
     loaded = load_spec(spec)
     _, loader, task = prepare_training(loaded, CPU)
     (phase,) = task.phases()
-    optimizer = PhaseOptimizer(
-        phase,
-        loss=phase.loss,
-        task=task,
-        spec=loaded,
-        total_steps=100,
-        process_group=ProcessGroup(),
-    )
+    optimizer = PhaseOptimizer(phase, task=task, spec=loaded, total_steps=100)
     return optimizer, loader.first(batch_size)
 
 

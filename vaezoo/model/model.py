@@ -42,8 +42,8 @@ class Model(LatentVariableModel):
     """A generative model p(x|z) p(z) with its posterior q(z|x).
 
     ``encode``, ``decode``, ``sample``, ``reconstruct``, ``translate``, ``traverse``,
-    ``interpolate``
-    and ``log_likelihood`` run without gradients and split large inputs into batches.
+    ``interpolate`` and ``log_likelihood`` run without gradients and split large inputs into
+    batches.
 
     Example:
         >>> import vaezoo

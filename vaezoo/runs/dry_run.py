@@ -15,7 +15,6 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import TrainingError, one_line
 from vaezoo.utils.seeds import seeded
@@ -99,14 +98,7 @@ def dry_run(spec: Spec) -> DryRunReport:
         parts = _summarize_parts(spec, task, batch)
         losses = {}
         for phase in task.phases():
-            phase_optimizer = PhaseOptimizer(
-                phase,
-                loss=phase.loss,
-                task=task,
-                spec=spec,
-                total_steps=1,
-                process_group=ProcessGroup(),
-            )
+            phase_optimizer = PhaseOptimizer(phase, task=task, spec=spec, total_steps=1)
             losses[phase.name] = _train_one_batch(phase_optimizer, batch)
             _check_phase(task, phase_optimizer, losses[phase.name])
     return DryRunReport(spec, parts, losses)

@@ -27,24 +27,26 @@ class PhaseOptimizer:
 
     Args:
         phase: the phase.
-        loss: the loss of the phase, compiled or not.
         task: determines the parameters of the phase.
         spec: defines the optimizer, the schedulers, gradient clipping and accumulation.
         total_steps: the number of optimizer steps of the run.
-        process_group: the processes that train together.
+        loss: computes the loss of the phase, such as a compiled ``phase.loss``; None is
+            ``phase.loss``.
+        process_group: the processes that train together; None is this process alone.
     """
 
     def __init__(
         self,
         phase: Phase,
         *,
-        loss: Loss,
         task: Task,
         spec: Spec,
         total_steps: int,
-        process_group: ProcessGroup,
+        loss: Loss | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        self.name, self.loss, self.process_group = phase.name, loss, process_group
+        self.name, self.loss = phase.name, phase.loss if loss is None else loss
+        self.process_group = process_group or ProcessGroup()
         self.accumulate, self.clip = spec.train.accumulate, spec.train.clip
         self.parameters = task.parameters_of(phase)
         trainable = sum(parameter.requires_grad for parameter in task.parameters())

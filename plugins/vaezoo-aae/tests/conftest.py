@@ -18,7 +18,6 @@ from vaezoo.plugins.catalogue import Catalogue, ComponentEntry, PluginInfo
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device
 
 torch.set_num_threads(1)
@@ -147,14 +146,7 @@ def phase_optimizers(inputs, batch_size=64):
     loaded = load_spec(inputs)
     _, train, task = prepare_training(loaded, pick_device("cpu"))
     result = {
-        phase.name: PhaseOptimizer(
-            phase,
-            loss=phase.loss,
-            task=task,
-            spec=loaded,
-            total_steps=100,
-            process_group=ProcessGroup(),
-        )
+        phase.name: PhaseOptimizer(phase, task=task, spec=loaded, total_steps=100)
         for phase in task.phases()
     }
     return task, result, train.first(batch_size)
