@@ -77,7 +77,7 @@ def read(path: Path) -> Record:
     """A file of records, checked.
 
     Raises:
-        RecordError: a key is unknown or missing, or what stands under it does not fit.
+        RecordError: a key is unknown or missing, or its value is not valid.
     """
     try:
         topic = json.loads(path.read_text("utf-8"), parse_float=Decimal)
@@ -113,14 +113,14 @@ def _check_record(record: Any, columns: dict[str, Record], place: str) -> None:
         _check_value(value, record, columns[figure], f"{place}.values.{figure}")
 
 
-def _check_keys(found: Any, required: Record, optional: Record, place: str) -> None:
-    if not isinstance(found, dict):
+def _check_keys(content: Any, required: Record, optional: Record, place: str) -> None:
+    if not isinstance(content, dict):
         raise RecordError(f"{place}: not an object")
     for key in required:
-        if key not in found:
+        if key not in content:
             raise RecordError(f"{place}: the key {key!r} is missing")
     known = required | optional
-    for key, value in found.items():
+    for key, value in content.items():
         if key not in known:
             raise RecordError(f"{place}: the key {key!r} is unknown")
         if not isinstance(value, known[key]) or isinstance(value, bool) != (known[key] is bool):
@@ -129,11 +129,11 @@ def _check_keys(found: Any, required: Record, optional: Record, place: str) -> N
 
 def _check_value(value: Any, record: Record, column: Record, place: str) -> None:
     _check_keys(value, VALUE_KEYS, VALUE_OPTIONS, place)
-    found = value["value"]
-    for figure in [*numbers(found), *value.get("range", [])]:
+    figures = value["value"]
+    for figure in [*numbers(figures), *value.get("range", [])]:
         if type(figure) not in (int, Decimal):
             raise RecordError(f"{place}: {figure!r} is not a number")
-    if isinstance(found, list) and len(found) != len(record.get("seeds", [])):
+    if isinstance(figures, list) and len(figures) != len(record.get("seeds", [])):
         raise RecordError(f"{place}.value: not one number for each seed")
     if "error" in value and column["error"] is None:
         raise RecordError(f"{place}.error: the column does not say what kind of error it is")

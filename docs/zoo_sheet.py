@@ -5,34 +5,33 @@ python docs/zoo_sheet.py
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 import vaezoo
 from vaezoo.evaluation.latent_space import dimension_rates
 from vaezoo.runs.opening import open_weights
+from vaezoo.runs.report.pictures import grid
 
 FILE = Path(__file__).with_name("zoo.png")
 INK = "#1f2933"
 
 
-def sheet(images: Tensor, columns: int) -> np.ndarray:
-    """Images ``[n, C, H, W]`` in rows of so many columns, ``[height, width, 3]``, one white pixel
-    between them."""
-    n, _, height, width = images.shape
-    padded = torch.nn.functional.pad(images.expand(n, 3, height, width), (0, 1, 0, 1), value=1.0)
-    rows = padded.unflatten(0, (-1, columns))  # [rows, columns, 3, height + 1, width + 1]
-    return rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1).clamp(0, 1).numpy()  # [H, W, 3]
+def sheet(images: Tensor, columns: int) -> Image.Image:
+    """Images ``[n, C, H, W]`` in rows of so many columns."""
+    return Image.open(io.BytesIO(grid(images, columns))).convert("RGB")
 
 
-def draw_image(axes: Axes, title: str, pixels: np.ndarray) -> None:
-    """Shows one panel of pixels."""
-    axes.imshow(pixels, interpolation="nearest")
+def draw_image(axes: Axes, title: str, picture: Image.Image) -> None:
+    """Shows one panel with a picture."""
+    axes.imshow(np.asarray(picture), interpolation="nearest")
     draw_title(axes, title)
 
 
@@ -43,14 +42,14 @@ def draw_title(axes: Axes, title: str) -> None:
     axes.set_anchor("NW")
 
 
-def digits() -> np.ndarray:
+def digits() -> Image.Image:
     """Samples of the conditional VAE, a column for each digit."""
     model = vaezoo.load("cvae-mnist")
     return sheet(model.sample(50, torch.arange(50) % 10, seed=1), 10)
 
 
-def completions() -> np.ndarray:
-    """Test images whose bottom left quadrant is given, each completed three times."""
+def completions() -> Image.Image:
+    """Test images whose bottom left quadrant is observed, each completed three times."""
     run = open_weights("cvae-quadrants-mnist")
     batch = run.data("test").first(15)
     assert batch.condition is not None
@@ -62,7 +61,7 @@ def completions() -> np.ndarray:
     return sheet(columns.flatten(0, 1), 12)
 
 
-def colours() -> np.ndarray:
+def colours() -> Image.Image:
     """Grey test images in the colours asked for."""
     run = open_weights("cvae-colored-mnist")
     batch = run.data("test").first(30)
@@ -72,7 +71,7 @@ def colours() -> np.ndarray:
     return sheet(torch.stack([grey, coloured], 1).flatten(0, 1), 12)  # [B, 2, 3, 28, 28] to pairs
 
 
-def traversals() -> np.ndarray:
+def traversals() -> Image.Image:
     """A sprite as each of the latent dimensions with the largest KL moves, a row for each."""
     run = open_weights("beta-vae-sprites")
     batch = run.data("test").first(256)
