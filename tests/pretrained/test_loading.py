@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 import vaezoo
 from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained.loading import fetch, read_weights
+from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.pretrained.registries import find_entry
 from vaezoo.utils.errors import IntegrityError, PluginError, RegistryError, UnavailableError
 
@@ -308,6 +309,19 @@ def test_metadata_that_describes_no_model_is_refused(published):
     damage(published, strip)
     with pytest.raises(RegistryError, match="does not describe a vaezoo model"):
         load(published)
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ({"stray": 1}, "data.stray"),
+        ({"condition_fields": [{"name": "a", "values": ["b"]}]}, "data.condition_fields.0.values"),
+    ],
+)
+def test_a_header_with_an_unknown_key_is_refused_at_any_depth(data, path):
+    header = {"about": json.dumps({"data": {"shape": [3], **data}, "train_size": 1})}
+    with pytest.raises(IntegrityError, match=f"of this version: {path}: unknown key$"):
+        read_model_header(header, "here")
 
 
 def test_fetch_needs_no_model(published, home):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 Shape: TypeAlias = tuple[int, ...]
+
+_STRICT = {"extra": "forbid"}
+"""Read from a file, an unknown key is an error: dropping it would drop a property of the data."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Field:
         categories: for a categorical column, the names of its values; the column then holds their
             indices. Empty for a column of numbers.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     name: str
     categories: tuple[str, ...] = ()
@@ -58,6 +63,8 @@ class DataSpec:
             dimension of ``x`` in the source; empty if ``x`` is in the units of the source.
         scale: the value by which each number was divided after ``offset`` was subtracted.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     shape: Shape
     support: Literal["binary", "unit", "real", "one-hot"] = "real"

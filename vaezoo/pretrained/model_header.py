@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.utils.errors import IntegrityError, one_line
@@ -27,13 +26,21 @@ def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpe
     """
     try:
         description = json.loads(metadata["about"])
-        unknown = description["data"].keys() - {field.name for field in fields(DataSpec)}
-        if unknown:  # pydantic would drop them, and with them a property of the data
-            raise ValueError(f"unknown keys {', '.join(sorted(unknown))}")
         data = TypeAdapter(DataSpec).validate_python(description["data"])
         return data, int(description["train_size"])
     except (AttributeError, KeyError, ValueError, TypeError) as error:
-        reason = f"no key {error}" if isinstance(error, KeyError) else one_line(error)
         raise IntegrityError(
-            f"{source}: its header does not describe a vaezoo model of this version: {reason}"
+            f"{source}: its header does not describe a vaezoo model of this version: "
+            f"{_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"no key {error}"
+    if not isinstance(error, ValidationError):
+        return one_line(error)
+    first = error.errors()[0]
+    is_unknown = first["type"] == "unexpected_keyword_argument"
+    path = ".".join(map(str, ("data", *first["loc"])))
+    return f"{path}: {'unknown key' if is_unknown else first['msg']}"
