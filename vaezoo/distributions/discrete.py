@@ -36,6 +36,15 @@ class BinaryLogits(Distribution):
         """The probability of 1, ``[*, *event]``."""
         return self.logits.sigmoid()
 
+    @property
+    def mode(self) -> Tensor:
+        """The more probable value, ``[*, *event]``."""
+        return (self.logits > 0).float()
+
+    def tempered(self, temperature: float) -> BinaryLogits:
+        """The distribution with its logits divided by ``temperature``."""
+        return BinaryLogits(self.logits / temperature, self.event_dims)
+
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples 0 or 1, ``[*sample_shape, *, *event]``."""
         mean = self.mean.expand(*sample_shape, *self.logits.shape)  # [*sample_shape, *, *event]
@@ -76,6 +85,15 @@ class CategoricalLevels(Distribution):
         """The expected value, in [0, 1], ``[*]``."""
         values = torch.linspace(0, 1, self.num_levels, device=self.log_probabilities.device)
         return (self.log_probabilities.exp() * values).sum(-1)
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable value, in [0, 1], ``[*]``."""
+        return self.log_probabilities.argmax(-1) / (self.num_levels - 1)
+
+    def tempered(self, temperature: float) -> CategoricalLevels:
+        """The distribution with its logits divided by ``temperature``."""
+        return CategoricalLevels(self.log_probabilities / temperature)
 
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples values in [0, 1], ``[*sample_shape, *]``."""
@@ -154,6 +172,16 @@ class OneHot(Distribution):
     def mean(self) -> Tensor:
         """The probability of each value, ``[*, C]``."""
         return self.log_probabilities.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable vector, ``[*, C]``."""
+        best = self.log_probabilities.argmax(-1)  # [*]
+        return F.one_hot(best, self.event_shape[-1]).float()
+
+    def tempered(self, temperature: float) -> OneHot:
+        """The distribution with its logits divided by ``temperature``."""
+        return OneHot(self.log_probabilities / temperature)
 
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples vectors ``[*sample_shape, *, C]``."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vaezoo.distributions.density import Density
 from vaezoo.distributions.sample_shape import SampleShape
 
 
@@ -48,16 +49,22 @@ class Implicit(Distribution):
         value: one sample per example, ``[*, D]``, with gradients.
         resample: returns new samples ``[*sample_shape, *, D]`` for a ``sample_shape``; None for a
             deterministic distribution, all samples of which are ``value``.
+        event_dims: the number of dimensions of one sample, 1 for vectors.
     """
 
     arg_constraints: dict[str, Any] = {}
     has_rsample = True
+    density: Density = "none"
 
     def __init__(
-        self, value: Tensor, resample: Callable[[torch.Size], Tensor] | None = None
+        self,
+        value: Tensor,
+        resample: Callable[[torch.Size], Tensor] | None = None,
+        event_dims: int = 1,
     ) -> None:
         self.value, self.resample = value, resample
-        super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
+        batch_shape, event_shape = value.shape[:-event_dims], value.shape[-event_dims:]
+        super().__init__(batch_shape, event_shape, validate_args=False)
 
     @property
     def mean(self) -> Tensor:
@@ -74,5 +81,5 @@ class Implicit(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Raises NotImplementedError: an implicit distribution has no density."""
         raise NotImplementedError(
-            "this posterior has no density, so neither rate nor bound is defined"
+            "this distribution has no density, so neither rate nor bound is defined"
         )

@@ -20,24 +20,36 @@ def independent(base: Distribution, event_dims: int) -> Distribution:
 
 
 class DiagonalNormal(Distribution):
-    """A normal distribution over vectors with a diagonal covariance.
+    """A normal distribution over vectors or maps with a diagonal covariance.
 
-    The same as torch's ``Independent(Normal)``, but with fewer operations per step.
+    The same as torch's ``Independent(Normal)``, but with fewer operations per step. The shapes
+    below are those of vectors.
 
     Args:
         mean, log_scale: ``[*, D]``, both of the same shape.
+        event_dims: the number of dimensions of one value: 1 for a vector, 3 for a map
+            ``[D, H, W]``.
     """
 
     arg_constraints: dict[str, Any] = {}
     has_rsample = True
 
-    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
+    def __init__(self, mean: Tensor, log_scale: Tensor, event_dims: int = 1) -> None:
+        if event_dims < 1:
+            raise ValueError("a value has at least one dimension; for scalars use torch's Normal")
         self.loc, self.log_scale, self.scale = mean, log_scale, log_scale.exp()
-        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+        self.sum_dims = tuple(range(-event_dims, 0))
+        batch_shape, event_shape = mean.shape[:-event_dims], mean.shape[-event_dims:]
+        super().__init__(batch_shape, event_shape, validate_args=False)
 
     @property
     def mean(self) -> Tensor:
         """The expected vector, ``[*, D]``."""
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean, ``[*, D]``."""
         return self.loc
 
     @property
@@ -48,7 +60,8 @@ class DiagonalNormal(Distribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalNormal:
         """Returns the distribution with a larger batch shape."""
         shape = (*batch_shape, *self.event_shape)  # [*batch_shape, D]
-        return DiagonalNormal(self.loc.expand(shape), self.log_scale.expand(shape))
+        loc, log_scale = self.loc.expand(shape), self.log_scale.expand(shape)
+        return DiagonalNormal(loc, log_scale, len(self.event_shape))
 
     def rsample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples vectors ``[*sample_shape, *, D]`` with gradients to mean and scale."""
@@ -61,43 +74,53 @@ class DiagonalNormal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density of vectors ``[*, D]``, in nats, ``[*]``."""
-        return normal_log_prob(value, self.loc, self.log_scale).sum(-1)
+        return normal_log_prob(value, self.loc, self.log_scale).sum(self.sum_dims)
 
     def entropy(self) -> Tensor:
         """The entropy in nats, ``[*]``."""
-        return (self.log_scale + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+        return (self.log_scale + 0.5 * math.log(2 * math.pi * math.e)).sum(self.sum_dims)
+
+    def tempered(self, temperature: float) -> DiagonalNormal:
+        """The distribution with its variances multiplied by ``temperature``."""
+        log_scale = self.log_scale + 0.5 * math.log(temperature)
+        return DiagonalNormal(self.loc, log_scale, len(self.event_shape))
 
 
 class UnitNormal(DiagonalNormal):
-    """The standard normal distribution N(0, I) over vectors.
+    """The standard normal distribution N(0, I) over vectors or maps.
 
     Args:
-        zero: zeros, ``[D]``, of the desired dtype and device.
+        zero: zeros with the shape of one value, such as ``[D]``, of the desired dtype and device.
     """
 
     def __init__(self, zero: Tensor) -> None:
-        super().__init__(zero, zero)
+        super().__init__(zero, zero, zero.dim())
 
 
 @register_kl(DiagonalNormal, UnitNormal)  # type: ignore[untyped-decorator]
 def _kl_unit(q: DiagonalNormal, p: UnitNormal) -> Tensor:
-    return (0.5 * (q.loc.square() + q.scale.square() - 1) - q.log_scale).sum(-1)
+    return (0.5 * (q.loc.square() + q.scale.square() - 1) - q.log_scale).sum(q.sum_dims)
 
 
 @register_kl(DiagonalNormal, DiagonalNormal)  # type: ignore[untyped-decorator]
 def _kl_diagonal(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
     shift, ratio = (q.loc - p.loc) / p.scale, q.log_scale - p.log_scale
-    return (0.5 * (shift.square() + (2 * ratio).exp() - 1) - ratio).sum(-1)
+    return (0.5 * (shift.square() + (2 * ratio).exp() - 1) - ratio).sum(q.sum_dims)
 
 
 @register_kl(DiagonalNormal, Independent)  # type: ignore[untyped-decorator]
 def _kl_to_torch(q: DiagonalNormal, p: Independent) -> Tensor:
-    return kl_divergence(independent(Normal(q.loc, q.scale, validate_args=False), 1), p)
+    return kl_divergence(_as_independent(q), p)
 
 
 @register_kl(Independent, DiagonalNormal)  # type: ignore[untyped-decorator]
 def _kl_from_torch(q: Independent, p: DiagonalNormal) -> Tensor:
-    return kl_divergence(q, independent(Normal(p.loc, p.scale, validate_args=False), 1))
+    return kl_divergence(q, _as_independent(p))
+
+
+def _as_independent(normal: DiagonalNormal) -> Distribution:
+    base = Normal(normal.loc, normal.scale, validate_args=False)
+    return independent(base, len(normal.event_shape))
 
 
 class NormalMixture(Distribution):
@@ -118,6 +141,16 @@ class NormalMixture(Distribution):
     def mean(self) -> Tensor:
         """The expected vector, ``[D]``."""
         return self.logits.softmax(-1) @ self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean of the most probable component, ``[D]``."""
+        return self.loc[self.logits.argmax()]
+
+    def tempered(self, temperature: float) -> NormalMixture:
+        """Logits are divided by the temperature, variances multiplied by it."""
+        log_scale = self.log_scale + 0.5 * math.log(temperature)
+        return NormalMixture(self.logits / temperature, self.loc, log_scale)
 
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples vectors ``[*sample_shape, D]``."""
