@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,10 +22,19 @@ from vaezoo.components.likelihoods import NormalLikelihood
 from vaezoo.components.priors import StandardNormal
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.distributions import DiagonalNormal
+from vaezoo.model.latents import LatentsWiring
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Decoder, Encoder, Posterior
 from vaezoo.model.task import Task
-from vaezoo.model.trace import Site
+from vaezoo.model.trace import Site, Trace
+from vaezoo.model.wiring import (
+    DecoderWiring,
+    EncoderWiring,
+    PriorWiring,
+    Space,
+    TaskWiring,
+    Wiring,
+)
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.setup import prepare_training
 from vaezoo.runs.start import resume, run
@@ -35,6 +45,54 @@ from vaezoo.utils.errors import Interrupted
 from vaezoo.utils.files import read_tensors
 
 torch.set_num_threads(1)
+
+TRAIN_SIZE = 100
+
+
+def data_wiring(data):
+    """The wiring of a likelihood or a conditioner."""
+    return Wiring(data=data, train_size=TRAIN_SIZE)
+
+
+def encoder_wiring(in_shape):
+    """The wiring of an encoder of real data."""
+    data = DataSpec(in_shape, "real")
+    return EncoderWiring(data=data, train_size=TRAIN_SIZE, in_shape=in_shape)
+
+
+def decoder_wiring(in_shape, out_shape):
+    """The wiring of a decoder of real data."""
+    data = DataSpec(out_shape, "real")
+    return DecoderWiring(data=data, train_size=TRAIN_SIZE, in_shape=in_shape, out_shape=out_shape)
+
+
+def single_latents(data, feature_shape, latent_dim, posterior):
+    """Latents of one vector with a given posterior and the prior N(0, I)."""
+    space = Space((latent_dim,))
+
+    def prior(space):
+        return StandardNormal(PriorWiring(data=data, train_size=TRAIN_SIZE, space=space))
+
+    wiring = LatentsWiring(
+        data=data,
+        train_size=TRAIN_SIZE,
+        feature_shapes=(feature_shape,),
+        space=space,
+        posterior=lambda in_shape, space: posterior,
+        prior=prior,
+    )
+    return Single(wiring)
+
+
+def task_wiring(model, train_size=TRAIN_SIZE):
+    """The wiring of the objective and the regularizers of a model."""
+    return TaskWiring(data=model.data, train_size=train_size, spaces=model.spaces)
+
+
+def likelihood_trace(likelihood, batch, h, sites=()):
+    """The pass of a model whose decoder returns ``h``, ``[K, B, *parameter_shape]``."""
+    model = SimpleNamespace(likelihood=likelihood)
+    return Trace(model, batch, sites, h, likelihood(h))
 
 
 class Identity(Encoder):
@@ -88,9 +146,9 @@ class LinearGaussian:
             data,
             latent_dim=latent_dim,
             encoder=Identity(),
-            latents=Single(((data_dim,),), latent_dim, lambda *_: posterior, StandardNormal, 0),
+            latents=single_latents(data, (data_dim,), latent_dim, posterior),
             decoder=LinearDecoder(self.a.clone(), self.b.clone()),
-            likelihood=NormalLikelihood(data, scale=sigma),
+            likelihood=NormalLikelihood(data_wiring(data), scale=sigma),
             code_shape=(latent_dim,),
         )
         marginal = self.a @ self.a.T + sigma**2 * torch.eye(data_dim)
@@ -320,10 +378,10 @@ def trainer():
 def without_noise(monkeypatch):
     """Replaces the samples of q(z|x) by its mean, so that a step depends on the data only."""
 
-    def infer(self, features, context, mask, k):
-        q = self.posterior(features[-1].flatten(1).float())
-        z = q.mean.expand(k, *q.mean.shape)
-        return (Site(z, q, self.prior(context)),), z
+    def infer(self, inference):
+        q = self.posterior(inference.features[-1].flatten(1).float())
+        z = q.mean.expand(inference.k, *q.mean.shape)
+        return (Site("z", z, q, inference.p(self.prior)),), z
 
     monkeypatch.setattr(Single, "infer", infer)
 

@@ -8,10 +8,14 @@ import itertools
 import pytest
 import torch
 
+from vaezoo import testing
 from vaezoo.components.objectives import IWAE
 from vaezoo.components.posteriors import DiagonalNormalPosterior
+from vaezoo.components.priors import StandardNormal
+from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.model.model import Model
 from vaezoo.testing import check_spec
+from vaezoo.utils.errors import SpecError
 
 ENCODERS = ["mlp", {"type": "conv", "norm": "batch"}, {"type": "patch", "patch": 2}]
 DECODERS = ["mlp", {"type": "conv", "block": "residual"}, {"type": "patch", "patch": 4}]
@@ -67,7 +71,6 @@ def test_every_gradient_of_iwae_goes_with_every_prior(gradient, prior):
 
 def test_dreg_refuses_a_regularizer_whose_gradient_it_would_rescale(monkeypatch):
     from vaezoo.components.regularizers import KL
-    from vaezoo.utils.errors import SpecError
 
     monkeypatch.setattr(KL, "penalizes_rate", False)
     iwae = {"type": "iwae", "samples": 4, "gradient": "dreg"}
@@ -99,3 +102,46 @@ def test_an_observation_that_leaves_statistics_behind_is_caught(monkeypatch):
     monkeypatch.setattr(Model, "infer_detached", torch.no_grad()(lambda self, batch: self(batch)))
     with pytest.raises(AssertionError, match=r"infer_detached changed .*running_mean"):
         check_spec(spec(encoder={"type": "conv", "norm": "batch"}))
+
+
+class IgnoresSampleShape(UnitNormal):
+    def sample(self, sample_shape=()):
+        return super().sample()
+
+
+class SumsOverTheBatch(UnitNormal):
+    def log_prob(self, value):
+        return super().log_prob(value).sum(-1)
+
+
+class LosesABatchAtATemperature(DiagonalNormal):
+    def tempered(self, temperature):
+        return DiagonalNormal(self.loc[0], self.log_scale[0])
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (IgnoresSampleShape, r"latents 'single': expected codes \(2, ...\), got \(3,\)"),
+        (SumsOverTheBatch, r"the prior of 'z': log_prob is \(3,\), expected \(3, 32\)"),
+    ],
+)
+def test_a_prior_that_breaks_the_promises_of_distributions_is_caught(cls, message, monkeypatch):
+    monkeypatch.setattr(
+        StandardNormal, "forward", lambda self, context, model: cls(torch.zeros(3))
+    )
+    monkeypatch.setattr(testing, "_check_shapes", lambda task, batch: None)
+    with pytest.raises((AssertionError, SpecError), match=message):
+        check_spec(spec())
+
+
+def test_a_temperature_that_loses_the_batch_is_caught(monkeypatch):
+    original = DiagonalNormalPosterior.forward
+
+    def forward(self, h):
+        q = original(self, h)
+        return LosesABatchAtATemperature(q.loc, q.log_scale)
+
+    monkeypatch.setattr(DiagonalNormalPosterior, "forward", forward)
+    with pytest.raises(AssertionError, match="the posterior of 'z': at a temperature it is"):
+        check_spec(spec())

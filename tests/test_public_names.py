@@ -48,8 +48,9 @@ def test_every_public_name_stands_once():
     assert all(getattr(vaezoo, name) is not None for name in names)
 
 
-def test_authors_build_on_at_most_45_names():
-    assert len(listed(authors)) + 1 <= 45  # hookimpl is the one that needs no import
+def test_authors_build_on_at_most_51_names():
+    """45, and the records of passes and the wiring of each kind."""
+    assert len(listed(authors)) + 1 <= 51  # hookimpl is the one that needs no import
 
 
 def parsed(name):

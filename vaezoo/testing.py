@@ -10,13 +10,16 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from vaezoo.data.batch import Batch
+from vaezoo.distributions import density_of, draw
 from vaezoo.model.task import Task
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
@@ -32,6 +35,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
     - Every parameter belongs to exactly one phase and gets a finite gradient in its step.
     - No step changes parameters or buffers of another phase.
     - K samples give ``[K, B]``, and the loss is ``[B]``.
+    - Posteriors and priors have samples, densities and temperatures of the right shapes.
     - ``infer_detached`` changes nothing.
     - The networks run in bf16.
     - One seed gives the same weights and losses twice.
@@ -51,6 +55,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
         batch = train.first(min(32, len(train)))
         task.set_step(_STEP)
         _check_shapes(task, batch)
+        _check_distributions(task, batch)
         _check_infer_detached(task, batch)
         _check_bf16(task, batch)
         phases = task.phases()
@@ -69,13 +74,39 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
 def _check_shapes(task: Task, batch: Batch) -> None:
     for k in (1, 3):
         trace = task.model(batch, k)
-        names = ("distortion", "rate", "log_weight") if trace.has_rate else ("distortion",)
+        names = ["distortion", *(["rate"] if trace.has_rate else [])]
+        if trace.density == "exact":
+            names.append("log_weight")
         for name in names:
             shape, expected = tuple(getattr(trace, name).shape), (k, len(batch))
             assert shape == expected, f"{name} is {shape}, expected {expected}"
     loss, _ = task(batch)
     shape = tuple(loss.shape)
     assert shape == (len(batch),), f"the loss is {shape}, expected one for each example"
+
+
+@torch.no_grad()
+def _check_distributions(task: Task, batch: Batch) -> None:
+    inference = task.model.start_inference(batch, 3)
+    for site in task.model.infer(inference).sites:
+        _check_distribution(site.p, site.z, f"the prior of {site.name!r}")
+        if site.log_q is None:
+            _check_distribution(site.q, site.z, f"the posterior of {site.name!r}")
+
+
+def _check_distribution(distribution: Distribution, z: Tensor, what: str) -> None:
+    """Checks what a distribution offers, at samples ``z`` ``[K, B, *event]``."""
+    value = (*distribution.batch_shape, *distribution.event_shape)
+    shape, expected = tuple(distribution.sample(torch.Size((2,))).shape), (2, *value)
+    assert shape == expected, f"{what}: sample((2,)) is {shape}, expected {expected}"
+    if density_of(distribution) != "none":
+        shape = tuple(distribution.log_prob(z).shape)
+        expected = tuple(z.shape[: z.dim() - len(distribution.event_shape)])
+        assert shape == expected, f"{what}: log_prob is {shape}, expected {expected}"
+    for temperature in (0.5, 0.0):
+        with suppress(NotImplementedError):
+            shape = tuple(draw(distribution, temperature).shape)
+            assert shape == value, f"{what}: at a temperature it is {shape}, expected {value}"
 
 
 def _check_infer_detached(task: Task, batch: Batch) -> None:

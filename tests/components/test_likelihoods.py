@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import data_wiring
 from vaezoo.components.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -20,10 +21,11 @@ from vaezoo.components.likelihoods import (
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.distributions import draw
 
-REAL, UNIT = DataSpec((1,), "real"), DataSpec((1,), "unit", 256)
-BINARY = DataSpec((1,), "binary", 2)
-SERIES = DataSpec((5, 3), "real", mask_dims=1, variable_length=True)
-SYMBOLS = DataSpec((5, 4), "one-hot", 2, mask_dims=1, variable_length=True)
+REAL = data_wiring(DataSpec((1,), "real"))
+UNIT = data_wiring(DataSpec((1,), "unit", 256))
+BINARY = data_wiring(DataSpec((1,), "binary", 2))
+SERIES = data_wiring(DataSpec((5, 3), "real", mask_dims=1, variable_length=True))
+SYMBOLS = data_wiring(DataSpec((5, 4), "one-hot", 2, mask_dims=1, variable_length=True))
 
 
 def density(likelihood, h, grid):
@@ -91,7 +93,7 @@ def test_discretized_logistic_is_finite_far_out():
 
 
 def test_bernoulli_is_the_cross_entropy():
-    likelihood = BernoulliLikelihood(DataSpec((2, 3), "unit"))
+    likelihood = BernoulliLikelihood(data_wiring(DataSpec((2, 3), "unit")))
     h, x = 8 * torch.randn(4, 5, 2, 3), torch.rand(5, 2, 3)
     expected = -torch.nn.functional.binary_cross_entropy_with_logits(
         h, x.expand_as(h), reduction="none"
@@ -100,7 +102,7 @@ def test_bernoulli_is_the_cross_entropy():
 
 
 def test_likelihoods_sum_over_pixels_and_channels():
-    likelihood = NormalLikelihood(DataSpec((3, 4, 4), "unit"), scale=1.0)
+    likelihood = NormalLikelihood(data_wiring(DataSpec((3, 4, 4), "unit")), scale=1.0)
     log_p = likelihood(torch.zeros(2, 5, 3, 4, 4)).log_prob(torch.zeros(5, 3, 4, 4))
     torch.testing.assert_close(log_p, torch.full((2, 5), -0.5 * math.log(2 * math.pi) * 48))
 
@@ -155,7 +157,7 @@ def test_data_out_of_range_is_refused(cls):
 
 def test_categorical_needs_levels():
     with pytest.raises(ValueError, match="give `levels`"):
-        CategoricalLikelihood(DataSpec((1,), "unit"))
+        CategoricalLikelihood(data_wiring(DataSpec((1,), "unit")))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,9 @@ def test_a_mixture_of_normals_is_the_sum_of_its_parts():
 
 
 def test_a_mixture_of_normals_draws_from_its_components():
-    likelihood = MixtureNormalLikelihood(DataSpec((1,), "real"), components=2, minimum=-10.0)
+    likelihood = MixtureNormalLikelihood(
+        data_wiring(DataSpec((1,), "real")), components=2, minimum=-10.0
+    )
     h = torch.tensor(
         [[math.log(3.0), -3.0, -5.0, 0.0, 3.0, -5.0]]
     )  # weights 3/4 and 1/4 at -4 and 4
@@ -218,7 +222,7 @@ def test_a_mixture_of_normals_draws_from_its_components():
 
 def test_a_mixture_of_normals_wants_vectors():
     with pytest.raises(ValueError, match="needs vectors"):
-        MixtureNormalLikelihood(DataSpec((1, 4, 4), "real"))
+        MixtureNormalLikelihood(data_wiring(DataSpec((1, 4, 4), "real")))
 
 
 def test_one_hot_steps_cost_their_cross_entropy():
@@ -228,7 +232,7 @@ def test_one_hot_steps_cost_their_cross_entropy():
     x = torch.nn.functional.one_hot(index, 4).float()
     assert likelihood.parameter_shape == (5, 4)
     torch.testing.assert_close(likelihood(h).log_prob(x), expected)
-    complete = CategoricalLikelihood(DataSpec((5, 4), "one-hot", 2))
+    complete = CategoricalLikelihood(data_wiring(DataSpec((5, 4), "one-hot", 2)))
     torch.testing.assert_close(complete(h).log_prob(x), expected.sum(-1))
     with pytest.raises(ValueError, match="levels is for pixels"):
         CategoricalLikelihood(SYMBOLS, levels=4)
@@ -241,7 +245,9 @@ def test_a_continuous_bernoulli_keeps_its_digits():
     exact = torch.distributions.ContinuousBernoulli(
         logits=logits.double().requires_grad_(), lims=(0.4999, 0.5001), validate_args=False
     )
-    px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(logits[:, None].requires_grad_())
+    px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(
+        logits[:, None].requires_grad_()
+    )
     away = logits.abs() > 1e-3
     for result, expected, digits in (
         (px.mean[:, 0], exact.mean, 1e-6),
@@ -260,7 +266,7 @@ def test_a_continuous_bernoulli_keeps_its_digits():
 
 
 def test_draws_of_a_continuous_bernoulli_have_its_mean():
-    px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(
+    px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(
         torch.tensor([[-0.2], [0.0], [0.2], [4.0]])
     )
     x = px.sample((200_000,))
@@ -269,7 +275,7 @@ def test_draws_of_a_continuous_bernoulli_have_its_mean():
 
 def test_a_continuous_bernoulli_of_large_logits_is_finite():
     h = torch.tensor([[-1e4], [-90.0], [0.0], [90.0], [1e4]]).requires_grad_()
-    px = ContinuousBernoulliLikelihood(DataSpec((1,), "unit", 0))(h)
+    px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(h)
     total = px.log_prob(torch.full((5, 1), 0.5)).sum() + px.mean.sum()
     total.backward()
     assert bool(total.isfinite()) and bool(h.grad.isfinite().all())

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal
 
-from vaezoo.components.latents import Single
+from tests.conftest import data_wiring, single_latents
 from vaezoo.components.likelihoods import NormalLikelihood
-from vaezoo.components.priors import StandardNormal
 from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
@@ -60,14 +59,13 @@ class Shifted(Decoder):
 def mixture():
     """Three linear-Gaussian classes of frequencies 1/2, 1/3, 1/6: p(y|x) has a closed form."""
     data = DataSpec((3,), "real", classes=("a", "b", "c"), condition_shape=())
-    latents = Single(((6,),), 1, lambda *_: Exact(), StandardNormal, 0)
     model = Model(
         data,
         latent_dim=1,
         encoder=Pass(),
-        latents=latents,
+        latents=single_latents(data, (6,), 1, Exact()),
         decoder=Shifted(),
-        likelihood=NormalLikelihood(data, scale=SIGMA),
+        likelihood=NormalLikelihood(data_wiring(data), scale=SIGMA),
         code_shape=(1,),
         conditioner=OneHot(),
         into_encoder=ContextFusion((3,), (3,), "concat"),

@@ -7,18 +7,12 @@ import math
 import pytest
 import torch
 
+from tests.conftest import task_wiring
 from vaezoo.components.objectives import IWAE, Reconstruction
 from vaezoo.components.regularizers import KL
 from vaezoo.data.batch import Batch
 from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.task import Task
-from vaezoo.model.wiring import TaskWiring
-
-
-def wiring(model, train_size):
-    return TaskWiring(
-        model.data, latent_dim=2, context_dim=0, train_size=train_size, site_dims=(2,)
-    )
 
 
 def elbo(model, x, samples):
@@ -67,7 +61,7 @@ def test_importance_takes_exactly_the_samples_it_is_asked_for(inexact, monkeypat
     monkeypatch.setattr(
         inexact.model,
         "infer",
-        lambda f, c, m, k: (drawn_samples.append(k), original(f, c, m, k))[1],
+        lambda inference: (drawn_samples.append(inference.k), original(inference))[1],
     )
     monkeypatch.setattr("vaezoo.model.latent_variable_model.MAX_DECODED_SCALARS", 64 * 6 * 3)
     encoded = []
@@ -114,7 +108,8 @@ def test_gradient_of_the_elbo_is_the_analytic_one(inexact):
     kl = 0.5 * (mean.square() + variance - 1).sum(1) - posterior.log_scale.sum()
     analytic = torch.autograd.grad((kl - log_px).mean(), parameters)
 
-    task = Task(model, Reconstruction(samples=40_000), {"kl": KL(wiring(model, 16))})
+    wiring = task_wiring(model, 16)
+    task = Task(model, Reconstruction(wiring, samples=40_000), {"kl": KL(wiring)})
     loss, _ = task(Batch(x))
     torch.testing.assert_close(loss.mean(), (kl - log_px).mean(), atol=0.02, rtol=0)
     sampled = torch.autograd.grad(loss.mean(), parameters)
@@ -139,8 +134,10 @@ def posterior_parameters(model):
 def test_dreg_has_the_expected_gradient_of_iwae_and_less_noise(inexact):
     x, model = inexact.data(4), inexact.model
     expected_value = posterior_parameters(model)
-    plain, noise = gradients(model, x, IWAE(samples=6), 3000, expected_value)
-    doubly, less = gradients(model, x, IWAE(samples=6, gradient="dreg"), 3000, expected_value)
+    plain, noise = gradients(model, x, IWAE(task_wiring(model), samples=6), 3000, expected_value)
+    doubly, less = gradients(
+        model, x, IWAE(task_wiring(model), samples=6, gradient="dreg"), 3000, expected_value
+    )
     assert ((plain - doubly).abs() < 4.5 * (noise + less) + 1e-3).all()
     assert less.sum() < 0.8 * noise.sum()
     assert plain.abs().max() > 10 * noise.max(), "the gradient must be large beside its error"
@@ -152,7 +149,9 @@ def test_dreg_leaves_the_decoder_the_standard_gradient(inexact):
     trace = model(Batch(x), 6)
     result = [
         torch.autograd.grad(
-            IWAE(samples=6, gradient=g)(trace).mean(), expected_value, retain_graph=True
+            IWAE(task_wiring(model), samples=6, gradient=g)(trace).mean(),
+            expected_value,
+            retain_graph=True,
         )
         for g in ("standard", "dreg")
     ]
@@ -163,29 +162,36 @@ def test_dreg_leaves_the_decoder_the_standard_gradient(inexact):
 def test_sticking_the_landing_has_the_gradient_of_the_elbo_at_one_sample(inexact):
     x, model = inexact.data(4), inexact.model
     expected_value = posterior_parameters(model)
-    task = Task(model, Reconstruction(), {"kl": KL(wiring(model, 4))})
+    wiring = task_wiring(model, 4)
+    task = Task(model, Reconstruction(wiring), {"kl": KL(wiring)})
 
     class Negative(IWAE):
         def forward(self, trace):
             return trace.distortion.mean(0) + trace.rate.mean(0)
 
     assert task is not None
-    plain, noise = gradients(model, x, Negative(samples=1), 6000, expected_value)
-    sticking, less = gradients(model, x, IWAE(samples=1, gradient="stl"), 6000, expected_value)
+    plain, noise = gradients(model, x, Negative(wiring, samples=1), 6000, expected_value)
+    sticking, less = gradients(
+        model, x, IWAE(wiring, samples=1, gradient="stl"), 6000, expected_value
+    )
     assert ((plain - sticking).abs() < 4.5 * (noise + less) + 1e-3).all()
 
 
 def test_sticking_the_landing_has_no_noise_at_the_exact_posterior(exact):
     expected_value = posterior_parameters(exact.model)
     mean, noise = gradients(
-        exact.model, exact.data(8), IWAE(samples=1, gradient="stl"), 20, expected_value
+        exact.model,
+        exact.data(8),
+        IWAE(task_wiring(exact.model), samples=1, gradient="stl"),
+        20,
+        expected_value,
     )
     assert mean.abs().max() < 1e-4 and noise.max() < 1e-4
 
 
 @pytest.mark.parametrize("gradient", ["standard", "dreg", "stl"])
 def test_loss_of_iwae_is_the_bound_whatever_its_gradient(inexact, gradient):
-    objective = IWAE(samples=7, gradient=gradient)
+    objective = IWAE(task_wiring(inexact.model), samples=7, gradient=gradient)
     trace = inexact.model(Batch(inexact.data(8)), 7)
     expected = -(torch.logsumexp(trace.log_weight, 0) - math.log(7))
     torch.testing.assert_close(objective(trace), expected)
@@ -197,7 +203,7 @@ def test_iwae_weights_are_normalised_over_samples(inexact):
     trace = inexact.model(Batch(inexact.data(5)), 9)
     log_weight = trace.log_weight.detach().requires_grad_()
     object.__setattr__(trace, "__dict__", {**vars(trace), "log_weight": log_weight})
-    IWAE(samples=9)(trace).sum().backward()
+    IWAE(task_wiring(inexact.model), samples=9)(trace).sum().backward()
     torch.testing.assert_close(log_weight.grad, -torch.softmax(log_weight.detach(), 0))
 
 

@@ -29,8 +29,9 @@ COVERS = {"vectors": (6,), "steps": (4,), "images": (1, 6, 6)}
 class Tiny(Conditioner):
     """Labels by a table, vectors by a linear layer."""
 
-    def __init__(self, data, /):
+    def __init__(self, wiring, /):
         super().__init__()
+        data = wiring.data
         labels = data.condition_shape == ()
         self.net = (
             nn.Embedding(len(data.classes), 3) if labels else nn.Linear(data.condition_shape[0], 3)
@@ -45,12 +46,13 @@ class Shifted(Prior):
 
     conditional = True
 
-    def __init__(self, latent_dim, context_dim, /):
+    def __init__(self, wiring, /):
         super().__init__()
-        self.shift = nn.Linear(context_dim, latent_dim) if context_dim else None
+        (latent_dim,) = wiring.space.shape
+        self.shift = nn.Linear(wiring.context_dim, latent_dim) if wiring.context_dim else None
 
-    def forward(self, h):
-        mean = self.shift(h)
+    def forward(self, context, model):
+        mean = self.shift(context)
         return Independent(Normal(mean, torch.ones_like(mean)), 1)
 
 

@@ -1,4 +1,4 @@
-"""Installs the out-of-tree plugin with pip into a folder of its own."""
+"""Installs the out-of-tree plugins with pip, each into a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,25 +11,44 @@ import pytest
 
 from vaezoo.plugins import discovery
 
-SOURCE = Path(__file__).parent / "vaezoo-tiny"
+SOURCES = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def target(tmp_path_factory):
-    """Where pip put the plugin; on nobody's path yet."""
-    folder = tmp_path_factory.mktemp("site")
+def pip_install(name, folder):
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run(
-        [*command, "--target", str(folder), str(SOURCE)], check=True, capture_output=True
+        [*command, "--target", str(folder), str(SOURCES / name)], check=True, capture_output=True
     )
     return folder
 
 
-@pytest.fixture
-def installed(target, monkeypatch):
-    """The plugin in this process."""
+@pytest.fixture(scope="session")
+def target(tmp_path_factory):
+    """Where pip put ``vaezoo-tiny``; on nobody's path yet."""
+    return pip_install("vaezoo-tiny", tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def variants_target(tmp_path_factory):
+    """Where pip put ``vaezoo-variants``; on nobody's path yet."""
+    return pip_install("vaezoo-variants", tmp_path_factory.mktemp("site"))
+
+
+def in_this_process(target, monkeypatch):
     monkeypatch.syspath_prepend(str(target))
     importlib.invalidate_caches()
     discovery._discovered.cache_clear()
     yield target
     discovery._discovered.cache_clear()
+
+
+@pytest.fixture
+def installed(target, monkeypatch):
+    """``vaezoo-tiny`` in this process."""
+    yield from in_this_process(target, monkeypatch)
+
+
+@pytest.fixture
+def variants(variants_target, monkeypatch):
+    """``vaezoo-variants`` in this process."""
+    yield from in_this_process(variants_target, monkeypatch)

@@ -43,10 +43,10 @@ def member(rank, folder, spec, plan):
     from vaezoo.utils.errors import Interrupted, VaezooError
     from vaezoo.utils.files import write_tensors
 
-    def without_noise(self, features, context, mask, k):
-        q = self.posterior(features[-1].flatten(1).float())
-        z = q.mean.expand(k, *q.mean.shape)
-        return (Site(z, q, self.prior(context)),), z
+    def without_noise(self, inference):
+        q = self.posterior(inference.features[-1].flatten(1).float())
+        z = q.mean.expand(inference.k, *q.mean.shape)
+        return (Site("z", z, q, inference.p(self.prior)),), z
 
     def set_step(task, step, original=Task.set_step):
         original(task, step)

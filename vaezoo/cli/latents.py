@@ -36,7 +36,6 @@ def encode_command(
 ) -> None:
     """Write the posterior means of a split."""
     import numpy as np
-    import torch
 
     from vaezoo.utils.files import atomic_write
 
@@ -44,7 +43,7 @@ def encode_command(
         raise UsageError(f"{out}: the file must end in .npz or .csv")
     run = open_run(path, device)
     means, labels = [], []
-    with torch.inference_mode():
+    with run.model.inference():
         for batch in run.data(split).ordered(limit=count or None):
             means.append(run.model.posterior_mean(batch).cpu().numpy())
             if batch.condition is not None and batch.condition.dim() == 1:
@@ -172,7 +171,7 @@ def interpolate_command(
     out: Path,
     device: str,
 ) -> None:
-    """Interpolate linearly in the latent space between two examples of a split."""
+    """Interpolate in the latent space between two examples of a split."""
     run = open_run(path, device)
     file_format = output_format(run, out)
     data = run.data(split)

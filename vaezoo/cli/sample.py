@@ -55,6 +55,13 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     help="Temperature of p(x|z); 0 takes the most likely value.",
 )
+@click.option(
+    "--prior-temperature",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Temperature of p(z); below 1 samples vary less.",
+)
 @device_option
 @click.pass_context
 def sample_command(
@@ -69,6 +76,7 @@ def sample_command(
     steps: int | None,
     prefix_file: Path | None,
     temperature: float,
+    prior_temperature: float,
     device: str,
 ) -> None:
     """Generate new examples: z from the prior, then x from p(x|z).
@@ -93,6 +101,7 @@ def sample_command(
             steps=steps,
             prefix=prefixes,
             temperature=temperature,
+            prior_temperature=prior_temperature,
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error

@@ -1,6 +1,7 @@
 """Decoders of vectors and images: multilayer perceptrons and transposed convolutions.
 
-Shapes: N codes, D dimensions of a code, C channels, H height, W width.
+Shapes: N codes, D dimensions of a code, C channels, H height, W width; H' and W' of the smallest
+feature maps.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from vaezoo.components.encoders import Dropout, Widths
 from vaezoo.components.sizes import strided_sizes
 from vaezoo.data.dataspec import Shape
 from vaezoo.model.parts import Decoder
+from vaezoo.model.wiring import DecoderWiring
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, mlp, norm2d
 
 
 def code_width(in_shape: Shape) -> int:
-    """The number D of dimensions of a code that is a single vector.
+    """The number D of dimensions of a code that is a vector or a map, which is flattened.
 
     Raises:
-        ValueError: the code is not a single vector.
+        ValueError: the code is a sequence, whose length may vary.
     """
-    if len(in_shape) != 1:
+    if len(in_shape) == 2:
         raise ValueError(f"needs a code of one vector, but the latents give {in_shape}")
-    return in_shape[0]
+    return math.prod(in_shape)
 
 
 class MLPDecoder(Decoder):
@@ -42,8 +44,7 @@ class MLPDecoder(Decoder):
 
     def __init__(
         self,
-        in_shape: Shape,
-        out_shape: Shape,
+        wiring: DecoderWiring,
         /,
         *,
         hidden: Widths = (400, 400),
@@ -53,7 +54,7 @@ class MLPDecoder(Decoder):
         dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
-        width = code_width(in_shape)
+        width, out_shape = code_width(wiring.in_shape), wiring.out_shape
         self.net = mlp(
             width, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout
         )
@@ -62,8 +63,8 @@ class MLPDecoder(Decoder):
         self.out = nn.Linear(hidden[-1], size)
 
     def forward(self, code: Tensor) -> Tensor:
-        """From ``[N, D]`` to ``[N, *out_shape]``."""
-        return self.out(self.net(code)).view(-1, *self.out_shape)  # [N, *out_shape]
+        """From ``[N, *in_shape]`` to ``[N, *out_shape]``."""
+        return self.out(self.net(code.flatten(1))).view(-1, *self.out_shape)  # [N, *out_shape]
 
 
 class ConvDecoder(Decoder):
@@ -75,13 +76,13 @@ class ConvDecoder(Decoder):
         kernel: the kernel size, 4 or 3, as in the encoder.
         activation: the activation after each layer.
         norm: the normalization of each layer.
-        hidden: the number of units of an initial fully connected layer; 0 for none.
+        hidden: the number of units of an initial fully connected layer; 0 for none. Codes that
+            are maps have none.
     """
 
     def __init__(
         self,
-        in_shape: Shape,
-        out_shape: Shape,
+        wiring: DecoderWiring,
         /,
         *,
         channels: Widths = (64, 32),
@@ -92,9 +93,14 @@ class ConvDecoder(Decoder):
         hidden: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
+        in_shape, out_shape = wiring.in_shape, wiring.out_shape
         sizes = strided_sizes(out_shape, len(channels), kernel)[::-1]
         self.start = (channels[0], *sizes[0])
-        self.project = _project(code_width(in_shape), hidden, self.start, activation)
+        self.project: nn.Module
+        if len(in_shape) == 3:
+            self.project = _project_map(in_shape, hidden, self.start, activation)
+        else:
+            self.project = _project(code_width(in_shape), hidden, self.start, activation)
         stages: list[nn.Module] = []
         for index, width in enumerate(channels):
             is_last = index == len(channels) - 1
@@ -108,8 +114,8 @@ class ConvDecoder(Decoder):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, code: Tensor) -> Tensor:
-        """From ``[N, D]`` to ``[N, C, H, W]``."""
-        start = self.project(code).unflatten(-1, self.start)  # [N, C', H', W']
+        """From vectors ``[N, D]`` or maps ``[N, D, H', W']`` to ``[N, C, H, W]``."""
+        start = self.project(code).reshape(-1, *self.start)  # [N, C', H', W']
         return self.stages(start)
 
 
@@ -120,6 +126,24 @@ def _project(width: int, hidden: int, start: Shape, activation: Activation) -> n
     if hidden:
         layers = [nn.Linear(width, hidden), activation_layer(activation)]
     return nn.Sequential(*layers, nn.Linear(hidden or width, flat), activation_layer(activation))
+
+
+def _project_map(in_shape: Shape, hidden: int, start: Shape, activation: Activation) -> nn.Module:
+    """A convolution at each position of a code that is a map, to the feature maps ``start``.
+
+    Raises:
+        ValueError: the map has another size than the first feature maps, or there is a fully
+            connected layer.
+    """
+    size, needed = f"{in_shape[1]}x{in_shape[2]}", f"{start[1]}x{start[2]}"
+    if in_shape[1:] != start[1:]:
+        raise ValueError(
+            f"the code is a map of {size}, but the decoder starts at {needed}; "
+            "use as many channels as the encoder"
+        )
+    if hidden:
+        raise ValueError(f"hidden: {hidden} flattens the code, which is a map of {size}; use 0")
+    return nn.Sequential(nn.Conv2d(in_shape[0], start[0], 1), activation_layer(activation))
 
 
 def _upsample(

@@ -13,8 +13,8 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from torch import Tensor, nn
 
 from vaezoo.components.sizes import strided_sizes
-from vaezoo.data.dataspec import Shape
 from vaezoo.model.parts import Encoder
+from vaezoo.model.wiring import EncoderWiring
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked, mlp, norm2d
 
 Width = Annotated[int, Gt(0)]
@@ -37,7 +37,7 @@ class MLPEncoder(Encoder):
 
     def __init__(
         self,
-        in_shape: Shape,
+        wiring: EncoderWiring,
         /,
         *,
         hidden: Widths = (400, 400),
@@ -47,7 +47,7 @@ class MLPEncoder(Encoder):
         dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
-        size = math.prod(in_shape)
+        size = math.prod(wiring.in_shape)
         self.net = mlp(
             size, hidden, activation_name=activation, gated=gated, norm=norm, dropout=dropout
         )
@@ -71,7 +71,7 @@ class ConvEncoder(Encoder):
 
     def __init__(
         self,
-        in_shape: Shape,
+        wiring: EncoderWiring,
         /,
         *,
         channels: Widths = (32, 64),
@@ -82,6 +82,7 @@ class ConvEncoder(Encoder):
         hidden: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
+        in_shape = wiring.in_shape
         self.stages = nn.ModuleList()
         sizes = strided_sizes(in_shape, len(channels), kernel)
         width = in_shape[0]

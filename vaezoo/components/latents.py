@@ -1,62 +1,73 @@
-"""Latents with a single latent vector.
+"""Latents with a single latent variable.
 
-Shapes: K samples of the posterior, B examples, D latent dimensions.
+Shapes: K samples of the posterior, B examples, D latent dimensions, H and W height and width of a
+feature map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from vaezoo.data.dataspec import Shape
-from vaezoo.distributions import sample_prior
-from vaezoo.model.generation import Generation
-from vaezoo.model.parts import Latents, Posterior, Prior
+from vaezoo.distributions import slerp
+from vaezoo.model.latents import Latents, LatentsWiring
+from vaezoo.model.passes import Generation, Inference
 from vaezoo.model.trace import Site
 
 
 class Single(Latents):
-    """One latent vector, inferred from the coarsest features."""
+    """One latent variable, inferred from the coarsest features.
 
-    def __init__(
-        self,
-        feature_shapes: tuple[Shape, ...],
-        latent_dim: int,
-        posterior: Callable[[int, int], Posterior],
-        prior: Callable[[int, int], Prior],
-        context_dim: int,
-        /,
-    ) -> None:
+    Args:
+        maps: whether it is a map: ``latent_dim`` numbers at each position of the encoder's
+            coarsest feature map, as in the autoencoders of latent diffusion. Otherwise it is a
+            vector of ``latent_dim`` numbers.
+    """
+
+    def __init__(self, wiring: LatentsWiring, /, *, maps: bool = False) -> None:
         super().__init__()
-        self.posterior = posterior(torch.Size(feature_shapes[-1]).numel(), latent_dim)
-        self.prior = prior(latent_dim, context_dim)
+        in_shape = wiring.feature_shapes[-1]
+        self.space = wiring.space
+        if maps and len(in_shape) != 3:
+            raise ValueError(
+                f"maps need an encoder whose last feature is a map, not of shape {in_shape}; "
+                "for conv set hidden: 0"
+            )
+        if maps:
+            self.space = replace(self.space, shape=(wiring.latent_dim, *in_shape[1:]))
+        else:
+            in_shape = (torch.Size(in_shape).numel(),)
+        self.maps, self.spaces = maps, (self.space,)
+        self.posterior = wiring.posterior(in_shape, self.space)
+        self.prior = wiring.prior(self.space)
 
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[Site, ...], Tensor]:
-        """One site with ``z`` ``[K, B, D]``, which is also the code."""
-        q = self.posterior(features[-1].flatten(1).float())  # features [B, in_features]
-        z = q.rsample(torch.Size((k,)))
-        return (Site(z, q, self.prior(context)),), z
+    def infer(self, inference: Inference) -> tuple[tuple[Site, ...], Tensor]:
+        """One site with ``z`` ``[K, B, *space.shape]``, which is also the code."""
+        q = self.posterior(self._features(inference))
+        z = q.rsample(torch.Size((inference.k,)))
+        return (Site(self.space.name, z, q, inference.p(self.prior)),), z
 
-    def posterior_mean(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
-        """The mean of q(z|x), ``[B, D]``, without sampling."""
-        return self.posterior(features[-1].flatten(1).float()).mean  # features [B, in_features]
+    def _features(self, inference: Inference) -> Tensor:
+        """The coarsest features: a map ``[B, C, H, W]``, or flattened to ``[B, in_features]``."""
+        features = inference.features[-1]
+        return (features if self.maps else features.flatten(1)).float()
 
-    def generate(
-        self, n: int, context: Tensor | None, generation: Generation | None = None
-    ) -> Tensor:
-        """Samples of the prior, ``[n, D]``."""
-        p = self.prior(context)
-        # a conditional prior has batch shape [n], one distribution per context
-        return sample_prior(p, n)
+    def posterior_mean(self, inference: Inference) -> Tensor:
+        """The mean of q(z|x), ``[B, D]``, without sampling; flattened if it is a map."""
+        return self.posterior(self._features(inference)).mean.flatten(1)
 
-    def code(
-        self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None
-    ) -> Tensor:
-        """Returns ``z``: the latent vector is the code."""
-        return z
+    def generate(self, generation: Generation) -> Tensor:
+        """Samples of the prior, ``[n, *space.shape]``."""
+        return generation.sample(self.prior)
+
+    def code(self, z: Tensor, generation: Generation) -> Tensor:
+        """The latent vector is the code; a map is reshaped to ``[n, D, H, W]``."""
+        return z.reshape(-1, *self.space.shape)
+
+    def interpolate(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        """A straight line, or the great circle of a sphere: ``[B, S, D]``."""
+        if self.space.support == "sphere":
+            return slerp(first[:, None], second[:, None], share[None, :, None])
+        return super().interpolate(first, second, share)

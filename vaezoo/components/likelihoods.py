@@ -27,6 +27,7 @@ from vaezoo.distributions import (
     soft_clip,
 )
 from vaezoo.model.parts import Likelihood
+from vaezoo.model.wiring import Wiring
 
 PositiveFloat = Annotated[float, Gt(0)]
 _AVERAGED_BATCHES = 100  # the horizon of the running mean of log sigma
@@ -72,14 +73,14 @@ class NormalLikelihood(Likelihood):
 
     def __init__(
         self,
-        data: DataSpec,
+        wiring: Wiring,
         /,
         *,
         scale: PositiveFloat | Literal["learned", "optimal", "predicted"] = "learned",
         minimum: float = -6.0,
     ) -> None:
-        super().__init__(data)
-        if scale == "optimal" and data.mask_dims:
+        super().__init__(wiring)
+        if scale == "optimal" and self.data.mask_dims:
             raise ValueError("scale: optimal does not support masks; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
         self.params_per_value = 2 if scale == "predicted" else 1
@@ -120,9 +121,9 @@ class LaplaceLikelihood(Likelihood):
     log_scale: Tensor
 
     def __init__(
-        self, data: DataSpec, /, *, scale: PositiveFloat | Literal["learned"] = "learned"
+        self, wiring: Wiring, /, *, scale: PositiveFloat | Literal["learned"] = "learned"
     ) -> None:
-        super().__init__(data)
+        super().__init__(wiring)
         if isinstance(scale, str):
             self.log_scale = nn.Parameter(torch.zeros(()))
         else:
@@ -144,16 +145,16 @@ class MixtureNormalLikelihood(Likelihood):
 
     def __init__(
         self,
-        data: DataSpec,
+        wiring: Wiring,
         /,
         *,
         components: Annotated[int, Gt(0)] = 5,
         minimum: float = -6.0,
     ) -> None:
-        super().__init__(data)
-        if len(data.shape) > 2:
+        super().__init__(wiring)
+        if len(self.data.shape) > 2:
             raise ValueError(
-                f"needs vectors or sequences of them, not examples of shape {data.shape}"
+                f"needs vectors or sequences of them, not examples of shape {self.data.shape}"
             )
         self.components, self.minimum = components, minimum
         spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
@@ -184,12 +185,12 @@ class CategoricalLikelihood(Likelihood):
 
     supports = frozenset({"binary", "unit", "one-hot"})
 
-    def __init__(self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0) -> None:
-        super().__init__(data)
-        self.one_hot = data.support == "one-hot"
+    def __init__(self, wiring: Wiring, /, *, levels: Annotated[int, Ge(0)] = 0) -> None:
+        super().__init__(wiring)
+        self.one_hot = self.data.support == "one-hot"
         if self.one_hot and levels:
             raise ValueError("levels is for pixels, but this data set is one-hot")
-        self.params_per_value = 1 if self.one_hot else _number_of_levels(data, levels)
+        self.params_per_value = 1 if self.one_hot else _number_of_levels(self.data, levels)
 
     def forward(self, h: Tensor) -> Distribution:
         """From logits ``[*, levels · C, H, W]``, or ``[*, *shape]`` for one-hot data."""
@@ -213,10 +214,10 @@ class DiscretizedLogisticLikelihood(Likelihood):
     supports = frozenset({"binary", "unit"})
 
     def __init__(
-        self, data: DataSpec, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0
+        self, wiring: Wiring, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0
     ) -> None:
-        super().__init__(data)
-        self.levels, self.minimum = _number_of_levels(data, levels), minimum
+        super().__init__(wiring)
+        self.levels, self.minimum = _number_of_levels(self.data, levels), minimum
 
     def forward(self, h: Tensor) -> Distribution:
         """From locations and log-scales ``[*, 2 · C, H, W]``; location 0 means 0.5."""

@@ -6,6 +6,7 @@ Shapes: K samples of the posterior, B examples, D latent dimensions.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from vaezoo.distributions import detach
 from vaezoo.model.objectives import Objective
 from vaezoo.model.trace import Site, Trace, elbo
+from vaezoo.model.wiring import TaskWiring
 
 
 class Reconstruction(Objective):
@@ -24,7 +26,7 @@ class Reconstruction(Objective):
         samples: the number of posterior samples that the distortion is averaged over.
     """
 
-    def __init__(self, *, samples: Annotated[int, Gt(0)] = 1) -> None:
+    def __init__(self, wiring: TaskWiring, /, *, samples: Annotated[int, Gt(0)] = 1) -> None:
         super().__init__()
         self.num_samples = samples
 
@@ -47,14 +49,19 @@ class IWAE(Objective):
     """
 
     loss_includes_rate = True
+    requires_exact_density = True
 
     def __init__(
         self,
+        wiring: TaskWiring,
+        /,
         *,
         samples: Annotated[int, Gt(0)] = 8,
         gradient: Literal["standard", "dreg", "stl"] = "standard",
     ) -> None:
         super().__init__()
+        if gradient == "dreg" and len(wiring.spaces) > 1:
+            raise ValueError("gradient: dreg is defined for one latent site only; use standard")
         self.num_samples, self.gradient = samples, gradient
         self.rescales_gradients = gradient == "dreg"
 
@@ -62,9 +69,9 @@ class IWAE(Objective):
         """The negative bound of each example, ``[B]``.
 
         Raises:
-            ValueError: ``dreg`` with more than one latent variable, for which the estimator is not
-                defined.
+            ValueError: ``dreg`` or ``stl`` with a posterior that only the pass knows.
         """
+        trace.require_importance_weights()
         if self.gradient == "standard":
             return _negative_bound(trace.log_weight)
         log_weight = elbo(  # [K, B]
@@ -72,8 +79,6 @@ class IWAE(Objective):
         )
         if self.gradient == "stl":
             return _negative_bound(log_weight)
-        if len(trace.sites) > 1:
-            raise ValueError("gradient: dreg is defined for one latent site only; use standard")
         return _doubly_reparameterised_bound(log_weight, trace.sites[0].z)
 
     def bound(self, trace: Trace) -> Tensor:
@@ -82,8 +87,14 @@ class IWAE(Objective):
 
 
 def _detach_posterior(site: Site) -> Site:
-    """The site with constant parameters of q, so that gradients flow through z only."""
-    return Site(site.z, detach(site.q), site.p, site.mask)
+    """The site with constant parameters of q, so that gradients flow through z only.
+
+    Raises:
+        ValueError: q is not the distribution of z, so that its parameters are not known.
+    """
+    if site.log_q is not None:
+        raise ValueError(f"the gradient of q is not known for {site.name!r}; use standard")
+    return replace(site, q=detach(site.q))
 
 
 def _negative_bound(log_weight: Tensor) -> Tensor:

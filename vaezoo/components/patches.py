@@ -13,6 +13,7 @@ from vaezoo.components.decoders import code_width
 from vaezoo.components.encoders import Width
 from vaezoo.data.dataspec import Shape
 from vaezoo.model.parts import Decoder, Encoder
+from vaezoo.model.wiring import DecoderWiring, EncoderWiring
 from vaezoo.nn import Activation, Norm, ResidualBlock, activation_layer, dense, masked
 
 
@@ -51,7 +52,7 @@ class PatchEncoder(Encoder):
 
     def __init__(
         self,
-        in_shape: Shape,
+        wiring: EncoderWiring,
         /,
         *,
         patch: Width = 4,
@@ -62,6 +63,7 @@ class PatchEncoder(Encoder):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
+        in_shape = wiring.in_shape
         rows, columns = _grid_size(in_shape, patch)
         self.grid = nn.Sequential(
             nn.Conv2d(in_shape[0], channels, patch, stride=patch),
@@ -89,8 +91,7 @@ class PatchDecoder(Decoder):
 
     def __init__(
         self,
-        in_shape: Shape,
-        out_shape: Shape,
+        wiring: DecoderWiring,
         /,
         *,
         patch: Width = 4,
@@ -101,6 +102,7 @@ class PatchDecoder(Decoder):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
+        in_shape, out_shape = wiring.in_shape, wiring.out_shape
         self.start = (channels, *_grid_size(out_shape, patch))
         flat = channels * self.start[1] * self.start[2]
         self.project = nn.Sequential(
@@ -114,6 +116,6 @@ class PatchDecoder(Decoder):
         )
 
     def forward(self, code: Tensor) -> Tensor:
-        """From ``[N, D]`` to ``[N, C, H, W]``."""
-        start = self.project(code).unflatten(-1, self.start)  # [N, channels, H', W']
+        """From ``[N, *in_shape]`` to ``[N, C, H, W]``."""
+        start = self.project(code.flatten(1)).unflatten(-1, self.start)  # [N, channels, H', W']
         return self.pixels(self.grid(start.contiguous(memory_format=channels_last)))

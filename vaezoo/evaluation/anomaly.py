@@ -50,14 +50,15 @@ def scores(
             because scores otherwise grow with the length.
 
     Raises:
-        NotImplementedError: the posterior has no density, which ``elbo`` and ``nll`` need; there
-            is no critic; or ``per_step`` is used with data that are not sequences.
+        NotImplementedError: a density is missing, which ``elbo`` and ``nll`` need, or only a
+            bound, for ``nll``; there is no critic; or ``per_step`` is used with data that are not
+            sequences.
     """
     if per_step and not (model.data.is_sequence and method in ("reconstruction", "elbo", "nll")):
         raise NotImplementedError(
             "per_step is defined only for sequences and methods reconstruction, elbo and nll"
         )
-    with model.inference():
+    with model.inference(others=critics):
         if method == "mahalanobis":
             if reference is None:
                 raise NotImplementedError("mahalanobis needs the training split")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -33,7 +34,7 @@ def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tenso
     """Distortion and rate of each example in nats, ``[n]`` each, averaged over posterior samples.
 
     Raises:
-        NotImplementedError: the posterior has no density.
+        NotImplementedError: a posterior or a prior has no density.
     """
     traces = (model(batch, samples) for batch in data.ordered(model.batch_size(samples)))
     terms = [
@@ -46,6 +47,9 @@ def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tenso
 class ELBO(Metric):
     """The evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)).
 
+    With a prior of which only a lower bound is known, it is computed with that bound, which the
+    unit says; it is then lower than the ELBO of the same model.
+
     Args:
         samples: posterior samples for each example.
     """
@@ -56,11 +60,16 @@ class ELBO(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``elbo``."""
         distortion, rate = distortion_and_rate(model, data, self.samples)
-        return {"elbo": mean_with_error(elbo(-distortion, rate), samples=self.samples)}
+        estimate = mean_with_error(elbo(-distortion, rate), samples=self.samples)
+        if model.density == "bound":
+            unit = "nats per example, with a lower bound of log p(z)"
+            estimate = replace(estimate, unit=unit)
+        return {"elbo": estimate}
 
 
 class Rate(Metric):
-    """The rate KL(q(z|x) || p(z)).
+    """The rate KL(q(z|x) || p(z)); an upper bound of it, as the unit says, with a prior of which
+    only a lower bound is known.
 
     Args:
         samples: posterior samples for each example; used if the KL has no closed form.
@@ -72,7 +81,10 @@ class Rate(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``rate``."""
         _, rate = distortion_and_rate(model, data, self.samples)
-        return {"rate": mean_with_error(rate, samples=self.samples)}
+        estimate = mean_with_error(rate, samples=self.samples)
+        if model.density == "bound":
+            estimate = replace(estimate, unit="nats per example, upper bound")
+        return {"rate": estimate}
 
 
 class Distortion(Metric):
@@ -105,6 +117,8 @@ class NLL(Metric):
         samples: importance samples for each example.
         limit: how many examples to use, starting with the first; 0 for all.
     """
+
+    requires_exact_density = True
 
     def __init__(self, *, samples: Samples = 500, limit: Annotated[int, Ge(0)] = 0) -> None:
         self.samples, self.limit = samples, limit

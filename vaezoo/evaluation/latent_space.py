@@ -53,12 +53,14 @@ def dimension_rates(model: Model, batch: Batch) -> Tensor:
     Computed from the mean and the variance of the posterior as if it were normal.
 
     Raises:
-        NotImplementedError: the posterior has no density, or there is more than one latent vector.
+        NotImplementedError: the posterior has no density or no variance, or there is more than
+            one latent vector, or it is not real.
     """
-    context = model.context(batch.condition, len(batch))
-    sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)
+    sites = model.infer(model.start_inference(batch)).sites
     if len(sites) != 1 or sites[0].z.dim() != 3 or not sites[0].has_density:
         raise NotImplementedError("defined only for one latent vector with a density")
+    if model.spaces[0].support != "real" or sites[0].log_q is not None:
+        raise NotImplementedError("defined only for a real latent vector sampled from q(z|x)")
     mean, variance = sites[0].q.mean, sites[0].q.variance
     return 0.5 * (mean.square() + variance - 1 - variance.log()).mean(0)
 
@@ -83,11 +85,12 @@ def _log_densities(model: Model, data: Loader, limit: int) -> _LogDensities:
     if model.into_prior:
         raise NotImplementedError("not defined for a conditional prior")
     batch = data.first(min(limit, len(data)))
-    context = model.context(batch.condition, len(batch))
-    sites, _ = model.infer(model.features(batch, context), context, batch.mask, 1)
+    sites = model.infer(model.start_inference(batch)).sites
     if len(sites) != 1 or sites[0].z.dim() != 3:
         raise NotImplementedError("defined only for one latent vector")
     site: Site = sites[0]
+    if site.density != "exact" or site.log_q is not None:
+        raise NotImplementedError("defined only where the densities q(z|x) and p(z) are known")
     n, z = len(batch), site.z[0]  # [n, D]
     rows = max(1, _PAIRS_PER_CHUNK // (n * z.shape[1]))
     log_sums = [  # each from log densities [rows, n] to [rows]

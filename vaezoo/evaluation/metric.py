@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
@@ -12,6 +13,10 @@ from vaezoo.model.model import Model
 
 class Metric(ABC):
     """Measures a model on data. Wiring: none."""
+
+    requires_exact_density: ClassVar[bool] = False
+    """Whether it needs the densities of posterior and prior themselves. The composer then refuses
+    a model with a latent variable whose density is only a bound."""
 
     @abstractmethod
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:

@@ -17,14 +17,14 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
         data: the split.
 
     Returns:
-        The means over examples by name; only ``distortion`` if a posterior has no density.
+        The means over examples by name; only ``distortion`` if a density is missing.
     """
     task.eval()
     sums: dict[str, float] = {}
     num_samples = task.objective.num_samples
     with task.model.inference("fp32"):
         for batch in data.ordered(task.model.batch_size(num_samples)):
-            trace = task.model(batch, num_samples)
+            trace = task.objective.trace(task.model, batch)
             values = {"distortion": trace.mean_distortion}
             if trace.has_rate:
                 bound = task.objective.bound(trace)

@@ -38,11 +38,7 @@ class _Encoder(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        # x.shape[0], because len(x) would fix the batch size in the exported program
-        context = self.model.context(condition, x.shape[0])
-        features = self.model.features(Batch(x, condition), context)
-        prior_context = self.model.prior_context(context)
-        return self.model.latents.posterior_mean(features, prior_context, None)
+        return self.model.posterior_mean(Batch(x, condition))
 
 
 class _Decoder(nn.Module):
@@ -53,8 +49,9 @@ class _Decoder(nn.Module):
         self.model = model
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        # z.shape[0], because len(z) would fix the batch size in the exported program
         context = self.model.context(condition, z.shape[0])
-        code = self.model.latents.code(z, self.model.prior_context(context))
+        code = self.model.latents.code(z, self.model.start_generation(z.shape[0], context))
         return self.model.likelihood_of(code, context).mean
 
 
@@ -73,12 +70,15 @@ def export(model: Model, file_format: str, out: Path) -> list[tuple[Path, float]
         was not used for tracing.
 
     Raises:
-        UsageError: the model generates step by step, or its code is not a single vector.
+        UsageError: the model generates step by step or differentiates within a pass, its code is
+            not determined by one vector, or its posterior mean by the data.
         UnavailableError: the extra ``vaezoo[export]`` is not installed.
         VaezooError: an output differs by more than ``TOLERANCE``.
     """
     if model.latents.stepwise:
         raise UsageError("models that generate sequences step by step cannot be exported")
+    if model.eager:
+        raise UsageError("models that differentiate within a pass cannot be exported")
     model.eval()
     programs = (
         ("encoder", _Encoder(model), _encoder_inputs(model)),
@@ -90,9 +90,14 @@ def export(model: Model, file_format: str, out: Path) -> list[tuple[Path, float]
         with ExitStack() as stack, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecation warnings inside the exporters
             for name, module, inputs in programs:
+                if not torch.equal(module.eval()(*inputs(2)), module(*inputs(2))):
+                    raise UsageError(
+                        f"the {name} draws random numbers and cannot be exported: two calls with "
+                        "the same input differ"
+                    )
                 path = out / f"{name}{_SUFFIXES[file_format]}"
                 temporary = stack.enter_context(atomic_write(path))
-                run = _WRITERS[file_format](module.eval(), inputs(2), temporary)
+                run = _WRITERS[file_format](module, inputs(2), temporary)
                 difference = _difference(run, module, inputs(5))
                 if not difference <= TOLERANCE:  # also true for NaN
                     raise VaezooError(

@@ -6,7 +6,7 @@ Shapes: K samples of the posterior, B examples, E context features, ``*`` any le
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
@@ -17,9 +17,14 @@ from torch.distributions import Distribution
 from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import parse_conditions
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.distributions import Density
+from vaezoo.model.component import is_eager
 from vaezoo.model.fusion import ContextFusion
-from vaezoo.model.parts import Conditioner, Decoder, Encoder, Latents, Likelihood
-from vaezoo.model.trace import Site, Trace
+from vaezoo.model.latents import Latents
+from vaezoo.model.parts import Conditioner, Decoder, Encoder, Likelihood
+from vaezoo.model.passes import Generation, Inference
+from vaezoo.model.trace import Trace
+from vaezoo.model.wiring import Space
 from vaezoo.nn import masked
 from vaezoo.nn.buffers import frozen_buffers
 
@@ -50,6 +55,8 @@ class LatentVariableModel(nn.Module):
     """
 
     class_counts: Tensor | None
+    density: Density = "exact"
+    """The weakest density of the latent variables, which the composer finds by one pass."""
 
     def __init__(
         self,
@@ -74,6 +81,7 @@ class LatentVariableModel(nn.Module):
         self.code_shape, self.conditioner = code_shape, conditioner
         self.into_encoder, self.into_decoder = into_encoder, into_decoder
         self.into_prior = into_prior
+        self.eager = is_eager(self)
         has_labels = conditioner is not None and bool(data.classes)
         class_counts = torch.zeros(len(data.classes)) if has_labels else None
         self.register_buffer("class_counts", class_counts)
@@ -102,6 +110,11 @@ class LatentVariableModel(nn.Module):
         assert self.class_counts is not None, "the model is not conditional on a label"
         counts = self.class_counts if bool(self.class_counts.any()) else self.class_counts + 1
         return (counts / counts.sum()).log()
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """The latent variables, in the order of generation."""
+        return self.latents.spaces
 
     @property
     def device(self) -> torch.device:
@@ -135,16 +148,24 @@ class LatentVariableModel(nn.Module):
         return max(1, MAX_DECODED_SCALARS // (examples * self.decoder_outputs))
 
     @contextmanager
-    def inference(self, precision: str | None = None) -> Iterator[None]:
+    def inference(
+        self, precision: str | None = None, *, others: Iterable[nn.Module] = ()
+    ) -> Iterator[None]:
         """Disables gradients, and caches the weights in lower precision across batches.
+
+        With a component that differentiates within a pass it is ``torch.no_grad``, otherwise
+        ``torch.inference_mode``.
 
         Args:
             precision: the precision of the networks within the context; None leaves it unchanged.
+            others: components outside the model that run within the context, such as critics.
         """
         previous, self.precision = self.precision, precision or self.precision
+        eager = self.eager or any(is_eager(module) for module in others)
+        no_gradients = torch.no_grad() if eager else torch.inference_mode()
         try:
             # the weight cache of autocast lives until the outermost autocast context ends
-            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            with no_gradients, torch.autocast(self.device.type, enabled=False):
                 yield
         finally:
             self.precision = previous
@@ -187,11 +208,58 @@ class LatentVariableModel(nn.Module):
             fused = self.into_encoder(masked(batch.x, batch.mask), context)
             return self.encoder(fused, self.into_encoder.fused_mask(batch.mask))
 
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[Site, ...], Tensor]:
-        """Draws K samples from q(z|x): returns the sites and the codes ``[K, B, *code_shape]``."""
-        return self.latents.infer(features, self.prior_context(context), mask, k)
+    def start_inference(
+        self,
+        batch: Batch,
+        k: int = 1,
+        fixed: Mapping[str, Tensor] | None = None,
+        *,
+        memo: dict[int, Distribution] | None = None,
+    ) -> Inference:
+        """Encodes a batch, for the inference of its latent variables.
+
+        Args:
+            batch: the examples.
+            k, fixed, memo: as in ``Inference``.
+        """
+        # x.shape[0], because len(batch) would fix the batch size in an exported program
+        context = self.context(batch.condition, batch.x.shape[0])
+        return Inference(
+            self,
+            batch,
+            self.features(batch, context),
+            context,
+            self.prior_context(context),
+            k,
+            fixed or {},
+            memo,
+        )
+
+    def infer(self, inference: Inference) -> Trace:
+        """Draws K samples from q(z|x), without decoding them."""
+        sites, code = self.latents.infer(inference)
+        return Trace(self, inference.batch, sites, code, None, inference.context)
+
+    def posterior(self, batch: Batch, name: str = "z") -> Distribution:
+        """q(z|x) of one latent variable for a batch, without computing priors.
+
+        A prior may therefore call it, for example to encode pseudo-inputs.
+
+        Args:
+            batch: the examples; their conditions are used only if q depends on them.
+            name: the name of the latent variable.
+
+        Raises:
+            ValueError: there is no latent variable of this name.
+        """
+        context = None
+        if self.into_encoder is not None or (self.into_prior and self.latents.conditional):
+            context = self.context(batch.condition, len(batch))
+        features, prior_context = self.features(batch, context), self.prior_context(context)
+        inference = Inference(
+            self, batch, features, context, prior_context=prior_context, has_priors=False
+        )
+        return self.infer(inference).site(name).q
 
     def prior_context(self, context: Tensor | None) -> Tensor | None:
         """The context of the prior, flattened to ``[B, E]``; None if the prior receives none."""
@@ -219,16 +287,35 @@ class LatentVariableModel(nn.Module):
         # [K, B, *parameter_shape]
         return self.likelihood(output.float().reshape(*lead, *output.shape[1:]))
 
-    def forward(self, batch: Batch, k: int = 1) -> Trace:
-        """One pass over a batch: draws K samples from q(z|x) and decodes them."""
-        context = self.context(batch.condition, len(batch))
-        sites, code = self.infer(self.features(batch, context), context, batch.mask, k)
-        return Trace(batch, sites, self.likelihood_of(code, context), context)
+    def start_generation(
+        self, n: int, context: Tensor | None = None, prior_temperature: float = 1.0
+    ) -> Generation:
+        """The arguments with which latents make n codes.
+
+        Args:
+            n: the number of codes.
+            context: the contexts ``[n, ...]``, or None.
+            prior_temperature: as in ``Generation``.
+        """
+        return Generation(self, n, context, self.prior_context(context), prior_temperature)
+
+    def forward(
+        self, batch: Batch, k: int = 1, fixed: Mapping[str, Tensor] | None = None
+    ) -> Trace:
+        """One pass over a batch: draws K samples from q(z|x) and decodes them.
+
+        Args:
+            batch: the examples.
+            k: the number of samples.
+            fixed: values of latent variables by name, ``[K, B, *event]``, in place of samples.
+        """
+        inference = self.start_inference(batch, k, fixed)
+        sites, code = self.latents.infer(inference)
+        context = inference.context
+        return Trace(self, batch, sites, code, self.likelihood_of(code, context), context)
 
     @torch.no_grad()
     def infer_detached(self, batch: Batch, k: int = 1) -> Trace:
         """Infers latents for another phase: no gradients, no decoder, no change to any buffer."""
         with frozen_buffers(self):
-            context = self.context(batch.condition, len(batch))
-            sites, _ = self.infer(self.features(batch, context), context, batch.mask, k)
-        return Trace(batch, sites, None, context)
+            return self.infer(self.start_inference(batch, k))

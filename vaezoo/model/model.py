@@ -16,11 +16,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
-from vaezoo.distributions import draw
 from vaezoo.model.estimators import importance_sampling
-from vaezoo.model.generation import Generation
 from vaezoo.model.latent_variable_model import LatentVariableModel
-from vaezoo.model.step_generator import StepGenerator
+from vaezoo.model.step_generator import generate_data
 from vaezoo.utils.seeds import seeded
 
 P = ParamSpec("P")
@@ -129,7 +127,7 @@ class Model(LatentVariableModel):
         condition: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The means of q(z|x), ``[B, D]``.
+        """The means of q(z|x), ``[B, D]``; latent maps are flattened.
 
         Args:
             x: ``[B, *shape]`` in the model's input range, or uint8 images.
@@ -145,7 +143,10 @@ class Model(LatentVariableModel):
         return torch.cat([self.posterior_mean(batch) for batch in batches])
 
     def posterior_mean(self, batch: Batch) -> Tensor:
-        """The means of q(z|x) for one batch, ``[B, D]``; several sites are concatenated.
+        """The means of q(z|x) for one batch, ``[B, D]``.
+
+        Those of several latent variables are flattened and concatenated, in the order of
+        ``spaces``.
 
         Unlike ``encode`` it keeps gradients.
 
@@ -155,9 +156,7 @@ class Model(LatentVariableModel):
             >>> tuple(model.posterior_mean(vaezoo.Batch(torch.zeros(4, 1, 28, 28))).shape)
             (4, 32)
         """
-        context = self.context(batch.condition, len(batch))
-        features = self.features(batch, context)
-        return self.latents.posterior_mean(features, self.prior_context(context), batch.mask)
+        return self.latents.posterior_mean(self.start_inference(batch))
 
     @_inference
     def decode(
@@ -192,13 +191,15 @@ class Model(LatentVariableModel):
         size, decoded = self.batch_size(), []
         for start in range(0, len(z), size):
             part = None if context is None else context[start : start + size]
-            make_code = partial(
-                self.latents.code, z[start : start + size], self.prior_context(part)
+            chunk = z[start : start + size]
+            data = generate_data(
+                partial(self.latents.code, chunk),
+                self.start_generation(len(chunk), part),
+                mean=mean,
+                steps=steps,
+                temperature=0.0 if mean else 1.0,
             )
-            temperature = 0.0 if mean else 1.0
-            decoded.append(
-                self._generate(make_code, part, mean=mean, steps=steps, temperature=temperature)
-            )
+            decoded.append(data)
         return self._restore_observed(torch.cat(decoded), condition)
 
     def _restore_observed(self, x: Tensor, condition: Tensor | int | str | None) -> Tensor:
@@ -207,34 +208,6 @@ class Model(LatentVariableModel):
             return x
         observed = condition.to(x)
         return torch.where(observed[:, -1:] > 0, observed[:, :-1], x)
-
-    def _generate(
-        self,
-        make_code: Callable[[Generation | None], Tensor],
-        context: Tensor | None,
-        *,
-        mean: bool,
-        steps: int | None,
-        temperature: float,
-        prefix: Tensor | None = None,
-    ) -> Tensor:
-        """The data for the codes of the latents; generated step by step if these are stepwise."""
-        if not self.latents.stepwise:
-            if steps is not None or prefix is not None:
-                raise ValueError(
-                    "steps and prefix are only for models that generate sequences step by step"
-                )
-            px = self.likelihood_of(make_code(None), context)
-            return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
-        if steps is not None and steps < 1:
-            raise ValueError(f"steps must be at least 1, not {steps}")
-        generator = StepGenerator(self, context, temperature)
-        prefix_features = None
-        if prefix is not None:
-            features = self.features(Batch(prefix), context)
-            prefix_features = tuple(feature.float() for feature in features)
-        count = self.data.shape[0] if steps is None else steps
-        return generator.sequence(make_code(Generation(count, generator, prefix_features)))
 
     @_inference
     def sample(
@@ -247,6 +220,7 @@ class Model(LatentVariableModel):
         steps: int | None = None,
         prefix: Tensor | np.ndarray | None = None,
         temperature: float = 1.0,
+        prior_temperature: float = 1.0,
     ) -> Tensor:
         """New data: z from the prior, then p(x|z).
 
@@ -260,6 +234,8 @@ class Model(LatentVariableModel):
             steps: the number of steps of sequences; None takes the longest in the data.
             prefix: the first steps of each sequence ``[n, T, ...]``, which the model continues.
             temperature: of p(x|z); 0 takes the likeliest value.
+            prior_temperature: of p(z); below 1 the latent variables are closer to the most
+                probable ones, so that samples are more typical and vary less.
 
         Returns:
             ``[n, *shape]`` in the model's data range. Sequences include their prefix, and
@@ -268,6 +244,7 @@ class Model(LatentVariableModel):
         Raises:
             ValueError: ``steps`` or ``prefix`` is given to a model that does not generate step by
                 step, or the number of prefixes is not n.
+            NotImplementedError: a temperature is not defined for p(z) or p(x|z).
 
         Example:
             >>> import vaezoo
@@ -283,11 +260,14 @@ class Model(LatentVariableModel):
             parts = []
             for start in range(0, n, size):
                 part = None if context is None else context[start : start + size]
-                count, prior_context = min(size, n - start), self.prior_context(part)
-                make_code = partial(self.latents.generate, count, prior_context)
                 begin = None if prefixes is None else prefixes[start : start + size]
-                x = self._generate(
-                    make_code, part, mean=mean, steps=steps, temperature=temperature, prefix=begin
+                x = generate_data(
+                    self.latents.generate,
+                    self.start_generation(min(size, n - start), part, prior_temperature),
+                    mean=mean,
+                    steps=steps,
+                    temperature=temperature,
+                    prefix=begin,
                 )
                 parts.append(x if begin is None else torch.cat([begin, x], 1))
         return self._restore_observed(torch.cat(parts), condition)
@@ -313,9 +293,8 @@ class Model(LatentVariableModel):
         """
         parts = []
         for batch in self.batches(x, condition, mask):
-            context = self.context(batch.condition, len(batch))
-            _, code = self.infer(self.features(batch, context), context, batch.mask, 1)
-            mean = self.likelihood_of(code[0], context).mean
+            trace = self.infer(self.start_inference(batch))
+            mean = self.likelihood_of(trace.code[0], trace.context).mean
             parts.append(self._restore_observed(mean, batch.condition))
         return torch.cat(parts)
 
@@ -360,6 +339,10 @@ class Model(LatentVariableModel):
         Returns:
             ``[R, steps, *shape]``.
 
+        Raises:
+            NotImplementedError: a latent variable is not real, so that varying one dimension
+                would leave its space.
+
         Example:
             >>> import torch, vaezoo
             >>> model = vaezoo.load("vae-mnist-conv")
@@ -367,6 +350,12 @@ class Model(LatentVariableModel):
             >>> tuple(model.traverse(one, torch.tensor([0, 5]), steps=7).shape)
             (2, 7, 1, 28, 28)
         """
+        for space in self.spaces:
+            if space.support == "sphere":
+                raise NotImplementedError(
+                    f"latent variable {space.name!r} lies on a sphere, which varying one "
+                    "dimension would leave; use interpolate"
+                )
         z = self.encode(batch.x, batch.condition, batch.mask)
         grid = z.repeat(len(dimensions), steps, 1)  # [R, steps, D]
         values = torch.linspace(-span, span, steps, device=z.device)
@@ -387,11 +376,13 @@ class Model(LatentVariableModel):
         *,
         masks: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> Tensor:
-        """Decodes the points of a straight line between the posterior means of two examples.
+        """Decodes points between the posterior means of two examples.
+
+        The latents define the path: a straight line, or a great circle on a sphere.
 
         Args:
             first, second: ``[B, *shape]``.
-            steps: the number of points on the line, both ends included.
+            steps: the number of points on the path, both ends included.
             condition: ``[B, ...]`` for a conditional model.
             masks: the masks of ``first`` and ``second``, as in ``Batch``.
 
@@ -405,10 +396,10 @@ class Model(LatentVariableModel):
             >>> tuple(model.interpolate(x[:2], x[2:], steps=5).shape)
             (2, 5, 1, 28, 28)
         """
-        start = self.encode(first, condition, masks[0])[:, None]  # [B, 1, D]
-        end = self.encode(second, condition, masks[1])[:, None]
-        share = torch.linspace(0, 1, steps, device=self.device)[None, :, None]
-        z = start * (1 - share) + end * share  # [B, steps, D]
+        start = self.encode(first, condition, masks[0])  # [B, D]
+        end = self.encode(second, condition, masks[1])
+        share = torch.linspace(0, 1, steps, device=self.device)
+        z = self.latents.interpolate(start, end, share)  # [B, steps, D]
         if condition is not None:
             condition = torch.as_tensor(condition).repeat_interleave(steps, 0)
         decoded = self.decode(z.flatten(0, 1), condition)  # [B * steps, *shape]

@@ -5,7 +5,7 @@ A plugin subclasses ``Objective``, ``Regularizer`` or ``Schedule``. The loss of 
     loss = objective(trace) + sum of weight * regularizer(trace) over the regularizers,
 
 in nats, and the trainer minimises its mean over the batch. As for every component, the
-positional-only parameters of a constructor are its wiring, passed by the composer, and its
+positional-only parameter of a constructor is its wiring, passed by the composer, and its
 keyword-only parameters are its YAML options. Shapes: K samples of the posterior, B examples.
 """
 
@@ -19,14 +19,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from vaezoo.data.batch import Batch
-from vaezoo.model.model import Model
+from vaezoo.model.component import Component
+from vaezoo.model.protocol import GenerativeModel
 from vaezoo.model.trace import Terms, Trace
 
 
-class Objective(nn.Module, ABC):
+class Objective(Component, ABC):
     """Maps a trace to the loss of each example, before regularizers are added.
 
-    Wiring: none. Required: ``forward``. Optional: ``bound``, ``update``, ``weights``.
+    Wiring: a ``TaskWiring``. Required: ``forward``. Optional: ``trace``, ``bound``, ``update``,
+    ``weights``.
     """
 
     num_samples: int = 1
@@ -41,11 +43,28 @@ class Objective(nn.Module, ABC):
 
     loss_includes_rate: ClassVar[bool] = False
     """Whether the loss includes the rate. The composer then refuses a regularizer that
-    ``penalizes_rate``."""
+    ``penalizes_rate``, and a model whose rate is not defined."""
+
+    requires_exact_density: ClassVar[bool] = False
+    """Whether it uses importance weights. The composer then refuses a model with a latent variable
+    whose density is only a bound."""
+
+    def trace(self, model: GenerativeModel, batch: Batch) -> Trace:
+        """The pass over a batch that the loss is computed from.
+
+        By default the model infers ``num_samples`` samples and decodes them. An objective may
+        fix or enumerate latent variables, or weight the samples.
+        """
+        trace: Trace = model(batch, self.num_samples)
+        return trace
 
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
-        """The loss of each example in nats, ``[B]``."""
+        """The loss of each example in nats, ``[B]``.
+
+        Args:
+            trace: what ``trace`` returned; ``trace.model`` is the model of this pass.
+        """
 
     def bound(self, trace: Trace) -> Tensor:
         """The lower bound on log p(x) that it maximises, ``[B]``: the ELBO by default."""
@@ -65,16 +84,17 @@ class Objective(nn.Module, ABC):
         return {}
 
 
-class Regularizer(nn.Module, ABC):
+class Regularizer(Component, ABC):
     """Maps a trace to a penalty for each example; may train networks of its own in extra phases.
 
-    Wiring: ``wiring``, a TaskWiring. Required: ``forward``, and an ``__init__`` that calls
+    Wiring: a ``TaskWiring``. Required: ``forward``, and an ``__init__`` that calls
     ``super().__init__(weight)``. Optional: ``phases`` for an adversary, ``score`` with
     ``has_score``.
     """
 
     penalizes_rate: ClassVar[bool] = False
-    """Whether the penalty includes the rate."""
+    """Whether the penalty includes the rate. The composer then refuses a model whose rate is not
+    defined."""
 
     has_score: ClassVar[bool] = False
     """Whether it implements ``score``."""
@@ -89,7 +109,11 @@ class Regularizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
-        """The penalty of each example in nats, before weighting, ``[B]``."""
+        """The penalty of each example in nats, before weighting, ``[B]``.
+
+        Args:
+            trace: the pass; ``trace.model`` is the model of this pass.
+        """
 
     def score(self, trace: Trace) -> Tensor:
         """How much the latents of each example differ from prior samples, ``[B]``.
@@ -101,7 +125,7 @@ class Regularizer(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot score latents")
 
-    def phases(self, model: Model) -> Sequence[Phase]:
+    def phases(self) -> Sequence[Phase]:
         """Optimizer steps that follow the model's own, such as a critic's. None by default.
 
         The loss of such a phase must not train the model. Take latents from
@@ -111,7 +135,7 @@ class Regularizer(nn.Module, ABC):
         return ()
 
 
-class Schedule(nn.Module, ABC):
+class Schedule(Component, ABC):
     """Maps an optimizer step to a weight.
 
     Wiring: none. Required: ``forward``. State that must survive a resume belongs in buffers.
@@ -140,9 +164,10 @@ class Phase:
     Attributes:
         name: shown in logs; the first phase is always ``model``.
         module: holds the parameters that this phase optimises; all others stay unchanged.
-        loss: maps a batch to the loss of each example ``[B]`` in nats, and terms to log.
+        loss: maps the model and a batch to the loss of each example ``[B]`` in nats, and terms to
+            log.
     """
 
     name: str
     module: nn.Module
-    loss: Callable[[Batch], tuple[Tensor, Terms]]
+    loss: Callable[[GenerativeModel, Batch], tuple[Tensor, Terms]]

@@ -1,14 +1,13 @@
 """The component kinds that make up a model: one abstract class per kind, each with its contract.
 
-A plugin subclasses one of them and implements ``forward`` (``Latents``: ``infer`` and
-``generate``). The constructor of a component is its schema:
+A plugin subclasses one of them and implements ``forward``. (``Latents`` has a module of its own.)
+The constructor of a component is its schema:
 
-- Positional-only parameters (before ``/``) are its wiring. The composer passes them by position,
-  in the order listed under "Wiring" of the kind.
+- Its only positional-only parameter (before ``/``) is its wiring, which the composer passes.
 - Keyword-only parameters are its YAML options, checked against their annotations.
 
-Shapes: K samples of the posterior, B examples, T steps of a sequence, D latent dimensions, N any
-number of rows (K * B or B), ``*`` any leading dimensions. Event and batch shapes are those of
+Shapes: K samples of the posterior, B examples, E scalars of a context, N any number of rows (K * B
+or B), ``*`` any leading dimensions. Event and batch shapes are those of
 ``torch.distributions``.
 """
 
@@ -18,19 +17,20 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
-from vaezoo.data.dataspec import DataSpec, Shape
-from vaezoo.model.generation import Generation
-from vaezoo.model.trace import Site
+from vaezoo.data.dataspec import Shape
+from vaezoo.model.component import Component
+from vaezoo.model.protocol import GenerativeModel
+from vaezoo.model.trace import Trace, sum_event_dims
+from vaezoo.model.wiring import Wiring
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Component, ABC):
     """Maps data to features.
 
-    Wiring: ``in_shape``, the shape of one input; it includes the context if that is fused with the
-    data. Required: ``forward``.
+    Wiring: an ``EncoderWiring``. Required: ``forward``.
     """
 
     takes_vectors: ClassVar[bool] = False
@@ -51,50 +51,60 @@ class Encoder(nn.Module, ABC):
         """
 
 
-class Posterior(nn.Module, ABC):
+class Posterior(Component, ABC):
     """Maps features to the posterior q(z|x) of one latent variable.
 
-    Wiring: ``in_features``, the number of input features; ``latent_dim``, D. Required:
-    ``forward``.
+    Wiring: a ``PosteriorWiring``. Required: ``forward``.
     """
+
+    support: ClassVar[str] = "real"
+    """The support of its samples, as in ``Space``."""
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
-        """From features ``[N, in_features]`` to a distribution over z.
+        """From features ``[*, *in_shape]`` to a distribution over z.
 
         Returns:
-            A distribution with batch shape ``[N]`` and event shape ``[D]``. The built-in latents
-            sample it with ``rsample``.
+            A distribution with batch shape ``[*]`` and event shape ``space.shape``. The built-in
+            latents sample it with ``rsample``.
         """
 
 
-class Prior(nn.Module, ABC):
+class Prior(Component, ABC):
     """Defines the prior p(z), or p(z|context), of one latent variable.
 
-    Wiring: ``latent_dim``, D; ``context_dim``, the number of context features, 0 without a
-    context. Required: ``forward``.
+    Wiring: a ``PriorWiring``. Required: ``forward``.
     """
+
+    supports: ClassVar[frozenset[str]] = frozenset({"real"})
+    """The supports of the spaces, as in ``Space``, that it can be a distribution over."""
 
     conditional: ClassVar[bool] = False
     """Whether it can use a context. If not, the composer refuses ``into: [prior]``."""
 
     @abstractmethod
-    def forward(self, h: Tensor | None) -> Distribution:
-        """From a context ``[B, context_dim]``, or None, to a distribution over z.
+    def forward(self, context: Tensor | None, model: GenerativeModel) -> Distribution:
+        """From contexts ``[B, E]``, or None, to a distribution over z.
+
+        Args:
+            context: the contexts of the prior.
+            model: the model of this pass, for example to encode pseudo-inputs.
 
         Returns:
-            A distribution with event shape ``[D]`` and batch shape ``[B]``, or ``[]`` if it does
-            not depend on the context.
+            A distribution with event shape ``space.shape`` and batch shape ``[B]``, or ``[]`` if
+            it does not depend on the context. If its ``log_prob`` is only a lower bound, it says
+            so by the attribute ``density = "bound"``; without a ``log_prob`` it is
+            ``vaezoo.distributions.Implicit`` or has ``density = "none"``.
         """
 
 
-class Likelihood(nn.Module, ABC):
+class Likelihood(Component, ABC):
     """Maps the decoder's output to the likelihood p(x|z).
 
-    Wiring: ``data``, a DataSpec. Required: ``forward``, and an ``__init__`` that calls
-    ``super().__init__(data)``, which rejects data whose support is not in ``supports``. The event
-    dimensions of the distribution must be the last ``event_dims`` dimensions of the data: those
-    that the mask does not cover.
+    Wiring: a ``Wiring``. Required: ``forward``, and an ``__init__`` that calls
+    ``super().__init__(wiring)``, which rejects data whose support is not in ``supports``.
+    Optional: ``log_prob``. The event dimensions of the distribution must be the last
+    ``event_dims`` dimensions of the data: those that the mask does not cover.
     """
 
     params_per_value: int = 1
@@ -104,8 +114,9 @@ class Likelihood(nn.Module, ABC):
     supports: ClassVar[frozenset[str]] = frozenset({"binary", "unit", "real"})
     """The supports of data that it accepts."""
 
-    def __init__(self, data: DataSpec, /) -> None:
+    def __init__(self, wiring: Wiring, /) -> None:
         super().__init__()
+        data = wiring.data
         if data.support not in self.supports:
             supported = " or ".join(sorted(self.supports))
             raise ValueError(f"needs {supported} data, but this data set is {data.support}")
@@ -140,91 +151,20 @@ class Likelihood(nn.Module, ABC):
             A distribution over data of shape ``[*, *data.shape]``.
         """
 
-
-class Latents(nn.Module, ABC):
-    """Defines the latent variables: how they are inferred and how they are generated.
-
-    Wiring: ``feature_shapes``, the shapes of the features of one example, fine to coarse;
-    ``latent_dim``, D; ``posterior``, which builds a Posterior from (in_features, latent_dim);
-    ``prior``, which builds a Prior from (latent_dim, context_dim); ``context_dim``, 0 unless the
-    context goes into the prior. Required: ``infer`` and ``generate``. Optional: ``code``, for
-    decoding a given latent vector, and ``posterior_mean``.
-
-    A code is the decoder's input: the latent vector itself, or a function of all latent variables.
-    """
-
-    conditional: ClassVar[bool] = False
-    """Whether they use the context themselves, apart from passing it to the prior."""
-
-    stepwise: ClassVar[bool] = False
-    """Whether codes are sequences that are generated step by step, with a ``generation``."""
-
-    @abstractmethod
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[Site, ...], Tensor]:
-        """Draws K samples from q(z|x).
+    def log_prob(self, trace: Trace) -> Tensor:
+        """log p(x|z) of each example in nats, ``[K, B]``, without what its mask hides.
 
         Args:
-            features: the encoder's output, ``[B, ...]`` each. They may come in a lower precision;
-                convert those that are used with ``float()``.
-            context: ``[B, context_dim]``, or None.
-            mask: True where the data is observed, as in ``Batch``, or None.
-            k: the number of samples K.
-
-        Returns:
-            One site per latent variable, in the order of generation; and the codes,
-            ``[K, B, ...]``.
+            trace: the pass, with the distribution ``px``, the batch, the code and the model.
         """
-
-    def posterior_mean(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
-        """The means of q(z|x), ``[B, D]``.
-
-        The means of several sites are concatenated; each is conditioned on one sample of the sites
-        before it.
-        """
-        sites, _ = self.infer(features, context, mask, 1)
-        # each mean is expanded to [B, *event], then flattened to [B, D]
-        return torch.cat([site.q.mean.expand(site.z.shape[1:]).flatten(1) for site in sites], -1)
-
-    @abstractmethod
-    def generate(
-        self, n: int, context: Tensor | None, generation: Generation | None = None
-    ) -> Tensor:
-        """Samples the prior.
-
-        Args:
-            n: the number of samples.
-            context: ``[n, context_dim]``, or None.
-            generation: the arguments of stepwise generation; None unless ``stepwise``.
-
-        Returns:
-            Codes ``[n, ...]``; if ``stepwise``, sequences of ``generation.steps`` steps.
-        """
-
-    def code(
-        self, z: Tensor, context: Tensor | None = None, generation: Generation | None = None
-    ) -> Tensor:
-        """The codes ``[n, ...]`` of given latent vectors.
-
-        Args:
-            z: ``[n, D]``, as ``posterior_mean`` returns them.
-            context: ``[n, context_dim]``, or None.
-            generation: the arguments of stepwise generation; None unless ``stepwise``.
-
-        Raises:
-            NotImplementedError: a single vector does not determine the code.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no code for a single latent vector")
+        assert trace.px is not None, "asked for only where the decoder ran"
+        return sum_event_dims(trace.px.log_prob(trace.batch.x), trace.batch.mask)
 
 
-class Decoder(nn.Module, ABC):
+class Decoder(Component, ABC):
     """Maps codes to the parameters of the likelihood.
 
-    Wiring: ``in_shape``, the shape of one code, with the context if that is fused with it;
-    ``out_shape``, the ``parameter_shape`` of the likelihood. Required: ``forward``.
+    Wiring: a ``DecoderWiring``. Required: ``forward``.
     """
 
     @abstractmethod
@@ -232,10 +172,10 @@ class Decoder(nn.Module, ABC):
         """From codes ``[N, *in_shape]`` to parameters ``[N, *out_shape]``."""
 
 
-class Conditioner(nn.Module, ABC):
+class Conditioner(Component, ABC):
     """Maps a raw condition (a label, attributes or an image) to a context.
 
-    Wiring: ``data``, a DataSpec. Required: ``forward``. Optional: ``unconditional_context``.
+    Wiring: a ``Wiring``. Required: ``forward``. Optional: ``unconditional_context``.
     """
 
     @abstractmethod

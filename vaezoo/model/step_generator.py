@@ -1,13 +1,17 @@
-"""Generates sequences step by step and feeds each sampled step back to the model."""
+"""Generates data from codes: at once, or step by step with each sampled step fed back."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.distributions import draw
-from vaezoo.model.latent_variable_model import LatentVariableModel
+from vaezoo.model.passes import Generation, Inference
+from vaezoo.model.protocol import GenerativeModel
 
 
 class StepGenerator:
@@ -19,9 +23,7 @@ class StepGenerator:
         temperature: of p(x|z); 0 takes the likeliest value of each step.
     """
 
-    def __init__(
-        self, model: LatentVariableModel, context: Tensor | None, temperature: float
-    ) -> None:
+    def __init__(self, model: GenerativeModel, context: Tensor | None, temperature: float) -> None:
         self.model, self.context, self.temperature = model, context, temperature
         self.steps: list[Tensor] = []
 
@@ -42,3 +44,50 @@ class StepGenerator:
             code: the codes of all steps; used only if the latents did not request any features.
         """
         return torch.cat(self.steps, 1) if self.steps else self.sample(code)
+
+
+def generate_data(
+    make_code: Callable[[Generation], Tensor],
+    generation: Generation,
+    *,
+    mean: bool,
+    steps: int | None,
+    temperature: float,
+    prefix: Tensor | None = None,
+) -> Tensor:
+    """The data for codes of the latents, ``[n, *shape]``; step by step if these are stepwise.
+
+    Args:
+        make_code: makes the codes.
+        generation: the number of codes and their contexts.
+        mean: whether to return the mean of p(x|z); the steps of sequences are always sampled.
+        steps: the number of steps of a sequence; None takes the longest in the data.
+        temperature: of p(x|z).
+        prefix: the steps to continue, ``[n, T, ...]``, or None.
+
+    Raises:
+        ValueError: ``steps`` or ``prefix`` is given, but the latents are not stepwise.
+    """
+    model, context = generation.model, generation.context
+    if not model.latents.stepwise:
+        if steps is not None or prefix is not None:
+            raise ValueError(
+                "steps and prefix are only for models that generate sequences step by step"
+            )
+        px = model.likelihood_of(make_code(generation), context)
+        return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    generator = StepGenerator(model, context, temperature)
+    inferred_prefix = None
+    if prefix is not None:
+        batch = Batch(prefix)
+        features = model.features(batch, context)
+        inferred_prefix = Inference(model, batch, features, context, generation.prior_context)
+    stepwise = replace(
+        generation,
+        steps=model.data.shape[0] if steps is None else steps,
+        prefix=inferred_prefix,
+        next_features=generator,
+    )
+    return generator.sequence(make_code(stepwise))

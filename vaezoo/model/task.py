@@ -54,7 +54,7 @@ class Task(nn.Module):
             The loss of each example ``[B]`` in nats; and the terms to log: ``distortion``,
             ``rate`` if it is defined, and each penalty before weighting.
         """
-        trace = self.model(batch, self.objective.num_samples)
+        trace = self.objective.trace(self.model, batch)
         loss = self.objective(trace)
         terms = {}
         for name, penalty in self.named_regularizers():
@@ -82,12 +82,8 @@ class Task(nn.Module):
 
     def phases(self) -> Sequence[Phase]:
         """The phase of the model, then those of the regularizers."""
-        others = [
-            phase
-            for _, penalty in self.named_regularizers()
-            for phase in penalty.phases(self.model)
-        ]
-        return (Phase("model", self, self), *others)
+        others = [phase for _, penalty in self.named_regularizers() for phase in penalty.phases()]
+        return (Phase("model", self, lambda model, batch: self(batch)), *others)
 
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
         """The parameters that a phase may change.

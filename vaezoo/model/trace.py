@@ -7,8 +7,7 @@ quantities are in nats.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from vaezoo.data.batch import Batch
-from vaezoo.distributions import Implicit
+from vaezoo.distributions import DENSITIES, Density, density_of
+from vaezoo.model.protocol import GenerativeModel
+from vaezoo.utils.memo import memoised
 
 Nats = TypeVar("Nats", Tensor, float)
 
@@ -49,8 +50,16 @@ def sum_event_dims(value: Tensor, mask: Tensor | None) -> Tensor:
     return value.flatten(2).sum(-1) if value.dim() > 2 else value  # [K, B, events] -> [K, B]
 
 
-def mean_over_samples(value: Tensor) -> Tensor:
-    """The mean over samples, from ``[K, B]`` to ``[B]``."""
+def mean_over_samples(value: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean over samples, from ``[K, B, ...]`` to ``[B, ...]``.
+
+    Args:
+        value: one number, or more, for each sample and example.
+        weights: the weights of the samples, ``[K, B]``; None for equal ones.
+    """
+    if weights is not None:
+        aligned = weights.reshape(*weights.shape, *(1,) * (value.dim() - 2))  # [K, B, 1, ...]
+        return (aligned * value).sum(0)
     return value.squeeze(0) if value.shape[0] == 1 else value.mean(0)
 
 
@@ -59,41 +68,71 @@ class Site:
     """One latent variable in one forward pass.
 
     Attributes:
+        name: the name of its ``Space``.
         z: samples of the posterior, ``[K, B, *event]``, or ``[K, B, T, *event]`` with a mask.
         q: the posterior q(z|x); its batch shape broadcasts to ``[K, B]`` (``[K, B, T]``).
         p: the prior p(z) or p(z|context); its batch shape broadcasts likewise.
+        log_q: log q(z|x) of each sample, ``[K, B]``, where ``q`` is not the distribution of ``z``
+            and only the pass knows it, as after a flow; None means ``q.log_prob(z)``.
         mask: True where the variable exists, ``[B, T]``; None means everywhere.
         stride: the number of data steps that one latent step covers.
     """
 
+    name: str
     z: Tensor
     q: Distribution
     p: Distribution
+    _: KW_ONLY
+    log_q: Tensor | None = None
     mask: Tensor | None = None
-    stride: int = field(default=1, kw_only=True)
+    stride: int = 1
+
+    @property
+    def density(self) -> Density:
+        """What is known of log q - log p: ``exact``, an upper ``bound``, or ``none``."""
+        p = density_of(self.p)
+        q = density_of(self.q) if self.log_q is None else "exact"
+        return q if DENSITIES.index(q) < DENSITIES.index(p) else p
 
     @property
     def has_density(self) -> bool:
-        """Whether q has a density. Without one, neither the KL nor ``log_ratio`` is defined."""
-        return not isinstance(self.q, Implicit)
+        """Whether q and p have densities. Without, neither KL nor ``log_ratio`` is defined."""
+        return self.density != "none"
+
+    @property
+    def mean(self) -> Tensor:
+        """The posterior mean with the shape of ``z``; ``z`` itself where the mean is not known."""
+        if self.log_q is not None:
+            return self.z
+        try:
+            return self.q.mean.expand(self.z.shape)  # [K, B, *event]
+        except NotImplementedError:
+            return self.z
 
     def prior_sample(self) -> Tensor:
         """A new sample of the prior with the shape of ``z``, for any batch shape of the prior."""
         missing = self.z.dim() - len(self.p.batch_shape) - len(self.p.event_shape)
         return self.p.sample(self.z.shape[:missing])
 
-    @cached_property
+    @memoised
     def log_ratio(self) -> Tensor:
         """log q(z|x) - log p(z) at the samples, ``[K, B]``: an unbiased estimate of the KL.
 
         Raises:
-            NotImplementedError: q has no density.
+            NotImplementedError: q or p has no density.
         """
+        if self.log_q is not None:
+            return self.log_q - sum_event_dims(self.p.log_prob(self.z), self.mask)
         return sum_event_dims(self.q.log_prob(self.z) - self.p.log_prob(self.z), self.mask)
 
-    @cached_property
+    @memoised
     def kl(self) -> Tensor:
-        """KL(q || p), ``[K, B]``: in closed form where torch has one, otherwise ``log_ratio``."""
+        """KL(q || p), ``[K, B]``: in closed form where torch has one, otherwise ``log_ratio``.
+
+        With a prior whose density is a lower bound, it is an upper bound.
+        """
+        if self.log_q is not None:
+            return self.log_ratio
         try:
             kl = kl_divergence(self.q, self.p)
         except NotImplementedError:
@@ -107,23 +146,52 @@ class Trace:
     """The results of one forward pass of a model.
 
     Attributes:
+        model: the model that made it.
         batch: the examples.
         sites: the latent variables, in the order of generation.
+        code: the decoder's input, ``[K, B, ...]``.
         px: the likelihood p(x|z), which broadcasts to ``[K, B]``; None if the decoder was skipped.
         context: the conditioner's output ``[B, ...]``; None in an unconditional model.
+        weights: the weights of the K samples, ``[K, B]``, which sum to 1 over K, if these
+            enumerate a variable instead of sampling it; None for equal weights. Every mean over
+            samples uses them.
     """
 
+    model: GenerativeModel
     batch: Batch
     sites: tuple[Site, ...]
+    code: Tensor
     px: Distribution | None
     context: Tensor | None = None
+    weights: Tensor | None = None
+
+    def site(self, name: str) -> Site:
+        """The latent variable of a name.
+
+        Raises:
+            ValueError: the model has no such latent variable.
+        """
+        for site in self.sites:
+            if site.name == name:
+                return site
+        names = ", ".join(site.name for site in self.sites)
+        raise ValueError(f"no latent variable named {name!r}; the model has {names}")
+
+    @property
+    def density(self) -> Density:
+        """The weakest density of the latent variables: ``exact``, ``bound`` or ``none``."""
+        return min((site.density for site in self.sites), key=DENSITIES.index, default="exact")
 
     @property
     def has_rate(self) -> bool:
-        """Whether the rate is defined: every posterior has a density."""
-        return all(site.has_density for site in self.sites)
+        """Whether the rate is defined: every posterior and every prior has a density."""
+        return all(site.density != "none" for site in self.sites)
 
-    @cached_property
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over samples, ``[K, B, ...]`` to ``[B, ...]``, weighted by ``weights``."""
+        return mean_over_samples(value, self.weights)
+
+    @memoised
     def log_likelihood(self) -> Tensor:
         """log p(x|z), ``[K, B]``.
 
@@ -132,19 +200,20 @@ class Trace:
         """
         if self.px is None:
             raise ValueError("this trace has no likelihood: the decoder was skipped")
-        return sum_event_dims(self.px.log_prob(self.batch.x), self.batch.mask)
+        log_likelihood: Tensor = self.model.likelihood.log_prob(self)
+        return log_likelihood
 
-    @cached_property
+    @memoised
     def distortion(self) -> Tensor:
         """-log p(x|z), ``[K, B]``."""
         return -self.log_likelihood
 
-    @cached_property
+    @memoised
     def rate(self) -> Tensor:
         """The sum of KL(q || p) over all latent variables, ``[K, B]``.
 
         Raises:
-            NotImplementedError: a posterior has no density.
+            NotImplementedError: a posterior or a prior has no density.
         """
         if not self.sites:  # a model without latent variables
             return torch.zeros_like(self.distortion)
@@ -152,38 +221,51 @@ class Trace:
             return self.sites[0].kl
         return torch.stack([site.kl for site in self.sites]).sum(0)
 
-    @cached_property
+    @memoised
     def mean_distortion(self) -> Tensor:
         """The distortion averaged over samples, ``[B]``."""
-        return mean_over_samples(self.distortion)
+        return self.mean(self.distortion)
 
-    @cached_property
+    @memoised
     def mean_rate(self) -> Tensor:
         """The rate averaged over samples, ``[B]``."""
-        return mean_over_samples(self.rate)
+        return self.mean(self.rate)
 
-    @cached_property
+    @memoised
     def mean_elbo(self) -> Tensor:
         """The ELBO averaged over samples, ``[B]``.
 
         Raises:
-            NotImplementedError: a posterior has no density.
+            NotImplementedError: a posterior or a prior has no density.
         """
         return elbo(-self.mean_distortion, self.mean_rate)
 
-    @cached_property
+    @memoised
     def log_weight(self) -> Tensor:
         """The log importance weight log p(x|z) + log p(z) - log q(z|x) of each sample, ``[K, B]``.
 
         This is the ELBO of one sample, with ``log_ratio`` in place of the KL.
 
         Raises:
-            NotImplementedError: a posterior has no density.
+            NotImplementedError: a density is missing or only a bound, or the samples enumerate a
+                variable: they are then no importance samples.
         """
+        self.require_importance_weights()
         total = self.log_likelihood
         for site in self.sites:
             total = elbo(total, site.log_ratio)
         return total
+
+    def require_importance_weights(self) -> None:
+        """Raises NotImplementedError where importance weights are not defined."""
+        if self.weights is not None:
+            raise NotImplementedError("enumerated samples have no importance weights")
+        for site in self.sites:
+            if site.density == "bound":
+                raise NotImplementedError(
+                    f"the density of latent variable {site.name!r} is only a bound, so importance "
+                    "weights are not defined; use elbo"
+                )
 
 
 Terms: TypeAlias = Mapping[str, Tensor]

@@ -14,7 +14,7 @@ KINDS: Mapping[str, str] = {
     "encoder": "vaezoo.model.parts:Encoder",
     "posterior": "vaezoo.model.parts:Posterior",
     "prior": "vaezoo.model.parts:Prior",
-    "latents": "vaezoo.model.parts:Latents",
+    "latents": "vaezoo.model.latents:Latents",
     "decoder": "vaezoo.model.parts:Decoder",
     "likelihood": "vaezoo.model.parts:Likelihood",
     "conditioner": "vaezoo.model.parts:Conditioner",
@@ -26,6 +26,21 @@ KINDS: Mapping[str, str] = {
     "format": "vaezoo.data.format:Format",
 }
 """The kinds in the order of the data flow, each with ``module:Class`` of its abstract class."""
+
+KINDS_WITH_WIRING = frozenset(
+    {
+        "encoder",
+        "posterior",
+        "prior",
+        "latents",
+        "decoder",
+        "likelihood",
+        "conditioner",
+        "objective",
+        "regularizer",
+    }
+)
+"""The kinds whose constructors take a wiring object, which depends on the data and other parts."""
 
 
 @cache

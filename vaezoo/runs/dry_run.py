@@ -142,10 +142,10 @@ def _summarize_parts(spec: Spec, task: Task, batch: Batch) -> tuple[PartSummary,
     """Passes one batch through the model and summarizes each part."""
     model, names = task.model, spec.model
     with torch.no_grad():
-        context = model.context(batch.condition, len(batch))
-        features = model.features(batch, context)
-        sites, code = model.infer(features, context, batch.mask, task.objective.num_samples)
-        px = model.likelihood_of(code, context)
+        inference = model.start_inference(batch, task.objective.num_samples)
+        features, context = inference.features, inference.context
+        trace = model.infer(inference)
+        px = model.likelihood_of(trace.code, context)
 
     def shape(tensor: torch.Tensor) -> str:
         return " x ".join(map(str, tensor.shape))
@@ -156,7 +156,7 @@ def _summarize_parts(spec: Spec, task: Task, batch: Batch) -> tuple[PartSummary,
     parts = [row("data", spec.data.name, shape(batch.x), None)]
     if names.condition is not None and context is not None:
         parts.append(row("condition", names.condition.name, shape(context), model.conditioner))
-    latents = ", ".join(shape(site.z) for site in sites)
+    latents = ", ".join(shape(site.z) for site in trace.sites)
     parts += [
         row("encoder", names.encoder.name, ", ".join(map(shape, features)), model.encoder),
         row("latents", names.latents.name, latents, model.latents),

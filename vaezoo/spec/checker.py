@@ -164,7 +164,12 @@ class SpecChecker:
         )
 
     def field_value(self, kind: str, annotation: Any, node: Node, path: str) -> Any:
-        """The component or list of components of a field; the plain value if it cannot be one."""
+        """The component or components of a field; the plain value if it cannot be one."""
+        if isinstance(node.value, dict) and _is_mapping(annotation):
+            return {
+                key: self.field_value(kind, ComponentSpec, child, f"{path}.{key}")
+                for key, child in node.value.items()
+            }
         if isinstance(node.value, list) and _is_list(annotation):
             return [
                 self.field_value(kind, ComponentSpec, child, f"{path}.{i}")
@@ -173,7 +178,8 @@ class SpecChecker:
         is_name = isinstance(node.value, str) and isinstance(
             resolve_scalar(node.value), str
         )  # not a quoted number
-        is_component = (is_name or isinstance(node.value, dict)) and not _is_list(annotation)
+        is_many = _is_list(annotation) or _is_mapping(annotation)
+        is_component = (is_name or isinstance(node.value, dict)) and not is_many
         return self.component(kind, node, path) if is_component else node.plain()
 
     def component(self, kind: str, node: Node, path: str) -> ComponentSpec | None:
@@ -257,6 +263,10 @@ def _annotation(model: type[BaseModel], key: str) -> Any:
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(arg) for arg in get_args(annotation))
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return get_origin(annotation) is dict or any(_is_mapping(arg) for arg in get_args(annotation))
 
 
 def _placeholder(kind: str, mark: Mark, path: str) -> ComponentSpec:

@@ -13,15 +13,18 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from torch import nn
 
+from vaezoo.model.wiring import Factory
 from vaezoo.plugins.catalogue import ComponentEntry
-from vaezoo.plugins.kinds import KINDS, kind_class
+from vaezoo.plugins.kinds import KINDS, KINDS_WITH_WIRING, kind_class
 from vaezoo.spec.tree import Mark
-from vaezoo.utils.errors import PluginError
+from vaezoo.utils.errors import PluginError, SpecError, VaezooError, one_line
+
+T = TypeVar("T")
 
 CONFIG = ConfigDict(
     strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True
@@ -52,15 +55,40 @@ class ComponentSpec:
     loader: LoaderOptions | None = None
 
     def build(self, *wiring: Any) -> Any:
-        """Constructs the component after its nested components.
+        """Constructs the component, after those of its nested components that have no wiring.
+
+        The others are passed as factories, which the component calls with their wiring.
 
         Args:
-            wiring: the positional arguments of the component's kind, such as shapes.
+            wiring: the positional argument of the component's kind, if it has one.
+
+        Raises:
+            SpecError: the constructor of a nested component fails; at its position.
         """
-        options = {
-            key: _map_components(value, ComponentSpec.build) for key, value in self.options.items()
-        }
+        options = {key: _map_components(value, _nested) for key, value in self.options.items()}
         return self.cls(*wiring, **options)
+
+    def build_nested(self, *wiring: Any) -> Any:
+        """``build`` for a component within another; errors are reported at its own position."""
+        return self.locate_errors(
+            lambda: self.build(*wiring),
+            lambda message: SpecError([self.mark.problem(self.path, message)]),
+        )
+
+    def locate_errors(self, action: Callable[[], T], problem: Callable[[str], SpecError]) -> T:
+        """The result of ``action``; other errors than vaezoo's own become ``problem(message)``.
+
+        Errors that components do not raise on purpose, such as an IndexError, are named.
+        """
+        try:
+            return action()
+        except VaezooError:
+            raise
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise problem(f"{self.kind} {self.name!r}: {one_line(error)}") from error
+        except Exception as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise problem(f"{self.kind} {self.name!r}: {reason}") from error
 
     def resolved(self) -> dict[str, Any]:
         """The component's block in a resolved spec: its name and all options."""
@@ -71,10 +99,18 @@ class ComponentSpec:
         return block | (self.loader.model_dump() if self.loader else {})
 
 
+def _nested(component: ComponentSpec) -> Any:
+    """A nested component, or the factory of one whose kind has wiring."""
+    has_wiring = component.kind in KINDS_WITH_WIRING
+    return component.build_nested if has_wiring else component.build_nested()
+
+
 def _map_components(value: Any, function: Callable[[ComponentSpec], Any]) -> Any:
-    """Replaces each component in a value, alone or in a list, by ``function(component)``."""
+    """Replaces each component in a value, a list or a mapping by ``function(component)``."""
     if isinstance(value, list | tuple):
         return [_map_components(item, function) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _map_components(item, function) for key, item in value.items()}
     return function(value) if isinstance(value, ComponentSpec) else value
 
 
@@ -115,10 +151,21 @@ _CLASS_TO_KIND = {kind_class(kind): kind for kind in KINDS}
 
 
 def _replace_kind_classes(annotation: Any) -> Any:
-    """Replaces each abstract class of a kind in an annotation by ``component_annotation``."""
+    """Replaces each component in an annotation by ``component_annotation``.
+
+    A component is the abstract class of a kind without wiring, or a ``Factory`` of a kind with.
+
+    Raises:
+        PluginError: a kind with wiring is not in a ``Factory``.
+    """
     if isinstance(annotation, type) and annotation in _CLASS_TO_KIND:
+        if _CLASS_TO_KIND[annotation] in KINDS_WITH_WIRING:
+            name = annotation.__name__
+            raise PluginError(f"an option that is a {name} is annotated vaezoo.Factory[{name}]")
         return component_annotation(_CLASS_TO_KIND[annotation])
     origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Factory and args[0] in _CLASS_TO_KIND:
+        return component_annotation(_CLASS_TO_KIND[args[0]])
     if origin is Annotated:
         return Annotated[(_replace_kind_classes(args[0]), *args[1:])]
     if origin in (Union, types.UnionType):
@@ -126,6 +173,9 @@ def _replace_kind_classes(annotation: Any) -> Any:
         return Union[members]  # noqa: UP007 - built at run time
     if origin is list and args:
         return list[_replace_kind_classes(args[0])]  # type: ignore[misc]
+    if origin is dict and args:
+        values = _replace_kind_classes(args[1])
+        return dict[str, values]  # type: ignore[valid-type]
     return annotation
 
 
@@ -186,7 +236,10 @@ def options_model(cls: type) -> type[BaseModel]:
             raise PluginError(f"{cls.__qualname__}: option {parameter.name!r} has no annotation")
         default = ... if parameter.default is parameter.empty else parameter.default
         info = Field(default=default, description=descriptions.get(parameter.name))
-        fields[parameter.name] = (_replace_kind_classes(hints[parameter.name]), info)
+        try:
+            fields[parameter.name] = (_replace_kind_classes(hints[parameter.name]), info)
+        except PluginError as error:
+            raise PluginError(f"{cls.__qualname__}: {parameter.name}: {error}") from error
     return create_model(f"{cls.__name__}Options", __config__=CONFIG, **fields)
 
 

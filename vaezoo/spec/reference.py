@@ -79,6 +79,8 @@ def type_name(annotation: Any) -> str:
         return " or ".join([*(type_name(arg) for arg in args if arg is not type(None)), "none"])
     if origin in (list, tuple, Sequence):
         return f"list of {type_name(args[0])}"
+    if origin is dict:
+        return f"{type_name(args[1])} by name"
     if args:
         return " or ".join(type_name(arg) for arg in args)
     words = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ class PhaseOptimizer:
         task: determines the parameters of the phase.
         spec: defines the optimizer, the schedulers, gradient clipping and accumulation.
         total_steps: the number of optimizer steps of the run.
-        loss: computes the loss of the phase, such as a compiled ``phase.loss``; None is
-            ``phase.loss``.
+        loss: computes the loss of a batch, such as the compiled task; None is ``phase.loss`` of
+            the task's model.
         process_group: the processes that train together; None is this process alone.
     """
 
@@ -45,7 +46,8 @@ class PhaseOptimizer:
         loss: Loss | None = None,
         process_group: ProcessGroup | None = None,
     ) -> None:
-        self.name, self.loss = phase.name, phase.loss if loss is None else loss
+        self.name = phase.name
+        self.loss = partial(phase.loss, task.model) if loss is None else loss
         self.process_group = process_group or ProcessGroup()
         self.accumulate, self.clip = spec.train.accumulate, spec.train.clip
         self.parameters = task.parameters_of(phase)

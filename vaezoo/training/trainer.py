@@ -13,12 +13,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
+from vaezoo.model.component import is_eager
 from vaezoo.model.task import Task
 from vaezoo.model.trace import elbo
 from vaezoo.nn.loading import load_strict
 from vaezoo.spec.spec import Spec
 from vaezoo.training.metric_logger import MetricLogger, NonFiniteError
-from vaezoo.training.phase_optimizer import PhaseOptimizer
+from vaezoo.training.phase_optimizer import Loss, PhaseOptimizer
 from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.run_log import RunLog
 from vaezoo.training.state import BestWeights, TrainerState
@@ -67,11 +68,12 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _build_phase_optimizers(self) -> list[PhaseOptimizer]:
-        """One for each phase; the loss of the first, the model's, may be compiled."""
+        """One for each phase; the first, the model's, computes the task's loss, maybe compiled."""
         phases = self.task.phases()
-        losses = [phase.loss for phase in phases]
+        losses: list[Loss | None] = [self.task, *[None] * (len(phases) - 1)]
         is_auto_compiled = self.config.compile == "auto" and self.device.type == "cuda"
-        if self.config.compile is True or is_auto_compiled:
+        # gradients within a pass cannot be compiled
+        if (self.config.compile is True or is_auto_compiled) and not is_eager(self.task):
             losses[0] = torch.compile(self.task)
         return [
             PhaseOptimizer(
@@ -273,12 +275,6 @@ class Trainer:
         select = self.config.select
         if select == "last":
             return float(self.step)
-        if select not in metrics:
-            message = (
-                f"{select!r} is not defined for a posterior without density; "
-                "use distortion or last"
-            )
-            raise self.spec.problem("train.select", message)
         return -metrics["distortion"] if select == "distortion" else metrics[select]
 
     def _should_stop_early(self) -> bool:

@@ -26,9 +26,9 @@ torch.set_num_threads(1)
 class OneHot(vaezoo.Conditioner):
     """A one-hot label; zeros where it is not known."""
 
-    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+    def __init__(self, wiring: vaezoo.Wiring, /) -> None:
         super().__init__()
-        self.classes = len(data.classes)
+        self.classes = len(wiring.data.classes)
 
     def forward(self, condition):
         return F.one_hot(condition.clamp(min=0), self.classes).float() * (condition >= 0)[:, None]
@@ -40,9 +40,9 @@ class OneHot(vaezoo.Conditioner):
 class Embedding(vaezoo.Conditioner):
     """A learned vector for each label."""
 
-    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+    def __init__(self, wiring: vaezoo.Wiring, /) -> None:
         super().__init__()
-        self.table = torch.nn.Embedding(len(data.classes), 3)
+        self.table = torch.nn.Embedding(len(wiring.data.classes), 3)
 
     def forward(self, condition):
         return self.table(condition)
@@ -164,21 +164,59 @@ def changed(before, module):
     }
 
 
-def wiring(*site_dims, latent_dim=2, context_dim=0, classes=10):
+def _data(classes=10):
     names = tuple(map(str, range(classes)))
-    data = vaezoo.DataSpec(
+    return vaezoo.DataSpec(
         (1, 8, 8), "unit", 256, classes=names, condition_shape=() if classes else None
     )
+
+
+def wiring(*dims, context_dim=0, classes=10):
+    """The wiring of a penalty for latent vectors of ``dims`` numbers; one of 2 if not given."""
     return vaezoo.TaskWiring(
-        data,
-        latent_dim=latent_dim,
-        context_dim=context_dim,
+        data=_data(classes),
         train_size=1000,
-        site_dims=site_dims or (latent_dim,),
+        context_shape=(context_dim,) if context_dim else None,
+        spaces=tuple(vaezoo.Space((size,), name=f"z{i}") for i, size in enumerate(dims or (2,))),
+    )
+
+
+def posterior_wiring(in_features, latent_dim):
+    """The wiring of a posterior of one latent vector."""
+    return vaezoo.PosteriorWiring(
+        data=_data(), train_size=1000, in_shape=(in_features,), space=vaezoo.Space((latent_dim,))
+    )
+
+
+def prior_wiring(latent_dim, context_dim=0):
+    """The wiring of a prior of one latent vector."""
+    return vaezoo.PriorWiring(
+        data=_data(),
+        train_size=1000,
+        context_shape=(context_dim,) if context_dim else None,
+        space=vaezoo.Space((latent_dim,)),
+    )
+
+
+def latents_wiring(feature_shapes, latent_dim, posterior, prior):
+    """The wiring of latents without a context.
+
+    Args:
+        feature_shapes: the shapes of the features of one example.
+        latent_dim: the number of dimensions of the latent vector.
+        posterior, prior: the classes.
+    """
+    return vaezoo.LatentsWiring(
+        data=_data(),
+        train_size=1000,
+        feature_shapes=feature_shapes,
+        space=vaezoo.Space((latent_dim,)),
+        posterior=lambda shape, space: posterior(posterior_wiring(*shape, *space.shape)),
+        prior=lambda space: prior(prior_wiring(*space.shape)),
     )
 
 
 def trace(*sites, context=None, condition=None):
-    """A trace without a likelihood."""
-    n = sites[0].z.shape[1]
-    return vaezoo.Trace(vaezoo.Batch(torch.zeros(n, 1, 8, 8), condition), sites, None, context)
+    """A trace without a model or a likelihood."""
+    batch = vaezoo.Batch(torch.zeros(sites[0].z.shape[1], 1, 8, 8), condition)
+    return vaezoo.Trace(None, batch, sites, sites[0].z, None, context)

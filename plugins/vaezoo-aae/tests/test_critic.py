@@ -32,9 +32,8 @@ def critic(**options):
 
 def site(z, p=None):
     zero = torch.zeros(z.shape[-1])
-    return vaezoo.Site(
-        z, Implicit(z[0]), p or MultivariateNormal(zero, torch.eye(len(zero)), validate_args=False)
-    )
+    p = p or MultivariateNormal(zero, torch.eye(len(zero)), validate_args=False)
+    return vaezoo.Site("z", z, Implicit(z[0]), p)
 
 
 class Observed:
@@ -110,9 +109,9 @@ def test_critics_stand_still_outside_their_own_move():
         before = snapshot(penalty)
         assert torch.equal(penalty(observed), penalty(observed)), "dropout is off"
         assert not changed(before, penalty)
-    (phase,) = penalty.phases(Observed(observed))
+    (phase,), model = penalty.phases(), Observed(observed)
     assert not torch.equal(
-        phase.loss(observed.batch)[1]["fake"], phase.loss(observed.batch)[1]["fake"]
+        phase.loss(model, observed.batch)[1]["fake"], phase.loss(model, observed.batch)[1]["fake"]
     ), "here it is on"
     assert changed(before, penalty)
     assert torch.equal(penalty(observed), penalty(observed))
@@ -210,10 +209,10 @@ def test_an_optimal_critic_is_the_log_density_ratio():
     shift = torch.tensor([1.0, -0.5])
     penalty = Adversarial(wiring(), hidden=())
     observed = trace(site(torch.randn(1, 20_000, 2) + shift))
-    (phase,) = penalty.phases(Observed(observed))
+    (phase,), model = penalty.phases(), Observed(observed)
     optimizer = torch.optim.Adam(phase.module.parameters(), lr=0.05)
     for _ in range(200):
-        loss, _ = phase.loss(observed.batch)
+        loss, _ = phase.loss(model, observed.batch)
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
@@ -227,10 +226,10 @@ def test_an_optimal_critic_is_the_log_density_ratio():
 def test_a_critic_cannot_tell_equal_distributions_apart():
     penalty = Adversarial(wiring(), hidden=())
     observed = trace(site(torch.randn(1, 20_000, 2)))
-    (phase,) = penalty.phases(Observed(observed))
+    (phase,), model = penalty.phases(), Observed(observed)
     optimizer = torch.optim.Adam(phase.module.parameters(), lr=0.05)
     for _ in range(100):
-        loss, terms = phase.loss(observed.batch)
+        loss, terms = phase.loss(model, observed.batch)
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
@@ -277,7 +276,8 @@ def test_the_gradient_penalty_is_weighed_and_trains_the_critic():
         torch.manual_seed(1)
         penalty = Adversarial(wiring(), gradient_penalty=weight, **options)
         torch.manual_seed(2)
-        loss, terms = penalty.phases(Observed(trace(site(z))))[0].loss(vaezoo.Batch(z[0]))
+        (phase,), model = penalty.phases(), Observed(trace(site(z)))
+        loss, terms = phase.loss(model, vaezoo.Batch(z[0]))
         losses[weight] = loss - (terms["fake"] - terms["real"])
     assert torch.allclose(losses[5.0], 5 * losses[1.0], atol=1e-5) and bool(
         (losses[1.0] > 0).all()
@@ -295,9 +295,8 @@ def test_several_samples_are_averaged_and_several_sites_summed():
     ]
     assert result.shape == (6,)
     assert torch.allclose(result, sum(F.softplus(-logit).mean(0) for logit in logits))
-    _, terms = penalty.phases(Observed(trace(site(first[:1]), site(second[:1]))))[0].loss(
-        vaezoo.Batch(first[0])
-    )
+    (phase,), model = penalty.phases(), Observed(trace(site(first[:1]), site(second[:1])))
+    _, terms = phase.loss(model, vaezoo.Batch(first[0]))
     assert set(terms) == {"real-0", "fake-0", "real-1", "fake-1"}
 
 
@@ -307,7 +306,7 @@ def test_one_critic_for_one_site_of_two():
     assert torch.equal(
         penalty(trace(first, second)), penalty(trace(site(torch.zeros(1, 6, 7)), second))
     )
-    assert penalty.phases(Observed(trace(first, second)))[0].name == "critic-1"
+    assert penalty.phases()[0].name == "critic-1"
 
 
 def test_the_critic_sees_the_context_and_does_not_train_its_maker():
@@ -337,7 +336,7 @@ def test_real_samples_are_the_priors_for_each_context():
         penalty.critics[0].net[0].weight[:] = torch.tensor([[1.0, 0.0]])
         penalty.critics[0].net[0].bias.zero_()
     observed = trace(site(torch.full((1, 4, 2), 1.0), prior))
-    _, terms = penalty.phases(Observed(observed))[0].loss(observed.batch)
+    _, terms = penalty.phases()[0].loss(Observed(observed), observed.batch)
     assert torch.allclose(terms["real"], means[:, 0], atol=1.0)
     assert torch.allclose(terms["fake"], torch.ones(4))
 
@@ -437,7 +436,7 @@ def test_every_step_that_exists_is_judged_and_no_other():
     summed = (judged * mask).sum(-1)
     junk = torch.where(mask[..., None], z, 1e3)
     for samples in (z, junk):
-        observed = trace(vaezoo.Site(samples, Implicit(samples[0]), prior, mask))
+        observed = trace(vaezoo.Site("z", samples, Implicit(samples[0]), prior, mask=mask))
         torch.testing.assert_close(penalty.score(observed), -summed.mean(0))
         of_sums = generator_loss("non-saturating", summed).mean(0)
         assert not torch.allclose(of_sums, expected)

@@ -15,7 +15,7 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError
 
-from .conftest import phase_optimizers, snapshot, spec, trace, wiring
+from .conftest import latents_wiring, phase_optimizers, snapshot, spec, trace, wiring
 
 CRITIC = {"type": "adversarial", "hidden": [16]}
 FEW = {"type": "few-labels", "keep": 5, "batch_size": 64}
@@ -32,25 +32,31 @@ def headed(head="concat", classes=10, **more):
 
 def build(**options):
     class Normal(vaezoo.Prior):
-        def forward(self, h):
+        def __init__(self, wiring, /):
+            super().__init__()
+
+        def forward(self, context, model):
             return torch.distributions.MultivariateNormal(
                 torch.zeros(3), torch.eye(3), validate_args=False
             )
 
-    return CategoryAndStyle(((6, 4), (5,)), 3, Deterministic, lambda *_: Normal(), 0, **options)
+    wiring = latents_wiring(((6, 4), (5,)), 3, Deterministic, Normal)
+    return CategoryAndStyle(wiring, **options)
 
 
 def simplex(log_q):
     """A site whose category has these log-probabilities."""
     q = Simplex(log_q)
-    return vaezoo.Site(q.rsample((1,)), q, OneHotCategorical(logits=torch.zeros(log_q.shape[-1])))
+    p = OneHotCategorical(logits=torch.zeros(log_q.shape[-1]))
+    return vaezoo.Site("category", q.rsample((1,)), q, p)
 
 
 @both
 def test_two_sites_and_one_code(head):
     latents = build(classes=4, head=head)
     features = torch.randn(7, 6, 4), torch.randn(7, 5)
-    (y, z), code = latents.infer(features, None, None, 2)
+    batch = vaezoo.Batch(torch.zeros(7, 1, 8, 8))
+    (y, z), code = latents.infer(vaezoo.Inference(None, batch, features, k=2))
     assert (y.z.shape, z.z.shape) == ((2, 7, 4), (2, 7, 3))
     assert torch.allclose(y.z[1], latents.category(features[1]).softmax(-1))
     assert torch.equal(z.z[0], latents.posterior(features[1]).mean)
@@ -70,7 +76,7 @@ def test_two_sites_and_one_code(head):
 @both
 def test_codes_are_drawn_from_one_hot_categories_and_styles(head):
     latents = build(classes=4, head=head)
-    code = latents.generate(4000, None)
+    code = latents.generate(vaezoo.Generation(None, 4000))
     if head == "concat":
         y, z = code.split([4, 3], -1)
         assert bool((y.sum(-1) == 1).all()) and y.unique().tolist() == [0, 1]
@@ -116,7 +122,8 @@ def test_a_conditional_prior_of_style_is_given_its_context(check):
     inputs = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
     check(inputs)
     model = prepare_training(load_spec(inputs), torch.device("cpu"))[2].model
-    codes = model.latents.generate(500, torch.eye(10)[[0]].expand(500, 10))
+    context = torch.eye(10)[[0]].expand(500, 10)
+    codes = model.latents.generate(model.start_generation(500, context))
     assert torch.allclose(codes[:, 10:].mean(0), torch.tensor([2.0, 0, 0]), atol=0.2)
 
 
@@ -208,8 +215,8 @@ def test_supervision_beside_a_critic_weighs_as_it_says():
 def test_other_posteriors_over_categories_are_heads_too():
     logits = torch.randn(4, 10)
     q = OneHotCategorical(logits=logits)
-    style = vaezoo.Site(torch.zeros(1, 4, 2), Implicit(torch.zeros(4, 2)), q)
-    samples = vaezoo.Site(q.sample((1,)), q, q)
+    style = vaezoo.Site("style", torch.zeros(1, 4, 2), Implicit(torch.zeros(4, 2)), q)
+    samples = vaezoo.Site("category", q.sample((1,)), q, q)
     assert torch.allclose(category_logits((style, samples)), logits.log_softmax(-1), atol=1e-6)
     with pytest.raises(NotImplementedError, match="no categorical head"):
         category_logits((style,))

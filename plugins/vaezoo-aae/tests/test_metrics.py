@@ -29,10 +29,9 @@ class RecordedTerms:
 
     def infer_detached(self, batch):
         q = Simplex(batch.x)
-        site = vaezoo.Site(
-            q.rsample((1,)), q, OneHotCategorical(logits=torch.zeros(batch.x.shape[-1]))
-        )
-        return vaezoo.Trace(batch, (site,), None)
+        p = OneHotCategorical(logits=torch.zeros(batch.x.shape[-1]))
+        site = vaezoo.Site("category", q.rsample((1,)), q, p)
+        return vaezoo.Trace(self, batch, (site,), site.z, None)
 
 
 def measure(metric, logits, label, classes=10):

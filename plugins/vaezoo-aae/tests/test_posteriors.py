@@ -11,11 +11,11 @@ from vaezoo.distributions import Implicit
 from vaezoo.evaluation.validation import validate
 from vaezoo.utils.errors import SpecError
 
-from .conftest import phase_optimizers, spec
+from .conftest import phase_optimizers, posterior_wiring, spec
 
 
 def test_a_deterministic_posterior_is_one_point():
-    posterior = Deterministic(5, 3)
+    posterior = Deterministic(posterior_wiring(5, 3))
     h = torch.randn(4, 5)
     q = posterior(h)
     assert isinstance(q, Implicit) and (q.batch_shape, q.event_shape) == ((4,), (3,))
@@ -27,7 +27,7 @@ def test_a_deterministic_posterior_is_one_point():
 
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 6)])
 def test_a_universal_posterior_draws_fresh_noise(hidden):
-    q = Universal(5, 3, noise_dim=2, hidden=hidden)(torch.randn(4, 5))
+    q = Universal(posterior_wiring(5, 3), noise_dim=2, hidden=hidden)(torch.randn(4, 5))
     assert (q.batch_shape, q.event_shape, q.mean.shape) == ((4,), (3,), (4, 3))
     assert q.rsample((2, 6)).shape == (2, 6, 4, 3)
     first, second = q.rsample((1,)), q.rsample((1,))
@@ -41,7 +41,7 @@ def test_a_universal_posterior_draws_fresh_noise(hidden):
 
 
 def test_examples_get_noise_of_their_own_and_keep_their_features():
-    posterior = Universal(5, 3, noise_dim=2, hidden=())
+    posterior = Universal(posterior_wiring(5, 3), noise_dim=2, hidden=())
     same = posterior(torch.ones(4, 5)).rsample((1,))[0]
     assert not torch.allclose(same[0], same[1])
     linear = posterior.net[1]
@@ -57,7 +57,7 @@ def test_examples_get_noise_of_their_own_and_keep_their_features():
 def test_a_universal_posterior_learns_what_no_normal_can_be():
     """Two points, 1 and -1, each half of the time; matched by the distance between sorted
     samples."""
-    posterior = Universal(1, 1, noise_dim=1, hidden=(16,))
+    posterior = Universal(posterior_wiring(1, 1), noise_dim=1, hidden=(16,))
     optimizer = torch.optim.Adam(posterior.parameters(), lr=0.03)
     h, expected = torch.zeros(1, 1), torch.cat([-torch.ones(128), torch.ones(128)])
     for _ in range(150):

@@ -16,7 +16,7 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError
 
-from .conftest import spec
+from .conftest import prior_wiring, spec
 
 PRIORS = {
     "ring": (Ring, {}),
@@ -30,7 +30,7 @@ any_prior = pytest.mark.parametrize("name", PRIORS)
 
 def build(name, latent_dim=2, context_dim=0):
     cls, options = PRIORS[name]
-    return cls(latent_dim, context_dim, **options)
+    return cls(prior_wiring(latent_dim, context_dim), **options)
 
 
 def plane(size=4.5, step=0.04):
@@ -42,7 +42,7 @@ def plane(size=4.5, step=0.04):
 @any_prior
 def test_densities_integrate_to_one(name):
     points, area = plane()
-    assert (build(name)(None).log_prob(points).exp().sum() * area).item() == pytest.approx(
+    assert (build(name)(None, None).log_prob(points).exp().sum() * area).item() == pytest.approx(
         1, abs=1e-4
     )
 
@@ -51,7 +51,7 @@ def test_densities_integrate_to_one(name):
 def test_samples_follow_the_density(name):
     """Squares of side 0.4 hold as many of 40,000 samples as the density says, by Pearson's
     test."""
-    p, n, side = build(name)(None), 40_000, 22
+    p, n, side = build(name)(None, None), 40_000, 22
     points, area = plane(size=4.4)
 
     def table(at, weights):
@@ -70,7 +70,7 @@ def test_samples_follow_the_density(name):
 
 
 def test_the_ring_is_the_mixture_it_says_it_is():
-    p = Ring(2, 0, components=4, radius=2.0, radial=0.5, tangential=0.1)(None)
+    p = Ring(prior_wiring(2), components=4, radius=2.0, radial=0.5, tangential=0.1)(None, None)
     means = torch.tensor([[2.0, 0], [0, 2], [-2, 0], [0, -2]])
     wide, high = torch.diag(torch.tensor([0.25, 0.01])), torch.diag(torch.tensor([0.01, 0.25]))
     normals = MultivariateNormal(means, torch.stack([wide, high, wide, high]))
@@ -82,7 +82,7 @@ def test_the_ring_is_the_mixture_it_says_it_is():
 
 @any_prior
 def test_further_dimensions_are_standard_normal(name):
-    flat, deep = build(name)(None), build(name, latent_dim=5)(None)
+    flat, deep = build(name)(None, None), build(name, latent_dim=5)(None, None)
     z = deep.sample((20_000,))
     assert z.shape == (20_000, 5) and deep.mean.shape == (5,)
     rest = torch.distributions.Normal(0.0, 1.0).log_prob(z[:, 2:]).sum(-1)
@@ -95,13 +95,13 @@ def test_further_dimensions_are_standard_normal(name):
 @pytest.mark.parametrize("dimensions", [2, 4])
 def test_labels_choose_a_part(name, dimensions):
     classes = 1 if name == "one" else 3 if name == "wheel" else 10
-    prior, complete = build(name, dimensions, classes), build(name, dimensions)(None)
-    p = prior(torch.eye(classes))
+    prior, complete = build(name, dimensions, classes), build(name, dimensions)(None, None)
+    p = prior(torch.eye(classes), None)
     assert (p.batch_shape, p.event_shape) == ((classes,), (dimensions,))
     z = p.sample((500,))  # [500, classes, D]
     assert z.shape == (500, classes, dimensions)
     for label in range(classes):
-        alone = prior(torch.eye(classes)[label : label + 1])
+        alone = prior(torch.eye(classes)[label : label + 1], None)
         assert torch.allclose(p.log_prob(z)[:, label], alone.log_prob(z[:, label]), atol=1e-5)
     mixed = torch.logsumexp(p.log_prob(z[:, :1]), -1) - math.log(
         classes
@@ -114,17 +114,18 @@ def test_labels_choose_a_part(name, dimensions):
 
 
 def test_a_label_chooses_its_normal_of_the_ring():
-    p = Ring(2, 10)(torch.eye(10)[[7, 0]])
+    p = Ring(prior_wiring(2, 10))(torch.eye(10)[[7, 0]], None)
     angle = torch.tensor([0.7, 0.0]) * 2 * math.pi
     assert torch.allclose(p.mean, 2 * torch.stack([angle.cos(), angle.sin()], -1), atol=1e-5)
     assert torch.allclose(p.sample((4000,)).mean(0), p.mean, atol=0.05)
 
 
 def test_the_roll_winds_outwards_by_label():
-    p = SwissRoll(2, 10, turns=2.0, radius=3.0, noise=0.05)(torch.eye(10))
+    roll = SwissRoll(prior_wiring(2, 10), turns=2.0, radius=3.0, noise=0.05)
+    p = roll(torch.eye(10), None)
     radius = p.sample((2000,)).norm(dim=-1).mean(0)
     assert bool((radius.diff() > 0).all()) and radius[-1] > 2.8
-    complete = SwissRoll(2, 0, turns=2.0, radius=3.0, noise=0.01)(None)
+    complete = SwissRoll(prior_wiring(2), turns=2.0, radius=3.0, noise=0.01)(None, None)
     z = complete.sample((20_000,))
     share = z.norm(dim=-1) / 3
     off = z - 3 * share[:, None] * torch.stack(
@@ -138,12 +139,12 @@ def test_without_a_label_the_whole_is_left(name):
     classes = 1 if name == "one" else 3
     prior, complete = (
         build(name, 2, classes if name in ("one", "wheel") else 10),
-        build(name)(None),
+        build(name)(None, None),
     )
     width = classes if name in ("one", "wheel") else 10
     context = torch.zeros(2, width)
     context[0, 0] = 1
-    p, z = prior(context), complete.sample((300,))
+    p, z = prior(context, None), complete.sample((300,))
     assert torch.allclose(p.log_prob(z[:, None])[:, 1], complete.log_prob(z), atol=0.02)
     if width > 1:
         assert not torch.allclose(p.log_prob(z[:, None])[:, 0], complete.log_prob(z), atol=0.02)
@@ -152,15 +153,15 @@ def test_without_a_label_the_whole_is_left(name):
 @any_prior
 def test_gradients_of_the_density_are_finite_where_it_is_all_but_zero(name):
     z = torch.tensor([[0.0, 0.0], [5.0, 5.0], [-50.0, 30.0]], requires_grad=True)
-    build(name)(None).log_prob(z).sum().backward()
+    build(name)(None, None).log_prob(z).sum().backward()
     assert bool(z.grad.isfinite().all()) and bool((z.grad[2] != 0).any())
 
 
 @any_prior
 def test_their_rate_is_estimated_at_the_samples(name):
     q = DiagonalNormal(torch.zeros(4, 2), torch.zeros(4, 2))
-    p, z = build(name)(None), torch.randn(3, 4, 2)
-    site = Site(z, q, p)
+    p, z = build(name)(None, None), torch.randn(3, 4, 2)
+    site = Site("z", z, q, p)
     assert torch.allclose(site.kl, q.log_prob(z) - p.log_prob(z))
     assert site.prior_sample().shape == z.shape
 

@@ -17,7 +17,7 @@ from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.devices import pick_device
 
-from .conftest import spec
+from .conftest import prior_wiring, spec
 
 OPTIMIZER = {"type": "adam", "lr": 2e-3, "betas": [0.5, 0.999]}
 WIDE = {"encoder": {"type": "mlp", "hidden": [64]}, "decoder": {"type": "mlp", "hidden": [64]}}
@@ -77,7 +77,7 @@ def to_ring(model, splits):
     """How far the test split's latent vectors are from the ring."""
     z, _ = codes(model, splits["test"])
     torch.manual_seed(0)
-    return energy_distance(z, Ring(2, 0)(None).sample((2000,)))
+    return energy_distance(z, Ring(prior_wiring(2))(None, None).sample((2000,)))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_critic_that_sees_the_label_gives_each_class_its_own_part_of_the_prior
         inputs = spec(prior="ring", condition=condition, regularizers=[critic], **WIDE)
         model, splits, _ = train(inputs, epochs=35, optimizer=OPTIMIZER | {"lr": 5e-3})
         z, label = codes(model, splits["test"])
-        own = model.latents.prior(torch.eye(10)).log_prob(z[:, None]).argmax(1)
+        own = model.latents.prior(torch.eye(10), model).log_prob(z[:, None]).argmax(1)
         result[weight] = (own == label).double().mean().item()
     assert result[0.0] < 0.4 and result[20.0] > 0.6
 

@@ -12,10 +12,10 @@ import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
 
+from .conftest import given_trace, task_wiring
+
 D = 3
-WIRING = vaezoo.TaskWiring(
-    vaezoo.DataSpec((1, 8, 8)), latent_dim=D, context_dim=0, train_size=100, site_dims=(D,)
-)
+WIRING = task_wiring(D)
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 
@@ -49,8 +49,8 @@ def parameters(examples=7):
 
 def trace_of(mean, log_scale, q=None):
     q = q or DiagonalNormal(mean, log_scale)
-    site = vaezoo.Site(q.rsample(torch.Size((2,))), q, UnitNormal(torch.zeros(D)))
-    return vaezoo.Trace(vaezoo.Batch(torch.zeros(len(mean), 1)), (site,), None)
+    site = vaezoo.Site("z", q.rsample(torch.Size((2,))), q, UnitNormal(torch.zeros(D)))
+    return given_trace(vaezoo.Batch(torch.zeros(len(mean), 1)), site)
 
 
 def expected(covariance, od, d):

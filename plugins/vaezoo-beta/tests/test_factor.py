@@ -15,11 +15,11 @@ import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
 
+from .conftest import given_trace, task_wiring
+
 RHO = 0.8
 TC = -0.5 * math.log(1 - RHO**2)  # 0.511 nats
-WIRING = vaezoo.TaskWiring(
-    vaezoo.DataSpec((1, 8, 8)), latent_dim=2, context_dim=0, train_size=100, site_dims=(2,)
-)
+WIRING = task_wiring(2)
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 
@@ -53,8 +53,8 @@ def codes(count, rho=RHO):
 def trace_of(z):
     """A trace whose codes are ``[K, B, 2]`` by decree."""
     q = DiagonalNormal(z[0], torch.zeros_like(z[0]))
-    site = vaezoo.Site(z, q, UnitNormal(torch.zeros(2)))
-    return vaezoo.Trace(vaezoo.Batch(torch.zeros(z.shape[1], 1)), (site,), None)
+    site = vaezoo.Site("z", z, q, UnitNormal(torch.zeros(2)))
+    return given_trace(vaezoo.Batch(torch.zeros(z.shape[1], 1)), site)
 
 
 class Optimal(nn.Module):
@@ -76,9 +76,14 @@ def with_discriminator(discriminator):
     return penalty
 
 
-def only_phase(penalty, z):
-    """The discriminator's move on codes ``[B, 2]`` that a model is said to have inferred."""
-    (phase,) = penalty.phases(SimpleNamespace(infer_detached=lambda batch: trace_of(z()[None])))
+def model_of(z):
+    """A model that is said to have inferred codes ``[B, 2]``."""
+    return SimpleNamespace(infer_detached=lambda batch: trace_of(z()[None]))
+
+
+def only_phase(penalty):
+    """The discriminator's move."""
+    (phase,) = penalty.phases()
     assert phase.name == "discriminator" and phase.module is penalty.discriminator
     return phase
 
@@ -122,11 +127,11 @@ def test_the_loss_is_least_for_the_best_discriminator():
 
 def test_a_trained_discriminator_finds_the_total_correlation():
     penalty = Factor(WIRING, width=32, layers=2)
-    phase = only_phase(penalty, lambda: codes(512))
+    phase, model = only_phase(penalty), model_of(lambda: codes(512))
     optimizer = torch.optim.Adam(phase.module.parameters(), 3e-3)
     for _ in range(600):
         optimizer.zero_grad()
-        loss, terms = phase.loss(vaezoo.Batch(torch.zeros(512, 1)))
+        loss, terms = phase.loss(model, vaezoo.Batch(torch.zeros(512, 1)))
         loss.mean().backward()
         optimizer.step()
     assert loss.shape == (512,) and 0.5 < float(terms["accuracy"].mean()) < 1
@@ -136,11 +141,11 @@ def test_a_trained_discriminator_finds_the_total_correlation():
 
 def test_independent_codes_cost_nothing_to_a_trained_discriminator():
     penalty = Factor(WIRING, width=32, layers=2)
-    phase = only_phase(penalty, lambda: codes(512, rho=0.0))
+    phase, model = only_phase(penalty), model_of(lambda: codes(512, rho=0.0))
     optimizer = torch.optim.Adam(phase.module.parameters(), 1e-3)
     for _ in range(200):
         optimizer.zero_grad()
-        phase.loss(vaezoo.Batch(torch.zeros(512, 1)))[0].mean().backward()
+        phase.loss(model, vaezoo.Batch(torch.zeros(512, 1)))[0].mean().backward()
         optimizer.step()
     with torch.no_grad():
         assert abs(float(penalty(trace_of(codes(50_000, rho=0.0)[None])).mean())) < 0.03

@@ -11,10 +11,10 @@ import vaezoo
 from vaezoo.distributions import DiagonalNormal, NormalMixture, UnitNormal
 from vaezoo.testing import check_spec
 
+from .conftest import given_trace, task_wiring
+
 D = 4
-WIRING = vaezoo.TaskWiring(
-    vaezoo.DataSpec((1, 8, 8)), latent_dim=D, context_dim=0, train_size=100, site_dims=(D,)
-)
+WIRING = task_wiring(D)
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 
@@ -56,10 +56,11 @@ def parameters(examples=6, seed=0, shape=()):
     return mean.requires_grad_(), log_scale.requires_grad_()
 
 
-def trace_of(mean, log_scale, p=None, k=1, mask=None, q=None):
+def trace_of(mean, log_scale, p=None, k=1, mask=None, q=None, name="z"):
     q = q or DiagonalNormal(mean, log_scale)
-    site = vaezoo.Site(q.rsample(torch.Size((k,))), q, p or UnitNormal(torch.zeros(D)), mask)
-    return vaezoo.Trace(vaezoo.Batch(torch.zeros(len(mean), 1)), (site,), None)
+    z, p = q.rsample(torch.Size((k,))), p or UnitNormal(torch.zeros(D))
+    site = vaezoo.Site(name, z, q, p, mask=mask)
+    return given_trace(vaezoo.Batch(torch.zeros(len(mean), 1)), site)
 
 
 def closed_form(mean, log_scale):
@@ -197,8 +198,9 @@ def test_steps_of_one_dimension_are_one_group():
 
 def test_several_sites_are_groups_of_their_own():
     mean, log_scale = parameters()
-    one, other = trace_of(mean, log_scale), trace_of(0.01 * mean.detach(), torch.zeros(6, D))
-    trace = vaezoo.Trace(one.batch, one.sites + other.sites, None)
+    one = trace_of(mean, log_scale, name="one")
+    other = trace_of(0.01 * mean.detach(), torch.zeros(6, D), name="other")
+    trace = given_trace(one.batch, *one.sites, *other.sites)
     value = FreeBits(WIRING, nats=2.0, groups="site")(trace)
     torch.testing.assert_close(value, (one.mean_rate.mean() + 2.0).expand(6))
 

@@ -16,6 +16,8 @@ import vaezoo
 from vaezoo.distributions import DiagonalNormal, NormalMixture, UnitNormal
 from vaezoo.testing import check_spec
 
+from .conftest import given_trace, task_wiring
+
 ENCODERS = ["mlp", {"type": "conv", "channels": [8, 8], "norm": "batch"}]
 
 
@@ -41,16 +43,6 @@ def spec(regularizer, encoder="mlp", **model):
     }
 
 
-def wiring(train_size, latent_dim=2):
-    return vaezoo.TaskWiring(
-        vaezoo.DataSpec((1, 8, 8)),
-        latent_dim=latent_dim,
-        context_dim=0,
-        train_size=train_size,
-        site_dims=(latent_dim,),
-    )
-
-
 class SequenceLatent:
     """N examples, the posterior of each, and samples of it: everything about q(z) can be
     enumerated."""
@@ -69,10 +61,10 @@ class SequenceLatent:
         """The latent variable as a batch of the examples at ``index`` sees it."""
         q = DiagonalNormal(self.mean[index], self.log_scale[index])
         zero = torch.zeros(self.dimensions, dtype=torch.float64)
-        return vaezoo.Site(self.z[:, index], q, UnitNormal(zero))
+        return vaezoo.Site("z", self.z[:, index], q, UnitNormal(zero))
 
     def trace(self):
-        return vaezoo.Trace(vaezoo.Batch(torch.zeros(self.n, 1)), (self.site(),), None)
+        return given_trace(vaezoo.Batch(torch.zeros(self.n, 1)), self.site())
 
     def densities(self, z):
         """q(z_d | x_n) for one z, ``[N, D]``, written out."""
@@ -220,7 +212,7 @@ def test_the_parts_sum_to_the_rate_in_expectation(estimator):
 
 def test_with_equal_weights_it_is_the_rate_itself():
     trace = SequenceLatent().trace()
-    value = BetaTC(wiring(50), alpha=2.5, beta=2.5, gamma=2.5)(trace)
+    value = BetaTC(task_wiring(2, 50), alpha=2.5, beta=2.5, gamma=2.5)(trace)
     torch.testing.assert_close(value, 2.5 * trace.mean_rate)
 
 
@@ -229,7 +221,7 @@ def test_each_weight_belongs_to_its_part():
     parts = decompose(complete.site(), complete.n)
     for index, name in enumerate(("alpha", "beta", "gamma")):
         weights = dict.fromkeys(("alpha", "beta", "gamma"), 0.0) | {name: 1.0}
-        value = BetaTC(wiring(complete.n), **weights)(complete.trace())
+        value = BetaTC(task_wiring(2, complete.n), **weights)(complete.trace())
         torch.testing.assert_close(value, parts[index], rtol=0, atol=0.03)
 
 
@@ -265,7 +257,9 @@ def test_a_batch_of_one_is_left_with_the_rate():
     complete = SequenceLatent(1)
     parts = decompose(complete.site(), 100)
     assert parts.index_code.abs().max() < 1e-6 and parts.total_correlation.abs().max() < 1e-6
-    torch.testing.assert_close(BetaTC(wiring(100))(complete.trace()), complete.trace().mean_rate)
+    torch.testing.assert_close(
+        BetaTC(task_wiring(2, 100))(complete.trace()), complete.trace().mean_rate
+    )
 
 
 def test_any_prior_will_do():
@@ -274,7 +268,7 @@ def test_any_prior_will_do():
     p = NormalMixture(
         torch.zeros(2).double(), torch.randn(2, 2).double(), torch.zeros(2, 2).double()
     )
-    total = sum(decompose(vaezoo.Site(site.z, site.q, p), 50))
+    total = sum(decompose(vaezoo.Site("z", site.z, site.q, p), 50))
     torch.testing.assert_close(total, (site.q.log_prob(site.z) - p.log_prob(site.z)).mean(0))
 
 
@@ -283,14 +277,14 @@ def test_torchs_own_normals_give_the_same():
     site = complete.site()
     q = Independent(Normal(complete.mean, complete.log_scale.exp()), 1)
     for one, other in zip(
-        decompose(site, 9), decompose(vaezoo.Site(site.z, q, site.p), 9), strict=True
+        decompose(site, 9), decompose(vaezoo.Site("z", site.z, q, site.p), 9), strict=True
     ):
         torch.testing.assert_close(one, other)
 
 
 def test_a_posterior_that_is_not_diagonal_is_refused():
     q = LowRankMultivariateNormal(torch.zeros(4, 2), torch.ones(4, 2, 1), torch.ones(4, 2))
-    site = vaezoo.Site(q.rsample((1,)), q, UnitNormal(torch.zeros(2)))
+    site = vaezoo.Site("z", q.rsample((1,)), q, UnitNormal(torch.zeros(2)))
     with pytest.raises(
         ValueError, match=r"needs a diagonal posterior \(diagonal-normal\); LowRank"
     ):
@@ -300,4 +294,4 @@ def test_a_posterior_that_is_not_diagonal_is_refused():
 def test_several_latent_variables_are_refused():
     trace = SequenceLatent().trace()
     with pytest.raises(ValueError, match="latents: single"):
-        BetaTC(wiring(10))(vaezoo.Trace(trace.batch, trace.sites * 2, None))
+        BetaTC(task_wiring(2, 10))(given_trace(trace.batch, *trace.sites * 2))

@@ -22,12 +22,12 @@ import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
 
+from .conftest import given_trace, task_wiring
+
 VARIANCES = torch.tensor([4.0, 1.5])
 SIGMA = 0.5
 EXAMPLES = Path(__file__).parents[1] / "examples"
-WIRING = vaezoo.TaskWiring(
-    vaezoo.DataSpec((2,)), latent_dim=2, context_dim=0, train_size=1000, site_dims=(2,)
-)
+WIRING = task_wiring(2, train_size=1000)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,8 @@ class Channel(nn.Module):
         px = Independent(
             Normal(self.weight * z, SIGMA, validate_args=False), 1, validate_args=False
         )
-        return vaezoo.Trace(vaezoo.Batch(x), (vaezoo.Site(z, q, UnitNormal(torch.zeros(2))),), px)
+        site = vaezoo.Site("z", z, q, UnitNormal(torch.zeros(2)))
+        return given_trace(vaezoo.Batch(x), site, px=px)
 
 
 def train(loss, part, steps=700, average=250):
@@ -85,7 +86,7 @@ def train(loss, part, steps=700, average=250):
 
 @pytest.mark.parametrize("error", [0.6, 0.3])
 def test_geco_drives_the_squared_error_to_its_target(error):
-    objective = Geco(constraint="squared-error", target=error, rate=0.02, decay=0.9)
+    objective = Geco(WIRING, constraint="squared-error", target=error, rate=0.02, decay=0.9)
     rate, _, result, multiplier = train(lambda trace, step: objective(trace), objective)
     assert result == pytest.approx(error, rel=0.02)
     each = error / 2
@@ -97,7 +98,7 @@ def test_geco_drives_the_squared_error_to_its_target(error):
 def test_geco_drives_the_distortion_to_its_target_at_the_least_rate(beta):
     each = beta * SIGMA**2
     target = 2 * (each / (2 * SIGMA**2) + 0.5 * math.log(2 * math.pi * SIGMA**2))
-    objective = Geco(target=target, rate=0.01, decay=0.9, start=0.3)
+    objective = Geco(WIRING, target=target, rate=0.01, decay=0.9, start=0.3)
     rate, distortion, _, multiplier = train(lambda trace, step: objective(trace), objective)
     assert distortion == pytest.approx(target, rel=0.02)
     assert multiplier == pytest.approx(1 / beta, rel=0.05)
@@ -105,7 +106,9 @@ def test_geco_drives_the_distortion_to_its_target_at_the_least_rate(beta):
 
 
 def test_geco_follows_the_papers_recursion():
-    objective = Geco(target=10.0, rate=0.05, decay=0.4, start=2.0, minimum=1.5, maximum=2.5)
+    objective = Geco(
+        WIRING, target=10.0, rate=0.05, decay=0.4, start=2.0, minimum=1.5, maximum=2.5
+    )
     average, multiplier, observed = None, 2.0, []
     for distortion in (12.0, 11.0, 10.5, 15.0, 9.0, 0.0, 0.0, 0.0, 3.0, 30.0, 30.0, 40.0):
         constraint = distortion - 10
@@ -121,7 +124,7 @@ def test_geco_follows_the_papers_recursion():
 
 def test_gecos_loss_has_the_value_of_the_average_and_the_gradient_of_the_constraint():
     channel, x = Channel(), torch.randn(8, 2)
-    objective = Geco(target=1.0, start=3.0)
+    objective = Geco(WIRING, target=1.0, start=3.0)
     objective.average.fill_(0.25)
     trace = channel(x)
     loss = objective(trace)
@@ -136,7 +139,7 @@ def test_gecos_loss_has_the_value_of_the_average_and_the_gradient_of_the_constra
 
 def test_gecos_bound_is_the_elbo_whatever_its_multiplier():
     trace = Channel()(torch.randn(8, 2))
-    bound = Geco(target=1.0, start=50.0).bound(trace)
+    bound = Geco(WIRING, target=1.0, start=50.0).bound(trace)
     torch.testing.assert_close(bound, -(trace.mean_distortion + trace.mean_rate))
 
 
@@ -145,8 +148,9 @@ def test_squared_error_is_of_means_averaged_over_samples_and_blind_to_what_is_hi
     mask = torch.rand(5, 3) > 0.4
     x[~mask] = torch.nan
     q = DiagonalNormal(torch.zeros(5, 2), torch.zeros(5, 2))
-    site = vaezoo.Site(q.rsample((4,)), q, UnitNormal(torch.zeros(2)))
-    trace = vaezoo.Trace(vaezoo.Batch(x, mask=mask), (site,), Independent(Normal(mean, 1.0), 1))
+    site = vaezoo.Site("z", q.rsample((4,)), q, UnitNormal(torch.zeros(2)))
+    px = Independent(Normal(mean, 1.0), 1)
+    trace = given_trace(vaezoo.Batch(x, mask=mask), site, px=px)
     expected = torch.stack(
         [((mean[k] - x) ** 2).sum(-1).nan_to_num().sum(-1) for k in range(4)]
     ).mean(0)
@@ -155,15 +159,16 @@ def test_squared_error_is_of_means_averaged_over_samples_and_blind_to_what_is_hi
 
 def test_a_batch_in_parts_moves_lambda_like_the_whole():
     channel, x = Channel(), torch.randn(7, 2)
-    complete, parts = (Geco(constraint="squared-error", target=0.1) for _ in range(2))
+    complete, parts = (Geco(WIRING, constraint="squared-error", target=0.1) for _ in range(2))
     torch.manual_seed(1)
     trace = channel(x)
     complete(trace)
     for part in (slice(0, 4), slice(4, 7)):
-        site = trace.sites[0]
-        q = DiagonalNormal(site.q.mean[part], site.q.log_scale[part])
+        z = trace.sites[0]
+        q = DiagonalNormal(z.q.mean[part], z.q.log_scale[part])
         px = Independent(Normal(trace.px.mean[:, part], SIGMA), 1)
-        parts(vaezoo.Trace(vaezoo.Batch(x[part]), (vaezoo.Site(site.z[:, part], q, site.p),), px))
+        site = vaezoo.Site("z", z.z[:, part], q, z.p)
+        parts(given_trace(vaezoo.Batch(x[part]), site, px=px))
     for objective in (complete, parts):
         objective.update({})
     torch.testing.assert_close(complete.average, parts.average)
@@ -172,7 +177,7 @@ def test_a_batch_in_parts_moves_lambda_like_the_whole():
 
 def test_processes_agree_on_lambda(monkeypatch):
     """Each of two processes saw its own share of the batch; they must not end with two losses."""
-    both = [Geco(constraint="squared-error", target=0.1) for _ in range(2)]
+    both = [Geco(WIRING, constraint="squared-error", target=0.1) for _ in range(2)]
     observed = [torch.tensor([6.0, 4.0]), torch.tensor([1.0, 3.0])]
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(
@@ -186,7 +191,7 @@ def test_processes_agree_on_lambda(monkeypatch):
 
 
 def test_validation_leaves_no_trace_in_geco():
-    objective = Geco(constraint="squared-error", target=0.1).eval()
+    objective = Geco(WIRING, constraint="squared-error", target=0.1).eval()
     objective(Channel()(torch.randn(8, 2)))
     assert not objective.squared_errors.any()
 
@@ -201,7 +206,7 @@ def test_geco_refuses_a_start_beyond_its_limits():
     with pytest.raises(
         ValueError, match=r"start: 5.0 does not lie between minimum 0.1 and maximum 2.0"
     ):
-        Geco(target=1.0, start=5.0, minimum=0.1, maximum=2.0)
+        Geco(WIRING, target=1.0, start=5.0, minimum=0.1, maximum=2.0)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -310,7 +315,7 @@ def test_pi_control_wants_one_target_or_all_stairs(options):
         PIControl(**options)
     weight = {"type": "pi-control", **options}
     with pytest.raises(
-        vaezoo.SpecError, match=r"regularizers\.0: .*give target, or all of target_start"
+        vaezoo.SpecError, match=r"regularizers\.0\.weight: .*give target, or all of target_start"
     ):
         check_spec(spec(regularizers=[{"type": "beta-kl", "weight": weight}]))
 
@@ -464,7 +469,7 @@ def test_a_resumed_run_ends_with_the_same_bits(blocks, tmp_path, no_report):
 
 def test_state_is_in_a_checkpoint_and_what_lives_for_one_step_is_not():
     assert PIControl(target=1.0).state_dict().keys() == {"value", "unclipped", "accumulated"}
-    assert Geco(target=1.0).state_dict().keys() == {"multiplier", "average", "started"}
+    assert Geco(WIRING, target=1.0).state_dict().keys() == {"multiplier", "average", "started"}
 
 
 def test_pi_control_holds_the_rate_of_a_model_of_digits(tmp_path, no_report):
@@ -486,8 +491,8 @@ def test_geco_holds_the_distortion_of_a_model_of_digits(tmp_path, no_report):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Geco(target=1.0),
-        lambda: Geco(target=1.0, constraint="squared-error"),
+        lambda: Geco(WIRING, target=1.0),
+        lambda: Geco(WIRING, target=1.0, constraint="squared-error"),
         lambda: CapacityKL(WIRING, capacity=1.0, weight=PIControl(target=1.0)),
         lambda: FreeBits(WIRING, groups=2),
         lambda: BetaTC(WIRING),
@@ -502,9 +507,8 @@ def test_nothing_waits_for_the_device(make):
     px = Independent(
         Normal(channel.weight * z, SIGMA, validate_args=False), 1, validate_args=False
     )
-    trace = vaezoo.Trace(
-        vaezoo.Batch(x), (vaezoo.Site(z, q, UnitNormal(torch.zeros(2, device="meta"))),), px
-    )
+    site = vaezoo.Site("z", z, q, UnitNormal(torch.zeros(2, device="meta")))
+    trace = given_trace(vaezoo.Batch(x), site, px=px)
     terms = {name: torch.empty((), device="meta") for name in ("rate", "distortion", "loss")}
     weight = part.weight_at(3) if isinstance(part, vaezoo.Regularizer) else 1.0
     (weight * part(trace)).sum().backward()

@@ -15,13 +15,29 @@ from vaezoo.spec.load import load_spec
 from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError
 
-LABELLED = vaezoo.DataSpec((1, 8, 8), "unit", classes=tuple("abc"), condition_shape=())
-NAMED = vaezoo.DataSpec(
+
+def wiring(*shape_and_support, **conditions):
+    """The wiring of a conditioner; the arguments are those of the ``DataSpec``."""
+    return vaezoo.Wiring(data=vaezoo.DataSpec(*shape_and_support, **conditions), train_size=100)
+
+
+def prior_wiring(latent_dim, context_shape):
+    """The wiring of a prior of one latent vector."""
+    return vaezoo.PriorWiring(
+        data=LABELLED.data,
+        train_size=100,
+        context_shape=context_shape,
+        space=vaezoo.Space((latent_dim,)),
+    )
+
+
+LABELLED = wiring((1, 8, 8), "unit", classes=tuple("abc"), condition_shape=())
+NAMED = wiring(
     (4,),
     condition_shape=(2,),
     condition_fields=(vaezoo.Field("color", ("red", "blue")), vaezoo.Field("size")),
 )
-PICTURED = vaezoo.DataSpec((1, 8, 8), "unit", condition_shape=(2, 8, 8))
+PICTURED = wiring((1, 8, 8), "unit", condition_shape=(2, 8, 8))
 
 
 def spec(condition, **changes):
@@ -49,7 +65,7 @@ def test_a_label_is_one_hot_or_embedded():
 def test_attributes_are_one_hot_or_numbers():
     result = Attributes(NAMED)(torch.tensor([[1.0, 0.5], [0.0, -2.0]]))
     assert result.tolist() == [[0, 1, 0.5], [1, 0, -2]]
-    multi_hot = vaezoo.DataSpec((4,), condition_shape=(3,))
+    multi_hot = wiring((4,), condition_shape=(3,))
     assert Attributes(multi_hot)(torch.tensor([[1.0, 0.0, 1.0]])).tolist() == [[1, 0, 1]]
 
 
@@ -63,11 +79,11 @@ def test_an_image_gives_a_map_or_a_vector():
 
 
 @pytest.mark.parametrize(
-    ("cls", "data"), [(Label, NAMED), (Attributes, LABELLED), (Image, LABELLED)]
+    ("cls", "unsuited"), [(Label, NAMED), (Attributes, LABELLED), (Image, LABELLED)]
 )
-def test_a_condition_of_another_kind_is_refused(cls, data):
+def test_a_condition_of_another_kind_is_refused(cls, unsuited):
     with pytest.raises(ValueError, match="needs data whose condition is"):
-        cls(data)
+        cls(unsuited)
 
 
 def test_dropout_leaves_the_stated_share_out_and_none_in_evaluation():
@@ -94,12 +110,12 @@ def test_without_dropout_a_model_cannot_do_without_its_condition():
 
 
 def test_a_conditional_prior_starts_at_the_unit_normal_and_has_one_normal_for_each_context():
-    prior = ConditionalNormal(3, 2)
-    p = prior(torch.randn(5, 2))
+    prior = ConditionalNormal(prior_wiring(3, (2,)))
+    p = prior(torch.randn(5, 2), None)
     assert p.batch_shape == (5,) and p.event_shape == (3,)
     torch.testing.assert_close(p.log_prob(torch.zeros(3)), torch.full((5,), -1.5 * 1.8378771))
     with pytest.raises(ValueError, match="prior in its `into`"):
-        ConditionalNormal(3, 0)
+        ConditionalNormal(prior_wiring(3, None))
 
 
 PLACES = [["encoder"], ["decoder"], ["encoder", "prior", "decoder"]]
@@ -128,11 +144,10 @@ def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
     model, batch = task.model.eval(), train.first(8)
     if "prior" in into:
         torch.nn.init.normal_(model.latents.prior.out.weight)
-    one, other = (model.context(torch.full((8,), label), 8) for label in (1, 2))
-    means = [
-        model.latents.posterior_mean(model.features(batch, c), model.prior_context(c), None)
-        for c in (one, other)
-    ]
+    labels = torch.full((8,), 1), torch.full((8,), 2)
+    one, other = (model.context(label, 8) for label in labels)
+    inferences = [model.start_inference(vaezoo.Batch(batch.x, label)) for label in labels]
+    means = [model.latents.posterior_mean(inference) for inference in inferences]
     assert torch.equal(*means) == ("encoder" not in into)
     z = torch.randn(8, 3)
     assert torch.equal(*(model.likelihood_of(z, c).mean for c in (one, other))) == (
@@ -141,7 +156,7 @@ def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
     contexts = [model.prior_context(c) for c in (one, other)]
     assert (contexts[0] is None) == ("prior" not in into)
     if "prior" in into:
-        assert not torch.equal(*(model.latents.prior(c).mean for c in contexts))
+        assert not torch.equal(*(model.latents.prior(c, model).mean for c in contexts))
 
 
 def test_a_prior_without_use_for_a_condition_is_refused_at_composition():

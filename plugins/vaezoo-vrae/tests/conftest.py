@@ -81,7 +81,7 @@ class _Pinned(torch.nn.Module):
         super().__init__()
         self.width, self.log_scale = width, -40.0
 
-    def forward(self, h):
+    def forward(self, context, model):
         return DiagonalNormal(
             torch.full((self.width,), 0.1), torch.full((self.width,), self.log_scale)
         )

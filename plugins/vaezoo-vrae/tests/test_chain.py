@@ -85,7 +85,7 @@ def test_a_slow_level_ticks_and_holds(spec, composed):
     steps = batch.x.shape[1]
     assert slow.z.shape[2] == -(-steps // 3) and fast.z.shape[2] == steps
     assert torch.equal(slow.mask, batch.mask[:, ::3])
-    code = task.model.infer(task.model.features(batch, None), None, batch.mask, 1)[1]
+    code = task.model.infer(task.model.start_inference(batch)).code
     held = code[..., 16:20]  # two states of 8 units, then the slow z
     assert torch.equal(held[:, :, 0], held[:, :, 2]) and not torch.equal(
         held[:, :, 2], held[:, :, 3]
@@ -111,17 +111,18 @@ def test_generating_what_training_heard_gives_what_training_computed(
     model = task.model.eval()
     x = batch.x[batch.mask.all(1)]
     pin_latents(model.latents)
-    _, expected = model.infer(model.features(vaezoo.Batch(x), None), None, None, 1)
+    expected = model.infer(model.start_inference(vaezoo.Batch(x))).code
     fed = iter(range(prefix, x.shape[1]))
 
     def draw(code):
         t = next(fed)  # latents without teacher forcing do not call this
         return model.features(vaezoo.Batch(x[:, t : t + 1]), None)
 
-    inputs = None if not prefix else model.features(vaezoo.Batch(x[:, :prefix]), None)
-    codes = model.latents.generate(
-        len(x), None, vaezoo.Generation(x.shape[1] - prefix, draw, inputs)
+    heard = None if not prefix else model.start_inference(vaezoo.Batch(x[:, :prefix]))
+    generation = vaezoo.Generation(
+        model, len(x), steps=x.shape[1] - prefix, prefix=heard, next_features=draw
     )
+    codes = model.latents.generate(generation)
     torch.testing.assert_close(codes, expected[0, :, prefix:], rtol=1e-5, atol=1e-5)
 
 

@@ -60,9 +60,9 @@ def test_other_penalties_go_with_sequences(spec, latents, regularizers, tmp_path
 def test_a_critic_learns_in_its_own_move(spec, latents, composed):
     regularizers = [{"type": "adversarial", "hidden": [8]}]
     task, batch = composed(spec(latents=latents) | {"regularizers": regularizers})
-    (phase,) = task.regularizers["adversarial"].phases(task.model)
+    (phase,) = task.regularizers["adversarial"].phases()
     task.zero_grad()
-    loss, _ = phase.loss(batch)
+    loss, _ = phase.loss(task.model, batch)
     loss.sum().backward()
     assert all(p.grad is None for p in task.model.parameters())
     critics = task.regularizers["adversarial"].critics

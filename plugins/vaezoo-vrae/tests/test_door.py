@@ -174,15 +174,14 @@ def test_the_report_shows_sequences_and_the_rate_of_each_step(music, text):
 
 def test_a_collapsed_level_is_named_with_what_helps():
     zero, mask = torch.zeros(2, 4, 5, 3), torch.ones(4, 5, dtype=torch.bool)
-    busy = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask)
-    idle = Site(zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask)
+    p = DiagonalNormal(zero, zero)
+    busy = Site("level-1", zero, DiagonalNormal(zero + 2, zero), p, mask=mask)
+    idle = Site("level-2", zero, DiagonalNormal(zero + 0.01, zero), p, mask=mask)
     result = sequences.remarks((busy, idle))
     assert "level 2" in result[0] and "level 1" not in result[0]
     assert "free-bits" in result[1] and "word_dropout" not in result[1], "a chain has none"
     assert sequences.remarks((busy,)) == []
-    slow = Site(
-        zero, DiagonalNormal(zero + 0.01, zero), DiagonalNormal(zero, zero), mask, stride=4
-    )
+    slow = Site("level-1", zero, DiagonalNormal(zero + 0.01, zero), p, mask=mask, stride=4)
     assert "nats every 4 steps" in sequences.remarks((slow,))[0]
 
 
@@ -190,9 +189,8 @@ def test_a_collapsed_level_is_named_with_what_helps():
 def test_a_z_of_the_whole_that_says_less_than_a_nat_is_named(nats, collapsed):
     zero = torch.zeros(2, 4, 3)
     mean = torch.cat([torch.full((2, 4, 1), (2 * nats) ** 0.5), zero[..., 1:]], -1)
-    result = sequences.remarks(
-        (Site(mean, DiagonalNormal(mean, zero), DiagonalNormal(zero, zero)),)
-    )
+    site = Site("z", mean, DiagonalNormal(mean, zero), DiagonalNormal(zero, zero))
+    result = sequences.remarks((site,))
     assert bool(result) == collapsed
     assert not collapsed or (
         "whole sequence" in result[0]
@@ -254,9 +252,8 @@ def test_a_line_of_one_step_is_a_dot(monkeypatch):
     for steps in (1, 2):
         sequences.picture(data, Batch(torch.ones(1, steps, 1)), torch.ones(1, steps, 1))
         zero = torch.zeros(1, 1, steps, 2)
-        site = Site(
-            zero, DiagonalNormal(zero, zero), DiagonalNormal(zero, zero), torch.ones(1, steps) > 0
-        )
+        normal, mask = DiagonalNormal(zero, zero), torch.ones(1, steps) > 0
+        site = Site("level-1", zero, normal, normal, mask=mask)
         sequences.rates((site,))
     assert samples == ["o", "o", "o", None, None, None]
 
@@ -281,7 +278,8 @@ def test_as_many_sequences_as_a_picture_has_room_for(text, music, tmp_path):
 
 def test_a_slow_level_stands_at_the_steps_where_it_is_drawn(monkeypatch):
     zero, mask = torch.zeros(1, 4, 3, 2), torch.ones(4, 3, dtype=torch.bool)
-    slow = Site(zero, DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero), mask, stride=4)
+    q, p = DiagonalNormal(zero + 2, zero), DiagonalNormal(zero, zero)
+    slow = Site("level-1", zero, q, p, mask=mask, stride=4)
     samples = []
     plot = Axes.plot
     monkeypatch.setattr(

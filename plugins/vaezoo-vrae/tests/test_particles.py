@@ -14,6 +14,7 @@ from torch.distributions import MultivariateNormal
 from vaezoo_vrae.metrics import NextStep, StepBounds, per_step
 from vaezoo_vrae.particles import particle_filter
 
+import vaezoo
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
@@ -42,6 +43,7 @@ class LinearLevel(nn.Module):
 
     def __init__(self, skew):
         super().__init__()
+        self.space = vaezoo.Space((1,), name="level-1")
         self.skew, self.h_data, self.q_data = skew, nn.Linear(1, 1), nn.Identity()
 
     def prior(self, state_and_parents):

@@ -40,8 +40,8 @@ _MAX_CLASS_ROWS = 20
 _CAPTIONS = {
     "samples": "Samples: the mean of p(x|z) for z drawn from the prior",
     "reconstructions": "Test examples, each above its reconstruction",
-    "interpolations": "Interpolations between two test examples, along the straight line between "
-    "their posterior means",
+    "interpolations": "Interpolations between two test examples, along a path in the latent space "
+    "between their posterior means",
     "traversals": "Latent traversals of one test example: each row varies one latent dimension "
     "from -3 to 3; the dimensions with the highest rate come first",
     "rates": "The rate of each latent variable at each step, in nats, averaged over test examples",

@@ -7,7 +7,6 @@ latent variable is a sequence.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Literal, Self, TypeAlias
 
 import torch
@@ -176,20 +175,20 @@ class Adversarial(vaezoo.Regularizer):
             raise ValueError(f"weight {weight:g} {reason}")
         if loss == "wasserstein-gp" and smoothing:
             raise ValueError("smoothing is for losses with targets; wasserstein-gp has none")
-        if site >= len(wiring.site_dims):
+        if site >= len(wiring.spaces):
             raise ValueError(f"site: there is no latent variable {site}; they are counted from 0")
         self.loss, self.noise, self.smoothing = loss, noise, smoothing
         self.gradient_weight, self.site = gradient_penalty, site
-        site_dims = wiring.site_dims if site < 0 else wiring.site_dims[site : site + 1]
+        spaces = wiring.spaces if site < 0 else wiring.spaces[site : site + 1]
         self.critics = nn.ModuleList(
             Critic(
-                dims + wiring.context_dim,
+                space.dimensions + wiring.context_dim,
                 hidden,
                 slope=slope,
                 dropout=dropout,
                 spectral_norm=spectral_norm,
             )
-            for dims in site_dims
+            for space in spaces
         )
         self.critics.eval()
 
@@ -217,16 +216,18 @@ class Adversarial(vaezoo.Regularizer):
             (site, critic(self._critic_input(site, site.z), context))
             for critic, site in self._critic_sites(trace)
         ]
-        values = [_sum_over_steps(function(logits), site).mean(0) for site, logits in site_logits]
+        values = [
+            trace.mean(_sum_over_steps(function(logits), site)) for site, logits in site_logits
+        ]
         return torch.stack(values).sum(0)
 
-    def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
+    def phases(self) -> Sequence[vaezoo.Phase]:
         """One phase, which trains the critics."""
         name = "critic" if self.site < 0 else f"critic-{self.site}"
-        return (vaezoo.Phase(name, self.critics, partial(self._phase_loss, model)),)
+        return (vaezoo.Phase(name, self.critics, self._phase_loss),)
 
     def _phase_loss(
-        self, model: vaezoo.Model, batch: vaezoo.Batch
+        self, model: vaezoo.GenerativeModel, batch: vaezoo.Batch
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The critics' loss ``[B]``, and the mean logits of real and fake samples ``[B]``."""
         trace = model.infer_detached(batch)

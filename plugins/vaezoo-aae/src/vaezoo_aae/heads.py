@@ -6,7 +6,7 @@ style, ``classes`` of the category.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import OneHotCategorical
 
 import vaezoo
-from vaezoo.distributions import Implicit, sample_prior
+from vaezoo.distributions import Implicit
 
 
 class Simplex(Implicit):
@@ -58,55 +58,45 @@ class CategoryAndStyle(vaezoo.Latents):
 
     def __init__(
         self,
-        feature_shapes: tuple[tuple[int, ...], ...],
-        latent_dim: int,
-        posterior: Callable[[int, int], vaezoo.Posterior],
-        prior: Callable[[int, int], vaezoo.Prior],
-        context_dim: int,
+        wiring: vaezoo.LatentsWiring,
         /,
         *,
         classes: Annotated[int, Gt(1)] = 10,
         head: Literal["concat", "add"] = "concat",
     ) -> None:
         super().__init__()
-        width = torch.Size(feature_shapes[-1]).numel()
+        width, latent_dim = torch.Size(wiring.feature_shapes[-1]).numel(), wiring.latent_dim
         self.category = nn.Linear(width, classes)
-        self.posterior = posterior(width, latent_dim)
-        self.prior = prior(latent_dim, context_dim)
+        self.posterior = wiring.posterior((width,), wiring.space)
+        self.prior = wiring.prior(wiring.space)
+        self.spaces = (vaezoo.Space((classes,), "simplex", name="category"), wiring.space)
         self.heads = nn.Linear(classes, latent_dim, bias=False) if head == "add" else None
         self.classes, self.style_dim = classes, latent_dim
         self.register_buffer("uniform", torch.zeros(classes), persistent=False)
 
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
+    def infer(self, inference: vaezoo.Inference) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
         """Two sites, y ``[K, B, classes]`` and z ``[K, B, D]``, and the code."""
-        h = features[-1].flatten(1).float()  # [B, width]
+        h = inference.features[-1].flatten(1).float()  # [B, width]
         category, style = Simplex(self.category(h)), self.posterior(h)
-        y, z = category.rsample((k,)), style.rsample(torch.Size((k,)))
-        y_site = vaezoo.Site(y, category, self._category_prior())
-        return (y_site, vaezoo.Site(z, style, self.prior(context))), self._combine(y, z)
+        shape = torch.Size((inference.k,))
+        y, z = category.rsample(shape), style.rsample(shape)
+        sites = (
+            vaezoo.Site("category", y, category, self._category_prior()),
+            vaezoo.Site(self.spaces[1].name, z, style, inference.p(self.prior)),
+        )
+        return sites, self._combine(y, z)
 
-    def posterior_mean(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
+    def posterior_mean(self, inference: vaezoo.Inference) -> Tensor:
         """The probabilities q(y|x), then the mean of q(z|x): ``[B, classes + D]``."""
-        h = features[-1].flatten(1).float()  # [B, width]
+        h = inference.features[-1].flatten(1).float()  # [B, width]
         return torch.cat([self.category(h).softmax(-1), self.posterior(h).mean], -1)
 
-    def generate(
-        self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None
-    ) -> Tensor:
+    def generate(self, generation: vaezoo.Generation) -> Tensor:
         """Draws codes ``[n, ...]``: categories uniformly, styles from their prior."""
-        y, p = self._category_prior().sample(torch.Size((n,))), self.prior(context)
-        return self._combine(y, sample_prior(p, n))
+        y = self._category_prior().sample(torch.Size((generation.n,)))
+        return self._combine(y, generation.sample(self.prior))
 
-    def code(
-        self,
-        z: Tensor,
-        context: Tensor | None = None,
-        generation: vaezoo.Generation | None = None,
-    ) -> Tensor:
+    def code(self, z: Tensor, generation: vaezoo.Generation) -> Tensor:
         """The code for latent vectors ``[..., classes + D]``, y before z.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -25,13 +26,15 @@ class Deterministic(vaezoo.Posterior):
     ``last``.
     """
 
-    def __init__(self, in_features: int, latent_dim: int, /) -> None:
+    def __init__(self, wiring: vaezoo.PosteriorWiring, /) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, latent_dim)
+        self.in_dims, self.shape = len(wiring.in_shape), wiring.space.shape
+        self.linear = nn.Linear(math.prod(wiring.in_shape), wiring.space.dimensions)
 
     def forward(self, h: Tensor) -> Distribution:
-        """From ``[N, in_features]`` to points ``[N, latent_dim]``."""
-        return Implicit(self.linear(h))
+        """From ``[*, *in_shape]`` to points ``[*, *space.shape]``."""
+        points = self.linear(h.flatten(-self.in_dims)).unflatten(-1, self.shape)
+        return Implicit(points, None, len(self.shape))
 
 
 class Universal(vaezoo.Posterior):
@@ -49,8 +52,7 @@ class Universal(vaezoo.Posterior):
 
     def __init__(
         self,
-        in_features: int,
-        latent_dim: int,
+        wiring: vaezoo.PosteriorWiring,
         /,
         *,
         noise_dim: Annotated[int, Gt(0)] = 16,
@@ -59,19 +61,22 @@ class Universal(vaezoo.Posterior):
     ) -> None:
         super().__init__()
         self.noise_dim = noise_dim
+        self.in_dims, self.shape = len(wiring.in_shape), wiring.space.shape
+        in_features = math.prod(wiring.in_shape)
         body = mlp(in_features + noise_dim, hidden, activation_name=activation)
         width = hidden[-1] if hidden else in_features + noise_dim
-        self.net = nn.Sequential(body, nn.Linear(width, latent_dim))
+        self.net = nn.Sequential(body, nn.Linear(width, wiring.space.dimensions))
 
     def forward(self, h: Tensor) -> Distribution:
-        """From ``[N, in_features]`` to a distribution that draws new noise for each sample.
+        """From ``[*, *in_shape]`` to a distribution that draws new noise for each sample.
 
-        Its batch shape is ``[N]`` and its event shape ``[latent_dim]``.
+        Its batch shape is ``[*]`` and its event shape ``space.shape``.
         """
-        return Implicit(self._sample(h, torch.Size()), partial(self._sample, h))
+        resample = partial(self._sample, h.flatten(-self.in_dims))  # h: [*, in_features]
+        return Implicit(resample(torch.Size()), resample, len(self.shape))
 
     def _sample(self, h: Tensor, sample_shape: torch.Size) -> Tensor:
-        """Samples ``[*sample_shape, N, latent_dim]``."""
-        noise = torch.randn(*sample_shape, len(h), self.noise_dim, dtype=h.dtype, device=h.device)
-        h = h.expand(*sample_shape, *h.shape)  # [*sample_shape, N, in_features]
-        return self.net(torch.cat([h, noise], -1))
+        """Samples ``[*sample_shape, *, *space.shape]``."""
+        h = h.expand(*sample_shape, *h.shape)  # [*sample_shape, *, in_features]
+        noise = torch.randn(*h.shape[:-1], self.noise_dim, dtype=h.dtype, device=h.device)
+        return self.net(torch.cat([h, noise], -1)).unflatten(-1, self.shape)

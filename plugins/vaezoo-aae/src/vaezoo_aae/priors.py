@@ -47,6 +47,28 @@ class PlanarMixture(Distribution):
         super().__init__(log_weights.shape[:-1], torch.Size((dimensions,)), validate_args=False)
 
     @property
+    def mode(self) -> Tensor:
+        """The mean of the most probable normal, ``[*, D]``."""
+        centre = self.centre[self.log_weights.argmax(-1)]  # [*, 2]
+        return F.pad(centre, (0, self.event_shape[0] - 2))
+
+    def tempered(self, temperature: float) -> PlanarMixture:
+        """Log-weights are divided by the temperature, variances of the plane multiplied by it.
+
+        Raises:
+            NotImplementedError: there are further dimensions, which stay standard normal.
+        """
+        if self.event_shape[0] > 2:
+            raise NotImplementedError("a temperature is defined for two dimensions only")
+        return PlanarMixture(
+            (self.log_weights / temperature).log_softmax(-1),
+            centre=self.centre,
+            axes=self.axes,
+            scales=self.scales * temperature**0.5,
+            dimensions=2,
+        )
+
+    @property
     def mean(self) -> Tensor:
         """The mean, ``[*, D]``."""
         return F.pad(self.log_weights.exp() @ self.centre, (0, self.event_shape[0] - 2))
@@ -141,6 +163,17 @@ class _Plane(nn.Module):
         )
 
 
+def _dimensions(space: vaezoo.Space) -> int:
+    """The number of dimensions of a latent vector.
+
+    Raises:
+        ValueError: the latent variable is not a vector.
+    """
+    if len(space.shape) != 1:
+        raise ValueError(f"needs latent vectors, not maps of shape {space.shape}")
+    return space.dimensions
+
+
 class Ring(vaezoo.Prior):
     """A mixture of equal normals on a circle in the first two dimensions.
 
@@ -158,8 +191,7 @@ class Ring(vaezoo.Prior):
 
     def __init__(
         self,
-        latent_dim: int,
-        context_dim: int,
+        wiring: vaezoo.PriorWiring,
         /,
         *,
         components: Annotated[int, Gt(0)] = 10,
@@ -168,9 +200,10 @@ class Ring(vaezoo.Prior):
         tangential: Positive = 0.1,
     ) -> None:
         super().__init__()
-        if context_dim not in (0, components):
+        if wiring.context_dim not in (0, components):
             raise ValueError(
-                f"needs a one-hot context of {components} classes, not of {context_dim} numbers"
+                f"needs a one-hot context of {components} classes, "
+                f"not of {wiring.context_dim} numbers"
             )
         angle = torch.arange(components) * (2 * math.pi / components)
         outward = torch.stack([angle.cos(), angle.sin()], -1)  # [C, 2]
@@ -179,13 +212,13 @@ class Ring(vaezoo.Prior):
             radius * outward,
             torch.stack([outward, across], 1),
             scales=(radial, tangential),
-            dimensions=latent_dim,
-            classes=context_dim,
+            dimensions=_dimensions(wiring.space),
+            classes=wiring.context_dim,
         )
 
-    def forward(self, h: Tensor | None) -> Distribution:
+    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
         """The mixture, or one for each context ``[B, components]``."""
-        return self.plane(h)
+        return self.plane(context)
 
 
 class SwissRoll(vaezoo.Prior):
@@ -205,8 +238,7 @@ class SwissRoll(vaezoo.Prior):
 
     def __init__(
         self,
-        latent_dim: int,
-        context_dim: int,
+        wiring: vaezoo.PriorWiring,
         /,
         *,
         turns: Positive = 2.0,
@@ -219,7 +251,7 @@ class SwissRoll(vaezoo.Prior):
         direction = torch.stack([angle.cos(), angle.sin()], -1)
         curve = radius * share[:, None] * direction  # [_CURVE_POINTS, 2]
         length = torch.cat([torch.zeros(1), curve.diff(dim=0).norm(dim=1).cumsum(0)])
-        classes = max(1, context_dim)
+        classes = max(1, wiring.context_dim)
         count = classes * math.ceil(length[-1].item() / noise / classes)
         index = torch.searchsorted(length, (torch.arange(count) + 0.5) * (length[-1] / count))
         axes = torch.eye(2).repeat(count, 1, 1)  # [C, 2, 2]
@@ -227,10 +259,10 @@ class SwissRoll(vaezoo.Prior):
             curve[index].float(),
             axes,
             scales=(noise, noise),
-            dimensions=latent_dim,
-            classes=context_dim,
+            dimensions=_dimensions(wiring.space),
+            classes=wiring.context_dim,
         )
 
-    def forward(self, h: Tensor | None) -> Distribution:
+    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
         """The full spiral, or a segment of it for each context ``[B, classes]``."""
-        return self.plane(h)
+        return self.plane(context)

@@ -44,7 +44,8 @@ class Factor(vaezoo.Regularizer):
         layers: Annotated[int, Gt(0)] = 6,
     ) -> None:
         super().__init__(weight)
-        sizes = [wiring.latent_dim, *[width] * layers]
+        latent_dim = sum(space.dimensions for space in wiring.spaces)
+        sizes = [latent_dim, *[width] * layers]
         hidden = [(nn.Linear(*pair), nn.LeakyReLU(_SLOPE)) for pair in pairwise(sizes)]
         self.discriminator = nn.Sequential(
             *(layer for pair in hidden for layer in pair), nn.Linear(width, 1)
@@ -56,16 +57,18 @@ class Factor(vaezoo.Regularizer):
         Raises:
             ValueError: the model has more than one latent vector.
         """
-        return self.logits(single_site(trace).z).mean(0)
+        return trace.mean(self.logits(single_site(trace).z))
 
     def logits(self, z: Tensor) -> Tensor:
         """Estimates of log q(z) - log Π_d q(z_d) by the discriminator, ``[*, D]`` to ``[*]``."""
         return self.discriminator(z).squeeze(-1)
 
-    def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
+    def phases(self) -> Sequence[vaezoo.Phase]:
         """One phase, which trains the discriminator."""
 
-        def loss(batch: vaezoo.Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        def loss(
+            model: vaezoo.GenerativeModel, batch: vaezoo.Batch
+        ) -> tuple[Tensor, dict[str, Tensor]]:
             return self.discriminate(single_site(model.infer_detached(batch)).z[0])
 
         return (vaezoo.Phase("discriminator", self.discriminator, loss),)

@@ -106,8 +106,9 @@ class FreeBits(vaezoo.Regularizer):
         weight: float | vaezoo.Schedule = 1.0,
     ) -> None:
         super().__init__(weight)
-        if isinstance(groups, int) and groups > wiring.latent_dim:
-            dimensions = f"{wiring.latent_dim} latent dimensions"
+        fewest = min((space.dimensions for space in wiring.spaces), default=0)
+        if isinstance(groups, int) and groups > fewest:
+            dimensions = f"{fewest} latent dimensions"
             raise ValueError(f"groups: {groups} blocks cannot be made of {dimensions}")
         self.nats, self.groups = nats, groups
 
@@ -118,14 +119,15 @@ class FreeBits(vaezoo.Regularizer):
             ValueError: groups are of dimensions, and the dimensions of a posterior or prior are
                 not independent.
         """
-        kl = torch.cat([self._kl_by_group(site) for site in trace.sites])  # [groups of all sites]
+        groups = [self._kl_by_group(trace, site) for site in trace.sites]
+        kl = torch.cat(groups)  # [groups of all sites]
         return kl.clamp(min=self.nats).sum().expand(len(trace.batch))  # [B]
 
-    def _kl_by_group(self, site: vaezoo.Site) -> Tensor:
+    def _kl_by_group(self, trace: vaezoo.Trace, site: vaezoo.Site) -> Tensor:
         """The mean KL of each group of one latent variable, ``[groups]``."""
         if self.groups == "site":
-            return site.kl.mean()[None]
-        kl = kl_by_dimension(site).mean((0, 1))
+            return trace.mean(site.kl).mean()[None]
+        kl = trace.mean(kl_by_dimension(site)).mean(0)
         if self.groups == "dimension":
             return kl
         return torch.stack([block.sum() for block in kl.tensor_split(self.groups)])
@@ -139,6 +141,8 @@ def kl_by_dimension(site: vaezoo.Site) -> Tensor:
     Raises:
         ValueError: the dimensions of q or p are not independent.
     """
+    if site.log_q is not None:
+        raise ValueError("the KL of each dimension is not known for this posterior")
     q, p = marginals(site.q), marginals(site.p)
     if q is None or p is None:
         name = (
@@ -167,7 +171,9 @@ def marginals(distribution: Distribution) -> Distribution | None:
         Batch shape ``[*, D]`` and scalar events; None if the scalars are not independent.
     """
     if isinstance(distribution, DiagonalNormal):
-        return Normal(distribution.loc, distribution.scale, validate_args=False)
+        lead = len(distribution.batch_shape)
+        loc, scale = distribution.loc.flatten(lead), distribution.scale.flatten(lead)  # [*, D]
+        return Normal(loc, scale, validate_args=False)
     if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
         return distribution.base_dist
     return None
@@ -177,9 +183,12 @@ def single_site(trace: vaezoo.Trace) -> vaezoo.Site:
     """The only latent variable of a trace, which must be one vector for each example.
 
     Raises:
-        ValueError: there are several latent variables, or the variable is a sequence or map.
+        ValueError: there are several latent variables, or the variable is a sequence or map, or
+            its samples enumerate it.
     """
     site = trace.sites[0]
+    if trace.weights is not None:
+        raise ValueError("it needs samples of the latent vector, which this objective enumerates")
     if len(trace.sites) > 1 or site.z.dim() != 3 or len(site.q.batch_shape) != 1:
         raise ValueError("it needs one latent vector for each example: use latents: single")
     return site

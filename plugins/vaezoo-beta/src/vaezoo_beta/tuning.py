@@ -52,6 +52,8 @@ class Geco(vaezoo.Objective):
 
     def __init__(
         self,
+        wiring: vaezoo.TaskWiring,
+        /,
         *,
         target: float,
         constraint: Literal["distortion", "squared-error"] = "distortion",
@@ -120,7 +122,7 @@ def squared_error(trace: vaezoo.Trace) -> Tensor:
     error = error.expand(trace.sites[0].z.shape[0], *trace.batch.x.shape)  # [K, B, *shape]
     if trace.batch.mask is not None:
         error = masked(error, trace.batch.mask[None])
-    return error.flatten(2).sum(-1).mean(0)  # [B]
+    return trace.mean(error.flatten(2).sum(-1))  # [B]
 
 
 @dataclass(frozen=True)

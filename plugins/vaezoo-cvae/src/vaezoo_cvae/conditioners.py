@@ -77,12 +77,13 @@ class Label(DropoutConditioner):
 
     def __init__(
         self,
-        data: vaezoo.DataSpec,
+        wiring: vaezoo.Wiring,
         /,
         *,
         embedding: Annotated[int, Ge(0)] = 0,
         dropout: Dropout = 0.0,
     ) -> None:
+        data = wiring.data
         if not data.classes:
             raise ValueError("needs data whose condition is a label; use attributes or image")
         super().__init__((embedding or len(data.classes),), dropout)
@@ -108,8 +109,9 @@ class Attributes(DropoutConditioner):
     """
 
     def __init__(
-        self, data: vaezoo.DataSpec, /, *, hidden: Sequence[Width] = (), dropout: Dropout = 0.0
+        self, wiring: vaezoo.Wiring, /, *, hidden: Sequence[Width] = (), dropout: Dropout = 0.0
     ) -> None:
+        data = wiring.data
         shape = data.condition_shape
         if shape is None or len(shape) != 1:
             raise ValueError(
@@ -143,7 +145,7 @@ class Image(DropoutConditioner):
 
     def __init__(
         self,
-        data: vaezoo.DataSpec,
+        wiring: vaezoo.Wiring,
         /,
         *,
         channels: Sequence[Width] = (32, 64),
@@ -151,7 +153,7 @@ class Image(DropoutConditioner):
         activation: Activation = "relu",
         dropout: Dropout = 0.0,
     ) -> None:
-        shape = data.condition_shape
+        shape = wiring.data.condition_shape
         if shape is None or len(shape) != 3:
             alternatives = "use label or attributes"
             raise ValueError(

@@ -28,22 +28,23 @@ class ConditionalNormal(vaezoo.Prior):
 
     def __init__(
         self,
-        latent_dim: int,
-        context_dim: int,
+        wiring: vaezoo.PriorWiring,
         /,
         *,
         hidden: Sequence[Annotated[int, Gt(0)]] = (256,),
     ) -> None:
         super().__init__()
-        if not context_dim:
+        if not wiring.context_dim:
             raise ValueError("needs a condition: give the model one, with prior in its `into`")
-        self.net = mlp(context_dim, hidden)
-        self.out = nn.Linear(hidden[-1] if hidden else context_dim, 2 * latent_dim)
+        self.net, self.shape = mlp(wiring.context_dim, hidden), wiring.space.shape
+        width = hidden[-1] if hidden else wiring.context_dim
+        self.out = nn.Linear(width, 2 * wiring.space.dimensions)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, h: Tensor | None) -> Distribution:
-        """From contexts ``[B, context_dim]`` to normals ``[B]`` over ``[latent_dim]``."""
-        assert h is not None, "the composer always passes a context to a conditional prior"
-        mean, log_scale = self.out(self.net(h.float())).float().chunk(2, -1)
-        return DiagonalNormal(mean, log_scale)
+    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
+        """From contexts ``[B, E]`` to normals ``[B]`` over ``space.shape``."""
+        assert context is not None, "the composer always passes a context to a conditional prior"
+        parameters = self.out(self.net(context.float())).float()  # [B, 2 * dimensions]
+        mean, log_scale = (part.unflatten(1, self.shape) for part in parameters.chunk(2, -1))
+        return DiagonalNormal(mean, log_scale, len(self.shape))

@@ -8,7 +8,7 @@ levels), G hidden features of a posterior network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -16,7 +16,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo.distributions import DiagonalNormal
+from vaezoo.distributions import DiagonalNormal, draw
 from vaezoo_vrae.chain_state import ChainState, LatentSampler, StepSample
 from vaezoo_vrae.level import Level, clocks_and_widths
 from vaezoo_vrae.sequence_latent import SequenceLatent
@@ -53,11 +53,7 @@ class Chain(vaezoo.Latents):
 
     def __init__(
         self,
-        feature_shapes: tuple[tuple[int, ...], ...],
-        latent_dim: int,
-        posterior: Callable[[int, int], vaezoo.Posterior],
-        prior: Callable[[int, int], vaezoo.Prior],
-        context_dim: int,
+        wiring: vaezoo.LatentsWiring,
         /,
         *,
         levels: PositiveInt = 1,
@@ -70,15 +66,14 @@ class Chain(vaezoo.Latents):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        self.clocks, self.widths = clocks_and_widths(levels, clocks, widths, latent_dim)
+        feature_shapes = wiring.feature_shapes
+        self.clocks, self.widths = clocks_and_widths(levels, clocks, widths, wiring.latent_dim)
         if len(feature_shapes) == 1 and max(self.clocks) > 1:
             raise ValueError(
                 "a clock above 1 needs an encoder with a recurrent network: set its cell, "
                 "and its direction to backward or both"
             )
-        self.sequence_latent = SequenceLatent(
-            feature_shapes, sequence_dim, posterior=posterior, prior=prior, context_dim=context_dim
-        )
+        self.sequence_latent = SequenceLatent(wiring, sequence_dim, "sequence")
         code_dim, count = self.sequence_latent.code_dim, len(self.widths)
         self.levels = nn.ModuleList(
             Level(
@@ -89,10 +84,12 @@ class Chain(vaezoo.Latents):
                 units=units,
                 hidden=hidden,
                 dropout=dropout,
-                posterior=posterior,
+                name=f"level-{i + 1}",
+                wiring=wiring,
             )
             for i, width in enumerate(self.widths)
         )
+        self.spaces = (*self.sequence_latent.spaces, *(level.space for level in self.levels))
         self.first = nn.Linear(code_dim, units * count) if code_dim else None
         self.units, self.skip, self.dropout = units, skip, nn.Dropout(dropout)
 
@@ -186,19 +183,19 @@ class Chain(vaezoo.Latents):
         states = features[min(1, len(features) - 1)].float().transpose(0, 1)  # [T, B, features]
         return [_repeat_samples(level.q_data(states), k) for level in self.levels]
 
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
-        """Draws k samples of q(z|x).
+    def infer(self, inference: vaezoo.Inference) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
+        """Draws K samples of q(z|x).
 
         Returns:
             The sites: z of the sequence, if there is one, then those of the levels, with z
             ``[K, B, T / clock, D]``; and the codes ``[K, B, T, C]``.
         """
-        sites, sequence_code = self.sequence_latent.infer(features, context, k)
+        features, k = inference.features, inference.k
+        sites, sequence_code = self.sequence_latent.infer(inference)
         flat_code = sequence_code.flatten(0, 1)  # [N, W]
         samples, code, _ = self._run_posterior(features, flat_code, k)
-        exists = padding_mask(sequence_lengths(mask, features[0]), features[0].shape[1])
+        lengths = sequence_lengths(inference.batch.mask, features[0])
+        exists = padding_mask(lengths, features[0].shape[1])
         for i, clock in enumerate(self.clocks):
             sites += (self._site(i, samples[i], k, exists[:, ::clock]),)
         # [T, N, C] -> [T, K, B, C] -> [K, B, T, C]
@@ -264,37 +261,16 @@ class Chain(vaezoo.Latents):
             stack_steps([q.log_scale for q in posteriors]),
         )
         prior = self.levels[i].prior(stack_steps(states_and_parents))
-        return vaezoo.Site(stack_steps(latents), q, prior, mask, stride=self.clocks[i])
+        name, z = self.levels[i].space.name, stack_steps(latents)
+        return vaezoo.Site(name, z, q, prior, mask=mask, stride=self.clocks[i])
 
-    def posterior_mean(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
-        """The posterior means of all sites, concatenated.
-
-        Those of levels are averaged over the steps that exist.
-
-        Returns:
-            ``[B, sum of dimensions]``.
-        """
-        sites, _ = self.infer(features, context, mask, 1)
-        means = []
-        for site in sites:
-            mean = site.q.mean if site.mask is None else site.q.mean[0]
-            if site.mask is not None:
-                weight = site.mask / site.mask.sum(1, keepdim=True)
-                mean = (mean * weight[..., None]).sum(1)
-            means.append(mean)
-        return torch.cat(means, -1)
-
-    def generate(
-        self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None
-    ) -> Tensor:
+    def generate(self, generation: vaezoo.Generation) -> Tensor:
         """Codes ``[n, T, C]`` with z from the prior; the data drawn for a step feed the next."""
-        assert generation is not None, "stepwise latents need a Generation"
-        state = self._state_after_prefix(n, context, generation.prefix)
+        state = self._state_after_prefix(generation)
 
         def sample_prior(i: int, state_and_parents: Tensor) -> Tensor:
-            return self.levels[i].prior(state_and_parents).sample()
+            p = self.levels[i].prior(state_and_parents)
+            return draw(p, generation.prior_temperature)
 
         codes = []
         for _ in range(generation.steps):
@@ -315,16 +291,14 @@ class Chain(vaezoo.Latents):
             features = parts[0].new_zeros(len(parts[0]), self.levels[0].h_data.in_features)
         return [*parts, features]
 
-    def _state_after_prefix(
-        self, n: int, context: Tensor | None, prefix: tuple[Tensor, ...] | None
-    ) -> ChainState:
+    def _state_after_prefix(self, generation: vaezoo.Generation) -> ChainState:
         """The state before the first generated step; a prefix has latents from the posterior."""
+        prefix = generation.prefix
         if prefix is None:
-            device = self.levels[0].p_out.weight.device
-            return self.initial_state(self.sequence_latent.generate(n, context, device))
-        _, sequence_code = self.sequence_latent.infer(prefix, context, 1)
-        _, _, state = self._run_posterior(prefix, sequence_code[0], 1)
-        features = prefix[0].float()
+            return self.initial_state(self.sequence_latent.generate(generation))
+        _, sequence_code = self.sequence_latent.infer(prefix)
+        _, _, state = self._run_posterior(prefix.features, sequence_code[0], 1)
+        features = prefix.features[0].float()
         state.previous_features = features[:, -1]
         pending = min(max(self.clocks) - 1, features.shape[1])
         state.pending_inputs = features[:, -pending:] if pending else None

@@ -7,7 +7,8 @@ level, G hidden features of the posterior network, T steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class Level(nn.Module):
         units: H, the size of the GRU's state.
         hidden: width of the prior and posterior networks.
         dropout: dropout probability in these networks.
-        posterior: factory of the posterior, from its number of input features and D.
+        name: the name of the latent variable.
+        wiring: of the latents, to build the posterior.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Level(nn.Module):
         units: int,
         hidden: int,
         dropout: float,
-        posterior: Callable[[int, int], vaezoo.Posterior],
+        name: str,
+        wiring: vaezoo.LatentsWiring,
     ) -> None:
         super().__init__()
         self.q_data = nn.Linear(posterior_input_size, hidden)
         self.q_known = nn.Linear(units + parent_size, hidden, bias=False)
-        self.q_out = posterior(hidden, latent_dim)
+        self.space = replace(wiring.space, shape=(latent_dim,), name=name)
+        self.q_out = wiring.posterior((hidden,), self.space)
         self.p_net = nn.Sequential(
             nn.Linear(units + parent_size, hidden), nn.ReLU(), nn.Dropout(dropout)
         )

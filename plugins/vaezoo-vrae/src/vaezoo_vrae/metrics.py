@@ -93,7 +93,7 @@ class StepBounds(vaezoo.Metric):
         for site in trace.sites:
             level += site.mask is not None
             name = "rate_of_sequence_latent" if site.mask is None else f"rate_of_level_{level}"
-            values[name] = site.kl.mean(0)
+            values[name] = trace.mean(site.kl)
         return values
 
 
@@ -160,16 +160,13 @@ def predict_recurrent(model: vaezoo.Model, batch: vaezoo.Batch, num_samples: int
     For latents ``recurrent``. Draws from p(z) are weighted by the likelihood of the previous
     steps.
     """
-    context = model.context(batch.condition, len(batch))
-    features, prior_context = model.features(batch, context), model.prior_context(context)
-    latents = model.latents
+    inference, latents = model.start_inference(batch), model.latents
+    features, context = inference.features, inference.context
     assert isinstance(latents, Recurrent)
     k = num_samples if latents.sequence_latent.prior is not None else 1
+    generation = model.start_generation(len(batch), context)
     sequence_codes = torch.stack(  # [K, B, W]
-        [
-            latents.sequence_latent.generate(len(batch), prior_context, batch.x.device)
-            for _ in range(k)
-        ]
+        [latents.sequence_latent.generate(generation) for _ in range(k)]
     )
     px = model.likelihood_of(latents.codes(features[0].float(), sequence_codes), context)
     log_px = px.log_prob(batch.x)  # [K, B, T]

@@ -74,17 +74,17 @@ class Particles:
 
 
 def _initial_particles(
-    chain: Chain, features: tuple[Tensor, ...], context: Tensor | None, k: int, *, bootstrap: bool
+    model: vaezoo.Model, chain: Chain, inference: vaezoo.Inference, *, bootstrap: bool
 ) -> tuple[Particles, Tensor]:
     """The particles before the first step, and their sequence codes ``[K, B, W]``."""
-    n = len(features[0])
+    n, k = len(inference.batch), inference.k
     if bootstrap and chain.sequence_latent.prior is not None:
-        device = features[0].device
-        samples = [chain.sequence_latent.generate(n, context, device) for _ in range(k)]
+        generation = model.start_generation(n, inference.context)
+        samples = [chain.sequence_latent.generate(generation) for _ in range(k)]
         codes = torch.stack(samples)  # [K, B, W]
         log_weights = codes.new_zeros(k, n)
     else:
-        sites, codes = chain.sequence_latent.infer(features, context, k)
+        sites, codes = chain.sequence_latent.infer(inference)
         log_weights = sum((-site.log_ratio for site in sites), codes.new_zeros(k, n))
     return Particles(log_weights, log_weights.new_zeros(n)), codes
 
@@ -149,13 +149,11 @@ def particle_filter(
     chain = model.latents
     if not isinstance(chain, Chain):
         raise NotImplementedError("the particle filter needs latents of type 'chain'")
-    context = model.context(batch.condition, len(batch))
-    features = model.features(batch, context)
     k = num_particles
+    inference = model.start_inference(batch, k)
+    features, context = inference.features, inference.context
     exists = padding_mask(sequence_lengths(batch.mask, batch.x), batch.x.shape[1])  # [B, T]
-    particles, codes = _initial_particles(
-        chain, features, model.prior_context(context), k, bootstrap=bootstrap
-    )
+    particles, codes = _initial_particles(model, chain, inference, bootstrap=bootstrap)
     state = chain.initial_state(codes.flatten(0, 1))  # flattened to [N, W]
     step_inputs = chain.pooled_inputs(features[0].float(), k)
     posterior_inputs = chain.posterior_inputs(features, k)

@@ -7,13 +7,13 @@ step's code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import vaezoo
+from vaezoo.distributions import slerp
 from vaezoo_vrae.sequence_latent import SequenceLatent
 from vaezoo_vrae.steps import CELLS, Cell, PositiveInt, Probability
 
@@ -44,11 +44,7 @@ class Recurrent(vaezoo.Latents):
 
     def __init__(
         self,
-        feature_shapes: tuple[tuple[int, ...], ...],
-        latent_dim: int,
-        posterior: Callable[[int, int], vaezoo.Posterior],
-        prior: Callable[[int, int], vaezoo.Prior],
-        context_dim: int,
+        wiring: vaezoo.LatentsWiring,
         /,
         *,
         cell: Cell = "gru",
@@ -66,15 +62,9 @@ class Recurrent(vaezoo.Latents):
             raise ValueError(
                 "latent: false needs teacher_forcing: without both, no input depends on the data"
             )
-        self.sequence_latent = SequenceLatent(
-            feature_shapes,
-            latent_dim if latent else 0,
-            posterior=posterior,
-            prior=prior,
-            context_dim=context_dim,
-        )
-        code_dim = self.sequence_latent.code_dim
-        self.step_features = feature_shapes[0][-1] if teacher_forcing else 0
+        self.sequence_latent = SequenceLatent(wiring, wiring.latent_dim if latent else 0)
+        self.spaces, code_dim = self.sequence_latent.spaces, self.sequence_latent.code_dim
+        self.step_features = wiring.feature_shapes[0][-1] if teacher_forcing else 0
         if not self.step_features + code_dim:
             raise ValueError("the recurrent network has no input")
         self.rnn = CELLS[cell](self.step_features + code_dim, units, layers, batch_first=True)
@@ -82,12 +72,10 @@ class Recurrent(vaezoo.Latents):
         self.first = nn.Linear(code_dim, self.num_states * layers * units) if code_dim else None
         self.word_dropout, self.dropout = word_dropout, nn.Dropout(dropout)
 
-    def infer(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None, k: int
-    ) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
-        """Draws k samples of q(z|x): the site of z, if any, and codes ``[K, B, T, C]``."""
-        sites, sequence_code = self.sequence_latent.infer(features, context, k)
-        return sites, self.codes(features[0].float(), sequence_code)
+    def infer(self, inference: vaezoo.Inference) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
+        """Draws K samples of q(z|x): the site of z, if any, and codes ``[K, B, T, C]``."""
+        sites, sequence_code = self.sequence_latent.infer(inference)
+        return sites, self.codes(inference.features[0].float(), sequence_code)
 
     def codes(self, features: Tensor, sequence_code: Tensor) -> Tensor:
         """Codes ``[K, B, T, C]`` of sequences, each step with the previous one as its input.
@@ -129,40 +117,36 @@ class Recurrent(vaezoo.Latents):
         repeated = sequence_code[:, None].expand(-1, states.shape[1], -1)  # [N, T, W]
         return torch.cat([self.dropout(states), repeated], -1)
 
-    def posterior_mean(
-        self, features: tuple[Tensor, ...], context: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
+    def posterior_mean(self, inference: vaezoo.Inference) -> Tensor:
         """The mean of q(z|x), ``[B, D]``."""
         if self.sequence_latent.posterior is None:
             raise NotImplementedError("this model has no latent variable")
-        return self.sequence_latent.posterior(features[-1].float()).mean
+        return self.sequence_latent.posterior(inference.features[-1].float()).mean
 
-    def generate(
-        self, n: int, context: Tensor | None, generation: vaezoo.Generation | None = None
-    ) -> Tensor:
+    def generate(self, generation: vaezoo.Generation) -> Tensor:
         """Codes ``[n, T, C]`` with z from the prior, or from the posterior of a prefix."""
-        assert generation is not None, "stepwise latents need a Generation"
         if generation.prefix is None:
-            device = self.rnn.weight_ih_l0.device
-            return self._generate_steps(
-                self.sequence_latent.generate(n, context, device), generation
-            )
-        _, sequence_code = self.sequence_latent.infer(generation.prefix, context, 1)
+            return self._generate_steps(self.sequence_latent.generate(generation), generation)
+        _, sequence_code = self.sequence_latent.infer(generation.prefix)
         return self._generate_steps(sequence_code[0], generation)
 
-    def code(
-        self, z: Tensor, context: Tensor | None = None, generation: vaezoo.Generation | None = None
-    ) -> Tensor:
+    def code(self, z: Tensor, generation: vaezoo.Generation) -> Tensor:
         """Codes ``[n, T, C]`` for latent vectors z ``[n, D]``."""
-        assert generation is not None, "stepwise latents need a Generation"
-        return self._generate_steps(self.sequence_latent.concat_context(z, context), generation)
+        sequence_code = self.sequence_latent.concat_context(z, generation.prior_context)
+        return self._generate_steps(sequence_code, generation)
+
+    def interpolate(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        """A straight line, or the great circle of a sphere: ``[B, S, D]``."""
+        if self.spaces and self.spaces[0].support == "sphere":
+            return slerp(first[:, None], second[:, None], share[None, :, None])
+        return super().interpolate(first, second, share)
 
     def _generate_steps(self, sequence_code: Tensor, generation: vaezoo.Generation) -> Tensor:
         """Codes ``[n, T, C]``; the data drawn for a step are the input of the next."""
         state = self._initial_state(sequence_code)
         previous = sequence_code.new_zeros(len(sequence_code), 1, max(self.step_features, 1))
         if generation.prefix is not None:
-            prefix = generation.prefix[0].float()
+            prefix = generation.prefix.features[0].float()
             shifted = torch.cat([torch.zeros_like(prefix[:, :1]), prefix[:, :-1]], 1)
             _, state = self.rnn(self._rnn_input(shifted, sequence_code), state)
             previous = prefix[:, -1:]

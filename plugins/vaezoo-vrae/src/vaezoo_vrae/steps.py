@@ -69,7 +69,7 @@ class RecurrentEncoder(vaezoo.Encoder):
 
     def __init__(
         self,
-        in_shape: tuple[int, ...],
+        wiring: vaezoo.EncoderWiring,
         /,
         *,
         hidden: Sequence[PositiveInt] = (),
@@ -81,6 +81,7 @@ class RecurrentEncoder(vaezoo.Encoder):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
+        in_shape = wiring.in_shape
         if len(in_shape) != 2:
             raise ValueError(
                 f"needs sequences of vectors [T, D], not examples of shape {in_shape}"
@@ -122,8 +123,7 @@ class StepsDecoder(vaezoo.Decoder):
 
     def __init__(
         self,
-        in_shape: tuple[int, ...],
-        out_shape: tuple[int, ...],
+        wiring: vaezoo.DecoderWiring,
         /,
         *,
         hidden: Sequence[PositiveInt] = (200,),
@@ -132,6 +132,7 @@ class StepsDecoder(vaezoo.Decoder):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
+        in_shape, out_shape = wiring.in_shape, wiring.out_shape
         if len(in_shape) != 2 or len(out_shape) != 2:
             raise ValueError(
                 "needs one code per step, as the latents 'recurrent' and 'chain' return, "

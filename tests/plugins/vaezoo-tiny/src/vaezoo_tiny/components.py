@@ -1,6 +1,6 @@
 """An encoder with batch normalisation, a critic on z, a one-hot label and a conditional prior.
 
-Positional-only constructor parameters are set by vaezoo. Keyword-only parameters are the options
+The positional-only constructor parameter is set by vaezoo. Keyword-only parameters are the options
 of a component in a spec; their annotations are checked, and their descriptions in ``Args:`` are
 printed by ``vaezoo show``. Shapes: K samples, B examples, D latent dimensions.
 """
@@ -28,7 +28,7 @@ class TinyEncoder(vaezoo.Encoder):
         width: the number of hidden units.
     """
 
-    def __init__(self, in_shape: tuple[int, ...], /, *, width: Width = 32) -> None:
+    def __init__(self, wiring: vaezoo.EncoderWiring, /, *, width: Width = 32) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.LazyLinear(width), nn.BatchNorm1d(width), nn.ReLU())
 
@@ -55,7 +55,7 @@ class TinyCritic(vaezoo.Regularizer):
     ) -> None:
         super().__init__(weight)
         self.critic = nn.Sequential(
-            nn.Linear(wiring.latent_dim, width),
+            nn.Linear(wiring.spaces[0].dimensions, width),
             nn.BatchNorm1d(width),
             nn.ReLU(),
             nn.Linear(width, 1),
@@ -69,10 +69,12 @@ class TinyCritic(vaezoo.Regularizer):
         self.critic.train(self.training)
         return F.softplus(-logits)
 
-    def phases(self, model: vaezoo.Model) -> Sequence[vaezoo.Phase]:
+    def phases(self) -> Sequence[vaezoo.Phase]:
         """One phase, which trains the critic to tell samples of the prior from those of q(z|x)."""
 
-        def critic_loss(batch: vaezoo.Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        def critic_loss(
+            model: vaezoo.GenerativeModel, batch: vaezoo.Batch
+        ) -> tuple[Tensor, dict[str, Tensor]]:
             site = model.infer_detached(batch).sites[0]
             real = self.critic(site.prior_sample()[0])[:, 0]  # [B]
             fake = self.critic(site.z[0])[:, 0]  # [B]
@@ -84,9 +86,9 @@ class TinyCritic(vaezoo.Regularizer):
 class TinyLabel(vaezoo.Conditioner):
     """A one-hot label."""
 
-    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+    def __init__(self, wiring: vaezoo.Wiring, /) -> None:
         super().__init__()
-        self.classes = len(data.classes)
+        self.classes = len(wiring.data.classes)
 
     def forward(self, condition: Tensor) -> Tensor:
         """From labels ``[B]`` to contexts ``[B, classes]``."""
@@ -98,12 +100,12 @@ class TinyPrior(vaezoo.Prior):
 
     conditional = True
 
-    def __init__(self, latent_dim: int, context_dim: int, /) -> None:
+    def __init__(self, wiring: vaezoo.PriorWiring, /) -> None:
         super().__init__()
-        self.mean = nn.Linear(context_dim, latent_dim)
+        self.mean = nn.Linear(wiring.context_dim, wiring.space.dimensions)
 
-    def forward(self, h: Tensor | None) -> Distribution:
-        """From contexts ``[B, context_dim]`` to normals ``[B]`` over ``[latent_dim]``."""
-        mean = self.mean(h)
+    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
+        """From contexts ``[B, E]`` to normals ``[B]`` over ``[D]``."""
+        mean = self.mean(context)
         normal = Normal(mean, torch.ones_like(mean), validate_args=False)
         return Independent(normal, 1, validate_args=False)

@@ -1,0 +1,33 @@
+"""Wirings and traces of one latent vector, which need no composed model."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import vaezoo
+
+
+class GivenLikelihood(vaezoo.Likelihood):
+    """The likelihood of traces whose ``px`` is given and not decoded."""
+
+    def forward(self, h):
+        raise NotImplementedError
+
+
+MODEL = SimpleNamespace(
+    likelihood=GivenLikelihood(vaezoo.Wiring(data=vaezoo.DataSpec((2,)), train_size=1))
+)
+
+
+def task_wiring(latent_dim, train_size=100):
+    """The wiring of a penalty or an objective for one latent vector."""
+    return vaezoo.TaskWiring(
+        data=vaezoo.DataSpec((1, 8, 8)),
+        train_size=train_size,
+        spaces=(vaezoo.Space((latent_dim,)),),
+    )
+
+
+def given_trace(batch, *sites, px=None):
+    """A trace of given latent variables; the code is the first of them."""
+    return vaezoo.Trace(MODEL, batch, sites, sites[0].z, px)
