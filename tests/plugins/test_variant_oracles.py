@@ -1,0 +1,311 @@
+"""Variants of an out-of-tree package against closed forms, identities and orderings of bounds.
+
+Shapes: K samples, B examples, D latent dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from torch.distributions import Independent, Normal, kl_divergence
+
+import vaezoo
+from tests.conftest import LinearGaussian, data_wiring, standard_error
+from tests.plugins.test_variants import CPU, VARIANTS, blocks
+from vaezoo.data.dataspec import DataSpec
+from vaezoo.model.estimators import importance_sampling
+from vaezoo.runs.setup import prepare_training
+from vaezoo.spec.load import load_spec
+
+
+@pytest.fixture(autouse=True)
+def _installed(variants):
+    """The package is importable."""
+
+
+@pytest.fixture
+def composed(spec):
+    """The model of a variant in evaluation mode, with noise in its weights, and 20 examples."""
+
+    def make(name, **model):
+        changes = blocks(name, spec)
+        changes["model"] = {**changes["model"], **model}
+        _, train, task = prepare_training(load_spec(changes), CPU)
+        with torch.no_grad():
+            for parameter in task.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        return task.eval(), train.first(20)
+
+    return make
+
+
+def torch_normal(normal):
+    """The independent implementation of a diagonal normal."""
+    return Independent(Normal(normal.loc, normal.scale), len(normal.event_shape))
+
+
+def test_vamp_is_the_mean_of_the_posteriors_at_its_pseudo_inputs(composed):
+    task, batch = composed("vamp")
+    model, prior = task.model, task.model.latents.prior
+    site = model(batch, 3).sites[0]
+    q = model.posterior(vaezoo.Batch(prior.pseudo_inputs.sigmoid()))
+    log_q = torch.stack(
+        [Normal(q.loc[c], q.scale[c]).log_prob(site.z).sum(-1) for c in range(len(q.loc))]
+    )
+    torch.testing.assert_close(site.p.log_prob(site.z), log_q.logsumexp(0) - math.log(len(q.loc)))
+    task.zero_grad()
+    site.p.log_prob(site.z.detach()).mean().backward()
+    assert prior.pseudo_inputs.grad.abs().sum() > 0
+    assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_pseudo_inputs_are_encoded_once_for_all_importance_samples(composed, monkeypatch):
+    task, batch = composed("vamp")
+    monkeypatch.setattr("vaezoo.model.latent_variable_model.MAX_DECODED_SCALARS", 20 * 64 * 2)
+    calls = []
+    task.model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    log_p, _ = importance_sampling(task.model, batch, 10)
+    assert log_p.shape == (20,) and len(calls) == 2, "the batch, and the pseudo-inputs"
+
+
+def diffusion(steps=7):
+    from vaezoo_variants.diffusion import DiffusionPrior
+
+    wiring = vaezoo.PriorWiring(data=DataSpec((4,)), train_size=1, space=vaezoo.Space((3,)))
+    return DiffusionPrior(wiring, steps=steps, hidden=(16,))
+
+
+@torch.no_grad()
+def test_the_bound_of_a_diffusion_prior_is_exact_for_the_exact_denoiser():
+    z = torch.randn(6, 3)
+    estimates = diffusion()(None, None).log_prob(z.expand(20_000, 6, 3))
+    exact = Normal(0.0, 1.0).log_prob(z).sum(-1)
+    for estimate, value in zip(estimates.unbind(1), exact, strict=True):
+        assert abs(float(estimate.mean() - value)) < 4 * standard_error(estimate)
+
+
+@torch.no_grad()
+def test_another_denoiser_gives_a_lower_bound_and_the_samples_of_its_model():
+    prior = diffusion()
+    z = torch.randn(20_000, 3)
+    entropy = -1.5 * math.log(2 * math.pi * math.e)
+    gaps = []
+    for noise in (0.0, 0.3):
+        prior.net[1].weight.add_(noise * torch.randn_like(prior.net[1].weight))
+        bound = prior(None, None).log_prob(z)
+        gaps.append((entropy - float(bound.mean())) / standard_error(bound))
+    assert abs(gaps[0]) < 4 and gaps[1] > 10  # no density exceeds that of N(0, I) under N(0, I)
+    samples = diffusion()(None, None).sample((20_000,))
+    torch.testing.assert_close(samples.T.cov(), torch.eye(3), atol=0.05, rtol=0)
+
+
+def von_mises_fisher(kappa, dims=3):
+    from vaezoo_variants.sphere import UniformSphere, VonMisesFisher
+
+    loc = F.normalize(torch.randn(dims), dim=-1)
+    return VonMisesFisher(loc, torch.as_tensor(kappa)), UniformSphere(torch.zeros(dims))
+
+
+@pytest.mark.parametrize("kappa", [0.5, 5.0, 60.0, 900.0])
+def test_the_kl_of_von_mises_fisher_is_the_closed_form_in_three_dimensions(kappa):
+    q, p = von_mises_fisher(kappa)
+    log_sinh = kappa + math.log1p(-math.exp(-2 * kappa)) - math.log(2)
+    expected = kappa / math.tanh(kappa) - 1 + math.log(kappa) - log_sinh
+    assert float(kl_divergence(q, p)) == pytest.approx(expected, rel=1e-4)
+    if kappa == 5.0:
+        assert expected == pytest.approx(1.30308, abs=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 4, 11])
+def test_the_density_of_von_mises_fisher_is_that_of_scipy(dims):
+    q, _ = von_mises_fisher(7.0, dims)
+    x = F.normalize(torch.randn(50, dims), dim=-1)
+    expected = scipy.stats.vonmises_fisher(F.normalize(q.loc.double(), dim=-1).numpy(), 7.0)
+    x_double = F.normalize(x.double(), dim=-1)
+    torch.testing.assert_close(
+        q.log_prob(x).double(),
+        torch.from_numpy(expected.logpdf(x_double.numpy())),
+        atol=1e-3,
+        rtol=1e-4,
+    )
+
+
+def test_samples_of_von_mises_fisher_and_their_gradient_have_the_known_means():
+    kappa = torch.tensor(5.0, requires_grad=True)
+    q, p = von_mises_fisher(kappa)
+    x = q.rsample((40_000,))
+    torch.testing.assert_close(x.norm(dim=-1), torch.ones(40_000))
+    cosine = x @ q.loc
+    expected = 1 / math.tanh(5) - 1 / 5
+    known = cosine.detach()
+    assert abs(float(known.mean()) - expected) < 4 * standard_error(known)
+    (gradient,) = torch.autograd.grad(cosine.mean(), kappa)
+    assert float(gradient) == pytest.approx(1 / 25 - 1 / math.sinh(5) ** 2, rel=0.03)
+    ratio = (q.log_prob(x) - p.log_prob(x)).detach()
+    kl = kl_divergence(q, p).detach()
+    assert abs(float(ratio.mean() - kl)) < 4 * standard_error(ratio)
+
+
+def test_a_ladder_of_one_level_is_a_single_latent_map(spec, composed):
+    task, batch = composed(
+        "ladder",
+        latents={"type": "ladder", "levels": 1},
+        decoder={"type": "conv", "channels": [16, 8]},
+    )
+    changes = spec(
+        **{
+            **VARIANTS["ladder"],
+            "model": {
+                "encoder": VARIANTS["ladder"]["model"]["encoder"],
+                "latents": {"type": "single", "maps": True},
+                "decoder": {"type": "conv", "channels": [16, 8]},
+            },
+        },
+    )
+    _, _, single = prepare_training(load_spec(changes), CPU)
+    single.model.load_state_dict(task.model.state_dict())
+    traces = []
+    for model in (task.model, single.eval().model):
+        torch.manual_seed(0)
+        traces.append(model(batch, 3))
+    assert torch.equal(traces[0].mean_elbo, traces[1].mean_elbo)
+    assert torch.equal(traces[0].log_weight, traces[1].log_weight)
+
+
+def test_the_rate_of_a_ladder_is_the_sum_over_its_levels(composed):
+    task, batch = composed("ladder")
+    trace = task.model(batch, 4)
+    assert [site.name for site in trace.sites] == ["level-1", "level-2"]
+    assert [tuple(site.z.shape) for site in trace.sites] == [(4, 20, 2, 2, 2), (4, 20, 2, 4, 4)]
+    expected = sum(
+        kl_divergence(torch_normal(site.q), torch_normal(site.p)).expand(4, 20)
+        for site in trace.sites
+    )
+    torch.testing.assert_close(trace.rate, expected)
+    ratio = sum(
+        torch_normal(site.q).log_prob(site.z) - torch_normal(site.p).log_prob(site.z)
+        for site in trace.sites
+    )
+    torch.testing.assert_close(trace.log_weight, trace.log_likelihood - ratio)
+
+
+def test_a_code_of_a_ladder_is_made_of_its_latent_maps(composed):
+    task, batch = composed("ladder")
+    trace = task.model(batch, 1)
+    z = torch.cat([site.z[0].flatten(1) for site in trace.sites], 1)
+    code = task.model.latents.code(z, task.model.start_generation(20))
+    torch.testing.assert_close(code, trace.code[0])
+
+
+def refined(steps, beta=1.0, spoil=0.25, step_size=0.2):
+    """A linear-Gaussian model whose posterior is refined by Hamiltonian dynamics."""
+    from vaezoo_variants.hamiltonian import Hamiltonian
+
+    linear = LinearGaussian(spoil=spoil)
+    model, single = linear.model, linear.model.latents
+    wiring = vaezoo.LatentsWiring(
+        **vars(data_wiring(model.data)),
+        feature_shapes=(model.data.shape,),
+        space=single.space,
+        posterior=lambda in_shape, space: single.posterior,
+        prior=lambda space: single.prior,
+    )
+    model.latents = Hamiltonian(wiring, steps=steps, step_size=step_size, beta=beta)
+    model.eager = True
+    return linear, model.eval()
+
+
+def test_no_hamiltonian_steps_give_the_elbo():
+    linear, model = refined(steps=0)
+    batch = vaezoo.Batch(linear.data(8))
+    site = model(batch, 5).sites[0]
+    torch.testing.assert_close(site.kl, site.q.log_prob(site.z) - site.p.log_prob(site.z))
+
+
+def test_hamiltonian_dynamics_are_reversible():
+    linear, model = refined(steps=5)
+    inference = model.start_inference(vaezoo.Batch(linear.data(8)))
+    z, momentum = torch.randn(3, 8, 2), torch.randn(3, 8, 2)
+    with torch.no_grad():
+        forward = model.latents.flow(inference, z, momentum)
+        back = model.latents.flow(inference, forward[0], -forward[1])
+    assert not torch.allclose(forward[0], z, atol=0.1)
+    torch.testing.assert_close(back[0], z, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(-back[1], momentum, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_hamiltonian_weights_are_unbiased_and_the_bound_is_below_log_p(beta):
+    linear, model = refined(steps=3, beta=beta)
+    x = linear.data(12)
+    exact, batch = linear.log_p(x), vaezoo.Batch(x)
+    with model.inference():
+        log_p, _ = importance_sampling(model, batch, 20_000)
+        bound = model(batch, 2000).mean_elbo
+    torch.testing.assert_close(log_p, exact, atol=0.05, rtol=0)
+    assert bool((bound < exact).all())
+
+
+def test_hamiltonian_steps_tighten_the_bound_of_a_poor_posterior():
+    bounds = []
+    for steps in (0, 4):
+        linear, model = refined(steps=steps, spoil=0.5)
+        batch = vaezoo.Batch(linear.data(64))
+        with model.inference():
+            bounds.append(float(model(batch, 500).mean_elbo.mean()))
+    assert bounds[1] > bounds[0] + 0.05
+
+
+def test_the_gradient_within_a_pass_reaches_every_weight_of_the_posterior():
+    linear, model = refined(steps=2)
+    trace = model(vaezoo.Batch(linear.data(16)), 1)
+    (-trace.mean_elbo.mean()).backward()
+    assert all(p.grad is not None for p in model.latents.parameters())
+
+
+def test_the_bound_of_m2_is_the_enumerated_one(composed):
+    task, batch = composed("m2")
+    model, classes = task.model, 10
+    label = batch.condition.clone()
+    label[::2] = -1
+    batch = vaezoo.Batch(batch.x, label)
+    torch.manual_seed(0)
+    loss, terms = task(batch)
+    torch.manual_seed(0)
+    h = model.encoder(batch.x)[0]
+    log_q_y = model.latents.logits(h).log_softmax(-1)
+    one_hot = torch.eye(classes)[:, None].expand(-1, 20, -1)
+    q = model.latents.posterior(torch.cat([h.expand(classes, *h.shape), one_hot], -1))
+    z = q.loc + q.scale * torch.randn_like(q.loc)
+    elbo_given_y = []
+    for y in range(classes):
+        px = model.likelihood_of(torch.cat([one_hot[y], z[y]], -1), None)
+        kl = kl_divergence(Normal(q.loc[y], q.scale[y]), Normal(0.0, 1.0)).sum(-1)
+        elbo_given_y.append(px.log_prob(batch.x) - kl - math.log(classes))
+    given_y = torch.stack(elbo_given_y, 1)  # [B, classes]: the bound of log p(x, y)
+    unlabelled = (log_q_y.exp() * (given_y - log_q_y)).sum(1)
+    labelled = given_y.gather(1, label.clamp(min=0)[:, None])[:, 0]
+    expected = torch.where(label < 0, unlabelled, labelled)
+    torch.testing.assert_close(-(terms["distortion"] + terms["rate"]), expected)
+    cross_entropy = -log_q_y.gather(1, label.clamp(min=0)[:, None])[:, 0]
+    torch.testing.assert_close(loss, torch.where(label < 0, 0, cross_entropy) - expected)
+
+
+def test_sampling_the_class_of_m2_agrees_with_enumerating_it(composed):
+    task, batch = composed("m2")
+    batch = vaezoo.Batch(batch.x[:4], torch.full((4,), -1))
+    with torch.no_grad():
+        enumerated = torch.stack(
+            [task.objective.trace(task.model, batch).mean_elbo for _ in range(400)]
+        )
+        trace = task.model(batch, 4000)
+        sampled = trace.log_weight
+    for a, b in zip(enumerated.unbind(1), sampled.unbind(1), strict=True):
+        error = math.hypot(standard_error(a), standard_error(b))
+        assert abs(float(a.mean() - b.mean())) < 4 * error
+    with pytest.raises(NotImplementedError, match="enumerated samples"):
+        _ = task.objective.trace(task.model, batch).log_weight

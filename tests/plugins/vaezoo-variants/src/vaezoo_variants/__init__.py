@@ -1,0 +1,29 @@
+"""Variants of the VAE from the literature, each made of one or two components.
+
+They show what the interfaces of components can express. Each module is one variant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import vaezoo
+
+if TYPE_CHECKING:
+    from vaezoo import Register
+
+
+@vaezoo.hookimpl
+def vaezoo_components(register: Register) -> None:
+    """Registers the components of this plugin."""
+    register("prior", "vamp", "vaezoo_variants.vamp:VampPrior")
+    register("prior", "diffusion", "vaezoo_variants.diffusion:DiffusionPrior")
+    register("prior", "uniform-sphere", "vaezoo_variants.sphere:UniformSpherePrior")
+    register("posterior", "von-mises-fisher", "vaezoo_variants.sphere:VonMisesFisherPosterior")
+    register("latents", "hamiltonian", "vaezoo_variants.hamiltonian:Hamiltonian")
+    register("latents", "ladder", "vaezoo_variants.ladder:Ladder")
+    register("latents", "class-and-style", "vaezoo_variants.m2:ClassAndStyle")
+    register("latents", "symbol-map", "vaezoo_variants.symbols:SymbolMap")
+    register("objective", "m2", "vaezoo_variants.m2:M2")
+    register("encoder", "parallel", "vaezoo_variants.nested:Parallel")
+    register("encoder", "ensemble", "vaezoo_variants.nested:Ensemble")
