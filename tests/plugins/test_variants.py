@@ -88,6 +88,12 @@ def test_every_command_takes_the_variant(name, spec, tmp_path, capsys):
     assert (run / "report.html").is_file() and (run / "pictures/samples.png").is_file()
     for command in ("sample", "reconstruct", "interpolate"):
         call(command, run, "--out", tmp_path / f"{command}.png")
+    colder = ("sample", run, "--prior-temperature", 0.5, "--out", tmp_path / "colder.png")
+    if name == "diffusion":
+        with pytest.raises(UsageError, match="a temperature is not defined for Diffusion"):
+            call(*colder)
+    else:
+        call(*colder)
     call("encode", run, "-n", 5, "--out", tmp_path / "z.npz")
     call("evaluate", run, "--metric", "elbo")
     if name in NOT_EXPORTED:

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 
 import vaezoo
-from vaezoo import testing
 from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import Catalogue, ComponentEntry, PluginInfo
 from vaezoo.runs.setup import prepare_training
@@ -122,23 +121,6 @@ def spec(
         "train": {"epochs": 1, "select": "last", "device": "cpu", **(train or {})},
         "evaluate": ["distortion"],
     }
-
-
-@pytest.fixture
-def check(monkeypatch):
-    """``check_spec``, which measures rate and log weight only where they are defined."""
-    strict = testing._check_shapes
-
-    def shapes(task, batch):
-        if task.model(batch, 1).has_rate:
-            strict(task, batch)
-        else:
-            for k in (1, 3):
-                assert task.model(batch, k).distortion.shape == (k, len(batch))
-            assert task(batch)[0].shape == (len(batch),)
-
-    monkeypatch.setattr(testing, "_check_shapes", shapes)
-    return testing.check_spec
 
 
 def phase_optimizers(inputs, batch_size=64):

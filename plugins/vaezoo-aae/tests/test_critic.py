@@ -15,6 +15,7 @@ from vaezoo.distributions import Implicit
 from vaezoo.evaluation.anomaly import scores
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
+from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError, UsageError
 
 from .conftest import changed, phase_optimizers, snapshot, spec, trace, wiring
@@ -120,8 +121,8 @@ def test_critics_stand_still_outside_their_own_move():
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("posterior", ["deterministic", "universal", "diagonal-normal"])
 @pytest.mark.parametrize("encoder", [MLP, CONV], ids=["mlp", "conv"])
-def test_contracts_hold(check, loss, posterior, encoder):
-    check(spec(regularizers=[critic(loss=loss)], posterior=posterior, encoder=encoder))
+def test_contracts_hold(loss, posterior, encoder):
+    check_spec(spec(regularizers=[critic(loss=loss)], posterior=posterior, encoder=encoder))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_contracts_hold(check, loss, posterior, encoder):
         "linear",
     ],
 )
-def test_contracts_hold_in_other_company(check, changes):
-    check(spec(**changes))
+def test_contracts_hold_in_other_company(changes):
+    check_spec(spec(**changes))
 
 
 def test_losses_are_those_of_the_papers():

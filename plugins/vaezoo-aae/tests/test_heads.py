@@ -13,6 +13,7 @@ import vaezoo
 from vaezoo.distributions import Implicit
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
+from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError
 
 from .conftest import latents_wiring, phase_optimizers, snapshot, spec, trace, wiring
@@ -109,18 +110,18 @@ def test_a_latent_vector_is_category_before_style(head):
 
 @both
 @pytest.mark.parametrize("posterior", ["deterministic", "universal", "diagonal-normal"])
-def test_contracts_hold(check, head, posterior):
+def test_contracts_hold(head, posterior):
     inputs = spec(
         regularizers=[CRITIC, {"type": "supervised", "weight": 2.0}], data=FEW, **headed(head)
     )
     inputs["model"]["posterior"] = posterior
-    check(inputs)
+    check_spec(inputs)
 
 
-def test_a_conditional_prior_of_style_is_given_its_context(check):
+def test_a_conditional_prior_of_style_is_given_its_context():
     condition = {"type": "one-hot-label", "into": ["prior"]}
     inputs = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
-    check(inputs)
+    check_spec(inputs)
     model = prepare_training(load_spec(inputs), torch.device("cpu"))[2].model
     context = torch.eye(10)[[0]].expand(500, 10)
     codes = model.latents.generate(model.start_generation(500, context))

@@ -14,6 +14,7 @@ from vaezoo.distributions import DiagonalNormal
 from vaezoo.model.trace import Site
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
+from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError
 
 from .conftest import prior_wiring, spec
@@ -192,9 +193,9 @@ def test_what_does_not_fit_is_refused_at_its_place(prior, condition, latent_dim,
 @pytest.mark.parametrize(
     "condition", [None, {"type": "one-hot-label", "into": ["prior", "decoder"]}]
 )
-def test_contracts_hold(check, prior, condition):
+def test_contracts_hold(prior, condition):
     model = {"condition": condition} if condition else {}
-    check(
+    check_spec(
         spec(
             prior=prior,
             posterior="diagonal-normal",

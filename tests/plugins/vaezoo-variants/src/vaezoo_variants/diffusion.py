@@ -89,7 +89,8 @@ class Diffusion(Distribution):
         t = torch.arange(1, len(kept), device=z.device).reshape(-1, *(1,) * (z.dim() - 1))
         t = t.expand(-1, *z.shape[:-1])  # [T, *]
         now, before = kept[t][..., None], kept[t - 1][..., None]
-        z_t = now.sqrt() * z + (1 - now).sqrt() * torch.randn(*t.shape, z.shape[-1])
+        noise = torch.randn(*t.shape, z.shape[-1], device=z.device)
+        z_t = now.sqrt() * z + (1 - now).sqrt() * noise
         p_mean, p_variance = self._step(t, z_t)
         q_mean, q_variance = _posterior(z, z_t, now, before)
         ratio = (q_variance / p_variance)[1:]  # [T - 1, *, 1]
