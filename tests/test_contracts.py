@@ -104,6 +104,13 @@ def test_an_observation_that_leaves_statistics_behind_is_caught(monkeypatch):
         check_spec(spec(encoder={"type": "conv", "norm": "batch"}))
 
 
+def test_samples_outside_their_support_are_caught(monkeypatch):
+    monkeypatch.setattr(DiagonalNormalPosterior, "support", "sphere")
+    monkeypatch.setattr(StandardNormal, "supports", frozenset({"sphere"}))
+    with pytest.raises(AssertionError, match="samples of 'z' lie outside its support 'sphere'"):
+        check_spec(spec())
+
+
 class IgnoresSampleShape(UnitNormal):
     def sample(self, sample_shape=()):
         return super().sample()

@@ -21,6 +21,7 @@ from torch.distributions import Distribution
 from vaezoo.data.batch import Batch
 from vaezoo.distributions import density_of, draw
 from vaezoo.model.task import Task
+from vaezoo.model.wiring import Space
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
@@ -35,7 +36,8 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
     - Every parameter belongs to exactly one phase and gets a finite gradient in its step.
     - No step changes parameters or buffers of another phase.
     - K samples give ``[K, B]``, and the loss is ``[B]``.
-    - Posteriors and priors have samples, densities and temperatures of the right shapes.
+    - Posteriors and priors have samples, densities and temperatures of the right shapes, and
+      samples lie in the support of their latent variable.
     - ``infer_detached`` changes nothing.
     - The networks run in bf16.
     - One seed gives the same weights and losses twice.
@@ -88,10 +90,25 @@ def _check_shapes(task: Task, batch: Batch) -> None:
 @torch.no_grad()
 def _check_distributions(task: Task, batch: Batch) -> None:
     inference = task.model.start_inference(batch, 3)
-    for site in task.model.infer(inference).sites:
+    for site, space in zip(task.model.infer(inference).sites, task.model.spaces, strict=True):
+        _check_support(site.z, space)
         _check_distribution(site.p, site.z, f"the prior of {site.name!r}")
         if site.log_q is None:
             _check_distribution(site.q, site.z, f"the posterior of {site.name!r}")
+
+
+def _check_support(z: Tensor, space: Space) -> None:
+    """Checks that samples ``[K, B, *event]`` lie in the support of their space."""
+    inside = {
+        "sphere": lambda: (z.norm(dim=-1) - 1).abs() < 1e-3,
+        "simplex": lambda: ((z.sum(-1) - 1).abs() < 1e-3) & (z >= 0).all(-1),
+        "one-hot": lambda: (z.sum(-1) == 1) & ((z == 0) | (z == 1)).all(-1),
+        "symbols": lambda: (z >= 0) & (z < space.size) & (z == z.floor()),
+    }
+    if space.support in inside:
+        assert bool(inside[space.support]().all()), (
+            f"samples of {space.name!r} lie outside its support {space.support!r}"
+        )
 
 
 def _check_distribution(distribution: Distribution, z: Tensor, what: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.anomaly import scores
+from vaezoo.evaluation.validation import validate
 from vaezoo.model.component import is_eager
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
@@ -40,6 +43,24 @@ def task(exact):
     wiring = task_wiring(exact.model)
     penalties = {"kl": KL(wiring), "slope": DecoderSlope(1.0)}
     return Task(exact.model, Reconstruction(wiring), penalties)
+
+
+class SlopeObjective(Reconstruction):
+    """The distortion and the slope of the decoder in one objective."""
+
+    eager = True
+
+    def trace(self, model, batch):
+        trace = super().trace(model, batch)
+        return replace(trace, code=trace.code + 0 * DecoderSlope(1.0)(trace)[None, :, None])
+
+
+def test_an_eager_objective_is_validated(exact):
+    wiring = task_wiring(exact.model)
+    task = Task(exact.model, SlopeObjective(wiring), {"kl": KL(wiring)})
+    assert is_eager(task) and not task.model.eager
+    result = validate(task, Loader(Split(exact.data(7)), torch.device("cpu"), 4))
+    assert result["elbo"] == pytest.approx(-result["distortion"] - result["rate"])
 
 
 def test_only_what_contains_an_eager_component_is_eager(task):

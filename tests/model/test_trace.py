@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.distributions import (
+    Categorical,
     ExpTransform,
     Independent,
+    MixtureSameFamily,
     Normal,
     TransformedDistribution,
     kl_divergence,
@@ -19,7 +21,7 @@ from vaezoo.components.encoders import MLPEncoder
 from vaezoo.components.likelihoods import BernoulliLikelihood, NormalLikelihood
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.distributions import DiagonalNormal, Implicit, NormalMixture, UnitNormal
+from vaezoo.distributions import DiagonalNormal, Implicit, NormalMixture, UnitNormal, density_of
 from vaezoo.model.trace import Site, Trace, elbo, sum_event_dims
 
 
@@ -167,6 +169,15 @@ def test_every_mean_over_samples_honours_the_weights():
         _ = trace.log_weight
 
 
+def test_a_variance_over_all_samples_does_not_take_weights():
+    likelihood = NormalLikelihood(data_wiring(DataSpec((6,), "real")), scale="optimal")
+    trace = likelihood_trace(likelihood, Batch(torch.randn(5, 6)), torch.randn(2, 5, 6))
+    weighted = replace(trace, weights=torch.full((2, 5), 0.5))
+    assert trace.distortion.shape == (2, 5)
+    with pytest.raises(ValueError, match="optimal does not support enumerated samples"):
+        _ = weighted.distortion
+
+
 class BoundedNormal(DiagonalNormal):
     density = "bound"
 
@@ -181,6 +192,7 @@ class BoundedNormal(DiagonalNormal):
         (Implicit, BoundedNormal, None, "none"),
         (Implicit, UnitNormal, torch.zeros(2, 4), "exact"),
         (UnitNormal, BoundedNormal, torch.zeros(2, 4), "bound"),
+        (BoundedNormal, UnitNormal, None, "none"),
     ],
 )
 def test_the_density_of_a_site_is_the_weaker_one(q, p, log_q, density):
@@ -192,6 +204,14 @@ def test_the_density_of_a_site_is_the_weaker_one(q, p, log_q, density):
     assert site.density == density and site.has_density == (density != "none")
     trace = Trace(None, Batch(torch.zeros(4, 1)), (site, site), torch.zeros(2, 4, 3), None)
     assert trace.density == density and trace.has_rate == (density != "none")
+
+
+def test_a_density_is_that_of_what_a_distribution_is_made_of():
+    implicit = Implicit(torch.zeros(4, 3))
+    mixture = MixtureSameFamily(Categorical(torch.ones(4)), implicit, validate_args=False)
+    flow = TransformedDistribution(BoundedNormal(torch.zeros(3), torch.zeros(3)), [ExpTransform()])
+    assert density_of(mixture) == "none" and density_of(flow) == "bound"
+    assert density_of(Independent(Normal(torch.zeros(3), 1.0), 1)) == "exact"
 
 
 def test_a_given_log_q_replaces_that_of_q():

@@ -79,10 +79,11 @@ def diffusion(steps=7):
     return DiffusionPrior(wiring, steps=steps, hidden=(16,))
 
 
+@pytest.mark.parametrize("steps", [2, 7, 100])
 @torch.no_grad()
-def test_the_bound_of_a_diffusion_prior_is_exact_for_the_exact_denoiser():
+def test_the_bound_of_a_diffusion_prior_is_exact_for_the_exact_denoiser(steps):
     z = torch.randn(6, 3)
-    estimates = diffusion()(None, None).log_prob(z.expand(20_000, 6, 3))
+    estimates = diffusion(steps)(None, None).log_prob(z.expand(4000, 6, 3))
     exact = Normal(0.0, 1.0).log_prob(z).sum(-1)
     for estimate, value in zip(estimates.unbind(1), exact, strict=True):
         assert abs(float(estimate.mean() - value)) < 4 * standard_error(estimate)
@@ -215,12 +216,12 @@ def refined(steps, beta=1.0, spoil=0.25, step_size=0.2):
         prior=lambda space: single.prior,
     )
     model.latents = Hamiltonian(wiring, steps=steps, step_size=step_size, beta=beta)
-    model.eager = True
     return linear, model.eval()
 
 
-def test_no_hamiltonian_steps_give_the_elbo():
-    linear, model = refined(steps=0)
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+def test_no_hamiltonian_steps_give_the_elbo(beta):
+    linear, model = refined(steps=0, beta=beta)
     batch = vaezoo.Batch(linear.data(8))
     site = model(batch, 5).sites[0]
     torch.testing.assert_close(site.kl, site.q.log_prob(site.z) - site.p.log_prob(site.z))
@@ -293,6 +294,18 @@ def test_the_bound_of_m2_is_the_enumerated_one(composed):
     torch.testing.assert_close(-(terms["distortion"] + terms["rate"]), expected)
     cross_entropy = -log_q_y.gather(1, label.clamp(min=0)[:, None])[:, 0]
     torch.testing.assert_close(loss, torch.where(label < 0, 0, cross_entropy) - expected)
+
+
+def test_values_can_be_fixed_only_where_the_latents_take_them(composed):
+    task, batch = composed("m2")
+    with pytest.raises(ValueError, match="no latent variable named 'typo'; the model has y, z"):
+        task.model(batch, 1, {"typo": torch.zeros(1)})
+    with pytest.raises(NotImplementedError, match="ClassAndStyle cannot fix the latent"):
+        task.model(batch, 1, {"z": torch.zeros(1, 20, 2)})
+    plain, batch = composed("vamp")
+    z = torch.randn(3, 20, 2)
+    trace = plain.model(batch, 3, {"z": z})
+    assert trace.sites[0].z is z and trace.code is z
 
 
 def test_sampling_the_class_of_m2_agrees_with_enumerating_it(composed):

@@ -237,8 +237,16 @@ def test_the_averaged_vampprior_encodes_with_the_averaged_encoder(spec, train, m
     [
         (
             {"model": {"posterior": "von-mises-fisher"}},
-            r"model\.prior: prior 'standard-normal' is a distribution over real values, but "
-            r"latent variable 'z' has the support 'sphere'",
+            r":\d+:3: model\.posterior: prior 'standard-normal' is a distribution over real "
+            r"values, but latent variable 'z' has the support 'sphere'",
+        ),
+        (
+            {"model": {"posterior": "von-mises-fisher", "prior": "standard-normal"}},
+            r":\d+:3: model\.prior: prior 'standard-normal' is a distribution over real values",
+        ),
+        (
+            {"model": {"posterior": "von-mises-fisher", "latents": "hamiltonian"}},
+            r":\d+:3: model\.posterior: .* latents 'hamiltonian' cannot use; they take real",
         ),
         (
             {"model": {"prior": "uniform-sphere"}},
@@ -251,11 +259,12 @@ def test_the_averaged_vampprior_encodes_with_the_averaged_encoder(spec, train, m
         ),
         (
             {"model": {"prior": "diffusion"}, "objective": "iwae"},
-            r":\d+:\d+: objective: objective 'iwae' needs exact densities",
+            r":\d+:\d+: objective: objective 'iwae' is not defined here: the prior of latent "
+            r"variable 'z' has only a bound",
         ),
         (
             {"model": {"prior": "diffusion"}, "evaluate": ["elbo", "nll"]},
-            r":\d+:\d+: evaluate\.1: metric 'nll' needs exact densities",
+            r":\d+:\d+: evaluate\.1: metric 'nll' is not defined here: the prior of latent",
         ),
         (
             {"model": {"prior": "vamp", "condition": {"type": "label", "into": ["encoder"]}}},
@@ -289,8 +298,37 @@ def test_a_sphere_is_interpolated_on_the_sphere_and_not_traversed(spec):
     path = model.latents.interpolate(z[:2], z[2:], torch.linspace(0, 1, 5))
     torch.testing.assert_close(path.norm(dim=-1), torch.ones(2, 5))
     torch.testing.assert_close(path[:, 0], z[:2])
-    with pytest.raises(NotImplementedError, match="lies on a sphere"):
+    with pytest.raises(NotImplementedError, match="leave the support 'sphere'"):
         model.traverse(batch.part(0, 1), torch.tensor([0]))
+
+
+def test_a_map_of_symbols_is_trained_and_encoded_as_its_most_probable_symbols(spec, train):
+    symbols = {"encoder": CONV, "latents": "symbol-map", "prior": "uniform-symbols"}
+    decoder = {"type": "conv", "channels": [16, 8]}
+    changes = spec(model={**symbols, "decoder": decoder}, train={"epochs": None, "steps": 5})
+    check_spec(changes)
+    run = train(**changes)
+    batch = run.data().first(4)
+    (space,) = run.model.spaces
+    assert space == vaezoo.Space((2, 2), "symbols", size=16)
+    z = run.model.encode(batch.x)
+    assert torch.equal(
+        z, run.model.posterior(batch).base_dist.logits.argmax(-1).flatten(1).float()
+    )
+    assert run.model.sample(3, seed=0).shape == (3, 1, 8, 8)
+    assert bool(torch.isfinite(run.model.log_likelihood(batch.x, 5)).all())
+
+
+def test_each_latent_variable_has_its_own_path(spec):
+    model = {"posterior": "von-mises-fisher", "prior": "uniform-sphere", "latent_dim": 3}
+    changes = spec(model={**model, "latents": "class-and-style"}, objective="m2")
+    _, train, task = prepare_training(load_spec(changes), CPU)
+    z = task.model.eval().encode(train.first(4).x)
+    path = task.model.latents.interpolate(z[:2], z[2:], torch.linspace(0, 1, 3))
+    torch.testing.assert_close(path[:, 1, :10], (z[:2, :10] + z[2:, :10]) / 2)
+    torch.testing.assert_close(path[..., 10:].norm(dim=-1), torch.ones(2, 3))
+    with pytest.raises(NotImplementedError, match="leave the support 'one-hot'"):
+        task.model.traverse(train.first(1), torch.tensor([0]))
 
 
 def test_components_nest_with_their_wiring(spec, tmp_path):
@@ -352,10 +390,16 @@ def test_variants_use_public_names_only(path):
     public = set(vaezoo.__all__)
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            assert all(name == "vaezoo" or not name.startswith("vaezoo") for name in names)
         if isinstance(node, ast.ImportFrom) and node.module.startswith("vaezoo"):
             assert node.module in ("vaezoo", "vaezoo.nn", "vaezoo.distributions"), node.module
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert node.value.id != "vaezoo" or node.attr in public, node.attr
+            assert not any(alias.name.startswith("_") for alias in node.names)
+        if isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            assert owner != "vaezoo" or node.attr in public, node.attr
+            assert owner == "self" or not re.match(r"_(?!_init__)", node.attr), node.attr
     with open(path, "rb") as file:
         words = {token.string for token in tokenize.tokenize(file.readline)}
     assert not words & {"weakref", "__dict__", "sys", "setattr", "modules", "vars"}

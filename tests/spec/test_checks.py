@@ -103,8 +103,11 @@ def test_the_support_of_a_plugin_has_its_name(refused, monkeypatch):
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ({}, "regularizers: regularizer 'kl' includes the rate"),
-        ({"objective": "iwae"}, "objective: objective 'iwae' includes the rate"),
+        (
+            {},
+            "regularizers: regularizer 'kl' is not defined here: the prior of latent variable 'z'",
+        ),
+        ({"objective": "iwae"}, "objective: objective 'iwae' is not defined here: the prior of"),
         (
             {"regularizers": [], "train": {"select": "bound"}},
             "train.select: 'bound' is not defined for a posterior or prior without density",

@@ -11,7 +11,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vaezoo.distributions import slerp
 from vaezoo.model.latents import Latents, LatentsWiring
 from vaezoo.model.passes import Generation, Inference
 from vaezoo.model.trace import Site
@@ -46,7 +45,9 @@ class Single(Latents):
     def infer(self, inference: Inference) -> tuple[tuple[Site, ...], Tensor]:
         """One site with ``z`` ``[K, B, *space.shape]``, which is also the code."""
         q = self.posterior(self._features(inference))
-        z = q.rsample(torch.Size((inference.k,)))
+        z = inference.fixed.get(self.space.name)
+        if z is None:
+            z = q.rsample(torch.Size((inference.k,)))
         return (Site(self.space.name, z, q, inference.p(self.prior)),), z
 
     def _features(self, inference: Inference) -> Tensor:
@@ -65,9 +66,3 @@ class Single(Latents):
     def code(self, z: Tensor, generation: Generation) -> Tensor:
         """The latent vector is the code; a map is reshaped to ``[n, D, H, W]``."""
         return z.reshape(-1, *self.space.shape)
-
-    def interpolate(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        """A straight line, or the great circle of a sphere: ``[B, S, D]``."""
-        if self.space.support == "sphere":
-            return slerp(first[:, None], second[:, None], share[None, :, None])
-        return super().interpolate(first, second, share)

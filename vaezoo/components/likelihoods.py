@@ -27,6 +27,7 @@ from vaezoo.distributions import (
     soft_clip,
 )
 from vaezoo.model.parts import Likelihood
+from vaezoo.model.trace import Trace
 from vaezoo.model.wiring import Wiring
 
 PositiveFloat = Annotated[float, Gt(0)]
@@ -103,6 +104,17 @@ class NormalLikelihood(Likelihood):
             return independent(normal, self.event_dims)
         scale = self.log_scale.exp().expand_as(h)  # [*, *shape]
         return independent(Normal(h, scale, validate_args=False), self.event_dims)
+
+    def log_prob(self, trace: Trace) -> Tensor:
+        """log p(x|z) of each example in nats, ``[K, B]``.
+
+        Raises:
+            ValueError: ``scale: optimal`` with samples that enumerate a variable: its variance
+                would count all of them alike.
+        """
+        if self.optimal and trace.weights is not None:
+            raise ValueError("scale: optimal does not support enumerated samples; use learned")
+        return super().log_prob(trace)
 
     def _update_log_scale(self, log_scale: Tensor) -> None:
         """Updates the running mean of log sigma, over all batches at first and about 100 later."""

@@ -26,4 +26,5 @@ from vaezoo.distributions.normal import UnitNormal as UnitNormal
 from vaezoo.distributions.normal import independent as independent
 from vaezoo.distributions.normal import normal_log_prob as normal_log_prob
 from vaezoo.distributions.normal import soft_clip as soft_clip
+from vaezoo.distributions.paths import lerp as lerp
 from vaezoo.distributions.paths import slerp as slerp

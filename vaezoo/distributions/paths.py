@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 
+def lerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """Points on the straight line between vectors, ``[*, D]``.
+
+    Args:
+        first, second: ``[*, D]``.
+        share: the share of the way from ``first`` to ``second``, broadcast to ``[*, 1]``.
+    """
+    return first * (1 - share) + second * share
+
+
 def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     """Points on the great circle between vectors of norm 1 (Shoemake 1985), ``[*, D]``.
 

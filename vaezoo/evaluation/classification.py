@@ -71,6 +71,8 @@ class Classification(Metric):
         limit: how many examples to use, starting with the first; 0 for all.
     """
 
+    requires_exact_density = True
+
     def __init__(
         self, *, samples: Annotated[int, Gt(0)] = 50, limit: Annotated[int, Ge(0)] = 0
     ) -> None:

@@ -22,7 +22,7 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
     task.eval()
     sums: dict[str, float] = {}
     num_samples = task.objective.num_samples
-    with task.model.inference("fp32"):
+    with task.model.inference("fp32", others=[task.objective]):
         for batch in data.ordered(task.model.batch_size(num_samples)):
             trace = task.objective.trace(task.model, batch)
             values = {"distortion": trace.mean_distortion}

@@ -44,7 +44,7 @@ class LatentVariableModel(nn.Module):
 
     Args:
         data: describes one example.
-        latent_dim: the number D of latent dimensions.
+        latent_dim: ``model.latent_dim`` of the spec; ``spaces`` describes the latent variables.
         encoder, latents, decoder, likelihood: the components.
         code_shape: the shape of one code, the decoder's input before fusion.
         conditioner: maps a condition to a context; None for an unconditional model.
@@ -81,7 +81,6 @@ class LatentVariableModel(nn.Module):
         self.code_shape, self.conditioner = code_shape, conditioner
         self.into_encoder, self.into_decoder = into_encoder, into_decoder
         self.into_prior = into_prior
-        self.eager = is_eager(self)
         has_labels = conditioner is not None and bool(data.classes)
         class_counts = torch.zeros(len(data.classes)) if has_labels else None
         self.register_buffer("class_counts", class_counts)
@@ -115,6 +114,11 @@ class LatentVariableModel(nn.Module):
     def spaces(self) -> tuple[Space, ...]:
         """The latent variables, in the order of generation."""
         return self.latents.spaces
+
+    @property
+    def eager(self) -> bool:
+        """Whether a component differentiates within a pass."""
+        return is_eager(self)
 
     @property
     def device(self) -> torch.device:
@@ -225,14 +229,14 @@ class LatentVariableModel(nn.Module):
         # x.shape[0], because len(batch) would fix the batch size in an exported program
         context = self.context(batch.condition, batch.x.shape[0])
         return Inference(
-            self,
-            batch,
-            self.features(batch, context),
-            context,
-            self.prior_context(context),
-            k,
-            fixed or {},
-            memo,
+            model=self,
+            batch=batch,
+            features=self.features(batch, context),
+            context=context,
+            prior_context=self.prior_context(context),
+            k=k,
+            fixed=fixed or {},
+            memo=memo,
         )
 
     def infer(self, inference: Inference) -> Trace:
@@ -257,7 +261,12 @@ class LatentVariableModel(nn.Module):
             context = self.context(batch.condition, len(batch))
         features, prior_context = self.features(batch, context), self.prior_context(context)
         inference = Inference(
-            self, batch, features, context, prior_context=prior_context, has_priors=False
+            model=self,
+            batch=batch,
+            features=features,
+            context=context,
+            prior_context=prior_context,
+            has_priors=False,
         )
         return self.infer(inference).site(name).q
 
@@ -308,11 +317,21 @@ class LatentVariableModel(nn.Module):
             batch: the examples.
             k: the number of samples.
             fixed: values of latent variables by name, ``[K, B, *event]``, in place of samples.
+
+        Raises:
+            ValueError: there is no latent variable of a name in ``fixed``.
+            NotImplementedError: the latents cannot fix it.
         """
         inference = self.start_inference(batch, k, fixed)
         sites, code = self.latents.infer(inference)
         context = inference.context
-        return Trace(self, batch, sites, code, self.likelihood_of(code, context), context)
+        trace = Trace(self, batch, sites, code, self.likelihood_of(code, context), context)
+        for name, value in inference.fixed.items():
+            if trace.site(name).z is not value:
+                raise NotImplementedError(
+                    f"{type(self.latents).__name__} cannot fix the latent variable {name!r}"
+                )
+        return trace
 
     @torch.no_grad()
     def infer_detached(self, batch: Batch, k: int = 1) -> Trace:

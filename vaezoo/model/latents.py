@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataspec import Shape
+from vaezoo.distributions import lerp, slerp
 from vaezoo.model.component import Component
 from vaezoo.model.parts import Posterior, Prior
 from vaezoo.model.passes import Generation, Inference
@@ -60,6 +61,9 @@ class Latents(Component, ABC):
 
     stepwise: ClassVar[bool] = False
     """Whether codes are sequences that are generated step by step."""
+
+    supports: ClassVar[frozenset[str] | None] = None
+    """The supports of the spec's posterior that they can use; None for any."""
 
     spaces: tuple[Space, ...]
     """The latent variables, in the order of generation; the sites of ``infer`` agree with it."""
@@ -107,7 +111,9 @@ class Latents(Component, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no code for a single latent vector")
 
     def interpolate(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        """Latent vectors on the path between two: on a straight line, unless overridden.
+        """Latent vectors on the path between two, unless overridden.
+
+        It is a great circle for a latent variable on a sphere, a straight line for others.
 
         Args:
             first, second: ``[B, D]``, as ``posterior_mean`` returns them.
@@ -116,14 +122,24 @@ class Latents(Component, ABC):
         Returns:
             ``[B, S, D]``.
         """
-        weight = share[None, :, None]  # [1, S, 1]
-        return first[:, None] * (1 - weight) + second[:, None] * weight
+        share = share[None, :, None]  # [1, S, 1]
+        sizes = [space.dimensions for space in self.spaces]
+        paths = [
+            path(start[:, None], end[:, None], share)  # [B, S, dimensions]
+            for path, start, end in zip(
+                [slerp if space.support == "sphere" else lerp for space in self.spaces],
+                first.split(sizes, -1),
+                second.split(sizes, -1),
+                strict=True,
+            )
+        ]
+        return torch.cat(paths, -1)
 
 
 def _site_mean(site: Site) -> Tensor:
     """The posterior mean of one latent variable at the first sample, ``[B, scalars]``."""
-    mean = site.mean[0]  # [B, *event] or [B, T, *event]
+    mean = site.mean[0].float()  # [B, *event] or [B, T, *event]
     if site.mask is not None:
-        weight = site.mask / site.mask.sum(1, keepdim=True)  # [B, T]
+        weight = site.mask / site.mask.sum(1, keepdim=True).clamp(min=1)  # [B, T]
         mean = (mean * weight.reshape(*weight.shape, *(1,) * (mean.dim() - 2))).sum(1)
     return mean.flatten(1)

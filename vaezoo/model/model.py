@@ -350,12 +350,12 @@ class Model(LatentVariableModel):
             >>> tuple(model.traverse(one, torch.tensor([0, 5]), steps=7).shape)
             (2, 7, 1, 28, 28)
         """
-        for space in self.spaces:
-            if space.support == "sphere":
-                raise NotImplementedError(
-                    f"latent variable {space.name!r} lies on a sphere, which varying one "
-                    "dimension would leave; use interpolate"
-                )
+        supports = [space.support for space in self.spaces for _ in range(space.dimensions)]
+        if varied := {supports[i] for i in dimensions.tolist()} - {"real"}:
+            raise NotImplementedError(
+                f"varying one dimension would leave the support {min(varied)!r} of its latent "
+                "variable; use interpolate"
+            )
         z = self.encode(batch.x, batch.condition, batch.mask)
         grid = z.repeat(len(dimensions), steps, 1)  # [R, steps, D]
         values = torch.linspace(-span, span, steps, device=z.device)

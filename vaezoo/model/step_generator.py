@@ -83,7 +83,13 @@ def generate_data(
     if prefix is not None:
         batch = Batch(prefix)
         features = model.features(batch, context)
-        inferred_prefix = Inference(model, batch, features, context, generation.prior_context)
+        inferred_prefix = Inference(
+            model=model,
+            batch=batch,
+            features=features,
+            context=context,
+            prior_context=generation.prior_context,
+        )
     stepwise = replace(
         generation,
         steps=model.data.shape[0] if steps is None else steps,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from vaezoo.data.batch import Batch
-from vaezoo.distributions import DENSITIES, Density, density_of
+from vaezoo.distributions import DENSITIES, Density, density_of, mode
 from vaezoo.model.protocol import GenerativeModel
 from vaezoo.utils.memo import memoised
 
@@ -89,10 +89,13 @@ class Site:
 
     @property
     def density(self) -> Density:
-        """What is known of log q - log p: ``exact``, an upper ``bound``, or ``none``."""
-        p = density_of(self.p)
-        q = density_of(self.q) if self.log_q is None else "exact"
-        return q if DENSITIES.index(q) < DENSITIES.index(p) else p
+        """What is known of log q - log p: ``exact``, an upper ``bound``, or ``none``.
+
+        A lower bound of log q is of no use: with it the ELBO would be no lower bound.
+        """
+        if self.log_q is None and density_of(self.q) != "exact":
+            return "none"
+        return density_of(self.p)
 
     @property
     def has_density(self) -> bool:
@@ -101,9 +104,14 @@ class Site:
 
     @property
     def mean(self) -> Tensor:
-        """The posterior mean with the shape of ``z``; ``z`` itself where the mean is not known."""
+        """The posterior mean with the shape of ``z``; ``z`` itself where the mean is not known.
+
+        Symbols have no mean; it is the most probable symbol.
+        """
         if self.log_q is not None:
             return self.z
+        if not self.z.is_floating_point():
+            return mode(self.q).expand(self.z.shape)  # [K, B, *event]
         try:
             return self.q.mean.expand(self.z.shape)  # [K, B, *event]
         except NotImplementedError:

@@ -8,6 +8,7 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
 from vaezoo.runs.run import build_loader
+from vaezoo.spec.checks import check_selection
 from vaezoo.spec.composer import compose
 from vaezoo.spec.spec import Spec
 from vaezoo.training.process_group import ProcessGroup
@@ -30,24 +31,10 @@ def prepare_training(
     dataset = spec.data.build()
     train = build_loader(spec, dataset, "train", device, process_group)
     task = compose(spec, dataset.spec, len(train)).to(device)
-    _check_selection(spec, task)
+    check_selection(spec, task.model)
     task.model.count_classes(train.condition)
     task.model.precision = pick_precision(spec.train.precision, device)
     return dataset, train, task
-
-
-def _check_selection(spec: Spec, task: Task) -> None:
-    """Checks that ``train.select`` names a metric that is defined for the model.
-
-    Raises:
-        SpecError: it is a bound, and a posterior or prior has no density.
-    """
-    if spec.train.select in ("bound", "elbo") and task.model.density == "none":
-        message = (
-            f"{spec.train.select!r} is not defined for a posterior or prior without density; "
-            "use distortion or last"
-        )
-        raise spec.problem("train.select", message)
 
 
 def prepare_current_process(spec: Spec) -> tuple[Dataset, Loader, Task]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaezoo.distributions import DENSITIES, Density
+from vaezoo.distributions import DENSITIES, density_of
 from vaezoo.model.model import Model
 from vaezoo.model.trace import Site
 from vaezoo.model.wiring import SUPPORTS, Space
@@ -45,9 +45,15 @@ def check_posterior_support(spec: Spec, space: Space) -> None:
         SpecError: it does not.
     """
     posterior = spec.model.posterior
-    support = posterior.cls.support
+    support, usable = posterior.cls.support, spec.model.latents.cls.supports
     _check_word(spec, posterior, support)
     _check_word(spec, spec.model.latents, space.support)
+    if usable is not None and support not in usable:
+        message = (
+            f"posterior {posterior.name!r} samples the support {support!r}, which latents "
+            f"{spec.model.latents.name!r} cannot use; they take {' or '.join(sorted(usable))}"
+        )
+        raise spec.problem(posterior.path, message)
     if support != space.support:
         message = (
             f"posterior {posterior.name!r} samples the support {support!r}, but latent variable "
@@ -72,7 +78,10 @@ def check_prior_support(spec: Spec, space: Space) -> None:
             f"but latent variable {space.name!r} has the support {space.support!r}; "
             "set model.prior to one for this support"
         )
-        raise spec.problem(prior.path, message)
+        model = spec.tree.find(("model",)).value
+        # a default prior has no line of its own
+        culprit = next((role for role in ("prior", "posterior") if role in model), "latents")
+        raise spec.problem(f"model.{culprit}", message)
 
 
 def _check_word(spec: Spec, component: ComponentSpec, support: str) -> None:
@@ -84,16 +93,13 @@ def _check_word(spec: Spec, component: ComponentSpec, support: str) -> None:
         raise spec.problem(component.path, message)
 
 
-def check_sites(spec: Spec, model: Model, sites: tuple[Site, ...]) -> Density:
+def check_sites(spec: Spec, model: Model, sites: tuple[Site, ...]) -> None:
     """Checks the latent variables of one pass against ``Latents.spaces``.
 
     Args:
         spec: the spec, for messages.
         model: the model.
         sites: the latent variables, inferred from two examples.
-
-    Returns:
-        The weakest density of all.
 
     Raises:
         SpecError: names or shapes differ, or a distribution is not one over the space.
@@ -109,12 +115,11 @@ def check_sites(spec: Spec, model: Model, sites: tuple[Site, ...]) -> Density:
         raise spec.problem(latents.path, message)
     for site, space in zip(sites, model.spaces, strict=True):
         for role, distribution in (("posterior", site.q), ("prior", site.p)):
-            if fault := _fault(distribution, site, space):
+            if error := _distribution_error(distribution, site, space):
                 raise spec.problem(
                     getattr(spec.model, role).path,
-                    f"{role} of latent variable {site.name!r}: {fault}",
+                    f"{role} of latent variable {site.name!r}: {error}",
                 )
-    return min((site.density for site in sites), key=DENSITIES.index, default="exact")
 
 
 def _value_shape(site: Site) -> tuple[int, ...]:
@@ -126,7 +131,7 @@ def _describe(variables: list[tuple[str, tuple[int, ...]]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in variables) or "none"
 
 
-def _fault(distribution: object, site: Site, space: Space) -> str | None:
+def _distribution_error(distribution: object, site: Site, space: Space) -> str | None:
     """What is wrong with the posterior or prior of a site; None if nothing is."""
     if not isinstance(distribution, Distribution):
         return f"expected a torch Distribution, got {type(distribution).__name__}"
@@ -141,39 +146,48 @@ def _fault(distribution: object, site: Site, space: Space) -> str | None:
     if not fits:
         actual = tuple(distribution.batch_shape)
         return f"{name} has batch shape {actual}, which does not broadcast to {tuple(batch_shape)}"
-    density = getattr(distribution, "density", "exact")
+    density = density_of(distribution)
     if density not in DENSITIES:
         return f"{name} has density {density!r}; it is one of {', '.join(DENSITIES)}"
     return None
 
 
-def check_density(spec: Spec, density: Density) -> None:
-    """Checks that objective, regularizers and metrics are defined for the model's density.
+def check_density(spec: Spec, sites: tuple[Site, ...]) -> None:
+    """Checks that objective, regularizers and metrics are defined for the model's densities.
+
+    Args:
+        spec: the spec.
+        sites: the latent variables of one pass.
 
     Raises:
         SpecError: one of them is not.
     """
-    if density == "bound":
-        for component in (spec.objective, *spec.evaluate):
-            if component.cls.requires_exact_density:  # type: ignore[attr-defined]
-                message = (
-                    f"{component.kind} {component.name!r} needs exact densities, but only a bound "
-                    f"is known for prior {spec.model.prior.name!r}; use elbo"
-                )
+    for site in sites:
+        if site.density == "exact":
+            continue
+        components = [spec.objective, *spec.evaluate]
+        needs = "requires_exact_density"
+        role = "prior" if density_of(site.p) != "exact" else "posterior"
+        known = f"{role} of latent variable {site.name!r} has only a bound of its density"
+        if site.density == "none":
+            components = [spec.objective, *spec.regularizers]
+            needs = "loss_includes_rate or penalizes_rate"
+            known = f"{role} of latent variable {site.name!r} has no density, so no rate"
+        for component in components:
+            if any(getattr(component.cls, name, False) for name in needs.split(" or ")):
+                message = f"{component.kind} {component.name!r} is not defined here: the {known}"
                 raise spec.problem(component.path, message)
-    if density != "none":
-        return
-    no_density = (
-        f"posterior {spec.model.posterior.name!r} or prior {spec.model.prior.name!r} has no "
-        "density, so the rate is not defined"
-    )
-    if spec.objective.cls.loss_includes_rate:  # type: ignore[attr-defined]
-        message = f"objective {spec.objective.name!r} includes the rate, but {no_density}"
-        raise spec.problem(spec.objective.path, message)
-    for component in spec.regularizers:
-        if component.cls.penalizes_rate:  # type: ignore[attr-defined]
-            message = (
-                f"regularizer {component.name!r} includes the rate, but {no_density}; remove it, "
-                "or use one that compares samples"
-            )
-            raise spec.problem(component.path, message)
+
+
+def check_selection(spec: Spec, model: Model) -> None:
+    """Checks that ``train.select`` names a metric that is defined for the model.
+
+    Raises:
+        SpecError: it is a bound, and a posterior or prior has no density.
+    """
+    if spec.train.select in ("bound", "elbo") and model.density == "none":
+        message = (
+            f"{spec.train.select!r} is not defined for a posterior or prior without density; "
+            "use distortion or last"
+        )
+        raise spec.problem("train.select", message)

@@ -54,8 +54,10 @@ def compose(spec: Spec, data: DataSpec, train_size: int) -> Task:
 def _task(spec: Spec, builder: ModelBuilder) -> Task:
     """The model with its objective and regularizers."""
     model, context = builder.model()
-    model.density = checks.check_sites(spec, model, builder.infer_sites(model))
-    checks.check_density(spec, model.density)
+    trace = builder.infer(model)
+    checks.check_sites(spec, model, trace.sites)
+    checks.check_density(spec, trace.sites)
+    model.density = trace.density
     wiring = builder.wiring(TaskWiring, context, spaces=model.spaces)
     regularizers: dict[str, Regularizer] = {}
     for component in spec.regularizers:

@@ -23,7 +23,7 @@ from vaezoo.model.fusion import ContextFusion
 from vaezoo.model.latents import LatentsWiring
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Conditioner, Prior
-from vaezoo.model.trace import Site
+from vaezoo.model.trace import Trace
 from vaezoo.model.wiring import (
     DecoderWiring,
     EncoderWiring,
@@ -101,7 +101,7 @@ class ModelBuilder:
         into_prior = context is not None and "prior" in self.spec.into
         latents = self.latents(feature_shapes, context if into_prior else None)
         likelihood = self.build(parts.likelihood, self.wiring(Wiring))
-        without_decoder = Model(
+        model = Model(
             data=data,
             latent_dim=parts.latent_dim,
             encoder=encoder,
@@ -113,25 +113,10 @@ class ModelBuilder:
             into_encoder=into_encoder,
             into_prior=into_prior,
         )
-        self.probe_priors(without_decoder, context)
-        features = self.features(encoder, into_encoder)
-        code_shape = self.code_shape(without_decoder, features, context)
-        into_decoder = self.fusion("decoder", code_shape, context)
-        decoder_shape = code_shape if into_decoder is None else into_decoder.out_shape
-        decoder_context = None if into_decoder is None else context
-        model = Model(
-            data=data,
-            latent_dim=parts.latent_dim,
-            encoder=encoder,
-            latents=latents,
-            decoder=self.decoder(decoder_shape, likelihood.parameter_shape, decoder_context),
-            likelihood=likelihood,
-            code_shape=code_shape,
-            conditioner=conditioner,
-            into_encoder=into_encoder,
-            into_decoder=into_decoder,
-            into_prior=into_prior,
-        )
+        self.probe_priors(model, context)
+        model.code_shape = self.code_shape(model, self.features(encoder, into_encoder), context)
+        model.into_decoder = self.fusion("decoder", model.code_shape, context)
+        model.decoder = self.decoder(model, context)
         return model, context
 
     def fusion(self, part: str, shape: Shape, context: Tensor | None) -> ContextFusion | None:
@@ -269,7 +254,7 @@ class ModelBuilder:
             raise self.spec.problem(component.path, message)
         return (self.data.shape[0], *code.shape[2:]) if stepwise else tuple(code.shape[1:])
 
-    def infer_sites(self, model: Model) -> tuple[Site, ...]:
+    def infer(self, model: Model) -> Trace:
         """The latent variables inferred from two examples of zeros."""
         batch = dummies.batch(
             self.data,
@@ -279,16 +264,22 @@ class ModelBuilder:
         model.eval()
         with torch.no_grad():
             trace = self.locate_errors(
-                self.spec.model.latents,
-                lambda: model.infer(model.start_inference(batch)),
+                self.spec.model.latents, lambda: model.infer(model.start_inference(batch))
             )
         model.train()
-        return trace.sites
+        return trace
 
-    def decoder(self, in_shape: Shape, out_shape: Shape, context: Tensor | None) -> Any:
+    def decoder(self, model: Model, context: Tensor | None) -> Any:
         """The decoder, checked to return the parameters that the likelihood needs."""
-        component = self.spec.model.decoder
-        wiring = self.wiring(DecoderWiring, context, in_shape=in_shape, out_shape=out_shape)
+        component, fusion = self.spec.model.decoder, model.into_decoder
+        in_shape = model.code_shape if fusion is None else fusion.out_shape
+        out_shape = model.likelihood.parameter_shape
+        wiring = self.wiring(
+            DecoderWiring,
+            None if fusion is None else context,
+            in_shape=in_shape,
+            out_shape=out_shape,
+        )
         decoder = self.build(component, wiring)
         actual = tuple(self.probe(component, decoder, torch.zeros(2, *in_shape)).shape)
         if actual != (2, *out_shape):

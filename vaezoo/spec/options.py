@@ -65,7 +65,9 @@ class ComponentSpec:
         Raises:
             SpecError: the constructor of a nested component fails; at its position.
         """
-        options = {key: _map_components(value, _nested) for key, value in self.options.items()}
+        options = {
+            key: _map_components(value, _built_or_factory) for key, value in self.options.items()
+        }
         return self.cls(*wiring, **options)
 
     def build_nested(self, *wiring: Any) -> Any:
@@ -99,7 +101,7 @@ class ComponentSpec:
         return block | (self.loader.model_dump() if self.loader else {})
 
 
-def _nested(component: ComponentSpec) -> Any:
+def _built_or_factory(component: ComponentSpec) -> Any:
     """A nested component, or the factory of one whose kind has wiring."""
     has_wiring = component.kind in KINDS_WITH_WIRING
     return component.build_nested if has_wiring else component.build_nested()
@@ -156,7 +158,8 @@ def _replace_kind_classes(annotation: Any) -> Any:
     A component is the abstract class of a kind without wiring, or a ``Factory`` of a kind with.
 
     Raises:
-        PluginError: a kind with wiring is not in a ``Factory``.
+        PluginError: a kind with wiring is not in a ``Factory``, or a ``Factory`` is in something
+            else than a union, a list or a dict by name, or not of a kind.
     """
     if isinstance(annotation, type) and annotation in _CLASS_TO_KIND:
         if _CLASS_TO_KIND[annotation] in KINDS_WITH_WIRING:
@@ -176,6 +179,11 @@ def _replace_kind_classes(annotation: Any) -> Any:
     if origin is dict and args:
         values = _replace_kind_classes(args[1])
         return dict[str, values]  # type: ignore[valid-type]
+    if origin is Factory or any(get_origin(arg) is Factory for arg in args):
+        raise PluginError(
+            f"{annotation} is not an option: write vaezoo.Factory of the class of a kind, alone, "
+            "in a list or in a dict by name"
+        )
     return annotation
 
 

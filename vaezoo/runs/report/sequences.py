@@ -206,7 +206,9 @@ def rates(sites: tuple[Site, ...]) -> bytes:
     colours = [ACCENT, SECOND, INK, "#059669", "#7c3aed"]
     for i, (site, name) in enumerate(zip(sites, _site_names(sites), strict=True)):
         colour = colours[i % len(colours)]
-        if site.mask is None:
+        if not site.has_density:
+            continue
+        if site.mask is None or site.log_q is not None:  # no KL of each step
             mean_kl = float(site.kl.mean())
             axes.axhline(mean_kl, color=colour, linestyle="--", label=f"{name} (total)")
             continue
@@ -229,6 +231,8 @@ def remarks(sites: tuple[Site, ...]) -> list[str]:
     """Names the latent variables whose posterior has collapsed, and possible remedies."""
     lines = []
     for site, name in zip(sites, _site_names(sites), strict=True):
+        if not site.has_density:
+            continue
         steps = 1.0 if site.mask is None else float(site.mask.sum(1).float().mean())
         rate = float(site.kl.mean()) / steps
         threshold, unit = _COLLAPSED_PER_SEQUENCE, ""

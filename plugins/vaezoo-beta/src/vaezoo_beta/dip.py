@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
-from vaezoo_beta.kl import marginals, single_site
+from vaezoo_beta.kl import marginals, posterior_name, single_site
 
 Weight = Annotated[float, Ge(0)]
 
@@ -58,13 +58,15 @@ class Dip(vaezoo.Regularizer):
 
     def covariance(self, site: vaezoo.Site) -> Tensor:
         """C over the batch, ``[D, D]``."""
+        if site.log_q is not None:
+            raise ValueError(f"the mean of the {posterior_name(site)} is not known")
         covariance = batch_covariance(site.q.mean)
         if self.kind == "i":
             return covariance
         q = marginals(site.q)
         if q is None:
             needed = "kind: ii needs a diagonal posterior (diagonal-normal)"
-            raise ValueError(f"{needed}; {type(site.q).__name__} is not diagonal")
+            raise ValueError(f"{needed}; the {posterior_name(site)} is not diagonal")
         return covariance + torch.diag(q.variance.mean(0))
 
 

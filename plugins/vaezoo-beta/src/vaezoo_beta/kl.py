@@ -141,13 +141,9 @@ def kl_by_dimension(site: vaezoo.Site) -> Tensor:
     Raises:
         ValueError: the dimensions of q or p are not independent.
     """
-    if site.log_q is not None:
-        raise ValueError("the KL of each dimension is not known for this posterior")
-    q, p = marginals(site.q), marginals(site.p)
+    q, p = site_marginals(site), marginals(site.p)
     if q is None or p is None:
-        name = (
-            f"posterior {type(site.q).__name__}" if q is None else f"prior {type(site.p).__name__}"
-        )
+        name = posterior_name(site) if q is None else f"prior {type(site.p).__name__}"
         needed = "a diagonal posterior (diagonal-normal) and prior (standard-normal)"
         remedy = f"the {name} is not diagonal: use groups: site"
         raise ValueError(f"the KL of each dimension needs {needed}; {remedy}")
@@ -168,15 +164,25 @@ def marginals(distribution: Distribution) -> Distribution | None:
         distribution: batch shape ``[*]``, event shape ``[D]`` (or that of a feature map).
 
     Returns:
-        Batch shape ``[*, D]`` and scalar events; None if the scalars are not independent.
+        Batch shape ``[*, D]`` and scalar events, with the dimensions of a feature map in place of
+        D; None if the scalars are not independent.
     """
     if isinstance(distribution, DiagonalNormal):
-        lead = len(distribution.batch_shape)
-        loc, scale = distribution.loc.flatten(lead), distribution.scale.flatten(lead)  # [*, D]
-        return Normal(loc, scale, validate_args=False)
+        return Normal(distribution.loc, distribution.scale, validate_args=False)
     if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
         return distribution.base_dist
     return None
+
+
+def site_marginals(site: vaezoo.Site) -> Distribution | None:
+    """``marginals`` of the posterior; None also if ``q`` is not the distribution of ``z``."""
+    return None if site.log_q is not None else marginals(site.q)
+
+
+def posterior_name(site: vaezoo.Site) -> str:
+    """The posterior of a site, for messages."""
+    refined = ", refined in the pass" if site.log_q is not None else ""
+    return f"posterior {type(site.q).__name__}{refined}"
 
 
 def single_site(trace: vaezoo.Trace) -> vaezoo.Site:

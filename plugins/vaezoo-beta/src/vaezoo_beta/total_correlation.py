@@ -13,7 +13,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
-from vaezoo_beta.kl import marginals, single_site
+from vaezoo_beta.kl import posterior_name, single_site, site_marginals
 
 Estimator = Literal["stratified", "weighted"]
 Weight = Annotated[float, Ge(0)]
@@ -101,10 +101,10 @@ def decompose(
     Raises:
         ValueError: the posterior's dimensions are not independent given x.
     """
-    q = marginals(site.q)
+    q = site_marginals(site)
     if q is None:
         needed = "total correlation needs a diagonal posterior (diagonal-normal)"
-        raise ValueError(f"{needed}; {type(site.q).__name__} is not diagonal")
+        raise ValueError(f"{needed}; the {posterior_name(site)} is not diagonal")
     z = site.z
     log_q_pairs = q.log_prob(z.unsqueeze(2))  # [K, i, j, D]: log q(z_i,d | x_j)
     weights = log_weights(log_q_pairs[0, ..., 0], train_size, estimator)  # [i, j]

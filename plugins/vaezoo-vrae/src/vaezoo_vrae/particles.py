@@ -144,11 +144,13 @@ def particle_filter(
         on_step: called at each step, before the particles are weighted by its data.
 
     Raises:
-        NotImplementedError: the latents are not a chain.
+        NotImplementedError: the latents are not a chain, or only a bound is known of a density.
     """
     chain = model.latents
     if not isinstance(chain, Chain):
         raise NotImplementedError("the particle filter needs latents of type 'chain'")
+    if model.density != "exact":
+        raise NotImplementedError("the particle filter needs exact densities of all priors")
     k = num_particles
     inference = model.start_inference(batch, k)
     features, context = inference.features, inference.context

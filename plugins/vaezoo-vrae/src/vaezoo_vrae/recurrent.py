@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo.distributions import slerp
 from vaezoo_vrae.sequence_latent import SequenceLatent
 from vaezoo_vrae.steps import CELLS, Cell, PositiveInt, Probability
 
@@ -134,12 +133,6 @@ class Recurrent(vaezoo.Latents):
         """Codes ``[n, T, C]`` for latent vectors z ``[n, D]``."""
         sequence_code = self.sequence_latent.concat_context(z, generation.prior_context)
         return self._generate_steps(sequence_code, generation)
-
-    def interpolate(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        """A straight line, or the great circle of a sphere: ``[B, S, D]``."""
-        if self.spaces and self.spaces[0].support == "sphere":
-            return slerp(first[:, None], second[:, None], share[None, :, None])
-        return super().interpolate(first, second, share)
 
     def _generate_steps(self, sequence_code: Tensor, generation: vaezoo.Generation) -> Tensor:
         """Codes ``[n, T, C]``; the data drawn for a step are the input of the next."""

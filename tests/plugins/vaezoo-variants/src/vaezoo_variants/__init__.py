@@ -25,5 +25,6 @@ def vaezoo_components(register: Register) -> None:
     register("latents", "class-and-style", "vaezoo_variants.m2:ClassAndStyle")
     register("latents", "symbol-map", "vaezoo_variants.symbols:SymbolMap")
     register("objective", "m2", "vaezoo_variants.m2:M2")
+    register("prior", "uniform-symbols", "vaezoo_variants.symbols:UniformSymbols")
     register("encoder", "parallel", "vaezoo_variants.nested:Parallel")
     register("encoder", "ensemble", "vaezoo_variants.nested:Ensemble")

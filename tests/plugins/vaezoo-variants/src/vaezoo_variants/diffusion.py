@@ -43,16 +43,16 @@ class DiffusionPrior(vaezoo.Prior):
         nn.init.zeros_(self.net[1].weight)
         nn.init.zeros_(self.net[1].bias)
         share = torch.arange(steps + 1) / steps  # cosine schedule (Nichol & Dhariwal 2021)
-        kept = torch.cos(share * math.pi / 2).square().clamp(min=1e-3)  # 1 at step 0
-        self.register_buffer("kept", kept, persistent=False)
+        signal = torch.cos(0.98 * share * math.pi / 2).square()  # 1 at step 0, 0.001 at T
+        self.register_buffer("signal", signal, persistent=False)
 
     def denoise(self, z: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         """The noise in ``z`` ``[*, D]`` at steps ``t`` ``[*]``; contexts are ``[B, E]``."""
-        kept = self.get_buffer("kept")[t][..., None]  # [*, 1]
-        parts = [z, kept]
+        signal = self.get_buffer("signal")[t][..., None]  # [*, 1]
+        parts = [z, signal]
         if context is not None:
             parts.append(context.expand(*z.shape[:-1], -1))  # [*, E]
-        return (1 - kept).sqrt() * z + self.net(torch.cat(parts, -1))
+        return (1 - signal).sqrt() * z + self.net(torch.cat(parts, -1))
 
     def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
         """The diffusion model, or one for each context ``[B, E]``."""
@@ -75,8 +75,8 @@ class Diffusion(Distribution):
 
     def _step(self, t: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
         """Mean ``[*, D]`` and variance ``[*, 1]`` of p(z_{t-1} | z_t)."""
-        kept = self.prior.get_buffer("kept")
-        now, before = kept[t][..., None], kept[t - 1][..., None]
+        signal = self.prior.get_buffer("signal")
+        now, before = signal[t][..., None], signal[t - 1][..., None]
         noise = self.prior.denoise(z_t, t, self.context)
         z_0 = (z_t - (1 - now).sqrt() * noise) / now.sqrt()
         mean, _ = _posterior(z_0, z_t, now, before)
@@ -84,11 +84,11 @@ class Diffusion(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """An unbiased estimate of the bound of Ho et al. 2020, eq. 5, in nats, ``[*]``."""
-        kept = self.prior.get_buffer("kept")
+        signal = self.prior.get_buffer("signal")
         z = value.flatten(-len(self.event_shape))  # [*, D]
-        t = torch.arange(1, len(kept), device=z.device).reshape(-1, *(1,) * (z.dim() - 1))
+        t = torch.arange(1, len(signal), device=z.device).reshape(-1, *(1,) * (z.dim() - 1))
         t = t.expand(-1, *z.shape[:-1])  # [T, *]
-        now, before = kept[t][..., None], kept[t - 1][..., None]
+        now, before = signal[t][..., None], signal[t - 1][..., None]
         noise = torch.randn(*t.shape, z.shape[-1], device=z.device)
         z_t = now.sqrt() * z + (1 - now).sqrt() * noise
         p_mean, p_variance = self._step(t, z_t)
@@ -97,7 +97,7 @@ class Diffusion(Distribution):
         shift = ((q_mean - p_mean).square() / p_variance)[1:]
         kl = 0.5 * (shift + ratio - 1 - ratio.log()).sum(-1).sum(0)
         first = _log_normal(z, p_mean[0], p_variance[0])  # log p(z_0 | z_1)
-        rest = kept[-1]
+        rest = signal[-1]
         last = 0.5 * (rest * z.square() - rest - (1 - rest).log()).sum(-1)  # KL(q(z_T) || N)
         return first - kl - last
 
@@ -108,17 +108,17 @@ class Diffusion(Distribution):
     ) -> Tensor:
         """Runs all steps, ``[*sample_shape, *, *event]``."""
         shape = (*sample_shape, *self.batch_shape)
-        kept = self.prior.get_buffer("kept")
-        z = torch.randn(*shape, self.event_shape.numel(), device=kept.device)
-        for step in range(len(kept) - 1, 0, -1):
-            t = torch.full(shape, step, device=kept.device)
+        signal = self.prior.get_buffer("signal")
+        z = torch.randn(*shape, self.event_shape.numel(), device=signal.device)
+        for step in range(len(signal) - 1, 0, -1):
+            t = torch.full(shape, step, device=signal.device)
             mean, variance = self._step(t, z)
             z = mean + variance.sqrt() * torch.randn_like(z)
         return z.unflatten(-1, self.event_shape)
 
 
 def _posterior(z_0: Tensor, z_t: Tensor, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of q(z_{t-1} | z_t, z_0), for the shares of variance kept at t and t-1."""
+    """Mean and variance of q(z_{t-1} | z_t, z_0), for the signal's variance at t and t-1."""
     step = now / before
     mean = (before.sqrt() * (1 - step) * z_0 + step.sqrt() * (1 - before) * z_t) / (1 - now)
     return mean, (1 - before) * (1 - step) / (1 - now)

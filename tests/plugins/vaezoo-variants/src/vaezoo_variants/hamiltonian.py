@@ -22,6 +22,7 @@ class Hamiltonian(vaezoo.Latents):
     """
 
     eager = True
+    supports = frozenset({"real"})
 
     def __init__(
         self,
@@ -34,11 +35,10 @@ class Hamiltonian(vaezoo.Latents):
     ) -> None:
         super().__init__()
         features = torch.Size(wiring.feature_shapes[-1]).numel()
-        self.spaces, self.steps, self.root = (wiring.space,), steps, beta**0.5
+        self.spaces, self.steps, self.root = (wiring.space,), steps, beta**0.5 if steps else 1.0
         self.posterior = wiring.posterior((features,), wiring.space)
         self.prior = wiring.prior(wiring.space)
-        start = torch.full(wiring.space.shape, step_size).log()
-        self.log_step = nn.Parameter(start, requires_grad=steps > 0)
+        self.log_step = nn.Parameter(torch.full(wiring.space.shape, step_size).log(), steps > 0)
 
     def infer(self, inference: vaezoo.Inference) -> tuple[tuple[vaezoo.Site, ...], Tensor]:
         """One site with the final ``z`` ``[K, B, D]``, which is also the code."""

@@ -27,6 +27,8 @@ class Ladder(vaezoo.Latents):
         levels: the number of maps, each of ``latent_dim`` channels.
     """
 
+    supports = frozenset({"real"})
+
     def __init__(
         self, wiring: vaezoo.LatentsWiring, /, *, levels: Annotated[int, Gt(0)] = 2
     ) -> None:
@@ -69,9 +71,9 @@ class Ladder(vaezoo.Latents):
         z = value_of(q, torch.Size((inference.k,)))
         sites = [vaezoo.Site(self.spaces[0].name, z, q, inference.p(self.prior))]
 
-        def sample(level: int, p: DiagonalNormal, above: Tensor) -> Tensor:
-            feature = maps[level].expand(*above.shape[:2], *maps[level].shape[1:])
-            shift, log_ratio = _apply(self.q_nets[level - 1], torch.cat([above, feature], 2))
+        def sample(level: int, p: DiagonalNormal, coarser: Tensor) -> Tensor:
+            feature = maps[level].expand(*coarser.shape[:2], *maps[level].shape[1:])
+            shift, log_ratio = _apply(self.q_nets[level - 1], torch.cat([coarser, feature], 2))
             q = DiagonalNormal(p.loc + shift, p.log_scale + log_ratio, 3)
             z = value_of(q, torch.Size())
             sites.append(vaezoo.Site(self.spaces[level].name, z, q, p))
@@ -85,15 +87,15 @@ class Ladder(vaezoo.Latents):
     ) -> Tensor:
         """From the coarsest map ``[*, D, H, W]`` to the code of all levels."""
         for level, net in enumerate(self.p_nets, 1):
-            above = _resize(code, self.spaces[level].shape[1:])
-            p = DiagonalNormal(*_apply(net, above), 3)
-            code = torch.cat([above, sample(level, p, above)], -3)
+            coarser = _resize(code, self.spaces[level].shape[1:])
+            p = DiagonalNormal(*_apply(net, coarser), 3)
+            code = torch.cat([coarser, sample(level, p, coarser)], -3)
         return code
 
     def generate(self, generation: vaezoo.Generation) -> Tensor:
         """Codes ``[n, L * D, H, W]``, with every level from its prior."""
         z = generation.sample(self.prior)
-        return self._descend(z, lambda level, p, above: draw(p, generation.prior_temperature))
+        return self._descend(z, lambda level, p, coarser: draw(p, generation.prior_temperature))
 
     def code(self, z: Tensor, generation: vaezoo.Generation) -> Tensor:
         """The code of the flattened and concatenated maps ``[n, D']``, coarse to fine."""
@@ -101,7 +103,7 @@ class Ladder(vaezoo.Latents):
         maps = [
             part.unflatten(-1, space.shape) for part, space in zip(parts, self.spaces, strict=True)
         ]
-        return self._descend(maps[0], lambda level, p, above: maps[level])
+        return self._descend(maps[0], lambda level, p, coarser: maps[level])
 
 
 def _apply(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

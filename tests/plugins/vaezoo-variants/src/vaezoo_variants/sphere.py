@@ -114,7 +114,8 @@ class UniformSphere(Distribution):
         sample_shape: torch.Size = torch.Size(),
     ) -> Tensor:
         """Samples ``[*sample_shape, m]``."""
-        return F.normalize(torch.randn(*sample_shape, *self.zero.shape).to(self.zero), dim=-1)
+        zeros = self.zero.expand(*sample_shape, -1)  # [*sample_shape, m]
+        return F.normalize(torch.randn_like(zeros), dim=-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Minus the log of the sphere's area, for vectors ``[*, m]``, in nats, ``[*]``."""

@@ -9,9 +9,25 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
-from torch.distributions import Categorical, Independent
+from torch.distributions import Categorical, Distribution, Independent
 
 import vaezoo
+
+
+class UniformSymbols(vaezoo.Prior):
+    """Independent symbols, all equally probable."""
+
+    supports = frozenset({"symbols"})
+
+    def __init__(self, wiring: vaezoo.PriorWiring, /) -> None:
+        super().__init__()
+        self.dims = len(wiring.space.shape)
+        zeros = torch.zeros(*wiring.space.shape, wiring.space.size)
+        self.register_buffer("zeros", zeros, persistent=False)
+
+    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
+        """One distribution ``[]`` over maps of symbols."""
+        return Independent(Categorical(logits=self.get_buffer("zeros")), self.dims)
 
 
 class SymbolMap(vaezoo.Latents):
