@@ -35,7 +35,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
 
     - Every parameter belongs to exactly one phase and gets a finite gradient in its step.
     - No step changes parameters or buffers of another phase.
-    - K samples give ``[K, B]``, and the loss is ``[B]``.
+    - K samples give ``[K, B]``; the loss and every penalty are ``[B]``.
     - Posteriors and priors have samples, densities and temperatures of the right shapes, and
       samples lie in the support of their latent variable.
     - ``infer_detached`` changes nothing.
@@ -82,9 +82,12 @@ def _check_shapes(task: Task, batch: Batch) -> None:
         for name in names:
             shape, expected = tuple(getattr(trace, name).shape), (k, len(batch))
             assert shape == expected, f"{name} is {shape}, expected {expected}"
-    loss, _ = task(batch)
+    loss, terms = task(batch)
     shape = tuple(loss.shape)
     assert shape == (len(batch),), f"the loss is {shape}, expected one for each example"
+    for name, _ in task.named_regularizers():
+        shape = tuple(terms[name].shape)
+        assert shape == (len(batch),), f"{name} is {shape}, expected one for each example"
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from vaezoo.model.objectives import Schedule
+from vaezoo.model.parts import Decoder
 from vaezoo.plugins import builtin, discovery
 from vaezoo.plugins.catalogue import BUILT_IN, Catalogue
 from vaezoo.plugins.discovery import discover
@@ -421,7 +422,19 @@ class WithoutConstructor(Schedule):
         return 1.0
 
 
+class Positional(Schedule):
+    def __init__(self, steps: int = 3) -> None:
+        super().__init__()
+
+    def forward(self, step):
+        return 0.0
+
+
 TARGETS = {
+    "an option that is not keyword-only": (
+        "targets:Positional",
+        "Positional: option 'steps' is positional; put it after *",
+    ),
     "a module that is not there": (
         "no_such_module:Coin",
         "cannot import no_such_module:Coin: ModuleNotFoundError",
@@ -449,7 +462,7 @@ TARGETS = {
 @pytest.fixture
 def targets(monkeypatch):
     module = types.ModuleType("targets")
-    for cls in (Keywords, Bare, Unreadable, Unfinished, WithoutConstructor):
+    for cls in (Keywords, Bare, Unreadable, Unfinished, WithoutConstructor, Positional):
         setattr(module, cls.__name__, cls)
     module.constant = 3
     monkeypatch.setitem(sys.modules, "targets", module)
@@ -490,3 +503,29 @@ def test_the_built_ins_are_registered_through_the_same_hook():
 
 def disabled_all():
     return [name for name, _, _ in discovery._installed()]
+
+
+class TwoShapes(Decoder):
+    def __init__(self, in_shape, out_shape, /) -> None:
+        super().__init__()
+
+    def forward(self, code):
+        return code
+
+
+class NoWiring(Decoder):
+    def forward(self, code):
+        return code
+
+
+@pytest.mark.parametrize(
+    ("cls", "names"), [(TwoShapes, "in_shape, out_shape"), (NoWiring, "none")]
+)
+def test_a_constructor_that_does_not_take_one_wiring_object_is_named(
+    installed, targets, cls, names, monkeypatch
+):
+    monkeypatch.setattr(sys.modules["targets"], cls.__name__, cls, raising=False)
+    installed(shapes=plugin(("decoder", "odd", f"targets:{cls.__name__}")))
+    reason = rf"the constructor takes one positional argument, its wiring, .* it has {names}"
+    with pytest.raises(PluginError, match=reason):
+        load_component(discover().find("decoder", "odd"))

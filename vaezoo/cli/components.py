@@ -126,7 +126,7 @@ def plugins_info_command(name: str, as_json: bool) -> None:
 def plugins_doctor_command() -> int:
     """Import every component of every plugin; exit with code 6 if one is broken."""
     from vaezoo.plugins.discovery import catalogue
-    from vaezoo.spec.options import options_model
+    from vaezoo.spec.options import load_component
 
     installed = catalogue()
     faults = [
@@ -137,7 +137,7 @@ def plugins_doctor_command() -> int:
     faults = [fault for fault in faults if " is disabled: " not in fault]
     for entry in installed.all():
         try:
-            options_model(entry.load())
+            load_component(entry)
         except PluginError as error:
             faults.append(str(error))
     for (kind, name), entries in installed.entries.items():

@@ -38,12 +38,13 @@ def encode_command(
     import numpy as np
 
     from vaezoo.utils.files import atomic_write
+    from vaezoo.utils.seeds import seeded
 
     if out.suffix not in (".npz", ".csv"):
         raise UsageError(f"{out}: the file must end in .npz or .csv")
     run = open_run(path, device)
     means, labels = [], []
-    with run.model.inference():
+    with run.model.inference(), seeded(run.model.device, 0, "encode"):
         for batch in run.data(split).ordered(limit=count or None):
             means.append(run.model.posterior_mean(batch).cpu().numpy())
             if batch.condition is not None and batch.condition.dim() == 1:

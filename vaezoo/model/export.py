@@ -92,8 +92,8 @@ def export(model: Model, file_format: str, out: Path) -> list[tuple[Path, float]
             for name, module, inputs in programs:
                 if not torch.equal(module.eval()(*inputs(2)), module(*inputs(2))):
                     raise UsageError(
-                        f"the {name} draws random numbers and cannot be exported: two calls with "
-                        "the same input differ"
+                        f"the {name} draws random numbers and cannot be exported; its latents "
+                        "must define a posterior_mean that does not sample"
                     )
                 path = out / f"{name}{_SUFFIXES[file_format]}"
                 temporary = stack.enter_context(atomic_write(path))

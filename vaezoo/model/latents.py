@@ -50,8 +50,8 @@ class Latents(Component, ABC):
     """Defines the latent variables: how they are inferred and how they are generated.
 
     Wiring: a ``LatentsWiring``. Required: ``spaces``, set by the constructor, ``infer`` and
-    ``generate``. Optional: ``code``, for decoding given latent vectors, ``posterior_mean`` and
-    ``interpolate``.
+    ``generate``. Optional: ``code``, for decoding given latent vectors, ``posterior_mean``,
+    ``interpolate``; ``eager`` if ``infer`` differentiates.
 
     A code is the decoder's input: the latent vector itself, or a function of all latent variables.
     """

@@ -87,9 +87,10 @@ class Objective(Component, ABC):
 class Regularizer(Component, ABC):
     """Maps a trace to a penalty for each example; may train networks of its own in extra phases.
 
-    Wiring: a ``TaskWiring``. Required: ``forward``, and an ``__init__`` that calls
-    ``super().__init__(weight)``. Optional: ``phases`` for an adversary, ``score`` with
-    ``has_score``.
+    Wiring: a ``TaskWiring``. Required: ``forward``, and an ``__init__`` that takes the option
+    ``weight: float | vaezoo.Schedule`` and calls ``super().__init__(weight)``. Optional:
+    ``phases`` for an adversary, ``score`` with ``has_score``; ``eager`` if it differentiates
+    within a pass.
     """
 
     penalizes_rate: ClassVar[bool] = False

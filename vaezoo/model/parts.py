@@ -62,7 +62,7 @@ class Posterior(Component, ABC):
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
-        """From features ``[*, *in_shape]`` to a distribution over z.
+        """From features ``[*, *in_shape]`` in fp32 to a distribution over z.
 
         Returns:
             A distribution with batch shape ``[*]`` and event shape ``space.shape``. The built-in

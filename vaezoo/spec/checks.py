@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaezoo.distributions import DENSITIES, density_of
+from vaezoo.model.latents import Latents
 from vaezoo.model.model import Model
 from vaezoo.model.trace import Site
 from vaezoo.model.wiring import SUPPORTS, Space
 from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.spec import Spec
+from vaezoo.utils.errors import SpecError
 
 
 def check_features(spec: Spec, features: Any) -> None:
@@ -70,6 +72,9 @@ def check_prior_support(spec: Spec, space: Space) -> None:
     """
     prior = spec.model.prior
     supports = prior.cls.supports
+    if isinstance(supports, str):
+        message = f"prior {prior.name!r}: supports is a set: write frozenset({{{supports!r}}})"
+        raise spec.problem(prior.path, message)
     for support in sorted(supports):
         _check_word(spec, prior, support)
     if space.support not in supports:
@@ -93,63 +98,122 @@ def _check_word(spec: Spec, component: ComponentSpec, support: str) -> None:
         raise spec.problem(component.path, message)
 
 
-def check_sites(spec: Spec, model: Model, sites: tuple[Site, ...]) -> None:
-    """Checks the latent variables of one pass against ``Latents.spaces``.
+def check_spaces(spec: Spec, latents: Latents) -> None:
+    """Checks that latents declare their variables.
+
+    Raises:
+        SpecError: they do not, or two variables have one name.
+    """
+    component, spaces = spec.model.latents, getattr(latents, "spaces", None)
+    if not isinstance(spaces, tuple) or not all(isinstance(space, Space) for space in spaces):
+        message = (
+            f"latents {component.name!r} must set self.spaces to a tuple of vaezoo.Space, one for "
+            "each latent variable"
+        )
+        raise spec.problem(component.path, message)
+    names = [space.name for space in spaces]
+    if len({*names}) < len(names):
+        message = f"latents {component.name!r} have two variables of one name: {', '.join(names)}"
+        raise spec.problem(component.path, message)
+
+
+def check_sites(spec: Spec, model: Model, sites: Any) -> None:
+    """Checks the latent variables of one pass over two examples against ``Latents.spaces``.
 
     Args:
         spec: the spec, for messages.
         model: the model.
-        sites: the latent variables, inferred from two examples.
+        sites: what ``Latents.infer`` returned for one sample of each example.
 
     Raises:
         SpecError: names or shapes differ, or a distribution is not one over the space.
     """
     latents = spec.model.latents
-    declared = [(space.name, space.shape) for space in model.spaces]
-    inferred = [(site.name, _value_shape(site)) for site in sites]
+    if not isinstance(sites, tuple) or not all(isinstance(site, Site) for site in sites):
+        message = f"latents {latents.name!r}: infer must return a tuple of sites, and the code"
+        raise spec.problem(latents.path, message)
+    declared = [space.name for space in model.spaces]
+    inferred = [site.name for site in sites]
     if declared != inferred:
         message = (
-            f"latents {latents.name!r} declare the variables {_describe(declared)}, but infer "
-            f"{_describe(inferred)}; spaces and sites must agree"
+            f"latents {latents.name!r} declare the variables {', '.join(declared) or 'none'}, but "
+            f"infer {', '.join(inferred) or 'none'}; spaces and sites must agree"
         )
         raise spec.problem(latents.path, message)
     for site, space in zip(sites, model.spaces, strict=True):
         for role, distribution in (("posterior", site.q), ("prior", site.p)):
-            if error := _distribution_error(distribution, site, space):
-                raise spec.problem(
-                    getattr(spec.model, role).path,
-                    f"{role} of latent variable {site.name!r}: {error}",
-                )
+            check_distribution(spec, role, distribution, space)
+        lead = (1, 2) if site.mask is None else (1, 2, site.mask.shape[1])
+        expected, actual = (*lead, *space.shape), tuple(site.z.shape)
+        if actual != expected:
+            message = (
+                f"latents {latents.name!r}: samples z of {site.name!r} have shape {actual}, "
+                f"expected {expected}, with K = 1 sample of 2 examples"
+            )
+            raise spec.problem(latents.path, message)
+        for role, distribution in (("posterior", site.q), ("prior", site.p)):
+            check_batch_shape(spec, role, distribution, site.name, lead)
 
 
-def _value_shape(site: Site) -> tuple[int, ...]:
-    """The shape of one value: without samples, examples and steps."""
-    return tuple(site.z.shape[2 if site.mask is None else 3 :])
+def check_distribution(spec: Spec, role: str, distribution: Any, space: Space) -> None:
+    """Checks that a posterior or prior returned a distribution over a space.
 
+    Args:
+        spec: the spec, for messages.
+        role: ``posterior`` or ``prior``.
+        distribution: what it returned.
+        space: the latent variable.
 
-def _describe(variables: list[tuple[str, tuple[int, ...]]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in variables) or "none"
-
-
-def _distribution_error(distribution: object, site: Site, space: Space) -> str | None:
-    """What is wrong with the posterior or prior of a site; None if nothing is."""
+    Raises:
+        SpecError: it is not one.
+    """
+    error = None
     if not isinstance(distribution, Distribution):
-        return f"expected a torch Distribution, got {type(distribution).__name__}"
-    name, event_shape = type(distribution).__name__, tuple(distribution.event_shape)
-    if event_shape != space.shape:
-        return f"{name} has event shape {event_shape}, but the variable has {space.shape}"
-    batch_shape = site.z.shape[: site.z.dim() - len(space.shape)]
+        error = f"expected a torch Distribution, got {type(distribution).__name__}"
+    elif tuple(distribution.event_shape) != space.shape:
+        error = (
+            f"{type(distribution).__name__} has event shape {tuple(distribution.event_shape)}, "
+            f"but the variable has {space.shape}"
+        )
+    elif density_of(distribution) not in DENSITIES:
+        error = (
+            f"{type(distribution).__name__} has density {density_of(distribution)!r}; "
+            f"it is one of {', '.join(DENSITIES)}"
+        )
+    if error:
+        raise _distribution_problem(spec, role, space.name, error)
+
+
+def check_batch_shape(
+    spec: Spec, role: str, distribution: Distribution, variable: str, expected: tuple[int, ...]
+) -> None:
+    """Checks that the batch shape of a posterior or prior broadcasts to that of the samples.
+
+    Args:
+        spec: the spec, for messages.
+        role: ``posterior`` or ``prior``.
+        distribution: the distribution.
+        variable: the name of the latent variable.
+        expected: the batch shape of its samples.
+
+    Raises:
+        SpecError: it does not.
+    """
     try:
-        fits = torch.broadcast_shapes(distribution.batch_shape, batch_shape) == batch_shape
+        fits = torch.broadcast_shapes(distribution.batch_shape, expected) == expected
     except RuntimeError:
         fits = False
     if not fits:
-        actual = tuple(distribution.batch_shape)
-        return f"{name} has batch shape {actual}, which does not broadcast to {tuple(batch_shape)}"
-    density = density_of(distribution)
-    if density not in DENSITIES:
-        return f"{name} has density {density!r}; it is one of {', '.join(DENSITIES)}"
-    return None
+        error = (
+            f"{type(distribution).__name__} has batch shape {tuple(distribution.batch_shape)}, "
+            f"which does not broadcast to {expected}"
+        )
+        raise _distribution_problem(spec, role, variable, error)
+
+
+def _distribution_problem(spec: Spec, role: str, variable: str, error: str) -> SpecError:
+    path = getattr(spec.model, role).path
+    return spec.problem(path, f"{role} of latent variable {variable!r}: {error}")
 
 
 def check_density(spec: Spec, sites: tuple[Site, ...]) -> None:

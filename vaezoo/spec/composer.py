@@ -61,7 +61,11 @@ def _task(spec: Spec, builder: ModelBuilder) -> Task:
     wiring = builder.wiring(TaskWiring, context, spaces=model.spaces)
     regularizers: dict[str, Regularizer] = {}
     for component in spec.regularizers:
-        regularizers[unique_name(component.name, regularizers)] = builder.build(component, wiring)
+        regularizer = builder.build(component, wiring)
+        if not hasattr(regularizer, "weight"):
+            message = f"regularizer {component.name!r} must call super().__init__(weight)"
+            raise spec.problem(component.path, message)
+        regularizers[unique_name(component.name, regularizers)] = regularizer
     objective = builder.build(spec.objective, wiring)
     if objective.rescales_gradients and regularizers:
         message = (

@@ -148,9 +148,11 @@ def _expected_value(error_type: str, context: dict[str, Any], item: dict[str, An
     if error_type == "literal_error":
         return str(context["expected"])
     if error_type == "too_short":
-        return f"a list of {context['min_length']} or more"
+        kind = "mapping" if context.get("field_type") == "Dictionary" else "list"
+        return f"a {kind} of {context['min_length']} or more"
     if error_type == "too_long":
-        return f"a list of {context['max_length']} or fewer"
+        kind = "mapping" if context.get("field_type") == "Dictionary" else "list"
+        return f"a {kind} of {context['max_length']} or fewer"
     if error_type == "string_pattern_mismatch":
         from vaezoo.spec.schema import PATTERNS
 

@@ -53,6 +53,8 @@ class ModelBuilder:
 
     def __init__(self, spec: Spec, data: DataSpec, train_size: int) -> None:
         self.spec, self.data, self.train_size = spec, data, train_size
+        self.priors: list[tuple[Prior, Space]] = []
+        """The priors that the latents built, each with its latent variable."""
 
     def wiring(self, cls: type[W], context: Tensor | None = None, **facts: Any) -> W:
         """A wiring object.
@@ -186,14 +188,13 @@ class ModelBuilder:
             wiring = self.wiring(PosteriorWiring, in_shape=in_shape, space=space)
             return self.build(parts.posterior, wiring)
 
-        priors: list[Any] = []
-
         def build_prior(space: Space) -> Any:
             checks.check_prior_support(self.spec, space)
             prior_context = flat_context if parts.prior.cls.conditional else None
             wiring = self.wiring(PriorWiring, prior_context, space=space)
-            priors.append(self.build(parts.prior, wiring))
-            return priors[-1]
+            prior = self.build(parts.prior, wiring)
+            self.priors.append((prior, space))
+            return prior
 
         wiring = self.wiring(
             LatentsWiring,
@@ -204,7 +205,8 @@ class ModelBuilder:
             prior=build_prior,
         )
         latents = self.build(parts.latents, wiring)
-        if not priors and parts.prior.name != "standard-normal":
+        checks.check_spaces(self.spec, latents)
+        if not self.priors and parts.prior.name != "standard-normal":
             message = f"latents {parts.latents.name!r} define their own prior; remove model.prior"
             raise self.spec.problem(parts.prior.path, message)
         return latents
@@ -214,9 +216,10 @@ class ModelBuilder:
         component, generation = self.spec.model.prior, model.start_generation(2, context)
         model.eval()
         with torch.no_grad(), seeded(torch.device("cpu")):
-            for prior in model.latents.modules():
-                if isinstance(prior, Prior):
-                    self.locate_errors(component, partial(generation.p, prior))
+            for prior, space in self.priors:
+                p = self.locate_errors(component, partial(generation.p, prior))
+                checks.check_distribution(self.spec, "prior", p, space)
+                checks.check_batch_shape(self.spec, "prior", p, space.name, (2,))
         model.train()
 
     def code_shape(
@@ -262,7 +265,7 @@ class ModelBuilder:
             conditional=model.conditioner is not None,
         )
         model.eval()
-        with torch.no_grad():
+        with model.inference():  # as in validation, where a missing `eager` would fail
             trace = self.locate_errors(
                 self.spec.model.latents, lambda: model.infer(model.start_inference(batch))
             )

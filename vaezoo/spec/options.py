@@ -87,7 +87,8 @@ class ComponentSpec:
         except VaezooError:
             raise
         except (ValueError, TypeError, RuntimeError) as error:
-            raise problem(f"{self.kind} {self.name!r}: {one_line(error)}") from error
+            reason = one_line(error) or type(error).__name__
+            raise problem(f"{self.kind} {self.name!r}: {reason}") from error
         except Exception as error:
             reason = f"{type(error).__name__}: {one_line(error)}"
             raise problem(f"{self.kind} {self.name!r}: {reason}") from error
@@ -207,9 +208,38 @@ def load_component(entry: ComponentEntry) -> tuple[type, type[BaseModel]]:
     """
     cls = entry.load()
     try:
+        _check_wiring(entry.kind, cls)
         return cls, options_model(cls)
     except PluginError as error:
         raise PluginError(f"{entry}: {error}") from error
+
+
+def _check_wiring(kind: str, cls: type) -> None:
+    """Checks the positional parameters of a component's constructor.
+
+    Raises:
+        PluginError: a kind with wiring does not take exactly one, or an option is positional.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]
+    _, *parameters = inspect.signature(init).parameters.values()
+    positional = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    for parameter in positional:
+        if parameter.default is not parameter.empty:
+            raise PluginError(
+                f"{cls.__qualname__}: option {parameter.name!r} is positional; put it after *"
+            )
+    kinds = {parameter.kind for parameter in parameters}
+    takes_any = inspect.Parameter.VAR_POSITIONAL in kinds and init is not nn.Module.__init__
+    if kind in KINDS_WITH_WIRING and len(positional) != 1 and not takes_any:
+        names = ", ".join(parameter.name for parameter in positional) or "none"
+        raise PluginError(
+            f"{cls.__qualname__}: the constructor takes one positional argument, its wiring, as "
+            f"in __init__(self, wiring, /, *, ...); it has {names}"
+        )
 
 
 @cache

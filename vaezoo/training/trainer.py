@@ -173,6 +173,8 @@ class Trainer:
             return phase_optimizer.step(batch, total_examples, measure_norm)
         except (RuntimeError, ValueError) as error:  # such as out of memory
             reason = one_line(error)
+            if "aot_autograd" in reason:
+                reason += "; a component that differentiates within a pass must set eager = True"
             raise TrainingError(
                 f"step {self.step + 1}, phase {phase_optimizer.name!r}: {reason}; "
                 f"{self.run_log.describe_last_checkpoint()}"
@@ -237,7 +239,13 @@ class Trainer:
         # the same noise in every process and every epoch
         seed_device(self.device, self.spec.seed, "validation")
         self.process_group.broadcast_buffers(self.evaluation_task, self.task)
-        metrics = self.validate(self.evaluation_task)
+        try:
+            metrics = self.validate(self.evaluation_task)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            raise TrainingError(
+                f"validation after step {self.step}: {one_line(error)}; "
+                f"{self.run_log.describe_last_checkpoint()}"
+            ) from error
         self.task.train()
         score = self._selection_score(metrics)
         if not math.isfinite(score):
