@@ -16,6 +16,8 @@ import vaezoo
 from vaezoo.cli.main import cli
 from vaezoo.model.component import is_eager
 from vaezoo.plugins import discovery
+from vaezoo.runs.report.page import render_page
+from vaezoo.runs.run import report_data
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
@@ -281,6 +283,7 @@ def test_what_does_not_fit_is_refused_at_its_line(changes, message, spec, tmp_pa
 
 def test_figures_with_a_bounded_prior_say_so(spec, train):
     run = train(**blocks("diffusion", spec))
+    assert "every ELBO here is computed with it" in render_page(report_data(run), {})
     metrics = run.evaluation["metrics"]
     assert metrics["elbo"]["unit"] == "nats per example, with a lower bound of log p(z)"
     assert metrics["rate"]["unit"] == "nats per example, upper bound"

@@ -232,12 +232,12 @@ class Trace:
     @memoised
     def mean_distortion(self) -> Tensor:
         """The distortion averaged over samples, ``[B]``."""
-        return self.mean(self.distortion)
+        return mean_over_samples(self.distortion, self.weights)
 
     @memoised
     def mean_rate(self) -> Tensor:
         """The rate averaged over samples, ``[B]``."""
-        return self.mean(self.rate)
+        return mean_over_samples(self.rate, self.weights)
 
     @memoised
     def mean_elbo(self) -> Tensor:

@@ -181,11 +181,18 @@ def _same_condition_index(batch: Batch) -> int | None:
 
 
 def _remarks(run: ReportData) -> list[str]:
-    """For a model of sequences, names collapsed latent variables and possible remedies."""
+    """What readers must know of the figures; for sequences, collapsed latent variables too."""
+    remarks = []
+    if run.model.density == "bound":
+        remarks.append(
+            "Of the prior's density only a lower bound is known: every ELBO here is computed with "
+            "it and is lower than that of the model, every rate is higher."
+        )
     if not run.model.data.is_sequence:
-        return []
+        return remarks
     with run.model.inference():
-        return sequences.remarks(run.model.infer_detached(run.test.first(32), 1).sites)
+        sites = run.model.infer_detached(run.test.first(32), 1).sites
+    return remarks + sequences.remarks(sites)
 
 
 def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
