@@ -163,7 +163,9 @@ def test_validation_of_a_bf16_run_computes_in_fp32(samples, train, monkeypatch):
     other = train(train={"epochs": 1}, objective=objective)
     assert parts_of(validations(other)[0]) != parts_of(record), "training itself must be in bf16"
     monkeypatch.setattr(
-        type(run.model), "inference", lambda self, precision=None: torch.inference_mode()
+        type(run.model),
+        "inference",
+        lambda self, precision=None, *, others=(): torch.inference_mode(),
     )
     assert parts_of(record) != measured(run, precision="bf16"), "bf16 would have been seen"
 

@@ -129,9 +129,6 @@ class Model(LatentVariableModel):
     ) -> Tensor:
         """The means of q(z|x), ``[B, D]``; latent maps are flattened.
 
-        Two calls give the same result, also where the mean of one latent variable depends on a
-        sample of another.
-
         Args:
             x: ``[B, *shape]`` in the model's input range, or uint8 images.
             condition, mask: as in ``Batch``.
@@ -143,8 +140,7 @@ class Model(LatentVariableModel):
             (4, 32)
         """
         batches = self.batches(x, condition, mask)
-        with seeded(self.device, 0, "encode"):  # where a mean depends on a sample
-            return torch.cat([self.posterior_mean(batch) for batch in batches])
+        return torch.cat([self.posterior_mean(batch) for batch in batches])
 
     def posterior_mean(self, batch: Batch) -> Tensor:
         """The means of q(z|x) for one batch, ``[B, D]``.

@@ -59,14 +59,14 @@ class Dip(vaezoo.Regularizer):
     def covariance(self, site: vaezoo.Site) -> Tensor:
         """C over the batch, ``[D, D]``."""
         if site.log_q is not None:
-            raise ValueError(f"the mean of the {posterior_name(site)} is not known")
+            raise ValueError(f"the mean of the posterior {posterior_name(site)} is not known")
         covariance = batch_covariance(site.q.mean)
         if self.kind == "i":
             return covariance
         q = marginals(site.q)
         if q is None:
             needed = "kind: ii needs a diagonal posterior (diagonal-normal)"
-            raise ValueError(f"{needed}; the {posterior_name(site)} is not diagonal")
+            raise ValueError(f"{needed}; {posterior_name(site)} is not diagonal")
         return covariance + torch.diag(q.variance.mean(0))
 
 

@@ -143,7 +143,9 @@ def kl_by_dimension(site: vaezoo.Site) -> Tensor:
     """
     q, p = site_marginals(site), marginals(site.p)
     if q is None or p is None:
-        name = posterior_name(site) if q is None else f"prior {type(site.p).__name__}"
+        name = (
+            f"posterior {posterior_name(site)}" if q is None else f"prior {type(site.p).__name__}"
+        )
         needed = "a diagonal posterior (diagonal-normal) and prior (standard-normal)"
         remedy = f"the {name} is not diagonal: use groups: site"
         raise ValueError(f"the KL of each dimension needs {needed}; {remedy}")
@@ -180,9 +182,9 @@ def site_marginals(site: vaezoo.Site) -> Distribution | None:
 
 
 def posterior_name(site: vaezoo.Site) -> str:
-    """The posterior of a site, for messages."""
+    """The class of a site's posterior, for messages."""
     refined = ", refined in the pass" if site.log_q is not None else ""
-    return f"posterior {type(site.q).__name__}{refined}"
+    return f"{type(site.q).__name__}{refined}"
 
 
 def single_site(trace: vaezoo.Trace) -> vaezoo.Site:

@@ -104,7 +104,7 @@ def decompose(
     q = site_marginals(site)
     if q is None:
         needed = "total correlation needs a diagonal posterior (diagonal-normal)"
-        raise ValueError(f"{needed}; the {posterior_name(site)} is not diagonal")
+        raise ValueError(f"{needed}; {posterior_name(site)} is not diagonal")
     z = site.z
     log_q_pairs = q.log_prob(z.unsqueeze(2))  # [K, i, j, D]: log q(z_i,d | x_j)
     weights = log_weights(log_q_pairs[0, ..., 0], train_size, estimator)  # [i, j]
