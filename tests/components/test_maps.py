@@ -57,6 +57,16 @@ def test_a_map_has_the_size_of_the_coarsest_features(spec):
     torch.testing.assert_close(trace.rate, kl_divergence(q, p.expand((5,))).expand(2, 5))
 
 
+def test_each_position_of_a_map_depends_on_the_features_at_that_position(spec):
+    model, _ = model_of(spec)
+    features = torch.randn(1, 8, 2, 2)
+    changed = features.clone()
+    changed[..., 0, 1] += 1.0
+    before, after = (model.latents.posterior(h).mean[0] for h in (features, changed))
+    moved = (before != after).any(0)  # [2, 2]
+    assert moved.tolist() == [[False, True], [False, False]]
+
+
 def test_a_map_is_encoded_and_decoded_as_a_flat_vector(spec):
     model, batch = model_of(spec)
     z = model.encode(batch.x)

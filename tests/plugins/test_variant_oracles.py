@@ -16,7 +16,10 @@ from torch.distributions import Independent, Normal, kl_divergence
 import vaezoo
 from tests.conftest import LinearGaussian, data_wiring, standard_error
 from tests.plugins.test_variants import CPU, VARIANTS, blocks
+from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.loader import Loader
+from vaezoo.evaluation.validation import validate
 from vaezoo.model.estimators import importance_sampling
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
@@ -294,6 +297,19 @@ def test_the_bound_of_m2_is_the_enumerated_one(composed):
     torch.testing.assert_close(-(terms["distortion"] + terms["rate"]), expected)
     cross_entropy = -log_q_y.gather(1, label.clamp(min=0)[:, None])[:, 0]
     torch.testing.assert_close(loss, torch.where(label < 0, 0, cross_entropy) - expected)
+
+
+def test_validation_measures_the_pass_of_the_objective(composed):
+    task, batch = composed("m2")
+    labels = torch.where(torch.arange(20) % 2 == 0, batch.condition, -1)
+    loader = Loader(Split(batch.x, labels), CPU, 20)
+    torch.manual_seed(0)
+    measured = validate(task, loader)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        trace = task.objective.trace(task.model, vaezoo.Batch(batch.x, labels))
+    for name, values in (("distortion", trace.mean_distortion), ("rate", trace.mean_rate)):
+        assert measured[name] == pytest.approx(float(values.mean()), rel=1e-5)
 
 
 def test_values_can_be_fixed_only_where_the_latents_take_them(composed):
