@@ -318,6 +318,9 @@ def test_values_can_be_fixed_only_where_the_latents_take_them(composed):
         task.model(batch, 1, {"typo": torch.zeros(1)})
     with pytest.raises(NotImplementedError, match="ClassAndStyle cannot fix the latent"):
         task.model(batch, 1, {"z": torch.zeros(1, 20, 2)})
+    inference = task.model.start_inference(batch, 1, {"z": torch.zeros(1, 20, 2)})
+    with pytest.raises(NotImplementedError, match="ClassAndStyle cannot fix the latent"):
+        task.model.infer(inference)
     plain, batch = composed("vamp")
     z = torch.randn(3, 20, 2)
     trace = plain.model(batch, 3, {"z": z})

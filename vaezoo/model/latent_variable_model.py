@@ -240,9 +240,20 @@ class LatentVariableModel(nn.Module):
         )
 
     def infer(self, inference: Inference) -> Trace:
-        """Draws K samples from q(z|x), without decoding them."""
+        """Draws K samples from q(z|x), without decoding them.
+
+        Raises:
+            ValueError: there is no latent variable of a name in ``inference.fixed``.
+            NotImplementedError: the latents cannot fix it.
+        """
         sites, code = self.latents.infer(inference)
-        return Trace(self, inference.batch, sites, code, None, inference.context)
+        trace = Trace(self, inference.batch, sites, code, None, inference.context)
+        for name, value in inference.fixed.items():
+            if trace.site(name).z is not value:
+                raise NotImplementedError(
+                    f"{type(self.latents).__name__} cannot fix the latent variable {name!r}"
+                )
+        return trace
 
     def posterior(self, batch: Batch, name: str = "z") -> Distribution:
         """q(z|x) of one latent variable for a batch, without computing priors.
@@ -319,19 +330,11 @@ class LatentVariableModel(nn.Module):
             fixed: values of latent variables by name, ``[K, B, *event]``, in place of samples.
 
         Raises:
-            ValueError: there is no latent variable of a name in ``fixed``.
-            NotImplementedError: the latents cannot fix it.
+            ValueError, NotImplementedError: as for ``infer``.
         """
-        inference = self.start_inference(batch, k, fixed)
-        sites, code = self.latents.infer(inference)
-        context = inference.context
-        trace = Trace(self, batch, sites, code, self.likelihood_of(code, context), context)
-        for name, value in inference.fixed.items():
-            if trace.site(name).z is not value:
-                raise NotImplementedError(
-                    f"{type(self.latents).__name__} cannot fix the latent variable {name!r}"
-                )
-        return trace
+        trace = self.infer(self.start_inference(batch, k, fixed))
+        px = self.likelihood_of(trace.code, trace.context)
+        return Trace(self, batch, trace.sites, trace.code, px, trace.context)
 
     @torch.no_grad()
     def infer_detached(self, batch: Batch, k: int = 1) -> Trace:
