@@ -83,10 +83,9 @@ def _check_shapes(task: Task, batch: Batch) -> None:
             shape, expected = tuple(getattr(trace, name).shape), (k, len(batch))
             assert shape == expected, f"{name} is {shape}, expected {expected}"
     loss, terms = task(batch)
-    shape = tuple(loss.shape)
-    assert shape == (len(batch),), f"the loss is {shape}, expected one for each example"
-    for name, _ in task.named_regularizers():
-        shape = tuple(terms[name].shape)
+    penalties = {name: terms[name] for name, _ in task.named_regularizers()}
+    for name, value in {"the loss": loss, **penalties}.items():
+        shape = tuple(value.shape)
         assert shape == (len(batch),), f"{name} is {shape}, expected one for each example"
 
 

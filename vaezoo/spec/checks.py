@@ -230,15 +230,15 @@ def check_density(spec: Spec, sites: tuple[Site, ...]) -> None:
         if site.density == "exact":
             continue
         components = [spec.objective, *spec.evaluate]
-        needs = "requires_exact_density"
+        needs = ["requires_exact_density"]
         role = "prior" if density_of(site.p) != "exact" else "posterior"
         known = f"{role} of latent variable {site.name!r} has only a bound of its density"
         if site.density == "none":
             components = [spec.objective, *spec.regularizers]
-            needs = "loss_includes_rate or penalizes_rate"
+            needs = ["loss_includes_rate", "penalizes_rate"]
             known = f"{role} of latent variable {site.name!r} has no density, so no rate"
         for component in components:
-            if any(getattr(component.cls, name, False) for name in needs.split(" or ")):
+            if any(getattr(component.cls, name, False) for name in needs):
                 message = f"{component.kind} {component.name!r} is not defined here: the {known}"
                 raise spec.problem(component.path, message)
 

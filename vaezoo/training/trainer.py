@@ -241,7 +241,7 @@ class Trainer:
         self.process_group.broadcast_buffers(self.evaluation_task, self.task)
         try:
             metrics = self.validate(self.evaluation_task)
-        except (RuntimeError, ValueError, NotImplementedError) as error:
+        except (RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"validation after step {self.step}: {one_line(error)}; "
                 f"{self.run_log.describe_last_checkpoint()}"

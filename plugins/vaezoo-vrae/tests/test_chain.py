@@ -118,9 +118,9 @@ def test_generating_what_training_heard_gives_what_training_computed(
         t = next(fed)  # latents without teacher forcing do not call this
         return model.features(vaezoo.Batch(x[:, t : t + 1]), None)
 
-    heard = None if not prefix else model.start_inference(vaezoo.Batch(x[:, :prefix]))
+    inferred_prefix = None if not prefix else model.start_inference(vaezoo.Batch(x[:, :prefix]))
     generation = vaezoo.Generation(
-        model, len(x), steps=x.shape[1] - prefix, prefix=heard, next_features=draw
+        model, len(x), steps=x.shape[1] - prefix, prefix=inferred_prefix, next_features=draw
     )
     codes = model.latents.generate(generation)
     torch.testing.assert_close(codes, expected[0, :, prefix:], rtol=1e-5, atol=1e-5)
