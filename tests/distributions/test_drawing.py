@@ -12,6 +12,7 @@ from torch.distributions import (
     Independent,
     Laplace,
     MixtureSameFamily,
+    MultivariateNormal,
     Normal,
     OneHotCategorical,
     kl_divergence,
@@ -46,6 +47,7 @@ NORMAL = {
     "diagonal": DiagonalNormal(MEAN, LOG_SCALE),
     "unit": UnitNormal(torch.zeros(3)),
     "torch": Independent(Normal(MEAN, LOG_SCALE.exp()), 1),
+    "full": MultivariateNormal(MEAN, scale_tril=torch.eye(3) + torch.ones(3, 3).tril()),
     "map": DiagonalNormal(torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.2), 3),
 }
 

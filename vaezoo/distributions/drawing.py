@@ -17,6 +17,7 @@ from torch.distributions import (
     Distribution,
     Independent,
     MixtureSameFamily,
+    MultivariateNormal,
     Normal,
     OneHotCategorical,
 )
@@ -114,6 +115,12 @@ def _(distribution: Independent, temperature: float) -> Distribution:
 @tempered.register(Normal)
 def _(distribution: Normal, temperature: float) -> Distribution:
     return Normal(distribution.loc, distribution.scale * temperature**0.5, validate_args=False)
+
+
+@tempered.register(MultivariateNormal)
+def _(distribution: MultivariateNormal, temperature: float) -> Distribution:
+    scale_tril = distribution.scale_tril * temperature**0.5
+    return MultivariateNormal(distribution.loc, scale_tril=scale_tril, validate_args=False)
 
 
 @tempered.register(Categorical)
