@@ -24,6 +24,7 @@ from vaezoo.model.task import Task
 from vaezoo.model.wiring import Space
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
+from vaezoo.spec.stage import Stage
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.utils.seeds import seeded
 
@@ -37,7 +38,7 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
     - No step changes parameters or buffers of another phase.
     - K samples give ``[K, B]``; the loss and every penalty are ``[B]``.
     - Posteriors and priors have samples, densities and temperatures of the right shapes, and
-      samples lie in the support of their latent variable.
+      samples lie in the support of their latent variable, all in evaluation mode.
     - ``infer_detached`` changes nothing.
     - The networks run in bf16.
     - One seed gives the same weights and losses twice.
@@ -52,9 +53,21 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
     """
     loaded = load_spec(spec, overrides)
     device = torch.device("cpu")
-    _, train, task = prepare_training(loaded, device)
-    with seeded(device, loaded.seed, "check"):
-        batch = train.first(min(32, len(train)))
+    _, train, tasks = prepare_training(loaded, device)
+    batch = train.first(min(32, len(train)))
+    for stage, task in zip(loaded.stages, tasks, strict=True):
+        _check_stage(stage, task, batch)
+    _, _, first = prepare_training(loaded, device)
+    _, _, second = prepare_training(loaded, device)
+    for one, other in zip(first, second, strict=True):
+        _assert_unchanged(_snapshot(one), other, "two compositions with one seed differ in")
+        _check_seed(one, other, batch)
+
+
+def _check_stage(stage: Stage, task: Task, batch: Batch) -> None:
+    with seeded(task.model.device, stage.seed, "check"), task.active():
+        task.train()
+        task.initialise(batch)
         task.set_step(_STEP)
         _check_shapes(task, batch)
         _check_distributions(task, batch)
@@ -62,22 +75,18 @@ def check_spec(spec: str | Path | Mapping[str, Any], overrides: Sequence[str] = 
         _check_bf16(task, batch)
         phases = task.phases()
         phase_optimizers = [
-            PhaseOptimizer(phase, task=task, spec=loaded, total_steps=1) for phase in phases
+            PhaseOptimizer(phase, task=task, config=stage.train, total_steps=1) for phase in phases
         ]
         _check_ownership(task, phase_optimizers)
         for phase_optimizer, phase in zip(phase_optimizers, phases, strict=True):
             _check_step(task, phase_optimizer, phase.module, batch)
-    _, _, first = prepare_training(loaded, device)
-    _, _, second = prepare_training(loaded, device)
-    _assert_unchanged(_snapshot(first), second, "two compositions with one seed differ in")
-    _check_seed(first, second, batch)
 
 
 def _check_shapes(task: Task, batch: Batch) -> None:
     for k in (1, 3):
         trace = task.model(batch, k)
         names = ["distortion", *(["rate"] if trace.has_rate else [])]
-        if trace.density == "exact":
+        if trace.has_rate and trace.density == "exact":
             names.append("log_weight")
         for name in names:
             shape, expected = tuple(getattr(trace, name).shape), (k, len(batch))
@@ -91,12 +100,14 @@ def _check_shapes(task: Task, batch: Batch) -> None:
 
 @torch.no_grad()
 def _check_distributions(task: Task, batch: Batch) -> None:
+    task.eval()  # in training, samples may be relaxed to values outside the support
     inference = task.model.start_inference(batch, 3)
     for site, space in zip(task.model.infer(inference).sites, task.model.spaces, strict=True):
         _check_support(site.z, space)
         _check_distribution(site.p, site.z, f"the prior of {site.name!r}")
         if site.log_q is None:
             _check_distribution(site.q, site.z, f"the posterior of {site.name!r}")
+    task.train()
 
 
 def _check_support(z: Tensor, space: Space) -> None:
@@ -172,8 +183,12 @@ def _check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> 
 def _check_step(
     task: Task, phase_optimizer: PhaseOptimizer, module: nn.Module, batch: Batch
 ) -> None:
-    buffers = task.model.buffers() if module is task else module.buffers()
-    own = {id(tensor) for tensor in (*phase_optimizer.parameters, *buffers)}
+    roots = task.trained_roots() if module is task else [module]
+    own = {id(buffer) for root in roots for buffer in root.buffers()}
+    if module is task:  # the phase of the model has the buffers that no other phase has
+        others = [phase.module for phase in task.phases() if phase.module is not task]
+        own -= {id(buffer) for other in others for buffer in other.buffers()}
+    own |= {id(parameter) for parameter in phase_optimizer.parameters}
     tensors = task.state_dict(keep_vars=True)
     foreign = {name for name, tensor in tensors.items() if id(tensor) not in own}
     before = _snapshot(task)

@@ -22,7 +22,7 @@ MAPS = {
 
 
 def model_of(spec, **model):
-    _, train, task = prepare_training(load_spec(spec(model={**MAPS, **model})), CPU)
+    _, train, (task,) = prepare_training(load_spec(spec(model={**MAPS, **model})), CPU)
     return task.model.eval(), train.first(5)
 
 

@@ -103,7 +103,7 @@ def model(spec, blocks):
 
     def build(*args, **kwargs):
         loaded = load_spec(spec(**blocks(*args, **kwargs)))
-        _, data, task = prepare_training(loaded, CPU)
+        _, data, (task,) = prepare_training(loaded, CPU)
         return task.model.eval(), data.first(len(data))
 
     return build

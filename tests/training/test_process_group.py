@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.files import read_tensors
+from vaezoo.utils.process_group import ProcessGroup
 
 UNEVEN = {"data": {"batch_size": 25}, "train": {"epochs": None, "steps": 8, "log_every": 1}}
 NORM = {"model": {"encoder": {"type": "mlp", "hidden": [16], "norm": "batch"}}}
@@ -92,7 +92,7 @@ def member(rank, folder, spec, plan):
         tensors |= {f"last/{name}": tensor for name, tensor in last.items()}
         reported |= {
             "mode": done.model.training,
-            "best": trainers[-1].best["step"],
+            "best": trainers[-1].selection.best["step"],
             "step": trainers[-1].step,
         }
     except (VaezooError, KeyboardInterrupt, RuntimeError) as error:

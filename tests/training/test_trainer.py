@@ -40,9 +40,9 @@ SCHEDULERS = [
 def phase_optimizer(spec, batch_size=40):
     """The optimizer of the model's phase, and a batch of digits."""
     loaded = load_spec(spec)
-    _, loader, task = prepare_training(loaded, CPU)
+    _, loader, (task,) = prepare_training(loaded, CPU)
     (phase,) = task.phases()
-    optimizer = PhaseOptimizer(phase, task=task, spec=loaded, total_steps=100)
+    optimizer = PhaseOptimizer(phase, task=task, config=loaded.train, total_steps=100)
     return optimizer, loader.first(batch_size)
 
 
@@ -105,11 +105,12 @@ def test_averaged_weights_are_the_average_and_are_the_ones_evaluated_and_kept(
     )[1]
     reported.fit()
     assert len(averages) == 10 and observed[0] is reported.ema.module
-    for name, remaining in reported.best["model"].items():
+    for name, remaining in reported.selection.best["model"].items():
         torch.testing.assert_close(remaining, averages[-1][name], rtol=1e-5, atol=1e-7)
     last = reported.task.model.state_dict()
     assert not any(
-        torch.allclose(last[name], remaining) for name, remaining in reported.best["model"].items()
+        torch.allclose(last[name], remaining)
+        for name, remaining in reported.selection.best["model"].items()
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vaezoo.components.regularizers import KL
 from vaezoo.evaluation.validation import validate
 from vaezoo.runs.run import build_loader
 from vaezoo.runs.setup import prepare_training
@@ -21,7 +22,7 @@ def validations(run):
 def measured(run, **train):
     """The results of ``validate`` for the selected weights of a run."""
     spec = load_spec({**run.spec.resolved(), "train": {**run.spec.resolved()["train"], **train}})
-    dataset, _, task = prepare_training(spec, CPU)
+    dataset, _, (task,) = prepare_training(spec, CPU)
     task.model.load_state_dict(run.model.state_dict())
     seed_device(CPU, spec.seed, "validation")
     return validate(task, build_loader(spec, dataset, "validation", CPU))
@@ -56,8 +57,8 @@ def test_the_weights_kept_are_those_of_the_best_validation(select, best, trainer
 
     chosen.validate = remember
     chosen.fit()
-    assert chosen.best["step"] == best
-    for name, weight in chosen.best["model"].items():
+    assert chosen.selection.best["step"] == best
+    for name, weight in chosen.selection.best["model"].items():
         assert torch.equal(weight, remaining[best][name])
         assert not torch.equal(weight, remaining[40][name])
     flags = [
@@ -71,7 +72,7 @@ def test_the_training_loss_decides_nothing(trainer):
     chosen = trainer([{"bound": -1.0 - n} for n in range(3)], train={"epochs": 3})
     chosen.fit()
     losses = [record["loss"] for record in chosen.run_log.records if record["split"] == "train"]
-    assert losses[-1] < losses[0] and chosen.best["step"] == 10
+    assert losses[-1] < losses[0] and chosen.selection.best["step"] == 10
 
 
 @pytest.mark.parametrize(("patience", "end"), [(1, 20), (2, 50), (3, 60)])
@@ -122,6 +123,23 @@ def test_the_logged_means_are_those_of_every_step(train):
                 sum(step[key] for step in steps) / len(steps), rel=1e-6
             )
         assert record["step"] == steps[-1]["step"]
+
+
+@pytest.mark.parametrize("readers", [{49}, {3, 49, 50, 59}, set(range(60))], ids=len)
+def test_a_component_may_read_the_terms_of_any_step(readers, train, monkeypatch):
+    """Also of the fiftieth, after which terms that nobody has read are averaged."""
+    options = {"steps": 60, "epochs": None, "validate_every": 10}
+    fine = train(train={"log_every": 1, **options}).records
+    expected = {r["step"] - 1: r["rate"] for r in fine if r["split"] == "train"}
+    read = {}
+
+    def after_step(penalty, result):
+        if result.step in readers:
+            read[result.step] = float(result.terms["rate"])
+
+    monkeypatch.setattr(KL, "after_step", after_step)
+    train(train={"log_every": 60, **options})
+    assert read == {step: pytest.approx(expected[step], rel=1e-6) for step in sorted(readers)}
 
 
 def test_a_schedule_is_logged_with_the_weight_its_step_was_taken_with(train):

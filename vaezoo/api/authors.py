@@ -19,12 +19,13 @@ from vaezoo.data.symbols import UNKNOWN as UNKNOWN
 from vaezoo.data.symbols import decode_symbols as decode_symbols
 from vaezoo.evaluation.metric import Estimate as Estimate
 from vaezoo.evaluation.metric import Metric as Metric
+from vaezoo.model.component import StepResult as StepResult
 from vaezoo.model.latents import Latents as Latents
 from vaezoo.model.latents import LatentsWiring as LatentsWiring
 from vaezoo.model.objectives import Objective as Objective
-from vaezoo.model.objectives import Phase as Phase
 from vaezoo.model.objectives import Regularizer as Regularizer
 from vaezoo.model.objectives import Schedule as Schedule
+from vaezoo.model.optimization import Optimization as Optimization
 from vaezoo.model.parts import Conditioner as Conditioner
 from vaezoo.model.parts import Decoder as Decoder
 from vaezoo.model.parts import Encoder as Encoder
@@ -33,6 +34,7 @@ from vaezoo.model.parts import Posterior as Posterior
 from vaezoo.model.parts import Prior as Prior
 from vaezoo.model.passes import Generation as Generation
 from vaezoo.model.passes import Inference as Inference
+from vaezoo.model.phase import Phase as Phase
 from vaezoo.model.protocol import GenerativeModel as GenerativeModel
 from vaezoo.model.trace import Site as Site
 from vaezoo.model.trace import Terms as Terms

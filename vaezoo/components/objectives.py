@@ -1,4 +1,4 @@
-"""Objectives: the reconstruction term of the ELBO, and the importance-weighted bound.
+"""Objectives: the reconstruction term of the ELBO, -log p(z), the importance-weighted bound.
 
 Shapes: K samples of the posterior, B examples, D latent dimensions.
 """
@@ -13,9 +13,11 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
+from vaezoo.data.batch import Batch
 from vaezoo.distributions import detach
 from vaezoo.model.objectives import Objective
-from vaezoo.model.trace import Site, Trace, elbo
+from vaezoo.model.protocol import GenerativeModel
+from vaezoo.model.trace import Site, Trace, elbo, sum_event_dims
 from vaezoo.model.wiring import TaskWiring
 
 
@@ -33,6 +35,40 @@ class Reconstruction(Objective):
     def forward(self, trace: Trace) -> Tensor:
         """The mean over samples, ``[B]``."""
         return trace.mean_distortion
+
+
+class PriorNLL(Objective):
+    """-log p(z) at samples of the posterior, to train a prior on codes that stand still.
+
+    The second stage of two-stage models: an autoregressive prior over codes (van den Oord et al.
+    2017), a flow or a diffusion prior. The decoder is skipped, so there is no distortion. For a
+    prior of which only a lower bound is known, it is that bound.
+
+    Args:
+        samples: the number of posterior samples that it is averaged over.
+    """
+
+    decodes = False
+    loss_includes_rate = True
+    requires_prior_density_only = True
+
+    def __init__(self, wiring: TaskWiring, /, *, samples: Annotated[int, Gt(0)] = 1) -> None:
+        super().__init__()
+        self.num_samples = samples
+
+    def trace(self, model: GenerativeModel, batch: Batch) -> Trace:
+        """A pass without the decoder."""
+        trace: Trace = model.infer(model.start_inference(batch, self.num_samples))
+        return trace
+
+    def forward(self, trace: Trace) -> Tensor:
+        """Summed over latent variables and averaged over samples, in nats ``[B]``."""
+        log_p = [sum_event_dims(site.p.log_prob(site.z), site.mask) for site in trace.sites]
+        return -trace.mean(torch.stack(log_p).sum(0))
+
+    def bound(self, trace: Trace) -> Tensor:
+        """log p(z), ``[B]``, by which weights are selected; no bound on log p(x)."""
+        return -self(trace)
 
 
 class IWAE(Objective):

@@ -17,7 +17,8 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
         data: the split.
 
     Returns:
-        The means over examples by name; only ``distortion`` if a density is missing.
+        The means over examples by name, as far as they are defined: only ``distortion`` if a
+        density is missing, no ``distortion`` if the objective skips the decoder.
     """
     task.eval()
     sums: dict[str, float] = {}
@@ -25,10 +26,13 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
     with task.model.inference("fp32", others=[task.objective]):
         for batch in data.ordered(task.model.batch_size(num_samples)):
             trace = task.objective.trace(task.model, batch)
-            values = {"distortion": trace.mean_distortion}
+            values = {} if trace.px is None else {"distortion": trace.mean_distortion}
             if trace.has_rate:
-                bound = task.objective.bound(trace)
-                values |= {"rate": trace.mean_rate, "elbo": trace.mean_elbo, "bound": bound}
+                values["rate"] = trace.mean_rate
+            if trace.has_rate or trace.px is None:
+                values["bound"] = task.objective.bound(trace)
+            if trace.has_rate and trace.px is not None:
+                values["elbo"] = trace.mean_elbo
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value.double().sum())
     return {name: total / len(data) for name, total in sums.items()}

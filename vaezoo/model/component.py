@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
+
+from vaezoo.data.batch import Batch
+from vaezoo.model.phase import Phase
+from vaezoo.model.protocol import GenerativeModel
+from vaezoo.utils.memo import memoised
+from vaezoo.utils.process_group import ProcessGroup
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A training step whose phases have all been stepped.
+
+    Attributes:
+        step: the number of the step, counted from 0 in each stage.
+        model: the model.
+        processes: the processes that train together. ``sum``, ``mean`` and ``broadcast`` exchange
+            tensors; every process must call them in the same order.
+        read_terms: computes ``terms``.
+    """
+
+    step: int
+    model: GenerativeModel
+    processes: ProcessGroup
+    read_terms: Callable[[], Mapping[str, Tensor]]
+
+    @memoised
+    def terms(self) -> Mapping[str, Tensor]:
+        """The means of ``loss`` and of every logged term over the batch of all processes.
+
+        They are scalars on the device of the model; reading them as Python numbers would wait for
+        the device.
+        """
+        return self.read_terms()
 
 
 class Component(nn.Module):
@@ -13,6 +48,10 @@ class Component(nn.Module):
     The composer passes its wiring as one positional-only argument; its keyword-only parameters
     are its options in a spec. A component is passed the model in every pass and does not keep it,
     so that averaged weights, export and several processes need no special case.
+
+    Components that are themselves options of a component are its submodules, also in an
+    ``nn.ModuleList`` or ``nn.ModuleDict``. Buffers change in passes with gradients in training
+    only (``if self.training and torch.is_grad_enabled()``), because other phases make passes too.
     """
 
     eager: ClassVar[bool] = False
@@ -20,7 +59,43 @@ class Component(nn.Module):
     component is not compiled, and is evaluated under ``torch.no_grad`` and not under
     ``torch.inference_mode``: the component enables gradients where it needs them."""
 
+    def initialise(self, model: GenerativeModel, batch: Batch) -> None:
+        """Sets weights and buffers from data, before the first step of each stage that trains it.
+
+        It is called in the main process only, without gradients, and the result is copied to all
+        others.
+
+        Args:
+            model: the model.
+            batch: the first batch of the stage, with the examples of all processes.
+        """
+
+    def after_step(self, result: StepResult) -> None:
+        """Changes weights and buffers after a training step, before weights are averaged.
+
+        It is called once per training step, in every process, without gradients, whatever
+        ``train.accumulate`` is. What the processes compute from different examples must be
+        exchanged by ``result.processes``, so that they stay equal.
+
+        Args:
+            result: the step.
+        """
+
+    def phases(self) -> Sequence[Phase]:
+        """Optimizer steps of its own, such as a critic's, which follow the model's.
+
+        The loss of such a phase must not train the rest of the model. Take latents from
+        ``model.infer_detached``, which infers without gradients, skips the decoder and changes no
+        buffer.
+        """
+        return ()
+
 
 def is_eager(module: nn.Module) -> bool:
     """Whether a module contains a component that differentiates within a pass."""
     return any(isinstance(part, Component) and part.eager for part in module.modules())
+
+
+def overrides(part: Component, method: str) -> bool:
+    """Whether a component defines a method that ``Component`` has only as a default."""
+    return getattr(type(part), method) is not getattr(Component, method)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +22,18 @@ from vaezoo.distributions import Density
 from vaezoo.model.component import is_eager
 from vaezoo.model.fusion import ContextFusion
 from vaezoo.model.latents import Latents
-from vaezoo.model.parts import Conditioner, Decoder, Encoder, Likelihood
+from vaezoo.model.parts import Conditioner, Decoder, Encoder, Likelihood, Prior
 from vaezoo.model.passes import Generation, Inference
 from vaezoo.model.trace import Trace
 from vaezoo.model.wiring import Space
 from vaezoo.nn import masked
-from vaezoo.nn.buffers import frozen_buffers
+from vaezoo.nn.buffers import FrozenBuffers
 
 MAX_DECODED_SCALARS = 2**21
 """The number of scalars that importance sampling decodes at once: each intermediate result then
 takes 8 MiB, which fits a CPU cache."""
+OWN_PRIOR, NO_PRIOR = "prior", "none"
+"""Names of a model's priors: that of its latents, and no prior. Others are samplers."""
 _MAX_BATCH_SIZE = 1000
 _MAX_OUTPUTS = {"cpu": 2**20}
 """The number of scalars that a batch decodes, by device type: 4 MiB, which fits a CPU cache."""
@@ -51,12 +54,11 @@ class LatentVariableModel(nn.Module):
         into_encoder: fuses the context with the data; None if the encoder does not receive it.
         into_decoder: fuses the context with the code; None if the decoder does not receive it.
         into_prior: whether the prior receives the context.
+        samplers: the priors that may replace that of the latents after training, by name.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the networks. Distributions are always fp32.
     """
 
     class_counts: Tensor | None
-    density: Density = "exact"
-    """The weakest density of the latent variables, which the composer finds by one pass."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class LatentVariableModel(nn.Module):
         into_encoder: ContextFusion | None = None,
         into_decoder: ContextFusion | None = None,
         into_prior: bool = False,
+        samplers: Mapping[str, Prior] | None = None,
         precision: str = "fp32",
     ) -> None:
         super().__init__()
@@ -81,9 +84,14 @@ class LatentVariableModel(nn.Module):
         self.code_shape, self.conditioner = code_shape, conditioner
         self.into_encoder, self.into_decoder = into_encoder, into_decoder
         self.into_prior = into_prior
+        self.samplers = nn.ModuleDict(samplers)
+        self.prior_name = OWN_PRIOR
+        self.densities: dict[str, Density] = {}
+        """The weakest density of the latent variables for each prior, found by the composer."""
         has_labels = conditioner is not None and bool(data.classes)
         class_counts = torch.zeros(len(data.classes)) if has_labels else None
         self.register_buffer("class_counts", class_counts)
+        self._frozen_buffers = FrozenBuffers()
 
     def count_classes(self, labels: Tensor | None) -> None:
         """Stores how often each class occurs in training, for p(y).
@@ -114,6 +122,44 @@ class LatentVariableModel(nn.Module):
     def spaces(self) -> tuple[Space, ...]:
         """The latent variables, in the order of generation."""
         return self.latents.spaces
+
+    @property
+    def density(self) -> Density:
+        """The weakest density of the latent variables, with the prior that is in use."""
+        return self.densities.get(self.prior_name, "exact")
+
+    @property
+    def sampler(self) -> Prior | None:
+        """The sampler that replaces the prior of the latents; None if that is in use."""
+        if self.prior_name in (OWN_PRIOR, NO_PRIOR):
+            return None
+        sampler: Any = self.samplers[self.prior_name]
+        return sampler
+
+    @contextmanager
+    def use_prior(self, name: str) -> Iterator[None]:
+        """Within the context, all passes use the prior of a name.
+
+        Args:
+            name: a sampler; or ``prior``, that of the latents; or ``none``, which computes none.
+
+        Raises:
+            ValueError: the model has no such sampler.
+
+        Example:
+            >>> import vaezoo
+            >>> model = vaezoo.load("vae-mnist-conv")
+            >>> with model.use_prior("prior"):  # or the name of a sampler
+            ...     x = model.sample(2)
+        """
+        if name not in (OWN_PRIOR, NO_PRIOR, *self.samplers):
+            known = ", ".join(self.samplers) or "none"
+            raise ValueError(f"no sampler named {name!r}; the model has {known}")
+        previous, self.prior_name = self.prior_name, name
+        try:
+            yield
+        finally:
+            self.prior_name = previous
 
     @property
     def eager(self) -> bool:
@@ -237,6 +283,8 @@ class LatentVariableModel(nn.Module):
             k=k,
             fixed=fixed or {},
             memo=memo,
+            has_priors=self.prior_name != NO_PRIOR,
+            sampler=self.sampler,
         )
 
     def infer(self, inference: Inference) -> Trace:
@@ -317,7 +365,8 @@ class LatentVariableModel(nn.Module):
             context: the contexts ``[n, ...]``, or None.
             prior_temperature: as in ``Generation``.
         """
-        return Generation(self, n, context, self.prior_context(context), prior_temperature)
+        prior_context = self.prior_context(context)
+        return Generation(self, n, context, prior_context, prior_temperature, sampler=self.sampler)
 
     def forward(
         self, batch: Batch, k: int = 1, fixed: Mapping[str, Tensor] | None = None
@@ -336,8 +385,13 @@ class LatentVariableModel(nn.Module):
         px = self.likelihood_of(trace.code, trace.context)
         return Trace(self, batch, trace.sites, trace.code, px, trace.context)
 
-    @torch.no_grad()
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        """Within, passes have no gradients and change no buffer: for the phase of another part."""
+        with torch.no_grad(), self._frozen_buffers(self):
+            yield
+
     def infer_detached(self, batch: Batch, k: int = 1) -> Trace:
         """Infers latents for another phase: no gradients, no decoder, no change to any buffer."""
-        with frozen_buffers(self):
+        with self.detached():
             return self.infer(self.start_inference(batch, k))

@@ -121,7 +121,13 @@ class Latents(Component, ABC):
 
         Returns:
             ``[B, S, D]``.
+
+        Raises:
+            NotImplementedError: a latent variable is a symbol: there is none between two.
         """
+        for space in self.spaces:
+            if space.support == "symbols":
+                raise NotImplementedError(f"there is no path between symbols of {space.name!r}")
         share = share[None, :, None]  # [1, S, 1]
         sizes = [space.dimensions for space in self.spaces]
         paths = [

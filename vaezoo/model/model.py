@@ -221,6 +221,7 @@ class Model(LatentVariableModel):
         prefix: Tensor | np.ndarray | None = None,
         temperature: float = 1.0,
         prior_temperature: float = 1.0,
+        sampler: str | None = None,
     ) -> Tensor:
         """New data: z from the prior, then p(x|z).
 
@@ -236,6 +237,7 @@ class Model(LatentVariableModel):
             temperature: of p(x|z); 0 takes the likeliest value.
             prior_temperature: of p(z); below 1 the latent variables are closer to the most
                 probable ones, so that samples are more typical and vary less.
+            sampler: the name of a sampler of the spec, which replaces p(z).
 
         Returns:
             ``[n, *shape]`` in the model's data range. Sequences include their prefix, and
@@ -243,7 +245,7 @@ class Model(LatentVariableModel):
 
         Raises:
             ValueError: ``steps`` or ``prefix`` is given to a model that does not generate step by
-                step, or the number of prefixes is not n.
+                step, the number of prefixes is not n, or there is no such sampler.
             NotImplementedError: a temperature is not defined for p(z) or p(x|z).
 
         Example:
@@ -256,7 +258,10 @@ class Model(LatentVariableModel):
         prefixes = None if prefix is None else self.prepare(prefix)
         if prefixes is not None and len(prefixes) != n:
             raise ValueError(f"{len(prefixes)} prefixes for {n} samples; give one for each")
-        with seeded(self.device, seed, "sample") if seed is not None else nullcontext():
+        with (
+            seeded(self.device, seed, "sample") if seed is not None else nullcontext(),
+            nullcontext() if sampler is None else self.use_prior(sampler),
+        ):
             parts = []
             for start in range(0, n, size):
                 part = None if context is None else context[start : start + size]

@@ -1,4 +1,4 @@
-"""The component kinds that define a training loss, and the phases of a training step.
+"""The component kinds that define a training loss.
 
 A plugin subclasses ``Objective``, ``Regularizer`` or ``Schedule``. The loss of an example is
 
@@ -12,23 +12,23 @@ keyword-only parameters are its YAML options. Shapes: K samples of the posterior
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.model.component import Component
 from vaezoo.model.protocol import GenerativeModel
-from vaezoo.model.trace import Terms, Trace
+from vaezoo.model.trace import Trace
 
 
 class Objective(Component, ABC):
     """Maps a trace to the loss of each example, before regularizers are added.
 
-    Wiring: a ``TaskWiring``. Required: ``forward``. Optional: ``trace``, ``bound``, ``update``,
-    ``weights``.
+    Wiring: a ``TaskWiring``. Required: ``forward``. Optional: ``trace``, ``bound``, ``weights``;
+    ``after_step``, to adapt itself.
     """
 
     num_samples: int = 1
@@ -38,8 +38,9 @@ class Objective(Component, ABC):
     """Whether it rescales the gradients of the latents. Those of regularizers would be rescaled
     too, so the composer refuses to combine it with any regularizer."""
 
-    self_tuning: ClassVar[bool] = False
-    """Whether the trainer calls ``update`` after each step."""
+    decodes: ClassVar[bool] = True
+    """Whether its trace has a likelihood. Without, there is neither distortion nor ELBO, and
+    ``bound`` selects the weights."""
 
     loss_includes_rate: ClassVar[bool] = False
     """Whether the loss includes the rate. The composer then refuses a regularizer that
@@ -48,6 +49,9 @@ class Objective(Component, ABC):
     requires_exact_density: ClassVar[bool] = False
     """Whether it uses importance weights. The composer then refuses a model with a latent variable
     whose density is only a bound."""
+
+    requires_prior_density_only: ClassVar[bool] = False
+    """Whether it uses the rate's log p(z) only, so that a posterior needs no density."""
 
     def trace(self, model: GenerativeModel, batch: Batch) -> Trace:
         """The pass over a batch that the loss is computed from.
@@ -69,15 +73,6 @@ class Objective(Component, ABC):
     def bound(self, trace: Trace) -> Tensor:
         """The lower bound on log p(x) that it maximises, ``[B]``: the ELBO by default."""
         return trace.mean_elbo
-
-    def update(self, terms: Terms) -> None:
-        """Adapts its own buffers after a step; called only if ``self_tuning``.
-
-        Args:
-            terms: the batch means of ``loss`` and of every logged term. They are scalars on the
-                device of the model; reading them as Python numbers would wait for the device.
-        """
-        return
 
     def weights(self) -> Mapping[str, float | Tensor]:
         """The weights inside it that change during training, by name, for the log."""
@@ -104,9 +99,10 @@ class Regularizer(Component, ABC):
         super().__init__()
         self.weight = weight
 
-    def weight_at(self, step: int) -> float | Tensor:
-        """The weight at an optimizer step, counted from 0; called once before each step."""
-        return self.weight(step) if isinstance(self.weight, Schedule) else self.weight
+    @property
+    def current_weight(self) -> float | Tensor:
+        """The weight at this training step: a number, or the value of the schedule."""
+        return self.weight.value if isinstance(self.weight, Schedule) else self.weight
 
     @abstractmethod
     def forward(self, trace: Trace) -> Tensor:
@@ -126,49 +122,34 @@ class Regularizer(Component, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot score latents")
 
-    def phases(self) -> Sequence[Phase]:
-        """Optimizer steps that follow the model's own, such as a critic's. None by default.
-
-        The loss of such a phase must not train the model. Take latents from
-        ``model.infer_detached``, which infers without gradients, skips the decoder and changes
-        no buffer.
-        """
-        return ()
-
 
 class Schedule(Component, ABC):
-    """Maps an optimizer step to a weight.
+    """A number that changes during training: a function of the training step.
 
-    Wiring: none. Required: ``forward``. State that must survive a resume belongs in buffers.
+    Wiring: none. Required: ``forward``. Wherever it sits in the model or the task, ``value`` is
+    updated once before each training step of a stage that trains the part with the schedule.
+    Afterwards it keeps its last value, which is stored with the weights.
+
+    Attributes:
+        value: the number at this training step, a 0-dim tensor. Use it in a pass, not ``float`` of
+            it, which would wait for the device and compile the step again for every value.
     """
 
-    self_tuning: ClassVar[bool] = False
-    """Whether the trainer calls ``update`` after each step."""
+    value: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(()))
 
     @abstractmethod
     def forward(self, step: int) -> float | Tensor:
-        """The weight at an optimizer step, counted from 0; a float or a 0-dim tensor."""
+        """The value at a training step, counted from 0 in each stage; a float or a 0-dim tensor.
 
-    def update(self, terms: Terms) -> None:
-        """Adapts its own buffers after a step; called only if ``self_tuning``.
-
-        Args:
-            terms: as for ``Objective.update``.
+        State that must survive a resume belongs in buffers. A schedule that adapts itself changes
+        them in ``after_step``.
         """
-        return
 
-
-@dataclass(frozen=True)
-class Phase:
-    """One optimizer step within a training step, with the parameters it may change.
-
-    Attributes:
-        name: shown in logs; the first phase is always ``model``.
-        module: holds the parameters that this phase optimises; all others stay unchanged.
-        loss: maps the model and a batch to the loss of each example ``[B]`` in nats, and terms to
-            log.
-    """
-
-    name: str
-    module: nn.Module
-    loss: Callable[[GenerativeModel, Batch], tuple[Tensor, Terms]]
+    @torch.no_grad()
+    def set_step(self, step: int) -> None:
+        """Sets ``value`` to that of a training step; called once before each step."""
+        self.value.fill_(self(step))

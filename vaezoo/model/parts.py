@@ -73,7 +73,7 @@ class Posterior(Component, ABC):
 class Prior(Component, ABC):
     """Defines the prior p(z), or p(z|context), of one latent variable.
 
-    Wiring: a ``PriorWiring``. Required: ``forward``.
+    Wiring: a ``PriorWiring``. Required: ``forward``. Optional: ``fit``, for use as a sampler.
     """
 
     supports: ClassVar[frozenset[str]] = frozenset({"real"})
@@ -96,6 +96,21 @@ class Prior(Component, ABC):
             so by the attribute ``density = "bound"``; without a ``log_prob`` it is
             ``vaezoo.distributions.Implicit`` or has ``density = "none"``.
         """
+
+    def fit(self, codes: Tensor, context: Tensor | None) -> None:
+        """Fits the distribution to latent variables of the training split, after training.
+
+        It is called, without gradients, for the priors that a spec lists under ``samplers``.
+
+        Args:
+            codes: samples of the posterior, one for each training example,
+                ``[n, *space.shape]``.
+            context: the contexts ``[n, E]``; None if the prior receives none.
+
+        Raises:
+            NotImplementedError: it cannot be fitted; a stage can train it instead.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be fitted; train it in a stage")
 
 
 class Likelihood(Component, ABC):

@@ -37,6 +37,7 @@ class Inference:
         memo: remembers the priors of this batch over several calls, for one set of weights; None
             computes them in every call.
         has_priors: whether the priors are needed; without, ``p`` returns a stand-in.
+        sampler: the prior that replaces that of the latents, or None.
     """
 
     model: GenerativeModel
@@ -48,6 +49,7 @@ class Inference:
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
     memo: dict[int, Distribution] | None = None
     has_priors: bool = True
+    sampler: Prior | None = None
 
     def p(self, prior: Prior) -> Distribution:
         """The prior of one latent variable, for the contexts of this batch.
@@ -56,6 +58,7 @@ class Inference:
         """
         if not self.has_priors:
             return Implicit(torch.empty(0))
+        prior = prior if self.sampler is None else self.sampler
         if self.memo is not None and id(prior) in self.memo:
             return self.memo[id(prior)]
         context = self.prior_context if prior.conditional else None
@@ -89,6 +92,7 @@ class Generation:
         prefix: for stepwise latents, the inference of the steps to continue from, or None.
         next_features: for stepwise latents, maps the code of one step ``[n, 1, ...]`` to the
             features ``[n, 1, ...]`` of the data sampled for it.
+        sampler: the prior that replaces that of the latents, or None.
     """
 
     model: GenerativeModel
@@ -99,12 +103,14 @@ class Generation:
     steps: int = 0
     prefix: Inference | None = None
     next_features: Callable[[Tensor], tuple[Tensor, ...]] = _no_features
+    sampler: Prior | None = None
 
     def p(self, prior: Prior) -> Distribution:
         """The prior of one latent variable, for the contexts of this generation.
 
         A prior that is not ``conditional`` gets no contexts.
         """
+        prior = prior if self.sampler is None else self.sampler
         p: Distribution = prior(self.prior_context if prior.conditional else None, self.model)
         return p
 

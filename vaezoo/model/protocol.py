@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -55,8 +56,20 @@ class GenerativeModel(Protocol):
     def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
         """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``."""
 
+    def start_inference(self, batch: Batch, k: int = 1) -> Any:
+        """Encodes a batch for the inference of K samples, an ``Inference``."""
+
+    def infer(self, inference: Any) -> Any:
+        """A pass without the decoder, a ``Trace``."""
+
     def __call__(self, batch: Batch, k: int = 1, fixed: Mapping[str, Tensor] | None = None) -> Any:
         """One pass over a batch, a ``Trace``."""
+
+    def start_generation(self, n: int, context: Tensor | None = None) -> Any:
+        """The arguments with which latents make n codes, a ``Generation``."""
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Within, passes have no gradients and change no buffer: for the phase of another part."""
 
     def infer_detached(self, batch: Batch, k: int = 1) -> Any:
         """A pass without gradients, decoder or change of any buffer, a ``Trace``."""

@@ -89,6 +89,7 @@ def generate_data(
             features=features,
             context=context,
             prior_context=generation.prior_context,
+            sampler=generation.sampler,
         )
     stepwise = replace(
         generation,

@@ -9,16 +9,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from vaezoo.model.optimization import Optimization
 from vaezoo.spec import torch_names
-from vaezoo.spec.spec import Spec
-
-_ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
-"""Schedulers that set the learning rate at each step; the others multiply it, as warm-up does."""
 
 
-def build_optimizer(spec: Spec, parameters: Sequence[nn.Parameter]) -> Optimizer:
-    """Builds ``train.optimizer``, fused if torch has a fused implementation."""
-    block = spec.train.optimizer
+def build_optimizer(config: Optimization, parameters: Sequence[nn.Parameter]) -> Optimizer:
+    """Builds the optimizer of a phase, fused if torch has a fused implementation."""
+    block = config.optimizer
     cls = torch_names.find_class("optimizer", block)
     assert cls is not None, "checked when the spec was loaded"
     options = torch_names.complete_options(block, cls, 0)
@@ -29,25 +26,21 @@ def build_optimizer(spec: Spec, parameters: Sequence[nn.Parameter]) -> Optimizer
     return optimizer
 
 
-def build_schedulers(spec: Spec, optimizer: Optimizer, total_steps: int) -> list[LRScheduler]:
-    """Builds ``train.scheduler`` and the warm-up, which both change the learning rate.
+def build_schedulers(
+    config: Optimization, optimizer: Optimizer, total_steps: int
+) -> list[LRScheduler]:
+    """Builds the scheduler and the warm-up of a phase, which both change the learning rate.
 
     Args:
-        spec: the spec.
+        config: the options of the phase.
         optimizer: the optimizer whose learning rate they change.
-        total_steps: the number of optimizer steps of the run, for schedulers that need it.
-
-    Raises:
-        SpecError: warm-up is combined with a scheduler that sets the learning rate at each step.
+        total_steps: the number of optimizer steps of the phase, for schedulers that need it.
     """
     schedulers: list[LRScheduler] = []
-    block, warmup = spec.train.scheduler, spec.train.warmup
+    block, warmup = config.scheduler, config.warmup
     if block is not None:
         cls = torch_names.find_class("scheduler", block)
         assert cls is not None, "checked when the spec was loaded"
-        if warmup and cls.__name__ in _ABSOLUTE:
-            message = f"scheduler {block.type!r} sets the learning rate itself; remove warmup"
-            raise spec.problem("train.warmup", message)
         options = torch_names.complete_options(block, cls, total_steps)
         schedulers.append(cls(optimizer, **options))
     if warmup:

@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vaezoo.data.batch import Batch
-from vaezoo.model.objectives import Phase
+from vaezoo.model.phase import Phase
 from vaezoo.model.task import Task
 from vaezoo.model.trace import Terms
-from vaezoo.spec.spec import Spec
+from vaezoo.spec.schema import TrainSpec
 from vaezoo.training.optimizers import build_optimizer, build_schedulers, gradient_norm
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.state import PhaseOptimizerState
 from vaezoo.utils.errors import IntegrityError
+from vaezoo.utils.process_group import ProcessGroup
 
 Loss = Callable[[Batch], tuple[Tensor, Terms]]
 
@@ -29,8 +29,8 @@ class PhaseOptimizer:
     Args:
         phase: the phase.
         task: determines the parameters of the phase.
-        spec: defines the optimizer, the schedulers, gradient clipping and accumulation.
-        total_steps: the number of optimizer steps of the run.
+        config: the training options of the stage, for what the phase does not define itself.
+        total_steps: the number of training steps of the stage.
         loss: computes the loss of a batch, such as the compiled task; None is ``phase.loss`` of
             the task's model.
         process_group: the processes that train together; None is this process alone.
@@ -41,21 +41,23 @@ class PhaseOptimizer:
         phase: Phase,
         *,
         task: Task,
-        spec: Spec,
+        config: TrainSpec,
         total_steps: int,
         loss: Loss | None = None,
         process_group: ProcessGroup | None = None,
     ) -> None:
-        self.name = phase.name
+        self.phase, self.name = phase, phase.name
         self.loss = partial(phase.loss, task.model) if loss is None else loss
         self.process_group = process_group or ProcessGroup()
-        self.accumulate, self.clip = spec.train.accumulate, spec.train.clip
+        optimization = config if phase.optimization is None else phase.optimization
+        self.accumulate, self.clip = config.accumulate, optimization.clip
         self.parameters = task.parameters_of(phase)
         trainable = sum(parameter.requires_grad for parameter in task.parameters())
         # restricts the backward pass to this phase's parameters; None if there are no others
         self.backward_inputs = None if trainable == len(self.parameters) else self.parameters
-        self.optimizer = build_optimizer(spec, self.parameters)
-        schedulers = build_schedulers(spec, self.optimizer, total_steps)
+        self.optimizer = build_optimizer(optimization, self.parameters)
+        moves = max(1, phase.count_moves(total_steps))
+        schedulers = build_schedulers(optimization, self.optimizer, moves)
         self.plateau_schedulers = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
         self.schedulers = [s for s in schedulers if not isinstance(s, ReduceLROnPlateau)]
         device = self.parameters[0].device.type
@@ -65,7 +67,7 @@ class PhaseOptimizer:
         """The norm of the gradient before clipping, at the last step that measured it."""
 
     def step(self, batch: Batch, total_examples: int, measure_norm: bool) -> dict[str, Tensor]:
-        """Takes one optimizer step.
+        """Takes the optimizer steps of one training step: one, or ``Phase.moves`` on this batch.
 
         Args:
             batch: this process's examples.
@@ -73,8 +75,15 @@ class PhaseOptimizer:
             measure_norm: whether to measure the norm of the gradient even if it is not clipped.
 
         Returns:
-            ``loss`` and each term by name, for each of this process's examples ``[B]``, detached.
+            ``loss`` and each term by name, for each of this process's examples ``[B]``, detached;
+            of the last optimizer step.
         """
+        for _ in range(self.phase.moves - 1):
+            self._move(batch, total_examples, measure_norm=False)
+        return self._move(batch, total_examples, measure_norm)
+
+    def _move(self, batch: Batch, total_examples: int, measure_norm: bool) -> dict[str, Tensor]:
+        """Takes one optimizer step, with the gradient of the whole batch of all processes."""
         for parameter in self.parameters:  # like Optimizer.zero_grad, without its overhead
             parameter.grad = None
         parts: list[dict[str, Tensor]] = []

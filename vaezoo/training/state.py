@@ -11,18 +11,28 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 
+class MetricTable(TypedDict):
+    """The mean terms of the steps in which the same phases were stepped.
+
+    Attributes:
+        names: the names of the terms.
+        steps: the steps, counted from 0.
+        rows: the mean terms of each step, ``[steps, terms]``.
+    """
+
+    names: list[str]
+    steps: list[int]
+    rows: Tensor
+
+
 class MetricLoggerState(TypedDict):
     """The metrics since the last record.
 
     Attributes:
-        names: the names of the terms.
-        rows: the mean terms of each step, ``[steps, terms]``; None without a step.
-        first_step: the step of the first row, counted from 0.
+        tables: one for each set of phases that were stepped together.
     """
 
-    names: list[str]
-    rows: Tensor | None
-    first_step: int
+    tables: list[MetricTable]
 
 
 class PhaseOptimizerState(TypedDict):
@@ -49,19 +59,23 @@ class BestWeights(TypedDict):
         step: the number of optimizer steps taken.
         model: the tensors of the model.
         regularizers: the tensors of the regularizers.
+        objective: the tensors of the objective.
     """
 
     value: float
     step: int
     model: dict[str, Tensor]
     regularizers: dict[str, Tensor]
+    objective: dict[str, Tensor]
 
 
 class TrainerState(TypedDict):
-    """A training run after an optimizer step.
+    """A training run after a training step.
 
     Attributes:
-        step: the number of optimizer steps taken.
+        stage: the index of the stage.
+        steps_before: the number of training steps that earlier stages took.
+        step: the number of training steps taken in this stage.
         precision: the precision of the networks.
         task: the parameters and buffers of the task.
         phase_optimizers: one entry for each phase.
@@ -71,6 +85,8 @@ class TrainerState(TypedDict):
         metric_logger: the metrics since the last record.
     """
 
+    stage: int
+    steps_before: int
     step: int
     precision: str
     task: dict[str, Tensor]

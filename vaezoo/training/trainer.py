@@ -4,67 +4,72 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
-from vaezoo.model.component import is_eager
+from vaezoo.model.component import StepResult, is_eager
 from vaezoo.model.task import Task
 from vaezoo.model.trace import elbo
 from vaezoo.nn.loading import load_strict
-from vaezoo.spec.spec import Spec
+from vaezoo.spec.stage import Stage
 from vaezoo.training.metric_logger import MetricLogger, NonFiniteError
 from vaezoo.training.phase_optimizer import Loss, PhaseOptimizer
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.run_log import RunLog
-from vaezoo.training.state import BestWeights, TrainerState
+from vaezoo.training.selection import Selection
+from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, Interrupted, TrainingError, one_line
+from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seed_device, seeded
 
 Validate = Callable[[Task], dict[str, float]]
-"""Measures a task on the validation split: at least ``distortion`` and, if defined, ``bound``."""
+"""Measures a task on the validation split: what of ``distortion`` and ``bound`` is defined."""
 
 
 class Trainer:
-    """Trains a task.
+    """Trains the task of one stage.
 
     Args:
         task: on its device.
         loader: the training split.
-        spec: defines the training.
+        stage: defines the training.
         validate: measures a task on the validation split.
         run_log: writes records and checkpoints.
         process_group: the processes that train together.
+        steps_before: the number of training steps that earlier stages took.
+        steps_after: the number of training steps of later stages.
     """
 
     def __init__(
         self,
         task: Task,
         loader: Loader,
-        spec: Spec,
+        stage: Stage,
         *,
         validate: Validate,
         run_log: RunLog,
         process_group: ProcessGroup,
+        steps_before: int = 0,
+        steps_after: int = 0,
     ) -> None:
-        self.task, self.loader, self.spec, self.config = task, loader, spec, spec.train
+        self.task, self.loader, self.stage, self.config = task, loader, stage, stage.train
         self.validate, self.run_log, self.process_group = validate, run_log, process_group
-        self.total_steps = self.config.steps or loader.steps_per_epoch * (self.config.epochs or 1)
+        self.steps_before, self.steps_after = steps_before, steps_after
+        self.total_steps = stage.count_steps(loader.steps_per_epoch)
         self.device = task.model.device
         self.phase_optimizers = self._build_phase_optimizers()
         self.ema: AveragedModel | None = None
         if self.config.ema:
             self.ema = AveragedModel(task, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema))
-        self.has_self_tuning = bool(task.self_tuning_parts)
         self.metric_logger = MetricLogger(process_group)
         self.step = 0
-        self.best: BestWeights = {"value": -math.inf, "step": 0, "model": {}, "regularizers": {}}
-        self.validations_without_improvement = 0
+        self.selection = Selection(self.config)
         self.saved_at = time.monotonic()
 
     def _build_phase_optimizers(self) -> list[PhaseOptimizer]:
@@ -80,7 +85,7 @@ class Trainer:
                 phase,
                 loss=loss,
                 task=self.task,
-                spec=self.spec,
+                config=self.config,
                 total_steps=self.total_steps,
                 process_group=self.process_group,
             )
@@ -96,7 +101,7 @@ class Trainer:
         return self.ema.module
 
     def fit(self) -> None:
-        """Trains until the last step or early stopping.
+        """Trains until the last step of the stage or early stopping.
 
         Raises:
             TrainingError: a term is no longer finite, or a step failed.
@@ -104,10 +109,25 @@ class Trainer:
         """
         self.task.train()
         self.metric_logger.restart_clock()
-        with seeded(self.device):
-            while self.step < self.total_steps and not self._should_stop_early():
+        with seeded(self.device), self.task.active(), self._averaged_task_active():
+            if self.step == 0:
+                self._initialise()
+            while self.step < self.total_steps and not self.selection.should_stop_early:
                 self._train_epoch()
             self._save()
+
+    def _averaged_task_active(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.ema is None else self.evaluation_task.active()
+
+    def _initialise(self) -> None:
+        """Lets components set weights from the first batch: in one process, for all."""
+        if not self.task.initialised_parts:
+            return
+        seed_device(self.device, self.stage.seed, "initialise")
+        batch = self.loader.first_training_batch()
+        if self.process_group.is_main:
+            self.task.initialise(batch)
+        self.process_group.broadcast_module(self.task)
 
     def _train_epoch(self) -> None:
         """Trains to the end of the epoch or of the run, and validates."""
@@ -124,7 +144,7 @@ class Trainer:
                 self._save_or_stop(may_save=is_logged)
         if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps:
             self._log()
-            self._validate(self.step / steps_per_epoch)
+            self._validate()
             self.metric_logger.restart_clock()
         self._save_or_stop(may_save=True)
 
@@ -133,7 +153,7 @@ class Trainer:
         return step % self.loader.steps_per_epoch == 0 or step >= self.total_steps
 
     def _train_step(self, batch: Batch, total_examples: int) -> bool:
-        """Takes one optimizer step of every phase.
+        """Takes one training step: the optimizer steps of every phase that is due.
 
         Args:
             batch: this process's examples.
@@ -147,15 +167,20 @@ class Trainer:
         metrics: dict[str, Tensor] = {}
         self.task.set_step(self.step)
         for phase_optimizer in self.phase_optimizers:
+            if not phase_optimizer.phase.is_due(self.step):
+                continue
             terms = self._step_phase(phase_optimizer, batch, total_examples, measure_norm)
             if metrics:  # only the terms of the model's phase have no prefix
                 terms = {f"{phase_optimizer.name}/{name}": terms[name] for name in terms}
             metrics |= terms
+        self.metric_logger.add(self.step, metrics, total_examples)
+        if self.task.adapting_parts:
+            result = StepResult(
+                self.step, self.task.model, self.process_group, self.metric_logger.latest
+            )
+            self.task.after_step(result)
         if self.ema is not None:
             self.ema.update_parameters(self.task)
-        self.metric_logger.add(self.step, metrics, total_examples)
-        if self.has_self_tuning:
-            self.task.update(self.metric_logger.latest())
         self.step += 1
         self._seed_step()
         if is_logged:
@@ -176,13 +201,14 @@ class Trainer:
             if "aot_autograd" in reason:
                 reason += "; a component that differentiates within a pass must set eager = True"
             raise TrainingError(
-                f"step {self.step + 1}, phase {phase_optimizer.name!r}: {reason}; "
+                f"step {self.step + 1}{self._in_stage()}, phase {phase_optimizer.name!r}: "
+                f"{reason}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             ) from error
 
     def _seed_step(self) -> None:
         """Seeds the next step, so that it does not depend on the numbers drawn before it."""
-        seed_device(self.device, self.spec.seed, "step", self.step, self.process_group.rank)
+        seed_device(self.device, self.stage.seed, "step", self.step, self.process_group.rank)
 
     def _save_or_stop(self, may_save: bool) -> None:
         """Writes a checkpoint if a stop is requested, or if it is time and ``may_save``.
@@ -195,7 +221,7 @@ class Trainer:
             self._save()
         if stop:
             raise Interrupted(
-                f"stopped at step {self.step} of {self.total_steps}; "
+                f"stopped at step {self.step} of {self.total_steps}{self._in_stage()}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             )
 
@@ -212,13 +238,10 @@ class Trainer:
         model_optimizer = self.phase_optimizers[0]
         norm = model_optimizer.gradient_norm
         record: dict[str, Any] = {
-            "step": self.step,
-            "steps": self.total_steps,
-            "epoch": round(self.step / self.loader.steps_per_epoch, 4),
-            "split": "train",
+            **self._position("train"),
             **{key: value for key, value in means.items() if key != "examples_per_second"},
         }
-        if "rate" in means:
+        if {"rate", "distortion"} <= means.keys():
             record["elbo"] = elbo(-means["distortion"], means["rate"])
         record |= {f"{name}_weight": float(weight) for name, weight in weights.items()}
         if norm is not None:
@@ -234,60 +257,45 @@ class Trainer:
         except NonFiniteError as error:
             raise TrainingError(f"{error}; {self.run_log.describe_last_checkpoint()}") from error
 
-    def _validate(self, epoch: float) -> None:
+    def _position(self, split: str) -> dict[str, Any]:
+        """The first keys of a record: the position in the run, and in the stage."""
+        stage = {"stage": self.stage.name, "stage_step": self.step} if self.stage.name else {}
+        step = self.steps_before + self.step
+        return {
+            "step": step,
+            "steps": self.steps_before + self.total_steps + self.steps_after,
+            "epoch": round(step / self.loader.steps_per_epoch, 4),
+            "split": split,
+            **stage,
+        }
+
+    def _in_stage(self) -> str:
+        return f" of stage {self.stage.name!r}" if self.stage.name else ""
+
+    def _validate(self) -> None:
         """Measures the validation split, stores the best weights and writes a record."""
         # the same noise in every process and every epoch
-        seed_device(self.device, self.spec.seed, "validation")
+        seed_device(self.device, self.stage.seed, "validation")
         self.process_group.broadcast_buffers(self.evaluation_task, self.task)
         try:
             metrics = self.validate(self.evaluation_task)
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
-                f"validation after step {self.step}: {one_line(error)}; "
+                f"validation after step {self.step}{self._in_stage()}: {one_line(error)}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             ) from error
         self.task.train()
-        score = self._selection_score(metrics)
+        score = self.selection.score(metrics, self.step)
         if not math.isfinite(score):
             raise TrainingError(
                 f"validation {self.config.select} is {score}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             )
-        plateau_loss = metrics["distortion"] if self.config.select == "last" else -score
         for phase_optimizer in self.phase_optimizers:
-            phase_optimizer.step_plateau_schedulers(plateau_loss)
-        is_best = score > self.best["value"]
-        self.validations_without_improvement += 1
-        if is_best:
-            self.validations_without_improvement = 0
-            self.best = {
-                "value": score,
-                "step": self.step,
-                "model": _copy_weights(self.evaluation_task.model),
-                "regularizers": _copy_weights(self.evaluation_task.regularizers),
-            }
+            phase_optimizer.step_plateau_schedulers(self.selection.plateau_loss(metrics, score))
+        is_best = self.selection.consider(score, self.step, self.evaluation_task)
         if self.process_group.is_main:
-            self.run_log.record(
-                {
-                    "step": self.step,
-                    "steps": self.total_steps,
-                    "epoch": round(epoch, 4),
-                    "split": "validation",
-                    **metrics,
-                    "best": is_best,
-                }
-            )
-
-    def _selection_score(self, metrics: Mapping[str, float]) -> float:
-        """The score by which the best weights are selected; larger is better."""
-        select = self.config.select
-        if select == "last":
-            return float(self.step)
-        return -metrics["distortion"] if select == "distortion" else metrics[select]
-
-    def _should_stop_early(self) -> bool:
-        patience = self.config.early_stopping
-        return patience is not None and self.validations_without_improvement >= patience
+            self.run_log.record({**self._position("validation"), **metrics, "best": is_best})
 
     def _save(self) -> None:
         """Writes a checkpoint, after checking that metrics and weights are finite."""
@@ -300,12 +308,29 @@ class Trainer:
                 )
         self.process_group.broadcast_buffers(self.evaluation_task, self.task)
         if self.process_group.is_main:
-            self.run_log.checkpoint(self.step, self.state())
+            self.run_log.checkpoint(self.steps_before + self.step, self.state())
         # a launcher may kill all processes when one ends, so all wait until the file is written
         self.process_group.barrier()
         self.saved_at = time.monotonic()
         if self.metric_logger.is_empty:
             self.metric_logger.restart_clock()
+
+    def load_weights(self, *, best: bool) -> None:
+        """Loads weights of the stage into the task, which ends its training.
+
+        Args:
+            best: whether to load those that ``train.select`` selects, or the last ones.
+        """
+        chosen, last = self.selection.best, self.evaluation_task
+        task = self.task
+        task.model.load_state_dict(chosen["model"] if best else last.model.state_dict())
+        task.regularizers.load_state_dict(
+            chosen["regularizers"] if best else last.regularizers.state_dict()
+        )
+        task.objective.load_state_dict(
+            chosen["objective"] if best else last.objective.state_dict()
+        )
+        self.task.eval()
 
     def state(self) -> TrainerState:
         """The state that the remaining run depends on.
@@ -313,13 +338,15 @@ class Trainer:
         Random streams and the order of examples follow from the step.
         """
         return {
+            "stage": self.stage.index,
+            "steps_before": self.steps_before,
             "step": self.step,
             "precision": self.task.model.precision,
             "task": self.task.state_dict(),
             "phase_optimizers": [optimizer.state() for optimizer in self.phase_optimizers],
             "ema": None if self.ema is None else self.ema.state_dict(),
-            "best": self.best,
-            "validations_without_improvement": self.validations_without_improvement,
+            "best": self.selection.best,
+            "validations_without_improvement": self.selection.validations_without_improvement,
             "metric_logger": self.metric_logger.state(),
         }
 
@@ -329,8 +356,8 @@ class Trainer:
         Raises:
             IntegrityError: it belongs to another task or another training configuration.
         """
-        self.step, self.best = state["step"], state["best"]
-        self.validations_without_improvement = state["validations_without_improvement"]
+        self.step, self.selection.best = state["step"], state["best"]
+        self.selection.validations_without_improvement = state["validations_without_improvement"]
         saved_phases, saved_ema = state["phase_optimizers"], state["ema"]
         has_same_phases = len(saved_phases) == len(self.phase_optimizers)
         if not has_same_phases or (saved_ema is None) != (self.ema is None):
@@ -343,8 +370,3 @@ class Trainer:
             phase_optimizer.restore(saved_phase)
         if self.ema is not None and saved_ema is not None:
             load_strict(self.ema, saved_ema, "checkpoint, averaged weights")
-
-
-def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the parameters and buffers of a module."""
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -126,9 +126,9 @@ def spec(
 def phase_optimizers(inputs, batch_size=64):
     """The task of a spec, its players by name, and a batch."""
     loaded = load_spec(inputs)
-    _, train, task = prepare_training(loaded, pick_device("cpu"))
+    _, train, (task,) = prepare_training(loaded, pick_device("cpu"))
     result = {
-        phase.name: PhaseOptimizer(phase, task=task, spec=loaded, total_steps=100)
+        phase.name: PhaseOptimizer(phase, task=task, config=loaded.train, total_steps=100)
         for phase in task.phases()
     }
     return task, result, train.first(batch_size)

@@ -414,9 +414,8 @@ def test_a_run_that_is_opened_again_scores_with_the_critic_it_trained(tmp_path):
     file = vaezoo.open_run(done.path)
     result = [scores(r.model, r.data(), "critic", 1, critics=r.regularizers) for r in (done, file)]
     assert torch.equal(*result)
-    (untrained,) = prepare_training(load_spec(done.directory.spec), torch.device("cpu"))[
-        2
-    ].named_regularizers()
+    _, _, (task,) = prepare_training(load_spec(done.directory.spec), torch.device("cpu"))
+    (untrained,) = task.named_regularizers()
     assert not torch.equal(
         result[0], scores(done.model, done.data(), "critic", 1, critics=[untrained[1]])
     )

@@ -122,7 +122,7 @@ def test_a_conditional_prior_of_style_is_given_its_context():
     condition = {"type": "one-hot-label", "into": ["prior"]}
     inputs = spec(regularizers=[CRITIC], prior="ring", condition=condition, **headed())
     check_spec(inputs)
-    model = prepare_training(load_spec(inputs), torch.device("cpu"))[2].model
+    model = prepare_training(load_spec(inputs), torch.device("cpu"))[2][0].model
     context = torch.eye(10)[[0]].expand(500, 10)
     codes = model.latents.generate(model.start_generation(500, context))
     assert torch.allclose(codes[:, 10:].mean(0), torch.tensor([2.0, 0, 0]), atol=0.2)

@@ -13,9 +13,9 @@ from vaezoo.evaluation.validation import validate
 from vaezoo.runs.run import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.devices import pick_device
+from vaezoo.utils.process_group import ProcessGroup
 
 from .conftest import prior_wiring, spec
 
@@ -42,7 +42,7 @@ def train(inputs, **options):
     """The trained model of a spec, its splits by name, and its records."""
     inputs["train"] |= {"optimizer": OPTIMIZER, "log_every": 20, "validate_every": 1000, **options}
     loaded, device = load_spec(inputs), pick_device("cpu")
-    dataset, training, task = prepare_training(loaded, device)
+    dataset, training, (task,) = prepare_training(loaded, device)
     splits = {
         name: build_loader(loaded, dataset, name, device)
         for name in ("train", "validation", "test")
@@ -51,7 +51,7 @@ def train(inputs, **options):
     Trainer(
         task,
         training,
-        loaded,
+        loaded.stages[0],
         validate=lambda t: validate(t, splits["validation"]),
         run_log=records,
         process_group=ProcessGroup(),

@@ -1,10 +1,13 @@
-"""Wirings and traces of one latent vector, which need no composed model."""
+"""Wirings, traces and results of steps for one latent vector, which need no composed model."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
+import torch
+
 import vaezoo
+from vaezoo.utils.process_group import ProcessGroup
 
 
 class GivenLikelihood(vaezoo.Likelihood):
@@ -31,3 +34,9 @@ def task_wiring(latent_dim, train_size=100):
 def given_trace(batch, *sites, px=None):
     """A trace of given latent variables; the code is the first of them."""
     return vaezoo.Trace(MODEL, batch, sites, sites[0].z, px)
+
+
+def step_result(step=0, processes=None, **terms):
+    """What a component is told after a training step with given means of its terms."""
+    terms = {name: torch.as_tensor(mean) for name, mean in terms.items()}
+    return vaezoo.StepResult(step, MODEL, processes or ProcessGroup(), lambda: terms)

@@ -88,7 +88,7 @@ def test_beta_kl_is_the_rate_of_each_example():
     mean, log_scale = parameters()
     trace = trace_of(mean, log_scale, k=3)
     torch.testing.assert_close(BetaKL(WIRING)(trace), closed_form(mean, log_scale).sum(-1))
-    assert BetaKL(WIRING).weight_at(7) == 4.0
+    assert BetaKL(WIRING).current_weight == 4.0
 
 
 @pytest.mark.parametrize("share", [0.5, 2.0])
@@ -97,7 +97,7 @@ def test_the_gradient_of_the_capacity_term_turns_round_at_the_capacity(share):
     rate = closed_form(mean, log_scale).sum(-1).mean()
     capacity = share * float(rate.detach())
     penalty = CapacityKL(WIRING, capacity=capacity)
-    assert penalty.weight_at(0) == 1000.0
+    assert penalty.current_weight == 1000.0
     value = penalty(trace_of(mean, log_scale))
     torch.testing.assert_close(value, torch.full((6,), abs(float(rate.detach()) - capacity)))
     sign = 1 if share < 1 else -1  # above the capacity the rate is pressed down, below it up
@@ -112,19 +112,48 @@ def test_the_capacity_is_of_the_mean_rate_and_not_of_each_example():
     rates = closed_form(mean, log_scale).sum(-1).detach()
     assert rates.std() > 1, "equal rates show nothing"
     penalty = CapacityKL(WIRING, capacity=float(rates.mean()))
-    penalty.weight_at(0)
     assert penalty(trace_of(mean, log_scale)).abs().max() < 1e-5
 
 
-def test_the_capacity_follows_its_schedule_and_is_no_part_of_a_checkpoint():
-    penalty = built(
-        {"type": "capacity-kl", "capacity": {"type": "linear", "end": 25.0, "steps": 100}}
-    )
+def test_the_capacity_follows_its_schedule_and_only_its_value_is_stored():
+    growing = {"type": "linear", "end": 25.0, "steps": 100}
+    penalty, loaded = (built({"type": "capacity-kl", "capacity": growing}) for _ in range(2))
     mean, log_scale = (torch.zeros(3, D), torch.zeros(3, D))
     for step, level in ((0, 0.0), (50, 12.5), (10**6, 25.0)):
-        assert penalty.weight_at(step) == 1000.0
+        penalty.capacity.set_step(step)
+        assert penalty.current_weight == 1000.0
         assert penalty(trace_of(mean, log_scale)).tolist() == [level] * 3
-    assert not penalty.state_dict()
+    assert penalty.state_dict().keys() == {"capacity.value"}
+    loaded.load_state_dict(penalty.state_dict())
+    assert loaded(trace_of(mean, log_scale)).tolist() == [25.0] * 3
+    loaded.capacity.set_step(50)
+    assert loaded(trace_of(mean, log_scale)).tolist() == [12.5] * 3, "the step decides"
+    assert not CapacityKL(WIRING, capacity=3.0).state_dict()
+
+
+@pytest.mark.parametrize("capacity", [3.0, {"type": "linear", "end": 8.0, "steps": 8}], ids=str)
+def test_all_parts_of_a_batch_are_held_at_the_capacity_of_their_step(
+    capacity, tmp_path, monkeypatch
+):
+    gaps, penalise = [], CapacityKL.forward
+
+    def penalise_and_note(penalty, trace):
+        value = penalise(penalty, trace)
+        if penalty.training:
+            assert (value == value[0]).all()
+            gaps.append((float(trace.mean_rate.detach().mean()), float(value[0].detach())))
+        return value
+
+    monkeypatch.setattr(CapacityKL, "forward", penalise_and_note)
+    monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
+    content = spec({"type": "capacity-kl", "capacity": capacity})
+    vaezoo.run(
+        {**content, "train": {"steps": 5, "accumulate": 3, "device": "cpu"}, "evaluate": []},
+        out=tmp_path,
+    )
+    levels = [3.0] * 15 if capacity == 3.0 else [float(step) for step in range(5) for _ in "abc"]
+    expected = [abs(rate - level) for (rate, _), level in zip(gaps, levels, strict=True)]
+    assert [gap for _, gap in gaps] == pytest.approx(expected, abs=1e-4)
 
 
 def test_free_bits_of_dimensions_have_the_closed_form():

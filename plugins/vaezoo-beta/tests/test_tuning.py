@@ -21,8 +21,9 @@ from vaezoo_beta.tuning import Geco, Logistic, PIControl, squared_error
 import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
+from vaezoo.utils.process_group import ProcessGroup
 
-from .conftest import given_trace, task_wiring
+from .conftest import given_trace, step_result, task_wiring
 
 VARIANCES = torch.tensor([4.0, 1.5])
 SIGMA = 0.5
@@ -68,15 +69,17 @@ def train(loss, part, steps=700, average=250):
     channel, rows = Channel(), []
     optimizer = torch.optim.Adam(channel.parameters(), 0.02, betas=(0.9, 0.99), foreach=False)
     for step in range(steps):
+        if isinstance(part, PIControl):
+            part.set_step(step)
         trace = channel(torch.randn(256, 2) * VARIANCES.sqrt())
         optimizer.zero_grad()
-        loss(trace, step).mean().backward()
+        loss(trace).mean().backward()
         optimizer.step()
         with torch.no_grad():
             terms = {"rate": trace.mean_rate.mean(), "distortion": trace.mean_distortion.mean()}
             weight = part.multiplier if isinstance(part, Geco) else part.value
             rows.append(torch.stack([*terms.values(), squared_error(trace).mean(), weight]))
-            part.update(terms)
+            part.after_step(step_result(step, **terms))
     return torch.stack(rows[-average:]).mean(0).tolist()
 
 
@@ -87,7 +90,7 @@ def train(loss, part, steps=700, average=250):
 @pytest.mark.parametrize("error", [0.6, 0.3])
 def test_geco_drives_the_squared_error_to_its_target(error):
     objective = Geco(WIRING, constraint="squared-error", target=error, rate=0.02, decay=0.9)
-    rate, _, result, multiplier = train(lambda trace, step: objective(trace), objective)
+    rate, _, result, multiplier = train(objective, objective)
     assert result == pytest.approx(error, rel=0.02)
     each = error / 2
     assert multiplier == pytest.approx(1 / (2 * each), rel=0.05)
@@ -99,7 +102,7 @@ def test_geco_drives_the_distortion_to_its_target_at_the_least_rate(beta):
     each = beta * SIGMA**2
     target = 2 * (each / (2 * SIGMA**2) + 0.5 * math.log(2 * math.pi * SIGMA**2))
     objective = Geco(WIRING, target=target, rate=0.01, decay=0.9, start=0.3)
-    rate, distortion, _, multiplier = train(lambda trace, step: objective(trace), objective)
+    rate, distortion, _, multiplier = train(objective, objective)
     assert distortion == pytest.approx(target, rel=0.02)
     assert multiplier == pytest.approx(1 / beta, rel=0.05)
     assert rate == pytest.approx(float(0.5 * (VARIANCES / each).log().sum()), rel=0.03)
@@ -114,7 +117,7 @@ def test_geco_follows_the_papers_recursion():
         constraint = distortion - 10
         average = constraint if average is None else 0.4 * average + 0.6 * constraint
         multiplier = min(max(multiplier * math.exp(0.05 * average), 1.5), 2.5)
-        objective.update({"distortion": torch.tensor(distortion)})
+        objective.after_step(step_result(distortion=distortion))
         weights = objective.weights()
         assert float(weights["lambda"]) == pytest.approx(multiplier, rel=1e-5)
         assert float(weights["constraint"]) == pytest.approx(average, abs=1e-5)
@@ -170,7 +173,7 @@ def test_a_batch_in_parts_moves_lambda_like_the_whole():
         site = vaezoo.Site("z", z.z[:, part], q, z.p)
         parts(given_trace(vaezoo.Batch(x[part]), site, px=px))
     for objective in (complete, parts):
-        objective.update({})
+        objective.after_step(step_result())
     torch.testing.assert_close(complete.average, parts.average)
     assert not complete.squared_errors.any(), "the next step begins anew"
 
@@ -179,20 +182,24 @@ def test_processes_agree_on_lambda(monkeypatch):
     """Each of two processes saw its own share of the batch; they must not end with two losses."""
     both = [Geco(WIRING, constraint="squared-error", target=0.1) for _ in range(2)]
     observed = [torch.tensor([6.0, 4.0]), torch.tensor([1.0, 3.0])]
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(
         torch.distributed, "all_reduce", lambda tensor: tensor.copy_(observed[0] + observed[1])
     )
-    for objective, own in zip(both, observed, strict=True):
+    for rank, (objective, own) in enumerate(zip(both, observed, strict=True)):
         objective.squared_errors.copy_(own)
-        objective.update({})
+        objective.after_step(step_result(processes=ProcessGroup(rank, 2)))
         torch.testing.assert_close(objective.average, torch.tensor(7 / 7 - 0.1))
+        assert not objective.squared_errors.any(), "the next step begins anew"
     assert torch.equal(both[0].multiplier, both[1].multiplier)
 
 
-def test_validation_leaves_no_trace_in_geco():
-    objective = Geco(WIRING, constraint="squared-error", target=0.1).eval()
-    objective(Channel()(torch.randn(8, 2)))
+@pytest.mark.parametrize(
+    ("training", "gradients"), [(False, True), (True, False)], ids=["validation", "other phases"]
+)
+def test_passes_that_do_not_train_geco_leave_no_trace_in_it(training, gradients):
+    objective = Geco(WIRING, constraint="squared-error", target=0.1).train(training)
+    with torch.set_grad_enabled(gradients):
+        objective(Channel()(torch.randn(8, 2)))
     assert not objective.squared_errors.any()
 
 
@@ -218,8 +225,8 @@ def test_pi_control_drives_the_rate_to_its_target(target):
     control = PIControl(target=target, integral=0.04, maximum=20.0)
     penalty = BetaKL(WIRING, weight=control)
 
-    def loss(trace, step):
-        return trace.mean_distortion + penalty.weight_at(step) * penalty(trace)
+    def loss(trace):
+        return trace.mean_distortion + penalty.current_weight * penalty(trace)
 
     rate, _, _, beta = train(loss, control)
     assert rate == pytest.approx(target, rel=0.02)
@@ -243,7 +250,7 @@ def test_pi_control_follows_the_papers_recursion_with_directed_anti_windup():
             integral += change
         unclipped = 0.5 + 0.05 / (1 + math.exp(error)) + integral
         values.append(min(max(unclipped, 0.5), 0.9))
-        control.update({"rate": torch.tensor(rate)})
+        control.after_step(step_result(rate=rate))
         assert float(control(0)) == pytest.approx(values[-1], abs=2e-4)
     assert values.count(0.5) > 50 and values.count(0.9) > 50, "both limits were at work"
 
@@ -255,10 +262,10 @@ def test_the_integral_does_not_wind_up_on_either_side(far, near, limit):
     """After 5,000 steps at a limit, beta leaves it as soon as the error turns."""
     control = PIControl(target=10.0, integral=0.001, minimum=0.1, maximum=1.0)
     for _ in range(5000):
-        control.update({"rate": torch.tensor(far)})
+        control.after_step(step_result(rate=far))
     assert float(control(0)) == pytest.approx(limit)
     for _ in range(12):
-        control.update({"rate": torch.tensor(near)})
+        control.after_step(step_result(rate=near))
     assert abs(float(control(0)) - limit) > 0.01
 
 
@@ -266,17 +273,17 @@ def test_the_integral_is_not_locked_below_the_minimum():
     """Frozen both ways, as published, one step at rate 0 would hold beta at its minimum for
     good."""
     control = PIControl(target=18.0, minimum=1.0)
-    control.update({"rate": torch.tensor(0.0)})
+    control.after_step(step_result(rate=0.0))
     assert float(control.unclipped) < 1.0 and float(control(0)) == 1.0
     for _ in range(10):
-        control.update({"rate": torch.tensor(30.0)})
+        control.after_step(step_result(rate=30.0))
     assert float(control(0)) > 1.05
 
 
 def test_a_rate_far_off_its_target_overflows_nothing():
     control = PIControl(target=18.0)
     for rate in (0.0, 1e6, 0.0):
-        control.update({"rate": torch.tensor(rate)})
+        control.after_step(step_result(rate=rate))
         assert math.isfinite(float(control(0)))
 
 
@@ -295,7 +302,7 @@ def test_the_target_climbs_its_stairs():
         control(step)
         assert control.current_target == pytest.approx(target)
     control(5000)
-    control.update({"rate": torch.tensor(0.65)})
+    control.after_step(step_result(rate=0.65))
     torch.testing.assert_close(
         control.unclipped, torch.tensor(0.005)
     )  # no error: P = Kp / 2 and I = 0
@@ -327,15 +334,17 @@ def test_pi_control_refuses_limits_that_are_none():
 
 def test_pi_control_says_what_it_misses():
     with pytest.raises(vaezoo.VaezooError, match="needs the rate"):
-        PIControl(target=1.0).update({"distortion": torch.tensor(1.0)})
+        PIControl(target=1.0).after_step(step_result(distortion=1.0))
 
 
 def test_a_weight_once_given_does_not_move_with_the_controller():
     """The log reads the weight after the step that it held for."""
     control = PIControl(target=1.0)
-    before = control(0)
-    control.update({"rate": torch.tensor(50.0)})
-    assert float(before) == 0.0 and float(control(1)) > 0.0
+    control.set_step(0)
+    control.after_step(step_result(rate=50.0))
+    assert float(control.value) == 0.0
+    control.set_step(1)
+    assert float(control.value) > 0.0
 
 
 def test_logistic_is_the_s_curve():
@@ -467,6 +476,37 @@ def test_a_resumed_run_ends_with_the_same_bits(blocks, tmp_path, no_report):
     assert weights == again and (weights[0] != weights[-1] or "capacity-kl_weight" in weights[0])
 
 
+def test_a_controller_moves_once_a_step_however_its_batch_is_split(
+    tmp_path, no_report, monkeypatch
+):
+    rates, betas, means = [], [], []
+    penalise, adapt = BetaKL.forward, PIControl.after_step
+
+    def penalise_and_note(penalty, trace):
+        if penalty.training:
+            rates.append(trace.mean_rate.detach())
+            betas.append(float(penalty.current_weight))
+        return penalise(penalty, trace)
+
+    def adapt_and_note(control, result):
+        means.append((result.step, float(result.terms["rate"])))
+        adapt(control, result)
+
+    monkeypatch.setattr(BetaKL, "forward", penalise_and_note)
+    monkeypatch.setattr(PIControl, "after_step", adapt_and_note)
+    inputs = spec(**controlled(target=0.01, integral=0.01))
+    inputs["train"] = {**inputs["train"], "accumulate": 3, "log_every": 1}
+    records = vaezoo.run(inputs, out=tmp_path).records
+    assert [len(part) for part in rates[-3:]] == [36, 36, 34], "the parts of the last batch differ"
+    steps = [torch.cat(rates[start : start + 3]) for start in range(0, 30, 3)]
+    for step, (mean, values) in enumerate(zip(means, steps, strict=True)):
+        assert mean == (step, pytest.approx(float(values.mean()), rel=1e-5))
+    assert all(len(set(betas[start : start + 3])) == 1 for start in range(0, 30, 3))
+    assert len(set(betas)) == 10
+    logged = [record["beta-kl_weight"] for record in records if record["split"] == "train"]
+    assert logged == betas[::3]
+
+
 def test_state_is_in_a_checkpoint_and_what_lives_for_one_step_is_not():
     assert PIControl(target=1.0).state_dict().keys() == {"value", "unclipped", "accumulated"}
     assert Geco(WIRING, target=1.0).state_dict().keys() == {"multiplier", "average", "started"}
@@ -494,6 +534,7 @@ def test_geco_holds_the_distortion_of_a_model_of_digits(tmp_path, no_report):
         lambda: Geco(WIRING, target=1.0),
         lambda: Geco(WIRING, target=1.0, constraint="squared-error"),
         lambda: CapacityKL(WIRING, capacity=1.0, weight=PIControl(target=1.0)),
+        lambda: CapacityKL(WIRING, capacity=Logistic()),
         lambda: FreeBits(WIRING, groups=2),
         lambda: BetaTC(WIRING),
     ],
@@ -510,8 +551,11 @@ def test_nothing_waits_for_the_device(make):
     site = vaezoo.Site("z", z, q, UnitNormal(torch.zeros(2, device="meta")))
     trace = given_trace(vaezoo.Batch(x), site, px=px)
     terms = {name: torch.empty((), device="meta") for name in ("rate", "distortion", "loss")}
-    weight = part.weight_at(3) if isinstance(part, vaezoo.Regularizer) else 1.0
+    schedules = [module for module in part.modules() if isinstance(module, vaezoo.Schedule)]
+    for schedule in schedules:
+        schedule.set_step(3)
+    weight = part.current_weight if isinstance(part, vaezoo.Regularizer) else 1.0
     (weight * part(trace)).sum().backward()
-    for listener in part.modules():
-        if isinstance(listener, vaezoo.Objective | vaezoo.Schedule):
-            listener.update(terms)
+    with torch.no_grad():
+        for listener in (part, *schedules):
+            listener.after_step(step_result(**terms))

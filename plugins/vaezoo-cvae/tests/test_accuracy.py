@@ -33,7 +33,7 @@ SPEC = {
 @pytest.fixture(scope="module")
 def mnist():
     loaded = load_spec(SPEC)
-    dataset, _, task = prepare_training(loaded, CPU)
+    dataset, _, (task,) = prepare_training(loaded, CPU)
     return build_loader(loaded, dataset, "test", CPU), task.model.eval()
 
 
@@ -99,7 +99,7 @@ def test_samples_without_labels_are_judged_too(mnist):
         **SPEC,
         "model": {key: value for key, value in SPEC["model"].items() if key != "condition"},
     }
-    model = prepare_training(load_spec(plain), CPU)[2].model.eval()
+    model = prepare_training(load_spec(plain), CPU)[2][0].model.eval()
     with model.inference():
         result = SampleRecall(samples=100)(model, data)
         assert result["sample_recall"].examples == 10_000 and result["sample_recall"].value < 0.1
@@ -109,7 +109,7 @@ def test_samples_without_labels_are_judged_too(mnist):
 
 def test_other_images_and_other_files_are_refused(mnist, tmp_path):
     digits = {**SPEC, "data": {"type": "digits"}}
-    _, train, task = prepare_training(load_spec(digits), CPU)
+    _, train, (task,) = prepare_training(load_spec(digits), CPU)
     with pytest.raises(NotImplementedError, match="28x28"):
         SampleRecall()(task.model, train)
     broken = tmp_path / "broken.safetensors"

@@ -140,7 +140,7 @@ def test_a_label_goes_into_every_part_of_vectors_and_maps(into, fuse):
 def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
     prior = "conditional-normal" if "prior" in into else "standard-normal"
     loaded = load_spec(spec({"type": "label", "into": into}, prior=prior))
-    _, train, task = prepare_training(loaded, torch.device("cpu"))
+    _, train, (task,) = prepare_training(loaded, torch.device("cpu"))
     model, batch = task.model.eval(), train.first(8)
     if "prior" in into:
         torch.nn.init.normal_(model.latents.prior.out.weight)

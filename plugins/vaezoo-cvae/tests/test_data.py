@@ -60,7 +60,7 @@ def test_the_condition_shows_the_given_quadrants_and_the_mask_the_others(observe
 
 
 def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_sees_twice():
-    _, train, task = prepare_training(load_spec(quadrants(2)), CPU)
+    _, train, (task,) = prepare_training(load_spec(quadrants(2)), CPU)
     batch = train.first(16)
     other = vaezoo.Batch(
         torch.where(batch.mask, batch.x, 1 - batch.x), batch.condition, batch.mask
@@ -77,7 +77,7 @@ def test_given_pixels_count_neither_in_the_likelihood_nor_in_what_the_encoder_se
 
 
 def test_what_is_given_stands_in_samples_and_reconstructions():
-    _, train, task = prepare_training(load_spec(quadrants(1)), CPU)
+    _, train, (task,) = prepare_training(load_spec(quadrants(1)), CPU)
     batch, model = train.first(6), task.model.eval()
     sampled, rebuilt = (
         model.sample(6, batch.condition),
@@ -93,7 +93,7 @@ def test_what_is_given_stands_in_samples_and_reconstructions():
 
 
 def test_conditions_that_are_not_n_are_refused():
-    _, train, task = prepare_training(load_spec(quadrants(1)), CPU)
+    _, train, (task,) = prepare_training(load_spec(quadrants(1)), CPU)
     with pytest.raises(
         ValueError,
         match=r"conditions for 4 examples have the shape \(4, 2, 8, 8\), not \(3, 2, 8, 8\)",

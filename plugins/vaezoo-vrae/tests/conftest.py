@@ -57,7 +57,7 @@ def composed():
 
     def make(spec):
         torch.manual_seed(0)
-        _, train, task = prepare_training(load_spec(spec), pick_device("cpu"))
+        _, train, (task,) = prepare_training(load_spec(spec), pick_device("cpu"))
         with torch.no_grad():
             for parameter in task.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))

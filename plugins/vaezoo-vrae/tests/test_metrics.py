@@ -18,7 +18,7 @@ from vaezoo.utils.devices import pick_device
 def labelled(spec):
     """A model that is conditional on a label, and its training data."""
     content = spec(condition={"type": "label", "into": ["encoder", "prior", "decoder"]})
-    _, train, task = prepare_training(load_spec(content), pick_device("cpu"))
+    _, train, (task,) = prepare_training(load_spec(content), pick_device("cpu"))
     return task.model.eval(), train
 
 
@@ -49,7 +49,7 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
 
 
 def test_particles_are_left_out_where_there_is_no_chain(spec):
-    _, train, task = prepare_training(
+    _, train, (task,) = prepare_training(
         load_spec(spec(latents={"type": "recurrent", "units": 8})), pick_device("cpu")
     )
     with torch.inference_mode():
@@ -58,7 +58,7 @@ def test_particles_are_left_out_where_there_is_no_chain(spec):
 
 
 def test_batches_are_as_small_as_particles_need(spec, monkeypatch):
-    _, train, task = prepare_training(load_spec(spec()), pick_device("cpu"))
+    _, train, (task,) = prepare_training(load_spec(spec()), pick_device("cpu"))
     requested = []
     size = type(task.model).batch_size
     monkeypatch.setattr(
@@ -88,7 +88,7 @@ def test_a_prediction_knows_nothing_of_what_it_predicts(spec, composed, latents)
 
 
 def test_a_label_is_needed(spec):
-    _, train, task = prepare_training(load_spec(spec()), pick_device("cpu"))
+    _, train, (task,) = prepare_training(load_spec(spec()), pick_device("cpu"))
     with pytest.raises(NotImplementedError, match="conditional on a label"):
         LabelAccuracy()(task.model, train)
 
@@ -108,7 +108,7 @@ def test_reconstruction_accuracy_counts_the_symbols_of_each_line(tmp_path, monke
             "likelihood": "categorical",
         },
     }
-    _, train, task = prepare_training(load_spec(content), pick_device("cpu"))
+    _, train, (task,) = prepare_training(load_spec(content), pick_device("cpu"))
     symbols = task.model.data.symbols
 
     def always_a(z, condition, steps):

@@ -103,7 +103,7 @@ def linear(tmp_path):
                 "likelihood": {"type": "normal", "scale": math.sqrt(R)},
             },
         }
-        _, data, task = prepare_training(load_spec(spec), pick_device("cpu"))
+        _, data, (task,) = prepare_training(load_spec(spec), pick_device("cpu"))
         model = task.model.eval()
         model.encoder, model.decoder = Messages(), Linear()
         model.latents.levels[0] = LinearLevel(skew)

@@ -53,7 +53,6 @@ class CapacityKL(vaezoo.Regularizer):
     """
 
     penalizes_rate = True
-    level: Tensor
 
     def __init__(
         self,
@@ -65,18 +64,12 @@ class CapacityKL(vaezoo.Regularizer):
     ) -> None:
         super().__init__(weight)
         self.capacity = capacity
-        # A tensor, because a number that changes would recompile the training step.
-        self.register_buffer("level", torch.zeros(()), persistent=False)
-
-    def weight_at(self, step: int) -> float | Tensor:
-        """Gamma at a step; also sets C for that step."""
-        capacity = self.capacity
-        self.level.fill_(capacity(step) if isinstance(capacity, vaezoo.Schedule) else capacity)
-        return super().weight_at(step)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
         """|mean rate - C| in nats, the same for each example, ``[B]``."""
-        penalty = (trace.mean_rate.mean() - self.level).abs()
+        capacity = self.capacity
+        level = capacity.value if isinstance(capacity, vaezoo.Schedule) else capacity
+        penalty = (trace.mean_rate.mean() - level).abs()
         return penalty.expand(len(trace.batch))  # [B]
 
 

@@ -44,7 +44,6 @@ class Geco(vaezoo.Objective):
     """
 
     loss_includes_rate = True
-    self_tuning = True
     multiplier: Tensor
     average: Tensor
     started: Tensor
@@ -83,7 +82,7 @@ class Geco(vaezoo.Objective):
             quantity = trace.mean_distortion
         else:
             quantity = squared_error(trace)
-            if self.training:
+            if self.training and torch.is_grad_enabled():
                 self.squared_errors[0].add_(quantity.detach().sum())
                 self.squared_errors[1].add_(len(quantity))
         constraint = quantity - self.target
@@ -91,11 +90,14 @@ class Geco(vaezoo.Objective):
             constraint + (self.average - constraint).detach()
         )
 
-    @torch.no_grad()
-    def update(self, terms: vaezoo.Terms) -> None:
+    def after_step(self, result: vaezoo.StepResult) -> None:
         """Updates C_ma and λ from a step's mean of the constrained quantity, on the device."""
-        uses_distortion = self.constraint == "distortion"
-        quantity = terms["distortion"] if uses_distortion else self._mean_squared_error()
+        if self.constraint == "distortion":
+            quantity = result.terms["distortion"]
+        else:
+            total, count = result.processes.sum(self.squared_errors)
+            quantity = total / count
+            self.squared_errors.zero_()
         constraint = quantity - self.target
         average = torch.lerp(constraint, self.average, self.decay)
         self.average.copy_(torch.where(self.started, average, constraint))
@@ -105,14 +107,6 @@ class Geco(vaezoo.Objective):
     def weights(self) -> Mapping[str, float | Tensor]:
         """λ, and the moving average C_ma."""
         return {"lambda": self.multiplier, "constraint": self.average}
-
-    def _mean_squared_error(self) -> Tensor:
-        """The mean over all examples of the step, in all processes; resets the sums."""
-        squared_errors = self.squared_errors.clone()
-        self.squared_errors.zero_()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(squared_errors)
-        return squared_errors[0] / squared_errors[1]
 
 
 def squared_error(trace: vaezoo.Trace) -> Tensor:
@@ -181,8 +175,6 @@ class PIControl(vaezoo.Schedule):
         maximum: the largest beta.
     """
 
-    self_tuning = True
-    value: Tensor
     unclipped: Tensor
     accumulated: Tensor
 
@@ -208,33 +200,31 @@ class PIControl(vaezoo.Schedule):
         self.proportional, self.integral = proportional, integral
         self.minimum, self.maximum = minimum, maximum
         self.current_target = self.target(0)
-        for name, start in (("value", minimum), ("unclipped", minimum), ("accumulated", 0.0)):
-            self.register_buffer(name, torch.tensor(float(start)))
+        self.register_buffer("unclipped", torch.tensor(float(minimum)))
+        self.register_buffer("accumulated", torch.zeros(()))
 
     def forward(self, step: int) -> Tensor:
         """Beta, a 0-dim tensor; also sets the target of this step."""
         self.current_target = self.target(step)
-        return self.value.clone()
+        return self.unclipped.clamp(self.minimum, self.maximum)
 
-    @torch.no_grad()
-    def update(self, terms: vaezoo.Terms) -> None:
+    def after_step(self, result: vaezoo.StepResult) -> None:
         """Updates beta from the rate of a step, on the device.
 
         Raises:
             VaezooError: the posterior has no density, so there is no rate.
         """
-        if "rate" not in terms:
+        if "rate" not in result.terms:
             raise vaezoo.VaezooError(
                 "schedule 'pi-control' needs the rate, which this posterior does not define"
             )
-        error = self.current_target - terms["rate"]
+        error = self.current_target - result.terms["rate"]
         change = -self.integral * error
         too_low, too_high = self.unclipped < self.minimum, self.unclipped > self.maximum
         outward = (too_low & (change < 0)) | (too_high & (change > 0))
         self.accumulated += torch.where(outward, 0.0, change)
         proportional = self.proportional * torch.sigmoid(-error)
         self.unclipped.copy_(self.minimum + proportional + self.accumulated)
-        self.value.copy_(self.unclipped.clamp(self.minimum, self.maximum))
 
 
 class Logistic(vaezoo.Schedule):
