@@ -39,10 +39,10 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.setup import prepare_training
 from vaezoo.runs.start import resume, run
 from vaezoo.spec.load import load_spec
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.errors import Interrupted
 from vaezoo.utils.files import read_tensors
+from vaezoo.utils.process_group import ProcessGroup
 
 torch.set_num_threads(1)
 
@@ -359,13 +359,13 @@ def trainer():
 
     def build(measured=None, **blocks):
         loaded = load_spec(tiny(**blocks))
-        _, loader, task = prepare_training(loaded, CPU)
+        _, loader, (task,) = prepare_training(loaded, CPU)
         inputs = iter(measured or [])
         always = {"bound": -1.0, "elbo": -1.0, "distortion": 1.0, "rate": 0.0}
         return Trainer(
             task,
             loader,
-            loaded,
+            loaded.stages[0],
             validate=lambda task: {**always, **next(inputs, {})},
             run_log=Notes(),
             process_group=ProcessGroup(),

@@ -79,7 +79,7 @@ def test_a_model_takes_a_condition_as_people_say_it():
             "condition": {"type": "label"},
         },
     }
-    model = prepare_training(load_spec(spec), torch.device("cpu"))[2].model.eval()
+    model = prepare_training(load_spec(spec), torch.device("cpu"))[2][0].model.eval()
     requested, z = torch.full((5,), 9), torch.randn(5, 2)
     for text in (9, "9"):
         assert torch.equal(model.sample(5, text, seed=0), model.sample(5, requested, seed=0))
@@ -91,6 +91,6 @@ def test_a_model_takes_a_condition_as_people_say_it():
     with pytest.raises(UsageError, match="no class '12'"):
         model.sample(1, 12)
     del spec["model"]["condition"]
-    plain = prepare_training(load_spec(spec), torch.device("cpu"))[2].model
+    plain = prepare_training(load_spec(spec), torch.device("cpu"))[2][0].model
     with pytest.raises(ValueError, match="not conditional"):
         plain.sample(1, 9)

@@ -147,6 +147,6 @@ def test_a_checkpoint_of_another_format_is_refused(interrupted, again, stop_afte
         patch.setattr("vaezoo.runs.directory._FORMAT", "checkpoint/v1")
         path = interrupted()
     with pytest.raises(
-        IntegrityError, match=r"format is checkpoint/v1, but .* can only resume from checkpoint/v3"
+        IntegrityError, match=r"format is checkpoint/v1, but .* can only resume from checkpoint/v4"
     ):
         again(path)

@@ -19,7 +19,10 @@ model:
   likelihood: bernoulli
 train: {epochs: 1}
 """
-TOP = "data, evaluate, model, name, objective, regularizers, requires, seed, spec, train"
+TOP = (
+    "data, evaluate, init, model, name, objective, regularizers, requires, samplers, seed, spec, "
+    "stages, train"
+)
 MODEL = "condition, decoder, encoder, latent_dim, latents, likelihood, posterior, prior"
 COMPONENT = "a component (its name, or a mapping with `type`)"
 ACTIVATIONS = "'relu', 'leaky-relu', 'elu', 'gelu', 'silu', 'tanh' or 'softplus'"

@@ -271,7 +271,8 @@ def test_an_override_grows_a_bare_name_into_a_block():
     spec = read(
         text, "regularizers.0.weight={type: linear, steps: 4}", "regularizers.0.weight.end=2"
     )
-    assert spec.regularizers[0].options["weight"].options == {"start": 0.0, "end": 2, "steps": 4}
+    weight = {"start": 0.0, "end": 2, "steps": 4, "delay": 0}
+    assert spec.regularizers[0].options["weight"].options == weight
 
 
 def test_later_overrides_win_and_may_set_variables():

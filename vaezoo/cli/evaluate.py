@@ -7,8 +7,14 @@ from pathlib import Path
 import click
 
 from vaezoo.cli.output import json_option, metrics_table, print_json
-from vaezoo.cli.shared import device_option, open_run, run_argument, split_option
-from vaezoo.utils.errors import Problem, SpecError, VaezooError
+from vaezoo.cli.shared import (
+    device_option,
+    open_run,
+    run_argument,
+    sampler_option,
+    split_option,
+)
+from vaezoo.utils.errors import Problem, SpecError, UsageError, VaezooError
 
 
 @click.command("evaluate")
@@ -22,6 +28,7 @@ from vaezoo.utils.errors import Problem, SpecError, VaezooError
     help="Measure this metric instead of those in the spec: a name, or a mapping such as "
     "'{type: nll, samples: 100}'. May be repeated.",
 )
+@sampler_option
 @device_option
 @json_option
 def evaluate_command(
@@ -29,6 +36,7 @@ def evaluate_command(
     path: Path,
     split: str,
     metrics: tuple[str, ...],
+    sampler: str | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -36,6 +44,8 @@ def evaluate_command(
 
     On the test split with the metrics of the spec, the result replaces evaluation.json. With
     --metric, the command fails if a metric is not defined for this model or data.
+
+    With --sampler, the bounds are those of the model with the sampler as its prior.
     """
     from vaezoo.spec.tree import parse
     from vaezoo.utils.files import write_json
@@ -43,14 +53,17 @@ def evaluate_command(
     run = open_run(path, device)
     requested_metrics = [parse(metric, "--metric").plain() for metric in metrics]
     try:
-        evaluation = run.evaluate(split, requested_metrics or None)
+        evaluation = run.evaluate(split, requested_metrics or None, sampler=sampler)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except SpecError as error:  # the error is in the value of --metric, not in a file
         problems = [
             Problem("--metric", 1, 1, path="", message=problem.message)
             for problem in error.problems
         ]
         raise SpecError(problems) from error
-    if split == "test" and not requested_metrics and run.directory.spec.is_file():
+    replaces_file = split == "test" and not requested_metrics and sampler is None
+    if replaces_file and run.directory.spec.is_file():
         write_json(run.directory.evaluation, evaluation)
     print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
         evaluation

@@ -10,7 +10,21 @@ from typing import Any
 
 import click
 
-from vaezoo.utils.errors import EXIT_INTERRUPTED, EXIT_OK, VaezooError
+from vaezoo.cli.group import (
+    TRAINING_COMMANDS,
+    end,
+    leave_to_main_process,
+    rank,
+    silence_others,
+)
+from vaezoo.utils.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    UsageError,
+    VaezooError,
+    describe_failure,
+    print_error,
+)
 
 _COMMANDS = {
     "run": "running",
@@ -98,52 +112,57 @@ class _Commands(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ...]) -> None:
     """A plugin-based model zoo for variational autoencoders."""
-    ctx.obj = {"quiet": quiet, "verbose": verbose}
+    trains_together = ctx.invoked_subcommand in TRAINING_COMMANDS
+    is_quiet = quiet or rank() > 0
+    ctx.ensure_object(dict).update(
+        quiet=is_quiet, verbose=verbose, trains_together=trains_together
+    )
+    if not trains_together:
+        leave_to_main_process(ctx)
     if no_plugin:
         disabled = os.environ.get("VAEZOO_DISABLE_PLUGINS", "")
         os.environ["VAEZOO_DISABLE_PLUGINS"] = ",".join(filter(None, [disabled, *no_plugin]))
-
-
-def _print_error(message: str) -> None:
-    for line in message.splitlines() or ["failed"]:
-        prefix = click.style("error:", fg="red", bold=True) if _use_color() else "error:"
-        click.echo(f"{prefix} {line}", err=True)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
-def _use_color() -> bool:
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
-
-
 def main(args: list[str] | None = None) -> None:
     """Runs the command line and exits with its exit code."""
     warnings.showwarning = _print_warning
+    state: dict[str, Any] = {"trains_together": False}
+    try:
+        with silence_others():
+            code, message = _call(args, state)
+        code = end(code, message, state["trains_together"])
+    except UsageError as error:  # of the environment variables of a launcher
+        code = error.exit_code
+        print_error(str(error))
+    sys.exit(code)
+
+
+def _call(args: list[str] | None, state: dict[str, Any]) -> tuple[int, str]:
+    """Runs the command line; returns its exit code and the message of its error, if any.
+
+    Args:
+        args: the arguments; by default those of this process.
+        state: the object of the click context.
+    """
     verbose = "-v" in (args or sys.argv[1:])[:3] or "--verbose" in (args or sys.argv[1:])[:3]
     try:
-        result: Any = cli.main(args, prog_name="vaezoo", standalone_mode=False)
-        code = result if isinstance(result, int) else EXIT_OK
-    except click.exceptions.Abort:
-        code = EXIT_INTERRUPTED
+        result: Any = cli.main(args, prog_name="vaezoo", standalone_mode=False, obj=state)
+        return (result if isinstance(result, int) else EXIT_OK), ""
+    except click.exceptions.Abort:  # which click makes of a KeyboardInterrupt
+        return EXIT_INTERRUPTED, "interrupted"
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code, ""
     except click.ClickException as error:
-        _print_error(error.format_message())
-        code = error.exit_code
-    except VaezooError as error:
-        if verbose:
+        return error.exit_code, error.format_message()
+    except (VaezooError, KeyboardInterrupt, OSError) as error:
+        if verbose and isinstance(error, VaezooError):
             import traceback
 
             traceback.print_exc()
-        _print_error(str(error))
-        code = error.exit_code
-    except KeyboardInterrupt:
-        _print_error("interrupted")
-        code = EXIT_INTERRUPTED
-    except OSError as error:
-        _print_error(f"{error.filename or ''}: {error.strerror or error}")
-        code = 1
-    sys.exit(code)
+        return describe_failure(error)

@@ -67,4 +67,7 @@ def metrics_table(evaluation: Mapping[str, Any]) -> None:
     """Prints the metrics of an evaluation as a table."""
     from vaezoo.evaluation.evaluate import metric_rows
 
-    table((evaluation["split"], "value", "unit", "measured with"), metric_rows(evaluation))
+    sampler = f", sampler {evaluation['sampler']}" if "sampler" in evaluation else ""
+    table(
+        (evaluation["split"] + sampler, "value", "unit", "measured with"), metric_rows(evaluation)
+    )

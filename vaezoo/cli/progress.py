@@ -58,7 +58,11 @@ class BarProgress(Callback):
         text = (
             f"epoch {record['epoch']:.1f}  {format_metrics(record, 2)}  {speed}{self.validation}"
         )
-        self.bar.update(self.task, completed=record["step"], description=text)
+        if "stage" in record:
+            text = f"{record['stage']}  {text}"
+        self.bar.update(
+            self.task, completed=record["step"], total=record["steps"], description=text
+        )
 
     def close(self) -> None:
         """Stops the bar and restores the terminal."""
@@ -67,7 +71,8 @@ class BarProgress(Callback):
 
 def format_record(record: Mapping[str, Any]) -> str:
     """A record of ``metrics.jsonl`` as one line of text."""
-    start = f"step {record['step']}  epoch {record['epoch']:.2f}  {record['split']}"
+    stage = f"{record['stage']}  " if "stage" in record else ""
+    start = f"{stage}step {record['step']}  epoch {record['epoch']:.2f}  {record['split']}"
     if record["split"] == "validation":
         return f"{start}  {format_metrics(record, 3)}{'  best' if record['best'] else ''}"
     speed = f"{record['examples_per_second']:,.0f} examples/s"
@@ -75,8 +80,10 @@ def format_record(record: Mapping[str, Any]) -> str:
 
 
 def format_metrics(record: Mapping[str, Any], digits: int) -> str:
-    """The ELBO, rate and distortion of a record, as far as they are defined for the model."""
-    names = ("elbo", "rate", "distortion")
+    """The ELBO, rate and distortion of a record as far as they are defined, or else its loss."""
+    names: tuple[str, ...] = ("elbo", "rate", "distortion")
+    if not record.keys() & {*names}:  # a stage that trains a prior alone
+        names = ("loss", "bound")
     return "  ".join(f"{name} {record[name]:.{digits}f}" for name in names if name in record)
 
 

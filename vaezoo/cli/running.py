@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import (
     json_option,
     line_printer,
@@ -60,12 +61,13 @@ def run_command(
     """Train and evaluate the model that SPEC describes, and draw pictures.
 
     The run's directory contains the resolved spec, metrics, checkpoints, weights, pictures and
-    report.html.
+    report.html. Several processes train one model: torchrun --nproc-per-node 2 -m vaezoo run SPEC.
     """
     from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
     if is_dry_run:
+        leave_to_main_process(ctx)
         from vaezoo.runs.dry_run import dry_run
         from vaezoo.spec.load import load_spec
 

@@ -16,6 +16,7 @@ from vaezoo.cli.shared import (
     out_option,
     output_format,
     run_argument,
+    sampler_option,
     save_examples,
 )
 from vaezoo.utils.errors import UsageError
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     help="Temperature of p(z); below 1 samples vary less.",
 )
+@sampler_option
 @device_option
 @click.pass_context
 def sample_command(
@@ -77,6 +79,7 @@ def sample_command(
     prefix_file: Path | None,
     temperature: float,
     prior_temperature: float,
+    sampler: str | None,
     device: str,
 ) -> None:
     """Generate new examples: z from the prior, then x from p(x|z).
@@ -102,6 +105,7 @@ def sample_command(
             prefix=prefixes,
             temperature=temperature,
             prior_temperature=prior_temperature,
+            sampler=sampler,
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error

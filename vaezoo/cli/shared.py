@@ -23,6 +23,9 @@ FORMAT_HELP = "The file name ending selects the format: .png, .npz, .csv or that
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."
 )
+sampler_option = click.option(
+    "--sampler", metavar="NAME", help="A sampler of the spec, which replaces the prior p(z)."
+)
 split_option = click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vaezoo.cli.group import rank
 from vaezoo.cli.output import line_printer, overrides_option, table
 
 
@@ -85,6 +86,8 @@ def sweep_command(
         prune=prune,
         print_line=line_printer(ctx),
     )
+    if rank():
+        return
     headings = ("trial", "state", "parameters", metric, "rate", "distortion", "run")
     rows = trial_rows(study)
     text = io.StringIO()

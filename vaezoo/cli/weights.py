@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
@@ -65,8 +66,11 @@ def _all_entries() -> list[RegistryEntry]:
 
 
 @click.group("weights")
-def weights_command() -> None:
+@click.pass_context
+def weights_command(ctx: click.Context) -> None:
     """List, show, pull, verify and reproduce pretrained weights."""
+    if ctx.invoked_subcommand != "reproduce":
+        leave_to_main_process(ctx)
 
 
 @weights_command.command("list")

@@ -6,6 +6,7 @@ the worker processes of a PyTorch ``DataLoader``.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,18 @@ class Loader:
         order = order.to(self.device)
         for i in steps:
             yield self.gather(order[i * size : (i + 1) * size][rank::world_size])
+
+    def first_training_batch(self) -> Batch:
+        """Returns the first batch of the first epoch, with the examples of all processes."""
+        whole = self.with_seed(self.seed)
+        whole.rank, whole.world_size = 0, 1
+        return next(iter(whole.epoch(0)))
+
+    def with_seed(self, seed: int) -> Loader:
+        """Returns a loader of the same examples with another order of epochs."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     def ordered(self, batch_size: int | None = None, limit: int | None = None) -> Iterator[Batch]:
         """Yields batches in the order of the split, in every process all of them.

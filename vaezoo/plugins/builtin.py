@@ -21,6 +21,7 @@ _BUILT_IN = {
     "prior": {
         "standard-normal": "vaezoo.components.priors:StandardNormal",
         "mixture": "vaezoo.components.priors:Mixture",
+        "gaussian-mixture": "vaezoo.components.priors:GaussianMixture",
     },
     "latents": {"single": "vaezoo.components.latents:Single"},
     "decoder": {
@@ -39,12 +40,14 @@ _BUILT_IN = {
     },
     "objective": {
         "reconstruction": "vaezoo.components.objectives:Reconstruction",
+        "prior-nll": "vaezoo.components.objectives:PriorNLL",
         "iwae": "vaezoo.components.objectives:IWAE",
     },
     "regularizer": {"kl": "vaezoo.components.regularizers:KL"},
     "schedule": {
         "constant": "vaezoo.components.schedules:Constant",
         "linear": "vaezoo.components.schedules:Linear",
+        "exponential": "vaezoo.components.schedules:Exponential",
         "cyclical": "vaezoo.components.schedules:Cyclical",
     },
     "metric": {

@@ -8,6 +8,7 @@ checkpoint/               step-000001200.safetensors: tensors, with the remainin
 model.safetensors         the weights that ``train.select`` selects on the validation split
 regularizers.safetensors  the state of the regularizers at that step, such as critics; only if they
                           have trainable parameters
+objective.safetensors     likewise the state of the objective, such as that of a discriminator
 evaluation.json           metrics on the test split
 pictures/                 samples, reconstructions, curves, latent map
 report.html               all of these on one page
@@ -22,10 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.utils.files import TEMPORARY, pack, read_tensors, unpack, write_tensors, write_text
 
-_FORMAT = "checkpoint/v3"
+_FORMAT = "checkpoint/v4"
 
 
 class RunDirectory:
@@ -33,7 +35,8 @@ class RunDirectory:
 
     Attributes:
         path: the directory.
-        spec, environment, metrics, model, regularizers, evaluation, report: files in it.
+        spec, environment, metrics, model, regularizers, objective, evaluation, report: files in
+            it.
         checkpoints, pictures: folders in it.
     """
 
@@ -45,6 +48,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoint"
         self.model = path / "model.safetensors"
         self.regularizers = path / "regularizers.safetensors"
+        self.objective = path / "objective.safetensors"
         self.evaluation = path / "evaluation.json"
         self.pictures = path / "pictures"
         self.report = path / "report.html"
@@ -112,7 +116,7 @@ class RunDirectory:
         for old in self.checkpoint_files()[:-keep]:
             old.unlink(missing_ok=True)
 
-    def load_checkpoint(self) -> dict[str, Any] | None:
+    def load_checkpoint(self) -> TrainerState | None:
         """Loads the newest readable checkpoint; None if the run has no checkpoints.
 
         Raises:
@@ -127,7 +131,7 @@ class RunDirectory:
                         f"{path}: its format is {metadata.get('vaezoo')}, but this version of "
                         f"vaezoo can only resume from {_FORMAT}"
                     )
-                state: dict[str, Any] = unpack(json.loads(metadata["state"]), tensors)
+                state: TrainerState = unpack(json.loads(metadata["state"]), tensors)
                 return state
             except (IntegrityError, KeyError, ValueError) as error:
                 failures.append(str(error))

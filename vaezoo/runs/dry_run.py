@@ -11,9 +11,11 @@ from torch import nn
 
 from vaezoo.data.batch import Batch
 from vaezoo.model.task import Task
+from vaezoo.runs.init import load_init
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
+from vaezoo.spec.stage import Stage
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import TrainingError, one_line
@@ -44,7 +46,8 @@ class DryRunReport:
     Attributes:
         spec: the spec.
         parts: one row per part of the model.
-        losses: for each training phase, its loss and metrics on one batch, in nats per example.
+        losses: for each training phase, its loss and metrics on one batch, in nats per example;
+            the names of phases begin with that of their stage, if there are several.
     """
 
     spec: Spec
@@ -93,15 +96,31 @@ def dry_run(spec: Spec) -> DryRunReport:
     """
     device = pick_device(spec.train.device)
     with seeded(device, spec.seed, "dry run"):
-        _, train, task = prepare_training(spec, device)
+        _, train, tasks = prepare_training(spec, device)
         batch = next(train.epoch(0))
-        parts = _summarize_parts(spec, task, batch)
-        losses = {}
+        load_init(spec, tasks[0].model)
+        parts = _summarize_parts(spec, tasks[0], batch)
+        losses: dict[str, dict[str, float]] = {}
+        for stage, task in zip(spec.stages, tasks, strict=True):
+            prefix = f"{stage.name}/" if stage.name else ""
+            losses |= {
+                f"{prefix}{name}": terms
+                for name, terms in _train_phases(stage, task, batch).items()
+            }
+    return DryRunReport(spec, parts, losses)
+
+
+def _train_phases(stage: Stage, task: Task, batch: Batch) -> dict[str, dict[str, float]]:
+    """Trains every phase of a stage on one batch and returns their losses and metrics."""
+    losses = {}
+    task.train()
+    task.initialise(batch)
+    with task.active():
         for phase in task.phases():
-            phase_optimizer = PhaseOptimizer(phase, task=task, spec=spec, total_steps=1)
+            phase_optimizer = PhaseOptimizer(phase, task=task, config=stage.train, total_steps=1)
             losses[phase.name] = _train_one_batch(phase_optimizer, batch)
             _check_phase(task, phase_optimizer, losses[phase.name])
-    return DryRunReport(spec, parts, losses)
+    return losses
 
 
 def _train_one_batch(phase_optimizer: PhaseOptimizer, batch: Batch) -> dict[str, float]:
@@ -163,6 +182,10 @@ def _summarize_parts(spec: Spec, task: Task, batch: Batch) -> tuple[PartSummary,
         row("decoder", names.decoder.name, shape(px.mean), model.decoder),
         row("likelihood", names.likelihood.name, shape(px.mean), model.likelihood),
     ]
-    for component, regularizer in zip(spec.regularizers, task.regularizers.values(), strict=True):
+    for name, sampler in spec.samplers.items():
+        parts.append(row(f"sampler {name}", sampler.name, latents, model.samplers[name]))
+    for component, regularizer in zip(
+        spec.stages[0].regularizers, task.regularizers.values(), strict=True
+    ):
         parts.append(row("regularizer", component.name, "", regularizer))
     return tuple(parts)

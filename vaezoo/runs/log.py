@@ -60,12 +60,7 @@ class FileRunLog:
 
     def describe_last_checkpoint(self) -> str:
         """Names the last checkpoint, for the message of an interrupted run."""
-        saved = self.directory.checkpoint_files()
-        return (
-            f"last good checkpoint: {os.fspath(saved[-1])}"
-            if saved
-            else "there is no checkpoint yet"
-        )
+        return describe_last_checkpoint(self.directory)
 
     def is_stop_requested(self) -> bool:
         """Whether a signal requested that the run stops."""
@@ -73,10 +68,15 @@ class FileRunLog:
 
 
 class NullRunLog:
-    """The log of a process that writes nothing: every process but the main one."""
+    """The log of a process that writes nothing: every process but the main one.
 
-    def __init__(self, stop: StopSignal) -> None:
-        self.stop = stop
+    Args:
+        directory: the run's directory, in which the main process writes.
+        stop: the flag that signals set to stop training.
+    """
+
+    def __init__(self, directory: RunDirectory, stop: StopSignal) -> None:
+        self.directory, self.stop = directory, stop
 
     def start(self, step: int) -> None:
         """Does nothing."""
@@ -88,9 +88,17 @@ class NullRunLog:
         """Does nothing."""
 
     def describe_last_checkpoint(self) -> str:
-        """Refers to the main process, which writes the checkpoints."""
-        return "see the main process"
+        """Names the last checkpoint, so that every process fails with the same message."""
+        return describe_last_checkpoint(self.directory)
 
     def is_stop_requested(self) -> bool:
         """Whether a signal requested that the run stops."""
         return self.stop.requested
+
+
+def describe_last_checkpoint(directory: RunDirectory) -> str:
+    """Names the last checkpoint of a run, for messages."""
+    saved = directory.checkpoint_files()
+    if not saved:
+        return "there is no checkpoint yet"
+    return f"last good checkpoint: {os.fspath(saved[-1])}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from torch import Tensor, nn
+
+from vaezoo.model.objectives import Schedule
 from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained.loading import load_entry
 from vaezoo.pretrained.model_header import read_model_header
@@ -76,8 +79,22 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
     data, train_size = read_model_header(metadata, str(directory.model))
     task = compose(spec, data, train_size)
     load_strict(task.model, tensors, str(directory.model))
-    if directory.regularizers.is_file():
-        tensors, _ = read_tensors(directory.regularizers)
-        load_strict(task.regularizers, tensors, str(directory.regularizers))
+    for path, module in (
+        (directory.regularizers, task.regularizers),
+        (directory.objective, task.objective),
+    ):
+        if path.is_file():
+            tensors, _ = read_tensors(path)
+            # runs of earlier versions lack the values of schedules
+            load_strict(module, {**_schedule_values(module), **tensors}, str(path))
     task.model.precision = precision
     return Run(directory, spec, task.to(pick_device(device)).eval())
+
+
+def _schedule_values(module: nn.Module) -> dict[str, Tensor]:
+    """The values of the schedules in a module, by their names in its state."""
+    return {
+        f"{name}.value": schedule.value
+        for name, schedule in module.named_modules()
+        if isinstance(schedule, Schedule)
+    }

@@ -181,7 +181,7 @@ def _write_entry_files(
     if half:
         tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}
     weights = save(tensors, header)
-    spec = run.directory.spec.read_bytes()
+    spec = _public_spec(run)
     write_bytes(folder / entry_folder / WEIGHTS_FILE, weights)
     write_bytes(folder / entry_folder / "spec.yaml", spec)
     spec_hash = hashlib.sha256(spec).hexdigest()
@@ -214,6 +214,19 @@ def _write_entry_files(
             "citation": info.citation,
         }
     )
+
+
+def _public_spec(run: Run) -> bytes:
+    """The spec without folders of this machine, from which training may have begun."""
+    resolved = run.spec.resolved()
+    sources = [item["from"] for item in resolved.get("init", [])]
+    if not any(Path(source).is_dir() or Path(source).is_absolute() for source in sources):
+        return run.directory.spec.read_bytes()
+    for item in resolved["init"]:
+        path = Path(item["from"])
+        if path.is_dir() or path.is_absolute():  # name and time of the run
+            item["from"] = "/".join(path.resolve().parts[-2:])
+    return dump(resolved).encode()
 
 
 def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:

@@ -12,6 +12,7 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.evaluation.evaluate import evaluate
+from vaezoo.model.latent_variable_model import OWN_PRIOR
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
@@ -20,9 +21,9 @@ from vaezoo.runs.example_files import read_examples
 from vaezoo.runs.report.page import ReportData
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json
+from vaezoo.utils.process_group import ProcessGroup
 
 
 class Run:
@@ -137,7 +138,11 @@ class Run:
         return read_examples(self.model, Path(path))
 
     def evaluate(
-        self, split: str = "test", metrics: Sequence[str | Mapping[str, Any]] | None = None
+        self,
+        split: str = "test",
+        metrics: Sequence[str | Mapping[str, Any]] | None = None,
+        *,
+        sampler: str | None = None,
     ) -> dict[str, Any]:
         """Evaluates the model; writes nothing.
 
@@ -145,17 +150,22 @@ class Run:
             split: ``train``, ``validation`` or ``test``.
             metrics: names of metrics, or mappings with ``type`` and options; by default those of
                 the spec.
+            sampler: the name of a sampler of the spec, which replaces the prior; None uses the
+                prior of the latents.
 
         Returns:
             The results in the format of ``evaluation.json``.
 
         Raises:
             SpecError: a metric does not exist or has invalid options.
+            ValueError: there is no such sampler.
         """
         specs = self.spec.evaluate
         if metrics is not None:
             specs = load_spec({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
-        return evaluate(self.model, specs, self.data(split), split, seed=self.spec.seed)
+        with self.model.use_prior(sampler or OWN_PRIOR):
+            evaluation = evaluate(self.model, specs, self.data(split), split, seed=self.spec.seed)
+        return evaluation if sampler is None else {**evaluation, "sampler": sampler}
 
 
 def build_loader(

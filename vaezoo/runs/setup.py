@@ -8,16 +8,15 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
 from vaezoo.runs.run import build_loader
-from vaezoo.spec.checks import check_selection
-from vaezoo.spec.composer import compose
+from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.utils.devices import pick_device, pick_precision
+from vaezoo.utils.process_group import ProcessGroup
 
 
 def prepare_training(
     spec: Spec, device: torch.device, process_group: ProcessGroup | None = None
-) -> tuple[Dataset, Loader, Task]:
+) -> tuple[Dataset, Loader, tuple[Task, ...]]:
     """Builds what training needs, on a device.
 
     Args:
@@ -26,18 +25,19 @@ def prepare_training(
         process_group: the processes that train together; by default only this one.
 
     Returns:
-        The data set, the loader of its training split, and the composed task.
+        The data set, the loader of its training split, and the task of each stage; these share
+        one model.
     """
     dataset = spec.data.build()
     train = build_loader(spec, dataset, "train", device, process_group)
-    task = compose(spec, dataset.spec, len(train)).to(device)
-    check_selection(spec, task.model)
-    task.model.count_classes(train.condition)
-    task.model.precision = pick_precision(spec.train.precision, device)
-    return dataset, train, task
+    tasks = tuple(task.to(device) for task in compose_stages(spec, dataset.spec, len(train)))
+    model = tasks[0].model
+    model.count_classes(train.condition)
+    model.precision = pick_precision(spec.train.precision, device)
+    return dataset, train, tasks
 
 
-def prepare_current_process(spec: Spec) -> tuple[Dataset, Loader, Task]:
+def prepare_current_process(spec: Spec) -> tuple[Dataset, Loader, tuple[Task, ...]]:
     """Calls ``prepare_training`` with the device and the process group of this process."""
     device, process_group = pick_device(spec.train.device), ProcessGroup.current()
     if device.type == "cuda" and process_group.size > 1:

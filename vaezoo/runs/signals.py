@@ -14,6 +14,15 @@ class StopSignal:
         self.requested = False
 
 
+_current = StopSignal()
+"""The flag of the training that this process is doing now."""
+
+
+def request_stop() -> None:
+    """Requests, like a signal, that the current training stops after the current step."""
+    _current.requested = True
+
+
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopSignal]:
     """Sets a flag on the first SIGINT or SIGTERM; the second one is handled as before.
@@ -23,7 +32,8 @@ def stop_on_signals() -> Iterator[StopSignal]:
     import signal
     import threading
 
-    stop = StopSignal()
+    global _current
+    stop = _current = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -7,29 +7,31 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
-from vaezoo.evaluation.validation import validate
 from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
+from vaezoo.runs.init import load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
+from vaezoo.runs.processes import set_resume_hint, work_together
 from vaezoo.runs.run import Run, build_loader, report_data
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
+from vaezoo.runs.stages import fit_samplers, train_stages
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
-from vaezoo.training.process_group import ProcessGroup
 from vaezoo.training.state import TrainerState
-from vaezoo.training.trainer import Trainer
-from vaezoo.utils.errors import UsageError
+from vaezoo.utils.errors import IntegrityError, UsageError
 from vaezoo.utils.files import read_json, write_json, write_tensors, write_text
+from vaezoo.utils.process_group import ProcessGroup
 
 _MODEL_FORMAT, _REGULARIZERS_FORMAT = "model/v1", "regularizers/v1"
+_OBJECTIVE_FORMAT = "objective/v1"
 
 
 def run(
@@ -81,13 +83,14 @@ def run(
         raise UsageError(
             "overrides need a spec that is a path or a mapping: a loaded Spec cannot be changed"
         )
-    loaded = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
-    prepared = prepare_current_process(loaded)  # finds faults before anything is written
-    directory = None
-    if ProcessGroup.current().is_main:
-        directory = RunDirectory.create(Path(out), loaded.name)
-        write_text(directory.spec, dump(loaded.resolved()))
-    return _train(loaded, prepared, directory, callbacks=callbacks, print_line=print_line)
+    with work_together() as process_group:
+        loaded = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
+        prepared = prepare_current_process(loaded)  # finds faults before anything is written
+        load_init(loaded, prepared[2][0].model)  # so does this
+        directory = _create_directory(Path(out), loaded, process_group)
+        return _train(
+            loaded, prepared, directory, process_group, callbacks=callbacks, print_line=print_line
+        )
 
 
 def resume(
@@ -128,60 +131,104 @@ def resume(
         >>> resumed.evaluation == run.evaluation
         True
     """
-    directory = RunDirectory.open(path)
-    spec = load_spec(directory.spec)
-    prepared = prepare_current_process(spec)
-    return _train(spec, prepared, directory, callbacks=callbacks, print_line=print_line)
+    with work_together() as process_group:
+        directory = RunDirectory.open(path)
+        spec = load_spec(directory.spec)
+        prepared = prepare_current_process(spec)
+        return _train(
+            spec, prepared, directory, process_group, callbacks=callbacks, print_line=print_line
+        )
+
+
+def _create_directory(out: Path, spec: Spec, process_group: ProcessGroup) -> RunDirectory:
+    """Creates the run's directory in the main process, and names it to the others."""
+    path = ""
+    if process_group.is_main:
+        directory = RunDirectory.create(out, spec.name)
+        write_text(directory.spec, dump(spec.resolved()))
+        path = str(directory.path)
+    return RunDirectory(Path(process_group.broadcast_text(path)))
 
 
 def _train(
     spec: Spec,
-    prepared: tuple[Dataset, Loader, Task],
-    directory: RunDirectory | None,
+    prepared: tuple[Dataset, Loader, tuple[Task, ...]],
+    directory: RunDirectory,
+    process_group: ProcessGroup,
     *,
     callbacks: Sequence[Callback],
     print_line: PrintLine,
 ) -> Run:
     """Trains from the last checkpoint, or from the start, and writes the results.
 
-    Only the main process writes; ``directory`` may be None in the others.
+    Only the main process writes and prints.
     """
-    dataset, train, task = prepared
-    device, process_group = train.device, ProcessGroup.current()
+    dataset, train, tasks = prepared
+    model = tasks[0].model
+    device, is_main = train.device, process_group.is_main
+    set_resume_hint(directory.path)
+
+    def print_stage(line: str) -> None:
+        if is_main:
+            print_line(f"{directory.path}: {line}")
+
     with ExitStack() as stack:
-        if directory is not None and process_group.is_main:
+        if is_main:
             stack.enter_context(directory.lock())
             directory.remove_temporary_files()
-        state = None if directory is None else directory.load_checkpoint()
+        state = _load_checkpoint(directory, process_group)
         if state is not None:  # `auto` could now select another precision
-            task.model.precision = state["precision"]
+            model.precision = state["precision"]
+        init = load_init(spec, model) if state is None else []
         validation = build_loader(spec, dataset, "validation", device)
         with ExitStack() as training:
             stop = training.enter_context(stop_on_signals())
-            run_log: FileRunLog | NullRunLog = NullRunLog(stop)
-            if directory is not None and process_group.is_main:
+            run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)
+            if is_main:
                 run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
-                environment = describe_environment(device, task.model.precision)
-                _write_environment(directory, environment)
-            trainer = Trainer(
-                task,
-                train,
+                environment = describe_environment(device, model.precision)
+                _write_environment(directory, environment | ({"init": init} if init else {}))
+            step = train_stages(
                 spec,
-                validate=lambda t: validate(t, validation),
+                tasks,
+                state,
+                train=train,
+                validation=validation,
                 run_log=run_log,
                 process_group=process_group,
+                print_line=print_stage,
             )
-            if state is not None:
-                trainer.restore(cast(TrainerState, state))
-            run_log.start(trainer.step)
-            place = directory.path if directory else spec.name
-            print_line(f"{place}: step {trainer.step} of {trainer.total_steps} on {device}")
-            trainer.fit()
-        selected_task = _load_selected_weights(trainer)
-        finished = Run(directory or RunDirectory(Path()), spec, selected_task, dataset)
-        if directory is not None and process_group.is_main:
-            _write_results(finished, trainer, len(train), print_line)
+        fit_samplers(spec, model, train, process_group)
+        finished = Run(directory, spec, tasks[-1], dataset)
+        if is_main:
+            _write_results(finished, step, len(train), print_line)
+        process_group.barrier()  # the files of the results are there, for every process
         return finished
+
+
+def _load_checkpoint(directory: RunDirectory, process_group: ProcessGroup) -> TrainerState | None:
+    """Loads the last checkpoint, the same one in every process.
+
+    The main process, which has locked the run, reads it before the others do.
+
+    Raises:
+        IntegrityError: every checkpoint is damaged, or the processes find different ones.
+    """
+    state = directory.load_checkpoint() if process_group.is_main else None
+    step = process_group.broadcast_text(_step_of(state))
+    if not process_group.is_main:
+        state = directory.load_checkpoint()
+    if process_group.any(_step_of(state) != step):
+        raise IntegrityError(
+            f"{directory.checkpoints}: not every process finds the checkpoint of step {step}; "
+            "all need the same file system"
+        )
+    return state
+
+
+def _step_of(state: TrainerState | None) -> str:
+    """The step of a checkpoint, counted over all stages, as in its file name."""
+    return str(state and state["steps_before"] + state["step"])
 
 
 def _write_environment(directory: RunDirectory, environment: dict[str, Any]) -> None:
@@ -207,28 +254,20 @@ def _build_run_log(
     return FileRunLog(directory, spec.train.keep, (*spec_callbacks, *callbacks), stop)
 
 
-def _load_selected_weights(trainer: Trainer) -> Task:
-    """Loads the weights that ``train.select`` selects into the task."""
-    task = trainer.evaluation_task
-    task.model.load_state_dict(trainer.best["model"])
-    task.regularizers.load_state_dict(trainer.best["regularizers"])
-    task.model.precision = "fp32"
-    return task.eval()
-
-
-def _write_results(
-    finished: Run, trainer: Trainer, train_size: int, print_line: PrintLine
-) -> None:
+def _write_results(finished: Run, step: int, train_size: int, print_line: PrintLine) -> None:
     """Writes the selected weights, their evaluation and the report."""
     from vaezoo.runs.report.page import write_report
 
-    directory, step = finished.directory, trainer.best["step"]
+    directory = finished.directory
     about = {"data": asdict(finished.model.data), "train_size": train_size, "step": step}
     metadata = {"vaezoo": _MODEL_FORMAT, "about": json.dumps(about)}
-    write_tensors(directory.model, trainer.best["model"], metadata)
-    if finished.task.has_trainable_regularizers:
-        metadata = {"vaezoo": _REGULARIZERS_FORMAT}
-        write_tensors(directory.regularizers, trainer.best["regularizers"], metadata)
+    write_tensors(directory.model, finished.model.state_dict(), metadata)
+    for path, module, file_format in (
+        (directory.regularizers, finished.task.regularizers, _REGULARIZERS_FORMAT),
+        (directory.objective, finished.task.objective, _OBJECTIVE_FORMAT),
+    ):
+        if any(True for _ in module.parameters()):
+            write_tensors(path, module.state_dict(), {"vaezoo": file_format})
     print_line(f"evaluating the weights of step {step}")
     write_json(directory.evaluation, finished.evaluate())
     print_line("drawing the report")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.runs.log import PrintLine
+from vaezoo.runs.processes import work_together
 from vaezoo.runs.run import Run
+from vaezoo.runs.signals import request_stop
 from vaezoo.runs.start import run
 from vaezoo.spec.load import load_spec
-from vaezoo.utils.errors import TrainingError, UnavailableError, UsageError, did_you_mean
+from vaezoo.spec.spec import Spec
+from vaezoo.utils.errors import (
+    Interrupted,
+    TrainingError,
+    UnavailableError,
+    UsageError,
+    did_you_mean,
+)
+from vaezoo.utils.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     import optuna
@@ -75,20 +87,23 @@ class Parameter:
 
 
 class _Pruner(Callback):
-    """Reports a validation metric to the study, and ends a trial that Optuna prunes."""
+    """Reports a validation metric to the study, and stops a trial that Optuna prunes.
+
+    Attributes:
+        is_pruned: whether Optuna pruned the trial.
+    """
 
     def __init__(self, trial: optuna.Trial, metric: str, sign: int) -> None:
-        self.trial, self.metric, self.sign = trial, metric, sign
+        self.trial, self.metric, self.sign, self.is_pruned = trial, metric, sign, False
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Reports the records of the validation split."""
-        import optuna
-
         if record["split"] != "validation" or self.metric not in record:
             return
         self.trial.report(self.sign * record[self.metric], record["step"])
         if self.trial.should_prune():
-            raise optuna.TrialPruned()
+            self.is_pruned = True
+            request_stop()  # which all processes that train together agree on
 
 
 def sweep(
@@ -106,12 +121,13 @@ def sweep(
     """Runs a spec ``trials`` times with different options.
 
     Another call with the same ``out`` continues the study, and several processes can share it.
+    Processes that train together, which torchrun started, run each trial together.
 
     Args:
         spec: the path of the spec.
         parameters: the options to vary.
         metric: the metric of ``evaluation.json`` to optimize, such as ``mig`` or ``elbo``.
-        trials: the number of trials in this process.
+        trials: the number of trials of this call.
         out: the folder of ``study.log`` and of the runs.
         overrides: changes of the spec that apply to every run.
         maximize: whether higher values of the metric are better.
@@ -126,36 +142,51 @@ def sweep(
         SpecError: the spec, or the option of a parameter, is not valid.
         UnavailableError: Optuna is not installed.
     """
+    with work_together() as process_group:
+        loaded = load_spec(spec, overrides)
+
+        def open_study() -> optuna.Study:
+            return _open_study(loaded, out, maximize=maximize, does_prune=prune is not None)
+
+        if not process_group.is_main:
+            _follow_trials(spec, metric, out=out, process_group=process_group)
+            return open_study()
+        study = open_study()
+        objective = _build_objective(
+            spec,
+            parameters,
+            metric,
+            out=out,
+            overrides=overrides,
+            prune=prune,
+            print_line=print_line,
+            process_group=process_group,
+        )
+        study.optimize(objective, n_trials=trials, catch=(TrainingError,))
+        process_group.broadcast_text("")  # there are no more trials
+        return study
+
+
+def _open_study(loaded: Spec, out: Path, *, maximize: bool, does_prune: bool) -> optuna.Study:
+    """Creates or continues the study of a sweep in a folder."""
     try:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
     except ImportError as error:
         raise UnavailableError("a sweep needs Optuna; pip install 'vaezoo[sweep]'") from error
-    loaded = load_spec(spec, overrides)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
+    return optuna.create_study(
         study_name=loaded.name,
         storage=JournalStorage(JournalFileBackend(str(out / "study.log"))),
         direction="maximize" if maximize else "minimize",
         sampler=optuna.samplers.TPESampler(
             seed=None if (out / "study.log").exists() else loaded.seed
         ),
-        pruner=optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner(),
+        pruner=optuna.pruners.MedianPruner() if does_prune else optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    objective = _build_objective(
-        spec,
-        parameters,
-        metric,
-        out=out,
-        overrides=overrides,
-        prune=prune,
-        print_line=print_line,
-    )
-    study.optimize(objective, n_trials=trials, catch=(TrainingError,))
-    return study
 
 
 def _build_objective(
@@ -167,24 +198,68 @@ def _build_objective(
     overrides: Sequence[str],
     prune: str | None,
     print_line: PrintLine,
+    process_group: ProcessGroup,
 ) -> Callable[[optuna.Trial], float]:
     """Builds the function that runs one trial and returns its metric."""
+    import optuna
 
     def objective(trial: optuna.Trial) -> float:
         suggestions = [parameter.suggest(trial) for parameter in parameters]
         sign = 1 if trial.study.direction.name == "MAXIMIZE" else -1
-        callbacks = [_Pruner(trial, prune, sign)] if prune else []
+        pruner = _Pruner(trial, prune, sign) if prune else None
         options = [*overrides, *suggestions]
-        finished = run(spec, options, out=out / "runs", callbacks=callbacks)
-        metrics = finished.evaluation["metrics"]
+        process_group.broadcast_text(json.dumps(options))
+        finished = _run_trial(
+            spec, options, metric, out=out, pruner=pruner, process_group=process_group
+        )
+        if finished is None:
+            raise optuna.TrialPruned()
         _store_results(trial, finished)
-        if metric not in metrics:
-            raise UsageError(f"evaluation has no {metric!r}{did_you_mean(metric, metrics)}")
-        value = float(metrics[metric]["value"])
+        value = float(finished.evaluation["metrics"][metric]["value"])
         print_line(f"trial {trial.number}: {' '.join(suggestions)}: {metric} {value:.4f}")
         return value
 
     return objective
+
+
+def _follow_trials(spec: Path, metric: str, *, out: Path, process_group: ProcessGroup) -> None:
+    """Takes part in the trials of the main process, which has the study."""
+    while options := process_group.broadcast_text(""):
+        with contextlib.suppress(TrainingError):  # with which the study of the main one goes on
+            _run_trial(
+                spec,
+                json.loads(options),
+                metric,
+                out=out,
+                pruner=None,
+                process_group=process_group,
+            )
+
+
+def _run_trial(
+    spec: Path,
+    options: Sequence[str],
+    metric: str,
+    *,
+    out: Path,
+    pruner: _Pruner | None,
+    process_group: ProcessGroup,
+) -> Run | None:
+    """Runs one trial; returns None if it was pruned.
+
+    Raises:
+        UsageError: the evaluation does not contain the metric.
+    """
+    try:
+        finished = run(spec, options, out=out / "runs", callbacks=[pruner] if pruner else [])
+    except Interrupted:
+        if process_group.any(pruner is not None and pruner.is_pruned):
+            return None
+        raise
+    metrics = finished.evaluation["metrics"]
+    if metric not in metrics:
+        raise UsageError(f"evaluation has no {metric!r}{did_you_mean(metric, metrics)}")
+    return finished
 
 
 def _store_results(trial: optuna.Trial, finished: Run) -> None:

@@ -9,11 +9,14 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from vaezoo.model.fusion import FusionMode
+from vaezoo.model.optimization import Optimization, TorchBlock
 from vaezoo.plugins.catalogue import Catalogue
 from vaezoo.spec import messages, torch_names
+from vaezoo.spec.conflicts import find_conflicts
 from vaezoo.spec.options import ComponentSpec, LoaderOptions, component_kind, load_component
-from vaezoo.spec.schema import ConditionTarget, SpecModel, TorchBlock
+from vaezoo.spec.schema import ConditionTarget, SpecModel
 from vaezoo.spec.spec import Spec
+from vaezoo.spec.stage import Stage, merge_stage, only_stage
 from vaezoo.spec.tree import Mark, Node, resolve_scalar
 from vaezoo.utils.errors import PluginError, Problem, SpecError, did_you_mean
 
@@ -35,51 +38,89 @@ class SpecChecker:
             SpecError: with every problem.
         """
         into, fuse = self.parse_into(tree), self.parse_fuse(tree)
-        self.check_torch_blocks(tree)
+        self.check_torch_blocks(tree.value.get("train"), "train")
+        stages = tree.value.get("stages")
+        for index, stage in enumerate(stages.value if stages and _is_sequence(stages) else ()):
+            self.check_torch_blocks(stage, f"stages.{index}")
         checked = self.validate(SpecModel, tree, "")
         if self.problems or checked is None:
             raise SpecError(self.problems)
-        regularizers = checked.regularizers
-        if regularizers is None:
-            names = [] if checked.objective.cls.loss_includes_rate else ["kl"]
-            regularizers = [
-                self.component("regularizer", Node(name, tree.mark, {}), "regularizers")
-                for name in names
-            ]
+        regularizers = self.default_regularizers(checked, tree, "")
         spec = Spec(
             name=checked.name,
             seed=checked.seed,
             requires=tuple(checked.requires),
             data=checked.data,
             model=checked.model,
+            samplers=checked.samplers,
+            init=tuple(checked.init),
             objective=checked.objective,
             regularizers=tuple(regularizers),
             train=checked.train,
+            stages=self.stages(checked, regularizers, tree),
             evaluate=tuple(checked.evaluate),
             into=into,
             fuse=fuse,
             tree=tree,
         )
-        self.check_combinations(spec)
+        self.problems += find_conflicts(spec)
         if self.problems:
             raise SpecError(self.problems)
         return spec
 
-    def check_torch_blocks(self, tree: Node) -> None:
+    def default_regularizers(self, block: Any, node: Node, path: str) -> list[ComponentSpec]:
+        """The regularizers of a spec or a stage that has an objective; by default ``kl``."""
+        if block.regularizers is not None:
+            return list(block.regularizers)
+        names = [] if block.objective.cls.loss_includes_rate else ["kl"]
+        path = f"{path}.regularizers".lstrip(".")
+        components = [self.component("regularizer", Node(n, node.mark, {}), path) for n in names]
+        return [component for component in components if component is not None]
+
+    def stages(
+        self, checked: Any, regularizers: Sequence[ComponentSpec], tree: Node
+    ) -> tuple[Stage, ...]:
+        """The stages of a spec, each with the options of the spec where it has none."""
+        if not checked.stages:
+            return (only_stage(checked.seed, checked.train, checked.objective, regularizers),)
+        stages: list[Stage] = []
+        for index, block in enumerate(checked.stages):
+            path, node = f"stages.{index}", tree.find(("stages", index))
+            own: Sequence[ComponentSpec] = block.regularizers
+            if block.objective is not None:
+                own = self.default_regularizers(block, node, path)
+            stage = merge_stage(
+                block,
+                index,
+                seed=checked.seed,
+                train=checked.train,
+                objective=block.objective or checked.objective,
+                regularizers=regularizers if own is None else own,
+            )
+            stages.append(stage)
+        return tuple(stages)
+
+    def check_torch_blocks(self, node: Node | None, path: str) -> None:
         """Checks the names and options of optimizer and scheduler against torch.
 
         A block that is not a valid ``TorchBlock`` is skipped; ``validate`` reports it later.
+
+        Args:
+            node: a block with the keys of ``Optimization``.
+            path: its path in the spec.
         """
-        train = tree.value.get("train")
+        if node is None or not isinstance(node.value, dict):
+            return
         for role in ("optimizer", "scheduler"):
-            node = train.value.get(role) if train and isinstance(train.value, dict) else None
+            child = node.value.get(role)
             try:
-                block = TorchBlock.model_validate(node.plain()) if node else None
+                block = TorchBlock.model_validate(child.plain()) if child else None
             except ValidationError:
                 continue
             for key, message in torch_names.find_errors(role, block) if block else ():
-                steps = ("train", role, key) if key else ("train", role)
-                self.problems.append(tree.locate(steps).problem(".".join(steps), message))
+                steps = (role, key) if key else (role,)
+                mark = node.locate(steps)
+                self.problems.append(mark.problem(".".join((path, *steps)), message))
 
     def parse_fuse(self, tree: Node) -> FusionMode:
         """``model.condition.fuse``, an option of the composer and not of the conditioner."""
@@ -144,6 +185,13 @@ class SpecChecker:
             if isinstance(annotation, type) and issubclass(annotation, BaseModel):
                 if child is not None and isinstance(child.value, dict):
                     values[key] = self.field_values(annotation, child, child_path)
+            elif (block := _block_in_list(annotation)) and child and _is_sequence(child):
+                values[key] = [
+                    self.field_values(block, item, f"{child_path}.{i}")
+                    if isinstance(item.value, dict)
+                    else item.plain()
+                    for i, item in enumerate(child.value)
+                ]
             elif (
                 kind
                 and child is None
@@ -214,6 +262,13 @@ class SpecChecker:
         if validated is None:
             return _placeholder(kind, node.mark, path)
         options = {key: getattr(validated, key) for key in model.model_fields}
+        for key, value in options.items():
+            if isinstance(value, Optimization):
+                child, child_path = values.get(key), f"{path}.{key}"
+                self.check_torch_blocks(child, child_path)
+                if message := torch_names.warmup_error(value):
+                    mark = (child or node).mark
+                    self.problems.append(mark.problem(child_path, message))
         return ComponentSpec(
             kind=kind,
             name=entry.name,
@@ -224,26 +279,6 @@ class SpecChecker:
             path=path,
             loader=loader,
         )
-
-    def check_combinations(self, spec: Spec) -> None:
-        """Checks that involve more than one block."""
-        train = spec.train
-        if (train.epochs is None) == (train.steps is None):
-            message = (
-                "give `epochs` or `steps`, not both"
-                if train.epochs
-                else "give `epochs` or `steps`"
-            )
-            self.problems.append(spec.tree.locate(("train",)).problem("train", message))
-        for component in spec.regularizers:
-            objective: Any = spec.objective.cls
-            regularizer: Any = component.cls
-            if objective.loss_includes_rate and regularizer.penalizes_rate:
-                message = (
-                    f"objective {spec.objective.name!r} already includes the rate; "
-                    f"remove regularizer {component.name!r}"
-                )
-                self.problems.append(component.mark.problem(component.path, message))
 
 
 def _condition_value(tree: Node, key: str) -> Node | None:
@@ -259,6 +294,17 @@ def _annotation(model: type[BaseModel], key: str) -> Any:
     return (
         typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     )
+
+
+def _is_sequence(node: Node) -> bool:
+    return isinstance(node.value, list)
+
+
+def _block_in_list(annotation: Any) -> type[BaseModel] | None:
+    """The pydantic model of the items of a list; None for other annotations."""
+    args = get_args(annotation)
+    is_block = get_origin(annotation) is list and isinstance(args[0], type)
+    return args[0] if is_block and issubclass(args[0], BaseModel) else None
 
 
 def _is_list(annotation: Any) -> bool:

@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaezoo.distributions import DENSITIES, density_of
+from vaezoo.distributions import DENSITIES, Density, density_of
+from vaezoo.model.latent_variable_model import NO_PRIOR
 from vaezoo.model.latents import Latents
 from vaezoo.model.model import Model
+from vaezoo.model.task import Task
 from vaezoo.model.trace import Site
 from vaezoo.model.wiring import SUPPORTS, Space
 from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.spec import Spec
+from vaezoo.spec.stage import Stage
 from vaezoo.utils.errors import SpecError
 
 
@@ -89,6 +92,22 @@ def check_prior_support(spec: Spec, space: Space) -> None:
         raise spec.problem(f"model.{culprit}", message)
 
 
+def check_sampler_support(spec: Spec, component: ComponentSpec, space: Space) -> None:
+    """Checks that a sampler is a distribution over the space of the latent variable.
+
+    Raises:
+        SpecError: it is not.
+    """
+    prior: Any = component.cls
+    if space.support not in prior.supports:
+        message = (
+            f"prior {component.name!r} is a distribution over "
+            f"{' or '.join(sorted(prior.supports))} values, but latent variable "
+            f"{space.name!r} has the support {space.support!r}"
+        )
+        raise spec.problem(component.path, message)
+
+
 def _check_word(spec: Spec, component: ComponentSpec, support: str) -> None:
     if support not in SUPPORTS and ":" not in support:
         message = (
@@ -141,8 +160,11 @@ def check_sites(spec: Spec, model: Model, sites: Any) -> None:
         )
         raise spec.problem(latents.path, message)
     for site, space in zip(sites, model.spaces, strict=True):
-        for role, distribution in (("posterior", site.q), ("prior", site.p)):
-            check_distribution(spec, role, distribution, space)
+        distributions = [("posterior", site.q), ("prior", site.p)]
+        if model.prior_name == NO_PRIOR:
+            distributions.pop()
+        for role, distribution in distributions:
+            check_distribution(spec, getattr(spec.model, role), distribution, space)
         lead = (1, 2) if site.mask is None else (1, 2, site.mask.shape[1])
         expected, actual = (*lead, *space.shape), tuple(site.z.shape)
         if actual != expected:
@@ -151,16 +173,18 @@ def check_sites(spec: Spec, model: Model, sites: Any) -> None:
                 f"expected {expected}, with K = 1 sample of 2 examples"
             )
             raise spec.problem(latents.path, message)
-        for role, distribution in (("posterior", site.q), ("prior", site.p)):
-            check_batch_shape(spec, role, distribution, site.name, lead)
+        for role, distribution in distributions:
+            check_batch_shape(spec, getattr(spec.model, role), distribution, site.name, lead)
 
 
-def check_distribution(spec: Spec, role: str, distribution: Any, space: Space) -> None:
+def check_distribution(
+    spec: Spec, component: ComponentSpec, distribution: Any, space: Space
+) -> None:
     """Checks that a posterior or prior returned a distribution over a space.
 
     Args:
         spec: the spec, for messages.
-        role: ``posterior`` or ``prior``.
+        component: the posterior or prior.
         distribution: what it returned.
         space: the latent variable.
 
@@ -181,17 +205,21 @@ def check_distribution(spec: Spec, role: str, distribution: Any, space: Space) -
             f"it is one of {', '.join(DENSITIES)}"
         )
     if error:
-        raise _distribution_problem(spec, role, space.name, error)
+        raise _distribution_problem(spec, component, space.name, error)
 
 
 def check_batch_shape(
-    spec: Spec, role: str, distribution: Distribution, variable: str, expected: tuple[int, ...]
+    spec: Spec,
+    component: ComponentSpec,
+    distribution: Distribution,
+    variable: str,
+    expected: tuple[int, ...],
 ) -> None:
     """Checks that the batch shape of a posterior or prior broadcasts to that of the samples.
 
     Args:
         spec: the spec, for messages.
-        role: ``posterior`` or ``prior``.
+        component: the posterior or prior.
         distribution: the distribution.
         variable: the name of the latent variable.
         expected: the batch shape of its samples.
@@ -208,19 +236,22 @@ def check_batch_shape(
             f"{type(distribution).__name__} has batch shape {tuple(distribution.batch_shape)}, "
             f"which does not broadcast to {expected}"
         )
-        raise _distribution_problem(spec, role, variable, error)
+        raise _distribution_problem(spec, component, variable, error)
 
 
-def _distribution_problem(spec: Spec, role: str, variable: str, error: str) -> SpecError:
-    path = getattr(spec.model, role).path
-    return spec.problem(path, f"{role} of latent variable {variable!r}: {error}")
+def _distribution_problem(
+    spec: Spec, component: ComponentSpec, variable: str, error: str
+) -> SpecError:
+    message = f"{component.kind} of latent variable {variable!r}: {error}"
+    return spec.problem(component.path, message)
 
 
-def check_density(spec: Spec, sites: tuple[Site, ...]) -> None:
+def check_density(spec: Spec, stage: Stage, sites: tuple[Site, ...]) -> None:
     """Checks that objective, regularizers and metrics are defined for the model's densities.
 
     Args:
         spec: the spec.
+        stage: the stage of the objective and the regularizers.
         sites: the latent variables of one pass.
 
     Raises:
@@ -229,29 +260,49 @@ def check_density(spec: Spec, sites: tuple[Site, ...]) -> None:
     for site in sites:
         if site.density == "exact":
             continue
-        components = [spec.objective, *spec.evaluate]
+        components = [stage.objective, *spec.evaluate]
         needs = ["requires_exact_density"]
         role = "prior" if density_of(site.p) != "exact" else "posterior"
         known = f"{role} of latent variable {site.name!r} has only a bound of its density"
         if site.density == "none":
-            components = [spec.objective, *spec.regularizers]
+            components = [stage.objective, *stage.regularizers]
             needs = ["loss_includes_rate", "penalizes_rate"]
             known = f"{role} of latent variable {site.name!r} has no density, so no rate"
         for component in components:
+            uses_prior_only = getattr(component.cls, "requires_prior_density_only", False)
+            if uses_prior_only and density_of(site.p) != "none":
+                continue
             if any(getattr(component.cls, name, False) for name in needs):
                 message = f"{component.kind} {component.name!r} is not defined here: the {known}"
                 raise spec.problem(component.path, message)
 
 
-def check_selection(spec: Spec, model: Model) -> None:
-    """Checks that ``train.select`` names a metric that is defined for the model.
+def check_selection(spec: Spec, stage: Stage, task: Task, density: Density) -> None:
+    """Checks that ``select`` of a stage names a metric that is defined for its loss.
+
+    Args:
+        spec: the spec.
+        stage: the stage.
+        task: its task.
+        density: the weakest density of the latent variables in the stage.
 
     Raises:
-        SpecError: it is a bound, and a posterior or prior has no density.
+        SpecError: it is not.
     """
-    if spec.train.select in ("bound", "elbo") and model.density == "none":
+    select, objective = stage.train.select, task.objective
+    message = ""
+    if select == "last":
+        return
+    if not objective.decodes and select != "bound":
         message = (
-            f"{spec.train.select!r} is not defined for a posterior or prior without density; "
+            f"for objective {stage.objective.name!r}, which skips the decoder; use bound or last"
+        )
+    elif objective.decodes and select != "distortion" and task.prior == NO_PRIOR:
+        message = (
+            "here: up to this stage the prior is not trained, and the loss has no rate; "
             "use distortion or last"
         )
-        raise spec.problem("train.select", message)
+    elif objective.decodes and select != "distortion" and density == "none":
+        message = "for a posterior or prior without density; use distortion or last"
+    if message:
+        raise spec.problem(stage.path_of("select"), f"{select!r} is not defined {message}")

@@ -124,11 +124,18 @@ def _is_custom(items: list[dict[str, Any]]) -> bool:
 
 def _sibling_keys(item: dict[str, Any], known_keys: tuple[str, ...]) -> tuple[str, ...]:
     """The keys that the block with the unknown key may have."""
-    from vaezoo.spec.schema import ModelSpec, TrainSpec
+    from vaezoo.spec.schema import InitSpec, ModelSpec, StageSpec, TrainSpec
 
-    models: dict[str, type[BaseModel]] = {"model": ModelSpec, "train": TrainSpec}
+    models: dict[str, type[BaseModel]] = {
+        "model": ModelSpec,
+        "train": TrainSpec,
+        "stages": StageSpec,
+        "init": InitSpec,
+    }
     model = models.get(str(item["loc"][0]))
-    return tuple(model.model_fields) if model else known_keys
+    if model is None:
+        return known_keys
+    return tuple(info.alias or name for name, info in model.model_fields.items())
 
 
 def _text_choices(expected: str) -> list[str]:

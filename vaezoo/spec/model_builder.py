@@ -101,7 +101,8 @@ class ModelBuilder:
         into_encoder = self.fusion("encoder", encoder_shape, context)
         encoder, feature_shapes = self.encoder(into_encoder, context)
         into_prior = context is not None and "prior" in self.spec.into
-        latents = self.latents(feature_shapes, context if into_prior else None)
+        prior_context = context if into_prior else None
+        latents = self.latents(feature_shapes, prior_context)
         likelihood = self.build(parts.likelihood, self.wiring(Wiring))
         model = Model(
             data=data,
@@ -114,6 +115,7 @@ class ModelBuilder:
             conditioner=conditioner,
             into_encoder=into_encoder,
             into_prior=into_prior,
+            samplers=self.samplers(latents.spaces, prior_context),
         )
         self.probe_priors(model, context)
         model.code_shape = self.code_shape(model, self.features(encoder, into_encoder), context)
@@ -211,15 +213,43 @@ class ModelBuilder:
             raise self.spec.problem(parts.prior.path, message)
         return latents
 
+    def samplers(self, spaces: tuple[Space, ...], context: Tensor | None) -> dict[str, Prior]:
+        """The priors that may replace that of the latents.
+
+        Args:
+            spaces: the latent variables.
+            context: the contexts ``[2, ...]`` of the prior, or None.
+        """
+        samplers: dict[str, Prior] = {}
+        for name, component in self.spec.samplers.items():
+            if len(self.priors) != 1 or len(spaces) != 1:
+                message = (
+                    f"latents {self.spec.model.latents.name!r} have no prior that a sampler can "
+                    "replace: they need exactly one latent variable, with the prior of the spec"
+                )
+                raise self.spec.problem(component.path, message)
+            checks.check_sampler_support(self.spec, component, spaces[0])
+            flat_context = None if context is None else context.flatten(1)  # [2, E]
+            cls: Any = component.cls
+            prior_context = flat_context if cls.conditional else None
+            wiring = self.wiring(PriorWiring, prior_context, space=spaces[0])
+            samplers[name] = self.build(component, wiring)
+        return samplers
+
     def probe_priors(self, model: Model, context: Tensor | None) -> None:
         """Calls the priors once, so that an error is reported at the line of the prior."""
-        component, generation = self.spec.model.prior, model.start_generation(2, context)
+        own = [(self.spec.model.prior, prior, space) for prior, space in self.priors]
+        samplers: list[tuple[ComponentSpec, Any, Space]] = [
+            (component, model.samplers[name], self.priors[0][1])
+            for name, component in self.spec.samplers.items()
+        ]
+        generation = model.start_generation(2, context)
         model.eval()
         with torch.no_grad(), seeded(torch.device("cpu")):
-            for prior, space in self.priors:
+            for component, prior, space in (*own, *samplers):
                 p = self.locate_errors(component, partial(generation.p, prior))
-                checks.check_distribution(self.spec, "prior", p, space)
-                checks.check_batch_shape(self.spec, "prior", p, space.name, (2,))
+                checks.check_distribution(self.spec, component, p, space)
+                checks.check_batch_shape(self.spec, component, p, space.name, (2,))
         model.train()
 
     def code_shape(

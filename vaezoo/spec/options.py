@@ -12,12 +12,14 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from torch import nn
 
+from vaezoo.model.objectives import Schedule
+from vaezoo.model.optimization import CONFIG
 from vaezoo.model.wiring import Factory
 from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.plugins.kinds import KINDS, KINDS_WITH_WIRING, kind_class
@@ -25,10 +27,6 @@ from vaezoo.spec.tree import Mark
 from vaezoo.utils.errors import PluginError, SpecError, VaezooError, one_line
 
 T = TypeVar("T")
-
-CONFIG = ConfigDict(
-    strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +63,27 @@ class ComponentSpec:
         Raises:
             SpecError: the constructor of a nested component fails; at its position.
         """
+        nested: list[tuple[ComponentSpec, Any]] = []
         options = {
-            key: _map_components(value, _built_or_factory) for key, value in self.options.items()
+            key: _map_components(value, partial(_built_or_factory, nested))
+            for key, value in self.options.items()
         }
-        return self.cls(*wiring, **options)
+        component = self.cls(*wiring, **options)
+        if isinstance(component, Schedule):  # of use before the first step
+            component.set_step(0)
+        if nested and isinstance(component, nn.Module):
+            modules = {id(module) for module in component.modules()}
+            for spec, part in nested:
+                if isinstance(part, nn.Module) and id(part) not in modules:
+                    raise SpecError([spec.mark.problem(spec.path, spec._not_registered(self))])
+        return component
+
+    def _not_registered(self, owner: ComponentSpec) -> str:
+        return (
+            f"{self.kind} {self.name!r} is no submodule of {owner.kind} {owner.name!r}, so it "
+            "would never be updated; the author must keep it in an attribute, an nn.ModuleList or "
+            "an nn.ModuleDict"
+        )
 
     def build_nested(self, *wiring: Any) -> Any:
         """``build`` for a component within another; errors are reported at its own position."""
@@ -99,13 +114,25 @@ class ComponentSpec:
         block: dict[str, Any] = {"type": name}
         for key, value in self.options.items():
             block[key] = _map_components(value, ComponentSpec.resolved)
+            if isinstance(value, BaseModel):
+                block[key] = value.model_dump(exclude_none=True)
         return block | (self.loader.model_dump() if self.loader else {})
 
 
-def _built_or_factory(component: ComponentSpec) -> Any:
-    """A nested component, or the factory of one whose kind has wiring."""
-    has_wiring = component.kind in KINDS_WITH_WIRING
-    return component.build_nested if has_wiring else component.build_nested()
+def _built_or_factory(nested: list[tuple[ComponentSpec, Any]], component: ComponentSpec) -> Any:
+    """A nested component, or the factory of one whose kind has wiring.
+
+    Args:
+        nested: receives each component that is built, with its spec.
+        component: the spec of the nested component.
+    """
+
+    def build(*wiring: Any) -> Any:
+        part = component.build_nested(*wiring)
+        nested.append((component, part))
+        return part
+
+    return build if component.kind in KINDS_WITH_WIRING else build()
 
 
 def _map_components(value: Any, function: Callable[[ComponentSpec], Any]) -> Any:

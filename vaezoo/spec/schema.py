@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from vaezoo.model.fusion import FusionMode
+from vaezoo.model.optimization import CONFIG, Optimization
 from vaezoo.plugins.catalogue import Catalogue
 from vaezoo.plugins.kinds import KINDS
 from vaezoo.spec.options import (
-    CONFIG,
     KIND_KEY,
     LoaderOptions,
     component_annotation,
@@ -47,42 +47,14 @@ class ModelSpec(BaseModel):
     condition: component_annotation("conditioner") | None = None  # type: ignore[valid-type]
 
 
-class TorchBlock(BaseModel):
-    """An optimizer or scheduler: the name of a class of ``torch.optim``, and its options."""
+class StageOptions(Optimization):
+    """The training options that each stage may have for itself."""
 
-    model_config = CONFIG | {"extra": "allow"}
-    type: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"type": value} if isinstance(value, str) else value
-
-
-class TrainSpec(BaseModel):
-    """The block ``train``: the duration and the settings of training."""
-
-    model_config = CONFIG
     epochs: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="passes over the training split"
     )
     steps: Annotated[int, Field(gt=0)] | None = Field(
-        default=None, description="optimizer steps, instead of epochs"
-    )
-    optimizer: TorchBlock = Field(
-        default=TorchBlock(type="adam", lr=1e-3),  # type: ignore[call-arg]
-        description="a torch.optim class by name, with its own options",
-    )
-    scheduler: TorchBlock | None = Field(
-        default=None,
-        description="a torch.optim.lr_scheduler class by name, stepped once per optimizer step; "
-        "T_max and total_steps default to the number of steps of the run",
-    )
-    warmup: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="steps over which the learning rate rises linearly from near 0"
-    )
-    clip: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="largest gradient norm; larger ones are clipped"
+        default=None, description="training steps, instead of epochs"
     )
     accumulate: Annotated[int, Field(gt=0)] = Field(
         default=1, description="number of parts each batch is split into"
@@ -104,6 +76,11 @@ class TrainSpec(BaseModel):
     validate_every: Annotated[int, Field(gt=0)] = Field(
         default=1, description="epochs between validations"
     )
+
+
+class TrainSpec(StageOptions):
+    """The block ``train``: the duration and the settings of training."""
+
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="fp32",
         description="precision of the networks in training; auto: bf16 on CUDA and CPUs with AMX",
@@ -124,6 +101,42 @@ class TrainSpec(BaseModel):
     callbacks: list[component_annotation("callback")] = []  # type: ignore[valid-type]
 
 
+class StageSpec(StageOptions):
+    """One stage of training. Options that are left out are those of ``train``."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    parts: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="the parts of the model that are trained, such as encoder, prior, "
+        "latents.codebook or samplers.NAME; all by default",
+    )
+    sampler: str | None = Field(
+        default=None, description="the sampler that replaces the prior in this stage"
+    )
+    objective: component_annotation("objective") | None = None  # type: ignore[valid-type]
+    regularizers: (  # None: see ``Spec.stages``
+        list[component_annotation("regularizer")] | None  # type: ignore[valid-type]
+    ) = None
+    begin_from: Literal["best", "last"] = Field(
+        default="best",
+        alias="from",
+        description="the weights of the stage before: those that its select selects, or the last",
+    )
+
+
+class InitSpec(BaseModel):
+    """Weights to begin training with."""
+
+    model_config = CONFIG
+    source: Annotated[str, Field(min_length=1)] = Field(
+        alias="from", description="the directory of a run, or the name of pretrained weights"
+    )
+    parts: list[str] | None = Field(
+        default=None, min_length=1, description="the parts of the model to load; all by default"
+    )
+
+
 class SpecModel(BaseModel):
     """The top level of a spec."""
 
@@ -134,11 +147,17 @@ class SpecModel(BaseModel):
     requires: list[str] = []
     data: component_annotation("dataset")  # type: ignore[valid-type]
     model: ModelSpec
+    samplers: dict[
+        Annotated[str, Field(pattern=NAME)],
+        component_annotation("prior"),  # type: ignore[valid-type]
+    ] = {}
+    init: list[InitSpec] = []
     objective: component_annotation("objective") = "reconstruction"  # type: ignore[valid-type]
     regularizers: (  # None: see ``Spec.regularizers``
         list[component_annotation("regularizer")] | None  # type: ignore[valid-type]
     ) = None
     train: TrainSpec = TrainSpec(epochs=20)
+    stages: list[StageSpec] = []
     evaluate: list[component_annotation("metric")] = ["elbo"]  # type: ignore[valid-type]
 
 
@@ -154,8 +173,9 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
         "description": "path of a base spec, relative to this file",
     }
     properties["vars"] = {"type": "object", "description": "values for ${vars.name}"}
-    for definition in (schema, definitions["ModelSpec"], definitions["TrainSpec"]):
-        _allow_variables(definition)
+    for name in ("ModelSpec", "TrainSpec", "StageSpec", "InitSpec"):
+        _allow_variables(definitions[name])
+    _allow_variables(schema)
     definitions["TorchBlock"] = {"anyOf": [{"type": "string"}, definitions["TorchBlock"]]}
     required = schema.pop("required")
     definitions["ModelSpec"].pop("required")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.model.fusion import FusionMode
 from vaezoo.spec.options import ComponentSpec
-from vaezoo.spec.schema import ModelSpec, TrainSpec
-from vaezoo.spec.tree import Node
+from vaezoo.spec.schema import InitSpec, ModelSpec, TrainSpec
+from vaezoo.spec.stage import Stage
+from vaezoo.spec.tree import Node, path_steps
 from vaezoo.utils.errors import SpecError
 
 
@@ -20,8 +22,13 @@ class Spec:
         name, seed, requires: as in the file.
         data, model, objective, train, evaluate: the blocks of the spec; components are
             ``ComponentSpec``.
+        samplers: the priors that may replace that of the latents after training, by name.
+        init: the weights to begin training with.
         regularizers: as in the file; by default ``kl``, unless the objective already includes the
             rate.
+        stages: the stages of training, at least one. A stage without an objective has that of the
+            spec and, unless it lists its own, its regularizers. One with an objective has the
+            regularizers that it lists, or the default of that objective.
         into: the parts of the model that take the condition as input: ``encoder``, ``prior``,
             ``decoder``.
         fuse: how the condition joins the inputs of encoder and decoder: ``concat`` or ``film``.
@@ -51,9 +58,12 @@ class Spec:
     requires: tuple[str, ...]
     data: ComponentSpec
     model: ModelSpec
+    samplers: Mapping[str, ComponentSpec]
+    init: tuple[InitSpec, ...]
     objective: ComponentSpec
     regularizers: tuple[ComponentSpec, ...]
     train: TrainSpec
+    stages: tuple[Stage, ...]
     evaluate: tuple[ComponentSpec, ...]
     into: frozenset[str]
     fuse: FusionMode
@@ -77,8 +87,7 @@ class Spec:
             >>> print(spec.problem("model.latent_dim", "too small"))
             <text>:5:9: model.latent_dim: too small
         """
-        steps = tuple(int(step) if step.isdecimal() else step for step in path.split("."))
-        return SpecError([self.tree.locate(steps).problem(path, message)])
+        return SpecError([self.tree.locate(path_steps(path)).problem(path, message)])
 
     def resolved(self) -> dict[str, Any]:
         """The complete spec with all defaults, so that later changes of defaults do not affect it.
@@ -103,6 +112,9 @@ class Spec:
             model["condition"] |= {"into": sorted(self.into), "fuse": self.fuse}
         train = self.train.model_dump(exclude_none=True)
         train["callbacks"] = [callback.resolved() for callback in self.train.callbacks]
+        samplers = {name: sampler.resolved() for name, sampler in self.samplers.items()}
+        init = [item.model_dump(by_alias=True, exclude_none=True) for item in self.init]
+        stages = [stage.resolved(self.train) for stage in self.stages if stage.name]
         return {
             "spec": "vaezoo/v1",
             "name": self.name,
@@ -110,8 +122,11 @@ class Spec:
             "requires": list(self.requires),
             "data": self.data.resolved(),
             "model": model,
+            **({"samplers": samplers} if samplers else {}),
+            **({"init": init} if init else {}),
             "objective": self.objective.resolved(),
             "regularizers": [regularizer.resolved() for regularizer in self.regularizers],
             "train": train,
+            **({"stages": stages} if stages else {}),
             "evaluate": [metric.resolved() for metric in self.evaluate],
         }

@@ -11,10 +11,12 @@ import torch
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaezoo.spec.schema import TorchBlock
+from vaezoo.model.optimization import Optimization, TorchBlock
 from vaezoo.utils.errors import did_you_mean
 
 _TOTAL_STEP_OPTIONS = ("T_max", "total_steps")
+_ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
+"""Schedulers that set the learning rate at each step; the others multiply it, as warm-up does."""
 _UNSUPPORTED = {
     "lbfgs": "needs a closure",
     "lambdalr": "needs a function",
@@ -69,6 +71,16 @@ def complete_options(block: TorchBlock, cls: type, total_steps: int) -> dict[str
         ):
             options[name] = total_steps
     return options
+
+
+def warmup_error(config: Optimization) -> str | None:
+    """Why warm-up cannot be combined with the scheduler; None if it can."""
+    if not config.warmup or config.scheduler is None:
+        return None
+    cls = find_class("scheduler", config.scheduler)
+    if cls is None or cls.__name__ not in _ABSOLUTE:
+        return None
+    return f"scheduler {config.scheduler.type!r} sets the learning rate itself; remove warmup"
 
 
 def find_errors(role: str, block: TorchBlock) -> Iterator[tuple[str, str]]:

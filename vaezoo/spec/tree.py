@@ -107,6 +107,11 @@ class Node:
         return mark
 
 
+def path_steps(path: str) -> tuple[str | int, ...]:
+    """A path such as ``stages.1.name`` as keys and indices."""
+    return tuple(int(step) if step.isdecimal() else step for step in path.split("."))
+
+
 def parse(text: str, file: str, limits: Limits = SPEC_LIMITS) -> Node:
     """Parses one YAML document.
 

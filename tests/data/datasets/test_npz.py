@@ -184,6 +184,6 @@ def test_a_model_reads_a_file_as_training_read_it(npz, x, tmp_path):
         "model": model,
         "train": {"steps": 1},
     }
-    dataset, loader, task = prepare_training(load_spec(inputs), torch.device("cpu"))
+    dataset, loader, (task,) = prepare_training(load_spec(inputs), torch.device("cpu"))
     part = dataset.split("train")
     torch.testing.assert_close(task.model.prepare(part.x.long()), loader.first(len(loader)).x)

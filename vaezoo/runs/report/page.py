@@ -121,6 +121,9 @@ def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
         "samples": (model.sample(count, condition, seed=run.seed), 10),
         "reconstructions": (pictures.pairs(batch.x, reconstructions, 16), 16),
     }
+    for name in model.samplers:
+        images = model.sample(count, condition, seed=run.seed, sampler=name)
+        sheets[f"samples-{name}"] = (images, 10)
     if model.conditioner is None and len(batch) >= 16:
         with suppress(NotImplementedError):  # the latent code is not one vector
             images = model.interpolate(batch.x[:8], batch.x[8:16], 12)
@@ -144,8 +147,11 @@ def _draw_sequences(run: ReportData, batch: Batch) -> dict[str, bytes]:
         condition = condition[:: max(1, len(condition) // _SEQUENCES)][:_SEQUENCES]
     steps = batch.x.shape[1] if model.latents.stepwise else None
     count = _SEQUENCES if condition is None else len(condition)
-    samples = model.sample(count, condition, seed=run.seed, steps=steps)
-    files = {"samples": sequences.picture(data, Batch(data.to_source_units(samples), condition))}
+    files = {}
+    for sampler in (None, *model.samplers):
+        samples = model.sample(count, condition, seed=run.seed, steps=steps, sampler=sampler)
+        sheet = sequences.picture(data, Batch(data.to_source_units(samples), condition))
+        files["samples" if sampler is None else f"samples-{sampler}"] = sheet
     with model.inference():
         sites = model.infer_detached(batch, 1).sites
     if any(site.mask is not None for site in sites):
@@ -227,6 +233,11 @@ def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     captions = _CAPTIONS | (_SEQUENCE_CAPTIONS if run.model.data.is_sequence else {})
     captions |= _STEPWISE_CAPTIONS if run.model.latents.stepwise else {}
+    samplers = {
+        f"samples-{name}": f"Samples: the mean of p(x|z) for z drawn from the sampler {name}"
+        for name in run.model.samplers
+    }
+    captions = {"samples": captions["samples"], **samplers, **captions}
     return environment.from_string(source).render(
         name=run.name,
         run=run.time,

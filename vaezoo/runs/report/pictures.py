@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 INK, ACCENT, SECOND = "#1f2933", "#2563eb", "#d97706"
 """The colours of lines."""
+CURVES = ("elbo", "distortion", "rate")
+"""The keys of the records that are plotted."""
 _GAP = 1
 """The width of the white lines between images, in pixels."""
 
@@ -92,22 +94,35 @@ def to_png(fig: Figure) -> bytes:
 
 
 def curves(records: Sequence[dict[str, Any]]) -> bytes:
-    """Plots ELBO, distortion and rate over epochs, for the training and validation split."""
-    fig = new_figure(10, 3.2)
-    for axes, key in zip(fig.subplots(1, 3), ("elbo", "distortion", "rate"), strict=True):
-        for split, colour, width in (("train", ACCENT, 0.9), ("validation", SECOND, 1.6)):
-            points = [(r["epoch"], r[key]) for r in records if r["split"] == split and key in r]
-            if points:
-                marker = "o" if split == "validation" and len(points) < 40 else None
-                xs, ys = zip(*points, strict=True)
-                axes.plot(
-                    xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3
-                )
-        _limit_y_axis(axes, [r[key] for r in records if key in r])
-        style_axes(axes, key, "epoch", "nats per example")
-    # The legend is in the plot of the distortion, which every model has.
-    fig.axes[1].legend(fontsize=8, frameon=False, loc="upper right")
+    """Plots ELBO, distortion and rate over epochs, for the training and validation split.
+
+    Each stage has a row of its own; one without distortion has its loss in place of the ELBO.
+    """
+    stages = list(dict.fromkeys(record.get("stage", "") for record in records)) or [""]
+    fig = new_figure(10, 3.2 * len(stages))
+    for row, stage in zip(fig.subplots(len(stages), 3, squeeze=False), stages, strict=True):
+        own = [record for record in records if record.get("stage", "") == stage]
+        decodes = not own or any("distortion" in record for record in own)
+        for axes, key in zip(row, CURVES if decodes else ("loss", *CURVES[1:]), strict=True):
+            _plot_curve(axes, own, key)
+            axes.set_visible(any(key in record for record in own))
+            style_axes(axes, f"{stage}: {key}" if stage else key, "epoch", "nats per example")
+        # the legend is where every model has curves
+        row[1 if decodes else 0].legend(fontsize=8, frameon=False, loc="upper right")
     return to_png(fig)
+
+
+def _plot_curve(axes: Any, records: Sequence[dict[str, Any]], key: str) -> None:
+    """Plots one key of the records, for the training and validation split."""
+    for split, colour, width in (("train", ACCENT, 0.9), ("validation", SECOND, 1.6)):
+        points = [(r["epoch"], r[key]) for r in records if r["split"] == split and key in r]
+        if points:
+            marker = "o" if split == "validation" and len(points) < 40 else None
+            xs, ys = zip(*points, strict=True)
+            axes.plot(
+                xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3
+            )
+    _limit_y_axis(axes, [r[key] for r in records if key in r])
 
 
 def _limit_y_axis(axes: Any, values: Sequence[float]) -> None:

@@ -1,0 +1,182 @@
+"""Runs in two processes that torchrun started: one model, one directory, and one message."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import yaml
+
+from vaezoo.runs.directory import RunDirectory
+from vaezoo.utils.files import read_tensors
+
+TRAIN = {"epochs": 2, "log_every": 4, "checkpoint_every": 0, "ema": 0.9}
+LIMIT = 300.0
+"""Seconds after which a command hangs."""
+FAULTY = """
+    import os, signal, sys, time
+    from pathlib import Path
+
+    import vaezoo.runs.report.page
+    import vaezoo.runs.run
+    from vaezoo.cli.main import main
+    from vaezoo.model.task import Task
+
+    rank, place = int(os.environ["RANK"]), sys.argv[1]
+    Path(f"pid-{rank}").write_text(str(os.getpid()))
+
+    def set_step(task, step, original=Task.set_step):
+        if place == "training" and rank == 0 and step == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if place == "one step" and rank == 1 and step == 13:
+            raise ValueError("as planned")
+        original(task, step)
+
+    def evaluate(*arguments, **options):
+        os.kill(int(Path("pid-1").read_text()), signal.SIGKILL)
+        time.sleep(600)
+
+    vaezoo.runs.report.page.write_report = lambda data: None
+    Task.set_step = set_step
+    if place == "evaluation":
+        vaezoo.runs.run.evaluate = evaluate
+    main(sys.argv[2:])
+"""
+SCRIPT = """
+    import json, os
+    from pathlib import Path
+
+    import vaezoo
+    import vaezoo.runs.report.page
+
+    vaezoo.runs.report.page.write_report = lambda data: None
+    rank, found = os.environ["RANK"], []
+    for epochs in (1, 2):
+        run = vaezoo.run("spec.yaml", [f"train.epochs={epochs}"], print_line=print)
+        found.append([str(run.path), run.evaluation, len(run.records)])
+    try:
+        vaezoo.run("spec.yaml", ["data.path=missing.npz"])
+    except vaezoo.DataError as error:
+        found.append(str(error))
+    Path(f"found-{rank}.json").write_text(json.dumps(found))
+"""
+
+
+class Finished:
+    """A command that ended: its exit code, its output, and the lines of its errors."""
+
+    def __init__(self, process):
+        try:
+            self.out, self.err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+        self.code = process.returncode
+        self.errors = [line for line in self.err.splitlines() if line.startswith("error:")]
+
+
+@pytest.fixture
+def torchrun(tmp_path, spec):
+    """Runs a command in two processes, in ``tmp_path``, where there is a file spec.yaml."""
+    examples = np.random.default_rng(0).random((1200, 1, 8, 8), dtype=np.float32)
+    np.savez(tmp_path / "examples.npz", x=examples)
+    data = {"type": "npz", "path": "examples.npz"}  # digits would import scikit-learn: 3 s
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec(data=data, train=TRAIN)))
+
+    def run(*command):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        return Finished(
+            subprocess.Popen(
+                [*launcher, "--master-port", str(port), *command],
+                cwd=tmp_path,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+
+    return run
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a Python script to ``tmp_path``; returns its name."""
+
+    def write(text):
+        (tmp_path / "script.py").write_text(textwrap.dedent(text))
+        return "script.py"
+
+    return write
+
+
+def results(path):
+    """The weights of a finished run, and its evaluation as text."""
+    return read_tensors(path / "model.safetensors")[0], (path / "evaluation.json").read_text()
+
+
+def test_processes_train_one_model_and_go_on_exactly_after_kills(torchrun, script, tmp_path, same):
+    faulty = script(FAULTY)
+    done = torchrun(faulty, "nowhere", "run", "spec.yaml", "--out", "whole")
+    assert done.code == 0, done.err
+    (whole,) = tmp_path.glob("whole/tiny/*")
+    assert done.out.count("elbo") == 1 and done.out.count("report.html") == 1
+    assert done.err.count("step 0 of 16") == 1 and done.err.count("drawing the report") == 1
+    steps = [record["step"] for record in RunDirectory(whole).records()]
+    assert steps == [4, 8, 8, 12, 16, 16]
+
+    killed = torchrun(faulty, "training", "run", "spec.yaml", "--out", "parts")
+    (path,) = tmp_path.glob("parts/tiny/*")
+    relative = path.relative_to(tmp_path)
+
+    def message(rank, step):
+        checkpoint = f"{relative}/checkpoint/step-{step:09d}.safetensors"
+        return (
+            f"error: process {rank} of 2 ended unexpectedly; last good checkpoint: {checkpoint}; "
+            f"vaezoo resume {relative}"
+        )
+
+    assert killed.errors == [message(0, 12)]
+
+    killed = torchrun(faulty, "evaluation", "resume", str(relative))
+    assert killed.errors == [message(1, 16)]
+    assert not (path / "evaluation.json").exists()
+
+    resumed = torchrun(faulty, "nowhere", "-q", "resume", str(path))
+    assert resumed.code == 0, resumed.err
+    (weights, evaluation), (expected, expected_evaluation) = results(path), results(whole)
+    same(weights, expected)
+    assert evaluation == expected_evaluation
+    picture = torchrun("-m", "vaezoo", "sample", str(path), "--out", "samples.png")
+    assert picture.code == 0 and picture.err.count("wrote samples.png") == 1
+
+
+def test_an_error_of_one_process_ends_both_with_its_message(torchrun, script):
+    failed = torchrun(script(FAULTY), "one step", "run", "spec.yaml")
+    (line,) = failed.errors
+    assert line.startswith("error: process 1: ValueError: as planned")
+
+
+def test_an_error_of_all_processes_is_printed_once(torchrun):
+    failed = torchrun("-m", "vaezoo", "run", "spec.yaml", "-s", "model.latent_dimm=3")
+    (line,) = failed.errors
+    assert "model.latent_dimm: unknown key" in line
+    assert failed.err.count("exitcode  : 3") == 2
+
+
+def test_every_process_of_a_script_has_the_results(torchrun, script, tmp_path):
+    done = torchrun(script(SCRIPT))
+    assert done.code == 0, done.err
+    first, second = (json.loads((tmp_path / f"found-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first[0][1]["metrics"]["elbo"]["examples"] == 120
+    assert [records for _, _, records in first[:2]] == [3, 6]
+    assert "missing.npz" in first[2]
+    assert done.out.count("step 0 of") == done.out.count("drawing the report") == 2
