@@ -45,9 +45,10 @@ CONDITIONAL = {
 
 def phase_optimizers(spec):
     loaded = load_spec(spec)
-    _, train, task = prepare_training(loaded, pick_device("cpu"))
+    _, train, (task,) = prepare_training(loaded, pick_device("cpu"))
     result = [
-        PhaseOptimizer(phase, task=task, spec=loaded, total_steps=100) for phase in task.phases()
+        PhaseOptimizer(phase, task=task, config=loaded.train, total_steps=100)
+        for phase in task.phases()
     ]
     return task, result, train.first(64)
 

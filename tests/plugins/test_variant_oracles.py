@@ -37,7 +37,7 @@ def composed(spec):
     def make(name, **model):
         changes = blocks(name, spec)
         changes["model"] = {**changes["model"], **model}
-        _, train, task = prepare_training(load_spec(changes), CPU)
+        _, train, (task,) = prepare_training(load_spec(changes), CPU)
         with torch.no_grad():
             for parameter in task.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -170,7 +170,7 @@ def test_a_ladder_of_one_level_is_a_single_latent_map(spec, composed):
             },
         },
     )
-    _, _, single = prepare_training(load_spec(changes), CPU)
+    _, _, (single,) = prepare_training(load_spec(changes), CPU)
     single.model.load_state_dict(task.model.state_dict())
     traces = []
     for model in (task.model, single.eval().model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tokenize
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ VARIANTS = {
     },
     "m2": {"model": {"latents": "class-and-style"}, "objective": "m2"},
 }
-LARGEST = {"vamp": 35, "hamiltonian": 60}
+LARGEST = {"vamp": 35, "hamiltonian": 60, "gumbel": 45}
 """The largest number of lines of some variants, without imports and blank lines."""
 INTO = {
     "vamp": ["decoder"],
@@ -142,7 +143,7 @@ def test_the_conditional_version_trains_and_samples(name, spec):
     changes = blocks(name, spec)
     changes["model"] = {**changes["model"], "condition": condition}
     check_spec(changes)
-    _, train, task = prepare_training(load_spec(changes), CPU)
+    _, train, (task,) = prepare_training(load_spec(changes), CPU)
     model = task.model.eval()
     samples = [model.sample(3, condition=digit, seed=0) for digit in (1, 2)]
     assert samples[0].shape == (3, 1, 8, 8) and not torch.equal(*samples)
@@ -177,7 +178,7 @@ def test_the_sequence_version_trains_and_samples(name, sequences):
         },
     }
     check_spec(changes)
-    _, train, task = prepare_training(load_spec(changes), CPU)
+    _, train, (task,) = prepare_training(load_spec(changes), CPU)
     model, batch = task.model.eval(), train.first(4)
     assert model.sample(3, steps=5, seed=0).shape == (3, 5, 4)
     first, second = batch.x[:2], batch.x[2:]
@@ -187,7 +188,7 @@ def test_the_sequence_version_trains_and_samples(name, sequences):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_compiled_step_is_one_graph_or_declared_eager(name, spec):
-    _, train, task = prepare_training(load_spec(blocks(name, spec)), CPU)
+    _, train, (task,) = prepare_training(load_spec(blocks(name, spec)), CPU)
     if is_eager(task):
         assert name == "hamiltonian"
         return
@@ -216,22 +217,30 @@ def test_an_eager_component_is_trained_without_compilation(spec, train, monkeypa
 
 
 def test_the_averaged_vampprior_encodes_with_the_averaged_encoder(spec, train, monkeypatch):
-    trainers = []
+    trainers, latest = [], []
     fit = Trainer.fit
-    monkeypatch.setattr(Trainer, "fit", lambda self: (trainers.append(self), fit(self))[1])
-    train(**blocks("vamp", spec, ema=0.9, steps=6))
+
+    def fit_and_copy(trainer):
+        fit(trainer)
+        trainers.append(trainer)
+        latest.append(deepcopy(trainer.task.model))  # before the averaged weights replace it
+
+    monkeypatch.setattr(Trainer, "fit", fit_and_copy)
+    run = train(**blocks("vamp", spec, ema=0.9, steps=6))
     (trainer,) = trainers
-    averaged, latest = trainer.evaluation_task.model, trainer.task.model
+    averaged = trainer.evaluation_task.model
+    assert averaged is not trainer.task.model and run.model is trainer.task.model
     x = torch.rand(5, 1, 8, 8)
     priors = []
-    for model in (averaged, latest):
+    for model in (averaged, *latest, run.model):
         model.eval()
         trace = model.infer(model.start_inference(vaezoo.Batch(x)))
         pseudo_inputs = model.latents.prior.pseudo_inputs.sigmoid()
         expected = model.posterior(vaezoo.Batch(pseudo_inputs)).mean
         priors.append(trace.sites[0].p.component_distribution.mean)
         torch.testing.assert_close(priors[-1], expected)
-    assert not torch.allclose(*priors), "the averaged weights differ from the latest ones"
+    assert not torch.allclose(*priors[:2]), "the averaged weights differ from the latest ones"
+    torch.testing.assert_close(priors[2], priors[0], msg="the averaged weights are selected")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +304,7 @@ def test_figures_with_a_bounded_prior_say_so(spec, train):
 
 
 def test_a_sphere_is_interpolated_on_the_sphere_and_not_traversed(spec):
-    _, train, task = prepare_training(load_spec(blocks("sphere", spec)), CPU)
+    _, train, (task,) = prepare_training(load_spec(blocks("sphere", spec)), CPU)
     model, batch = task.model.eval(), train.first(4)
     z = model.encode(batch.x)
     path = model.latents.interpolate(z[:2], z[2:], torch.linspace(0, 1, 5))
@@ -325,7 +334,7 @@ def test_a_map_of_symbols_is_trained_and_encoded_as_its_most_probable_symbols(sp
 def test_each_latent_variable_has_its_own_path(spec):
     model = {"posterior": "von-mises-fisher", "prior": "uniform-sphere", "latent_dim": 3}
     changes = spec(model={**model, "latents": "class-and-style"}, objective="m2")
-    _, train, task = prepare_training(load_spec(changes), CPU)
+    _, train, (task,) = prepare_training(load_spec(changes), CPU)
     z = task.model.eval().encode(train.first(4).x)
     path = task.model.latents.interpolate(z[:2], z[2:], torch.linspace(0, 1, 3))
     torch.testing.assert_close(path[:, 1, :10], (z[:2, :10] + z[2:, :10]) / 2)
@@ -340,7 +349,7 @@ def test_components_nest_with_their_wiring(spec, tmp_path):
     encoder = {"type": "parallel", "branches": branches}
     changes = spec(model={"encoder": encoder})
     check_spec(changes)
-    _, _, task = prepare_training(load_spec(changes), CPU)
+    _, _, (task,) = prepare_training(load_spec(changes), CPU)
     names = [name for name, _ in task.model.encoder.named_children()]
     assert names == ["branches"] and list(task.model.encoder.branches) == ["wide", "image"]
     resolved = load_spec(changes).resolved()["model"]["encoder"]["branches"]
