@@ -392,9 +392,11 @@ def test_help_imports_few_modules_and_searches_no_plugins():
     assert own <= {
         "vaezoo",
         "vaezoo.cli",
+        "vaezoo.cli.group",
         "vaezoo.cli.main",
         "vaezoo.utils",
         "vaezoo.utils.errors",
+        "vaezoo.utils.launch",
         *plugins,
     }
     assert "importlib.metadata" not in imported, "the installed packages were searched for plugins"

@@ -48,6 +48,17 @@ FAULTY = """
         vaezoo.runs.run.evaluate = evaluate
     main(sys.argv[2:])
 """
+COMMAND = """
+    import os, sys
+    from pathlib import Path
+
+    from vaezoo.cli.main import main
+
+    try:
+        main(sys.argv[1:])
+    finally:
+        Path(f"used-torch-{os.environ['RANK']}").write_text(str("torch" in sys.modules))
+"""
 SCRIPT = """
     import json, os
     from pathlib import Path
@@ -154,8 +165,10 @@ def test_processes_train_one_model_and_go_on_exactly_after_kills(torchrun, scrip
     (weights, evaluation), (expected, expected_evaluation) = results(path), results(whole)
     same(weights, expected)
     assert evaluation == expected_evaluation
-    picture = torchrun("-m", "vaezoo", "sample", str(path), "--out", "samples.png")
+    picture = torchrun(script(COMMAND), "sample", str(path), "--out", "samples.png")
     assert picture.code == 0 and picture.err.count("wrote samples.png") == 1
+    used_torch = [(tmp_path / f"used-torch-{rank}").read_text() for rank in (0, 1)]
+    assert used_torch == ["True", "False"] and (tmp_path / "samples.png").is_file()
 
 
 def test_an_error_of_one_process_ends_both_with_its_message(torchrun, script):

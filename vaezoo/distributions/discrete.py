@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, register_kl
 
 from vaezoo.distributions.sample_shape import SampleShape
 
@@ -185,11 +185,18 @@ class OneHot(Distribution):
 
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples vectors ``[*sample_shape, *, C]``."""
-        categorical = torch.distributions.OneHotCategorical(
+        # torch's OneHotCategorical checks its arguments in any case, which waits for the device
+        categorical = torch.distributions.Categorical(
             logits=self.log_probabilities, validate_args=False
         )
-        return categorical.sample(torch.Size(sample_shape))
+        index = categorical.sample(torch.Size(sample_shape))  # [*sample_shape, *]
+        return F.one_hot(index, self.event_shape[-1]).to(self.log_probabilities)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-probability of vectors ``[*, C]``, in nats, ``[*]``."""
         return (self.log_probabilities * value).sum(-1)
+
+
+@register_kl(OneHot, OneHot)  # type: ignore[untyped-decorator]
+def _kl_one_hot(q: OneHot, p: OneHot) -> Tensor:
+    return (q.mean * (q.log_probabilities - p.log_probabilities)).sum(-1)

@@ -34,6 +34,7 @@ from vaezoo.model.wiring import (
 )
 from vaezoo.spec import checks, dummies
 from vaezoo.spec.options import ComponentSpec
+from vaezoo.spec.schema import ModelSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.seeds import seeded
@@ -55,6 +56,8 @@ class ModelBuilder:
         self.spec, self.data, self.train_size = spec, data, train_size
         self.priors: list[tuple[Prior, Space]] = []
         """The priors that the latents built, each with its latent variable."""
+        self.builds_posterior = False
+        """Whether the latents built the posterior of the spec."""
 
     def wiring(self, cls: type[W], context: Tensor | None = None, **facts: Any) -> W:
         """A wiring object.
@@ -187,6 +190,7 @@ class ModelBuilder:
 
         def build_posterior(in_shape: Shape, space: Space) -> Any:
             checks.check_posterior_support(self.spec, space)
+            self.builds_posterior = True
             wiring = self.wiring(PosteriorWiring, in_shape=in_shape, space=space)
             return self.build(parts.posterior, wiring)
 
@@ -208,9 +212,14 @@ class ModelBuilder:
         )
         latents = self.build(parts.latents, wiring)
         checks.check_spaces(self.spec, latents)
-        if not self.priors and parts.prior.name != "standard-normal":
-            message = f"latents {parts.latents.name!r} define their own prior; remove model.prior"
-            raise self.spec.problem(parts.prior.path, message)
+        used = {"prior": bool(self.priors), "posterior": self.builds_posterior}
+        for role, is_used in used.items():
+            component = getattr(parts, role)
+            if not is_used and component.name != ModelSpec.model_fields[role].default:
+                message = (
+                    f"latents {parts.latents.name!r} define their own {role}; remove model.{role}"
+                )
+                raise self.spec.problem(component.path, message)
         return latents
 
     def samplers(self, spaces: tuple[Space, ...], context: Tensor | None) -> dict[str, Prior]:

@@ -5,7 +5,10 @@ Every message addresses the user: it says what failed, where, and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
@@ -220,3 +223,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def one_line(error: object) -> str:
     """The text of an error on one line, as messages of vaezoo quote it."""
     return " ".join(str(error).split())
+
+
+def describe_failure(error: BaseException) -> tuple[int, str]:
+    """The exit code and the message with which a command ends because of an error."""
+    if isinstance(error, VaezooError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "interrupted"
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or ''}: {error.strerror or error}"
+    return 1, f"{type(error).__name__}: {one_line(error)}"
+
+
+def print_error(message: str) -> None:
+    """Prints each line of a message on stderr after ``error:``, which is red on a terminal."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or None
+        is_colored = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        prefix = "\033[31m\033[1merror:\033[0m" if is_colored else "error:"
+        for line in message.splitlines() or ["failed"]:
+            print(f"{prefix} {line}", file=sys.stderr, flush=True)
