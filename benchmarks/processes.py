@@ -1,7 +1,7 @@
 """Trains one model in two processes: the same ELBO as in one, and exact resumption after kills.
 
     python benchmarks/processes.py elbo     # a minute on two cores
-    python benchmarks/processes.py kills    # ten kills: about ten minutes on two cores
+    python benchmarks/processes.py kills    # ten kills: six minutes on two cores
 
 The second kills a random process with SIGKILL at a random moment, measures how long the other one
 took to end and counts its errors, resumes, and compares the results with those of an undisturbed
@@ -82,7 +82,7 @@ def read_elbo(out: Path) -> tuple[float, float]:
     path = directory_in(out)
     assert path is not None
     row = json.loads((path / "evaluation.json").read_text("utf-8"))["metrics"]["elbo"]
-    return row["value"], row["error"]
+    return row["value"], row["standard_error"]
 
 
 def compare_elbo(folder: Path) -> None:

@@ -57,7 +57,7 @@ COMMAND = """
     try:
         main(sys.argv[1:])
     finally:
-        Path(f"used-torch-{os.environ['RANK']}").write_text(str("torch" in sys.modules))
+        Path(f"opened-{os.environ['RANK']}").write_text(str("vaezoo.runs.opening" in sys.modules))
 """
 SCRIPT = """
     import json, os
@@ -167,8 +167,8 @@ def test_processes_train_one_model_and_go_on_exactly_after_kills(torchrun, scrip
     assert evaluation == expected_evaluation
     picture = torchrun(script(COMMAND), "sample", str(path), "--out", "samples.png")
     assert picture.code == 0 and picture.err.count("wrote samples.png") == 1
-    used_torch = [(tmp_path / f"used-torch-{rank}").read_text() for rank in (0, 1)]
-    assert used_torch == ["True", "False"] and (tmp_path / "samples.png").is_file()
+    opened = [(tmp_path / f"opened-{rank}").read_text() for rank in (0, 1)]
+    assert opened == ["True", "False"] and (tmp_path / "samples.png").is_file()
 
 
 def test_an_error_of_one_process_ends_both_with_its_message(torchrun, script):
