@@ -340,7 +340,9 @@ def part_of(task):
 def finish_step(part, step=0):
     """Ends a training step in one process."""
     with torch.no_grad():
-        part.after_step(vaezoo.StepResult(step, None, ProcessGroup(), dict))
+        part.after_step(
+            vaezoo.StepResult(step=step, model=None, processes=ProcessGroup(), read_terms=dict)
+        )
 
 
 def test_symbols_are_those_of_the_nearest_codes():
@@ -496,7 +498,11 @@ def quantize(rank, folder, restart):
         torch.manual_seed(10 * step + rank)
         part(torch.randn(4 + rank, 4, 2, 3))
         with torch.no_grad():
-            part.after_step(vaezoo.StepResult(step, None, ProcessGroup.current(), dict))
+            part.after_step(
+                vaezoo.StepResult(
+                    step=step, model=None, processes=ProcessGroup.current(), read_terms=dict
+                )
+            )
     tensors = {name: buffer.clone() for name, buffer in part.named_buffers()}
     write_tensors(Path(folder, f"rank{rank}.safetensors"), tensors, {})
     dist.destroy_process_group()

@@ -8,13 +8,14 @@ import click
 
 from vaezoo.cli.output import json_option, metrics_table, print_json
 from vaezoo.cli.shared import (
+    check_sampler,
     device_option,
     open_run,
     run_argument,
     sampler_option,
     split_option,
 )
-from vaezoo.utils.errors import Problem, SpecError, UsageError, VaezooError
+from vaezoo.utils.errors import Problem, SpecError, VaezooError
 
 
 @click.command("evaluate")
@@ -52,10 +53,10 @@ def evaluate_command(
 
     run = open_run(path, device)
     requested_metrics = [parse(metric, "--metric").plain() for metric in metrics]
+    if sampler is not None:
+        check_sampler(run, sampler)
     try:
         evaluation = run.evaluate(split, requested_metrics or None, sampler=sampler)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     except SpecError as error:  # the error is in the value of --metric, not in a file
         problems = [
             Problem("--metric", 1, 1, path="", message=problem.message)

@@ -66,6 +66,14 @@ def open_run(path: Path, device: str) -> Run:
         raise UsageError(f"{path}: not a run, and {error}") from None
 
 
+def check_sampler(run: Run, name: str) -> None:
+    """Raises UsageError if the model of a run has no sampler of a name."""
+    try:
+        run.model.check_sampler(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def output_format(run: Run, out: Path) -> Format:
     """The format in which to write ``out``; called before sampling, so that errors come early."""
     from vaezoo.runs.example_files import format_for

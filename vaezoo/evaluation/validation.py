@@ -27,11 +27,12 @@ def validate(task: Task, data: Loader) -> dict[str, float]:
         for batch in data.ordered(task.model.batch_size(num_samples)):
             trace = task.objective.trace(task.model, batch)
             values = {} if trace.px is None else {"distortion": trace.mean_distortion}
-            if trace.has_rate:
+            has_rate = trace.has_rate and task.has_rate
+            if has_rate:
                 values["rate"] = trace.mean_rate
-            if trace.has_rate or trace.px is None:
+            if has_rate or trace.px is None:
                 values["bound"] = task.objective.bound(trace)
-            if trace.has_rate and trace.px is not None:
+            if has_rate and trace.px is not None:
                 values["elbo"] = trace.mean_elbo
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value.double().sum())

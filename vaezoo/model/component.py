@@ -15,12 +15,12 @@ from vaezoo.utils.memo import memoised
 from vaezoo.utils.process_group import ProcessGroup
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepResult:
     """A training step whose phases have all been stepped.
 
     Attributes:
-        step: the number of the step, counted from 0 in each stage.
+        step: the step that was taken, counted from 0 in each stage.
         model: the model.
         processes: the processes that train together. ``sum``, ``mean`` and ``broadcast`` exchange
             tensors; every process must call them in the same order.

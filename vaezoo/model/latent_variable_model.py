@@ -136,6 +136,12 @@ class LatentVariableModel(nn.Module):
         sampler: Any = self.samplers[self.prior_name]
         return sampler
 
+    def check_sampler(self, name: str) -> None:
+        """Raises ValueError if the model has no sampler of a name."""
+        if name not in self.samplers:
+            known = ", ".join(self.samplers) or "none"
+            raise ValueError(f"no sampler named {name!r}; the model has {known}")
+
     @contextmanager
     def use_prior(self, name: str) -> Iterator[None]:
         """Within the context, all passes use the prior of a name.
@@ -152,9 +158,8 @@ class LatentVariableModel(nn.Module):
             >>> with model.use_prior("prior"):  # or the name of a sampler
             ...     x = model.sample(2)
         """
-        if name not in (OWN_PRIOR, NO_PRIOR, *self.samplers):
-            known = ", ".join(self.samplers) or "none"
-            raise ValueError(f"no sampler named {name!r}; the model has {known}")
+        if name not in (OWN_PRIOR, NO_PRIOR):
+            self.check_sampler(name)
         previous, self.prior_name = self.prior_name, name
         try:
             yield

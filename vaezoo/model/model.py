@@ -254,6 +254,8 @@ class Model(LatentVariableModel):
             >>> tuple(model.sample(4, condition=7, seed=0).shape)
             (4, 1, 28, 28)
         """
+        if sampler is not None:
+            self.check_sampler(sampler)
         context, size = self.context(condition, n), self.batch_size()
         prefixes = None if prefix is None else self.prepare(prefix)
         if prefixes is not None and len(prefixes) != n:

@@ -100,12 +100,13 @@ class Prior(Component, ABC):
     def fit(self, codes: Tensor, context: Tensor | None) -> None:
         """Fits the distribution to latent variables of the training split, after training.
 
-        It is called, without gradients, for the priors that a spec lists under ``samplers``.
+        It is called, without gradients and in the main process only, for the priors that a spec
+        lists under ``samplers`` and no stage trains; the result is copied to other processes.
 
         Args:
-            codes: samples of the posterior, one for each training example,
-                ``[n, *space.shape]``.
-            context: the contexts ``[n, E]``; None if the prior receives none.
+            codes: one sample of the posterior for each training example, or, of a variable at
+                every step, for each step that exists: ``[n, *space.shape]``.
+            context: the context of each code, ``[n, E]``; None if the prior receives none.
 
         Raises:
             NotImplementedError: it cannot be fitted; a stage can train it instead.

@@ -27,8 +27,8 @@ class Task(nn.Module):
         regularizers: the penalties by the name they are logged under.
         parts: the names of the submodules of the model that are trained; None trains all. The
             others stand still: in evaluation mode, with constant weights, buffers and schedules.
-        prior: the prior of all passes: ``prior`` is the model's own, ``none`` computes none, any
-            other name is a sampler.
+        prior: the prior of all passes: ``prior`` is the model's own, any other name a sampler.
+        has_rate: whether the rate means something: not while a prior with weights was not trained.
     """
 
     def __init__(
@@ -39,11 +39,13 @@ class Task(nn.Module):
         *,
         parts: Sequence[str] | None = None,
         prior: str = OWN_PRIOR,
+        has_rate: bool = True,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.regularizers = nn.ModuleDict(regularizers)
         self.parts, self.prior = None if parts is None else tuple(parts), prior
+        self.has_rate = has_rate
         trained = [part for part in self._trained_modules() if isinstance(part, Component)]
         self.schedules = [part for part in trained if isinstance(part, Schedule)]
         self.initialised_parts = [part for part in trained if overrides(part, "initialise")]
@@ -64,6 +66,10 @@ class Task(nn.Module):
         trained = {id(module) for root in self.trained_roots() for module in root.modules()}
         return [module for module in self.modules() if id(module) in trained]
 
+    def trained_ids(self) -> set[int]:
+        """The ids of the parameters that are trained."""
+        return {id(parameter) for root in self.trained_roots() for parameter in root.parameters()}
+
     def train(self, mode: bool = True) -> Self:
         """Sets the mode, except that parts which stand still stay in evaluation mode."""
         super().train(mode)
@@ -76,15 +82,15 @@ class Task(nn.Module):
     @contextmanager
     def active(self) -> Iterator[None]:
         """Within, passes use the prior of the task, and only trained parts get gradients."""
-        trained = {id(p) for root in self.trained_roots() for p in root.parameters()}
-        still = [p for p in self.parameters() if p.requires_grad and id(p) not in trained]
-        for parameter in still:
+        trained = self.trained_ids()
+        frozen = [p for p in self.parameters() if p.requires_grad and id(p) not in trained]
+        for parameter in frozen:
             parameter.requires_grad_(False)
         try:
             with self.model.use_prior(self.prior):
                 yield
         finally:
-            for parameter in still:
+            for parameter in frozen:
                 parameter.requires_grad_(True)
 
     def set_step(self, step: int) -> None:
@@ -139,7 +145,7 @@ class Task(nn.Module):
             )
             terms[name] = value
         distortion = {} if trace.px is None else {"distortion": trace.mean_distortion}
-        rate = {"rate": trace.mean_rate} if trace.has_rate else {}
+        rate = {"rate": trace.mean_rate} if trace.has_rate and self.has_rate else {}
         return loss, {**distortion, **rate, **terms}
 
     def phases(self) -> Sequence[Phase]:
@@ -154,15 +160,14 @@ class Task(nn.Module):
     def parameters_of(self, phase: Phase) -> list[nn.Parameter]:
         """The parameters that a phase may change.
 
-        These are the trainable parameters of its module; for the phase of the model, those of all
-        trained parts that belong to no other phase.
+        These are the trainable parameters of its module that belong to trained parts; for the
+        phase of the model, without those of other phases.
         """
-        own = list(phase.module.parameters())
+        ids = self.trained_ids()
         if phase.module is self:
             others = [other.module for other in self.phases() if other.module is not self]
-            other_ids = {id(parameter) for module in others for parameter in module.parameters()}
-            trained = {id(p) for root in self.trained_roots() for p in root.parameters()}
-            own = [p for p in own if id(p) in trained and id(p) not in other_ids]
+            ids -= {id(parameter) for module in others for parameter in module.parameters()}
+        own = [parameter for parameter in phase.module.parameters() if id(parameter) in ids]
         return [parameter for parameter in own if parameter.requires_grad]
 
 

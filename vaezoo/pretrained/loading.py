@@ -73,10 +73,7 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
     check_status(entry)
     check_requirements(entry)
     spec = read_spec(entry)
-    file = next((file for file in entry.weights.files if file.name == WEIGHTS_FILE), None)
-    if file is None:
-        raise RegistryError(f"{entry.name}: lists no {WEIGHTS_FILE}")
-    tensors, header = read_weights(entry, file)
+    tensors, header = read_weights(entry, weights_file(entry))
     try:
         data, train_size = read_model_header(header, entry.name)
         _check_entry_data(entry, data)
@@ -87,6 +84,18 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
     except IntegrityError as error:  # its message already names the entry
         raise RegistryError(str(error)) from error
     return spec, task.to(pick_device(device)).eval()
+
+
+def weights_file(entry: RegistryEntry) -> File:
+    """The file of an entry that holds its weights.
+
+    Raises:
+        RegistryError: it lists none.
+    """
+    for file in entry.weights.files:
+        if file.name == WEIGHTS_FILE:
+            return file
+    raise RegistryError(f"{entry.name}: lists no {WEIGHTS_FILE}")
 
 
 def _check_entry_data(entry: RegistryEntry, data: DataSpec) -> None:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vaezoo.model.model import Model
 from vaezoo.nn.loading import load_strict
-from vaezoo.pretrained.loading import WEIGHTS_FILE, read_weights
+from vaezoo.pretrained.loading import check_status, read_weights, weights_file
 from vaezoo.pretrained.registries import find_entry
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.spec.parts import find_parts
+from vaezoo.spec.parts import find_parts, initial_parts
 from vaezoo.spec.schema import InitSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
@@ -41,15 +41,11 @@ def _load_item(spec: Spec, model: Model, item: InitSpec, index: int) -> dict[str
         tensors, digest = _read_source(item.source)
     except VaezooError as error:
         raise spec.problem(f"init.{index}.from", str(error)) from error
-    names = item.parts
-    if names is None:  # samplers are fitted or trained later
-        names = [name for name, _ in model.named_children() if name != "samplers"]
+    names = item.parts or initial_parts(model)
     for position, name in enumerate(names):
         path = f"init.{index}.parts.{position}"
         for part in find_parts(spec, model, [name], path):
             _load_part(spec, model, part, tensors, path=path, source=item.source)
-    if item.parts is None and model.class_counts is not None and "class_counts" in tensors:
-        model.class_counts.copy_(tensors["class_counts"])
     return {"from": item.source, "parts": item.parts, "sha256": digest}
 
 
@@ -85,6 +81,7 @@ def _read_source(source: str) -> tuple[dict[str, Tensor], str]:
         entry = find_entry(source, ())
     except UsageError as error:
         raise UsageError(f"{source}: not a run, and {error}") from None
-    file = next(file for file in entry.weights.files if file.name == WEIGHTS_FILE)
+    check_status(entry)
+    file = weights_file(entry)
     tensors, _ = read_weights(entry, file)
     return tensors, file.sha256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import signal
 import threading
 import traceback
@@ -45,8 +46,10 @@ def join_process_group() -> ProcessGroup:
         UnavailableError: the processes do not find each other.
         VaezooError: they failed before, and no longer train together.
     """
+    if not dist.is_available() or (dist.is_initialized() and "MASTER_ADDR" not in os.environ):
+        return ProcessGroup.current()
     launch = Launch.read()
-    if launch is None or not dist.is_available():
+    if launch is None:
         return ProcessGroup.current()
     if not dist.is_initialized():
         _initialize(launch)

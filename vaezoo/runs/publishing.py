@@ -220,13 +220,17 @@ def _public_spec(run: Run) -> bytes:
     """The spec without folders of this machine, from which training may have begun."""
     resolved = run.spec.resolved()
     sources = [item["from"] for item in resolved.get("init", [])]
-    if not any(Path(source).is_dir() or Path(source).is_absolute() for source in sources):
+    if not any(_is_folder(source) for source in sources):
         return run.directory.spec.read_bytes()
     for item in resolved["init"]:
-        path = Path(item["from"])
-        if path.is_dir() or path.is_absolute():  # name and time of the run
-            item["from"] = "/".join(path.resolve().parts[-2:])
+        if _is_folder(item["from"]):  # name and time of the run
+            item["from"] = "/".join(Path(item["from"]).resolve().parts[-2:])
     return dump(resolved).encode()
+
+
+def _is_folder(source: str) -> bool:
+    """Whether a source of ``init`` is a run and not the name of pretrained weights."""
+    return Path(source).is_dir() or source.startswith(("/", ".", "~")) or ".." in source
 
 
 def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:

@@ -160,6 +160,8 @@ class Run:
             SpecError: a metric does not exist or has invalid options.
             ValueError: there is no such sampler.
         """
+        if sampler is not None:
+            self.model.check_sampler(sampler)
         specs = self.spec.evaluate
         if metrics is not None:
             specs = load_spec({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate

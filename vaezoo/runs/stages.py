@@ -13,7 +13,7 @@ from vaezoo.model.model import Model
 from vaezoo.model.parts import Prior
 from vaezoo.model.task import Task
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
-from vaezoo.spec.spec import Spec
+from vaezoo.spec.spec import Spec, trains_sampler
 from vaezoo.training.state import TrainerState
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.errors import TrainingError, one_line
@@ -52,10 +52,10 @@ def train_stages(
     first, before = (0, 0) if state is None else (state["stage"], state["steps_before"])
     run_log.start(before if state is None else before + state["step"])
     selected = 0
-    for stage, task in list(zip(spec.stages, tasks, strict=True))[first:]:
+    for stage in spec.stages[first:]:
         later = spec.stages[stage.index + 1 :]
         trainer = Trainer(
-            task,
+            tasks[stage.index],
             train.with_seed(stage.seed),
             stage,
             validate=lambda task: validate(task, validation),
@@ -83,8 +83,7 @@ def fit_samplers(spec: Spec, model: Model, train: Loader, process_group: Process
     Raises:
         TrainingError: one cannot be fitted to them.
     """
-    trained = {part for stage in spec.stages for part in stage.parts or ()}
-    names = [name for name in spec.samplers if not trained & {"samplers", f"samplers.{name}"}]
+    names = [name for name in spec.samplers if not trains_sampler(spec, name)]
     if not names:
         return
     if process_group.is_main:
@@ -120,5 +119,6 @@ def _training_codes(model: Model, train: Loader) -> tuple[torch.Tensor, torch.Te
                     context = context[:, None].expand(-1, z.shape[1], -1)[site.mask]
                 z = z[site.mask]
             codes.append(z)
-            contexts += [] if context is None else [context]
+            if context is not None:
+                contexts.append(context)
     return torch.cat(codes), torch.cat(contexts) if contexts else None

@@ -228,7 +228,7 @@ def _load_checkpoint(directory: RunDirectory, process_group: ProcessGroup) -> Tr
 
 def _step_of(state: TrainerState | None) -> str:
     """The step of a checkpoint, counted over all stages, as in its file name."""
-    return str(state and state["steps_before"] + state["step"])
+    return "none" if state is None else str(state["steps_before"] + state["step"])
 
 
 def _write_environment(directory: RunDirectory, environment: dict[str, Any]) -> None:

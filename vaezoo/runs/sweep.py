@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.runs.log import PrintLine
-from vaezoo.runs.processes import work_together
+from vaezoo.runs.processes import join_process_group, work_together
 from vaezoo.runs.run import Run
 from vaezoo.runs.signals import request_stop
 from vaezoo.runs.start import run
@@ -204,6 +204,7 @@ def _build_objective(
     import optuna
 
     def objective(trial: optuna.Trial) -> float:
+        join_process_group()  # fails if the others no longer follow
         suggestions = [parameter.suggest(trial) for parameter in parameters]
         sign = 1 if trial.study.direction.name == "MAXIMIZE" else -1
         pruner = _Pruner(trial, prune, sign) if prune else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,7 +11,6 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaezoo.distributions import DENSITIES, Density, density_of
-from vaezoo.model.latent_variable_model import NO_PRIOR
 from vaezoo.model.latents import Latents
 from vaezoo.model.model import Model
 from vaezoo.model.task import Task
@@ -160,10 +161,7 @@ def check_sites(spec: Spec, model: Model, sites: Any) -> None:
         )
         raise spec.problem(latents.path, message)
     for site, space in zip(sites, model.spaces, strict=True):
-        distributions = [("posterior", site.q), ("prior", site.p)]
-        if model.prior_name == NO_PRIOR:
-            distributions.pop()
-        for role, distribution in distributions:
+        for role, distribution in (("posterior", site.q), ("prior", site.p)):
             check_distribution(spec, getattr(spec.model, role), distribution, space)
         lead = (1, 2) if site.mask is None else (1, 2, site.mask.shape[1])
         expected, actual = (*lead, *space.shape), tuple(site.z.shape)
@@ -173,7 +171,7 @@ def check_sites(spec: Spec, model: Model, sites: Any) -> None:
                 f"expected {expected}, with K = 1 sample of 2 examples"
             )
             raise spec.problem(latents.path, message)
-        for role, distribution in distributions:
+        for role, distribution in (("posterior", site.q), ("prior", site.p)):
             check_batch_shape(spec, getattr(spec.model, role), distribution, site.name, lead)
 
 
@@ -246,35 +244,35 @@ def _distribution_problem(
     return spec.problem(component.path, message)
 
 
-def check_density(spec: Spec, stage: Stage, sites: tuple[Site, ...]) -> None:
-    """Checks that objective, regularizers and metrics are defined for the model's densities.
+def check_density(
+    spec: Spec, components: Iterable[ComponentSpec], sites: tuple[Site, ...]
+) -> None:
+    """Checks that objective, regularizers or metrics are defined for the model's densities.
 
     Args:
         spec: the spec.
-        stage: the stage of the objective and the regularizers.
+        components: the objective, regularizers and metrics.
         sites: the latent variables of one pass.
 
     Raises:
         SpecError: one of them is not.
     """
-    for site in sites:
+    for component, site in itertools.product(components, sites):
+        cls: Any = component.cls
         if site.density == "exact":
             continue
-        components = [stage.objective, *spec.evaluate]
         needs = ["requires_exact_density"]
         role = "prior" if density_of(site.p) != "exact" else "posterior"
         known = f"{role} of latent variable {site.name!r} has only a bound of its density"
         if site.density == "none":
-            components = [stage.objective, *stage.regularizers]
             needs = ["loss_includes_rate", "penalizes_rate"]
             known = f"{role} of latent variable {site.name!r} has no density, so no rate"
-        for component in components:
-            uses_prior_only = getattr(component.cls, "requires_prior_density_only", False)
-            if uses_prior_only and density_of(site.p) != "none":
-                continue
-            if any(getattr(component.cls, name, False) for name in needs):
-                message = f"{component.kind} {component.name!r} is not defined here: the {known}"
-                raise spec.problem(component.path, message)
+        uses_prior_only = getattr(cls, "requires_prior_density_only", False)
+        if uses_prior_only and density_of(site.p) != "none":
+            continue
+        if any(getattr(cls, name, False) for name in needs):
+            message = f"{component.kind} {component.name!r} is not defined here: the {known}"
+            raise spec.problem(component.path, message)
 
 
 def check_selection(spec: Spec, stage: Stage, task: Task, density: Density) -> None:
@@ -297,7 +295,7 @@ def check_selection(spec: Spec, stage: Stage, task: Task, density: Density) -> N
         message = (
             f"for objective {stage.objective.name!r}, which skips the decoder; use bound or last"
         )
-    elif objective.decodes and select != "distortion" and task.prior == NO_PRIOR:
+    elif objective.decodes and select != "distortion" and not task.has_rate:
         message = (
             "here: up to this stage the prior is not trained, and the loss has no rate; "
             "use distortion or last"

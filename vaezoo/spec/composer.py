@@ -3,20 +3,20 @@ components."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import torch
 from torch import Tensor
 
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.model.latent_variable_model import NO_PRIOR, OWN_PRIOR
+from vaezoo.model.latent_variable_model import OWN_PRIOR
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task, unique_name
 from vaezoo.model.wiring import TaskWiring
 from vaezoo.spec import checks
 from vaezoo.spec.model_builder import ModelBuilder
-from vaezoo.spec.parts import check_phases, find_parts
+from vaezoo.spec.parts import check_phases, find_parts, initial_parts
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
 from vaezoo.utils.seeds import seeded
@@ -58,27 +58,49 @@ def compose(spec: Spec, data: DataSpec, train_size: int) -> Task:
 
 
 def compose_stages(spec: Spec, data: DataSpec, train_size: int) -> tuple[Task, ...]:
-    """The task of each stage of a spec; they share one model.
+    """The task of each stage of a spec, in their order; they share one model.
 
-    Args, Raises: as for ``compose``.
+    Args:
+        spec, data, train_size: as for ``compose``.
+
+    Raises:
+        SpecError: components do not fit together.
     """
     with seeded(torch.device("cpu"), spec.seed, "weights"):
         builder = ModelBuilder(spec, data, train_size)
         model, context = builder.model()
-        for index, item in enumerate(spec.init):
-            find_parts(spec, model, item.parts or (), f"init.{index}.parts")
+        _probe_priors(spec, builder, model)
+        trained = _parameters_of(model, _loaded_parts(spec, model))
         tasks: list[Task] = []
         for stage in spec.stages:
-            tasks.append(_StageBuilder(builder, model, context, stage).task(tasks))
-        _probe_densities(spec, builder, model)
+            task = _StageBuilder(builder, model, context, stage).task(trained)
+            trained |= {id(p) for phase in task.phases() for p in task.parameters_of(phase)}
+            tasks.append(task)
     return tuple(tasks)
 
 
-def _probe_densities(spec: Spec, builder: ModelBuilder, model: Model) -> None:
-    """Finds the density of the latent variables with each prior that no stage has used."""
-    for name in {OWN_PRIOR, *spec.samplers} - model.densities.keys():
+def _probe_priors(spec: Spec, builder: ModelBuilder, model: Model) -> None:
+    """Checks one pass with each prior, and the metrics for the model's own."""
+    for name in (OWN_PRIOR, *spec.samplers):
         with model.use_prior(name):
-            model.densities[name] = builder.infer(model).density
+            trace = builder.infer(model)
+        checks.check_sites(spec, model, trace.sites)
+        model.densities[name] = trace.density
+        if name == OWN_PRIOR:
+            checks.check_density(spec, spec.evaluate, trace.sites)
+
+
+def _loaded_parts(spec: Spec, model: Model) -> set[str]:
+    """The submodules whose weights ``init`` loads."""
+    names: set[str] = set()
+    for index, item in enumerate(spec.init):
+        parts = item.parts or initial_parts(model)
+        names |= {*find_parts(spec, model, parts, f"init.{index}.parts")}
+    return names
+
+
+def _parameters_of(model: Model, names: Iterable[str]) -> set[int]:
+    return {id(p) for name in names for p in model.get_submodule(name).parameters()}
 
 
 class _StageBuilder:
@@ -97,25 +119,20 @@ class _StageBuilder:
         self.builder, self.model, self.context, self.stage = builder, model, context, stage
         self.spec = builder.spec
 
-    def task(self, earlier: Sequence[Task]) -> Task:
+    def task(self, trained: Set[int]) -> Task:
         """The task of the stage.
 
         Args:
-            earlier: the tasks of the stages before it.
+            trained: the ids of the parameters that were trained or loaded before.
         """
         stage, builder = self.stage, self.builder
         parts = None
         if stage.parts is not None:
             parts = find_parts(self.spec, self.model, stage.parts, f"{stage.path}.parts")
         prior = stage.sampler or OWN_PRIOR
-        if parts is not None and not stage.sampler and not self.needs_prior(parts, earlier):
-            prior = NO_PRIOR
         with self.model.use_prior(prior):
             trace = builder.infer(self.model)
-            checks.check_sites(self.spec, self.model, trace.sites)
-        if prior != NO_PRIOR:
-            checks.check_density(self.spec, stage, trace.sites)
-            self.model.densities[prior] = trace.density
+        checks.check_density(self.spec, (stage.objective, *stage.regularizers), trace.sites)
         wiring = builder.wiring(TaskWiring, self.context, spaces=self.model.spaces)
         regularizers = self.regularizers(wiring)
         objective = builder.build(stage.objective, wiring)
@@ -125,26 +142,26 @@ class _StageBuilder:
                 "combined with regularizers; write regularizers: []"
             )
             raise self.spec.problem(stage.objective.path, message)
-        task = Task(self.model, objective, regularizers, parts=parts, prior=prior)
+        task = Task(
+            self.model,
+            objective,
+            regularizers,
+            parts=parts,
+            prior=prior,
+            has_rate=parts is None or bool(stage.sampler) or self.has_rate(parts, trained),
+        )
         checks.check_selection(self.spec, stage, task, trace.density)
         check_phases(self.spec, stage, task)
         return task
 
-    def needs_prior(self, parts: Sequence[str], earlier: Sequence[Task]) -> bool:
-        """Whether the rate says something: the prior is constant, trained, or part of the loss."""
+    def has_rate(self, parts: Sequence[str], trained: Set[int]) -> bool:
+        """Whether the rate means something: the prior is constant, trained, or in the loss."""
         loss = [self.stage.objective, *self.stage.regularizers]
         uses = ("loss_includes_rate", "penalizes_rate")
         if any(getattr(component.cls, name, False) for component in loss for name in uses):
             return True
         weights = {id(p) for prior, _ in self.builder.priors for p in prior.parameters()}
-        roots = [self.model.get_submodule(name) for name in parts]
-        trained = {id(p) for root in roots for p in root.parameters()}
-        for task in earlier:
-            trained |= {id(p) for p in task.parameters_of(task.phases()[0])}
-        loads_prior = any(
-            item.parts is None or {"prior", "latents"} & {*item.parts} for item in self.spec.init
-        )
-        return not weights or bool(weights & trained) or loads_prior
+        return not weights or bool(weights & (trained | _parameters_of(self.model, parts)))
 
     def regularizers(self, wiring: TaskWiring) -> dict[str, Regularizer]:
         """The regularizers by the name they are logged under."""

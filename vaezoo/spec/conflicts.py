@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from torch import nn
+
 from vaezoo.model.latent_variable_model import NO_PRIOR, OWN_PRIOR
 from vaezoo.model.parts import Prior
 from vaezoo.spec import torch_names
-from vaezoo.spec.spec import Spec
+from vaezoo.spec.spec import Spec, trains_sampler
 from vaezoo.spec.stage import Stage
 from vaezoo.spec.tree import path_steps
 from vaezoo.utils.errors import Problem, did_you_mean
@@ -27,7 +29,7 @@ def _at(spec: Spec, path: str, message: str) -> Problem:
 
 
 def _names(spec: Spec) -> Iterator[Problem]:
-    """Names of stages that stand twice."""
+    """Duplicate names of stages."""
     names: set[str] = set()
     for stage in spec.stages:
         if stage.name in names:
@@ -45,8 +47,8 @@ def _stage(spec: Spec, stage: Stage) -> Iterator[Problem]:
     if (train.epochs is None) == (train.steps is None):
         both = ", not both" if train.epochs else ""
         yield _at(spec, stage.path or "train", f"give `epochs` or `steps`{both}")
-    if message := torch_names.warmup_error(train) or "":
-        yield _at(spec, stage.path_of("warmup"), message)
+    if (error := torch_names.warmup_error(train)) is not None:
+        yield _at(spec, stage.path_of("warmup"), error)
     if stage.sampler is not None and stage.sampler not in spec.samplers:
         hint = did_you_mean(stage.sampler, spec.samplers) or "; list it under samplers"
         yield _at(spec, f"{stage.path}.sampler", f"no sampler named {stage.sampler!r}{hint}")
@@ -67,13 +69,13 @@ def _rate(stage: Stage) -> Iterator[Problem]:
 
 def _samplers(spec: Spec) -> Iterator[Problem]:
     """Samplers that are neither fitted nor trained, or have a name of another prior."""
-    trained = {part for stage in spec.stages for part in stage.parts or ()}
     for name, sampler in spec.samplers.items():
         prior: Any = sampler.cls
-        if name in (OWN_PRIOR, NO_PRIOR):
+        # names of submodules have no dots and are not attributes of nn.ModuleDict
+        if name in (OWN_PRIOR, NO_PRIOR) or "." in name or hasattr(nn.ModuleDict, name):
             message = f"{name!r} is not a name for a sampler"
             yield sampler.mark.problem(sampler.path, message)
-        elif prior.fit is Prior.fit and not trained & {"samplers", f"samplers.{name}"}:
+        elif prior.fit is Prior.fit and not trains_sampler(spec, name):
             message = (
                 f"prior {sampler.name!r} cannot be fitted to codes; train it in a stage with "
                 f"sampler: {name}"

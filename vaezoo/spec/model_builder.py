@@ -242,7 +242,9 @@ class ModelBuilder:
             cls: Any = component.cls
             prior_context = flat_context if cls.conditional else None
             wiring = self.wiring(PriorWiring, prior_context, space=spaces[0])
-            samplers[name] = self.build(component, wiring)
+            # random numbers of its own, so that a sampler changes no weights of the model
+            with seeded(torch.device("cpu"), self.spec.seed, "sampler", name):
+                samplers[name] = self.build(component, wiring)
         return samplers
 
     def probe_priors(self, model: Model, context: Tensor | None) -> None:

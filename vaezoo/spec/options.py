@@ -149,7 +149,7 @@ class LoaderOptions(BaseModel):
 
     model_config = CONFIG
 
-    batch_size: int = Field(default=128, gt=0, description="examples per optimizer step")
+    batch_size: int = Field(default=128, gt=0, description="examples per training step")
     workers: int = Field(
         default=0,
         ge=0,

@@ -43,11 +43,17 @@ def find_parts(spec: Spec, model: Model, names: Sequence[str], path: str) -> tup
     for index, name in enumerate(names):
         modules = [part for part in groups.get(name, [name]) if part in paths.values() and part]
         if not modules:
-            known = [part for part in (*groups, *paths.values()) if part and part.count(".") < 2]
+            existing = [group for group, parts in groups.items() if {*parts} & {*paths.values()}]
+            known = [part for part in (*existing, *paths.values()) if part.count(".") < 2]
             message = f"the model has no part named {name!r}{did_you_mean(name, known)}"
             raise spec.problem(f"{path}.{index}", message)
         found |= dict.fromkeys(modules)
     return tuple(found)
+
+
+def initial_parts(model: Model) -> tuple[str, ...]:
+    """The parts that training begins with: all but samplers, which are fitted or trained later."""
+    return tuple(name for name, _ in model.named_children() if name != "samplers")
 
 
 def _outermost(module: nn.Module, cls: type[nn.Module]) -> list[str]:
@@ -105,5 +111,4 @@ def _path_of(spec: Spec, stage: Stage, task: Task, owner: nn.Module) -> str:
         return ".".join(rest.split(".")[:2])
     kinds = ((Posterior, "posterior"), (Prior, "prior"))
     role = next((kind for cls, kind in kinds if isinstance(owner, cls)), part)
-    role = {"conditioner": "condition"}.get(role, role)
-    return f"model.{role}" if hasattr(spec.model, role) else part
+    return f"model.{role}" if hasattr(spec.model, role) else "model.condition"

@@ -20,7 +20,7 @@ class NonFiniteError(ArithmeticError):
 
     Attributes:
         term: its name.
-        step: the first optimizer step with such a value, counted from 1.
+        step: the first training step with such a value, counted from 1.
         value: the value.
     """
 
@@ -117,13 +117,13 @@ class MetricLogger:
         return means
 
     def state(self) -> MetricLoggerState:
-        """The steps since the last ``read``, for a checkpoint."""
+        """The steps since the last ``read``, for a checkpoint, averaged over processes."""
         self._average()
         tables: list[MetricTable] = [
             {
                 "names": list(names),
                 "steps": [step for step, _ in rows],
-                "rows": torch.stack([row for _, row in rows]),
+                "rows": self.process_group.mean(torch.stack([row for _, row in rows])),
             }
             for names, rows in self.tables.items()
         ]

@@ -56,7 +56,7 @@ class BestWeights(TypedDict):
 
     Attributes:
         value: the selection score; larger is better.
-        step: the number of optimizer steps taken.
+        step: the number of training steps taken.
         model: the tensors of the model.
         regularizers: the tensors of the regularizers.
         objective: the tensors of the objective.

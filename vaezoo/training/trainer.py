@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -123,10 +123,11 @@ class Trainer:
         """Lets components set weights from the first batch: in one process, for all."""
         if not self.task.initialised_parts:
             return
+        self.task.set_step(0)
         seed_device(self.device, self.stage.seed, "initialise")
-        batch = self.loader.first_training_batch()
         if self.process_group.is_main:
-            self.task.initialise(batch)
+            with self._name_step("initialise"):
+                self.task.initialise(self.loader.first_training_batch())
         self.process_group.broadcast_module(self.task)
 
     def _train_epoch(self) -> None:
@@ -169,16 +170,21 @@ class Trainer:
         for phase_optimizer in self.phase_optimizers:
             if not phase_optimizer.phase.is_due(self.step):
                 continue
-            terms = self._step_phase(phase_optimizer, batch, total_examples, measure_norm)
+            with self._name_step(f"phase {phase_optimizer.name!r}"):
+                terms = phase_optimizer.step(batch, total_examples, measure_norm)
             if metrics:  # only the terms of the model's phase have no prefix
                 terms = {f"{phase_optimizer.name}/{name}": terms[name] for name in terms}
             metrics |= terms
         self.metric_logger.add(self.step, metrics, total_examples)
         if self.task.adapting_parts:
             result = StepResult(
-                self.step, self.task.model, self.process_group, self.metric_logger.latest
+                step=self.step,
+                model=self.task.model,
+                processes=self.process_group,
+                read_terms=self.metric_logger.latest,
             )
-            self.task.after_step(result)
+            with self._name_step("after_step"):
+                self.task.after_step(result)
         if self.ema is not None:
             self.ema.update_parameters(self.task)
         self.step += 1
@@ -187,22 +193,17 @@ class Trainer:
             self._log()
         return is_logged
 
-    def _step_phase(
-        self,
-        phase_optimizer: PhaseOptimizer,
-        batch: Batch,
-        total_examples: int,
-        measure_norm: bool,
-    ) -> dict[str, Tensor]:
+    @contextmanager
+    def _name_step(self, what: str) -> Iterator[None]:
+        """Turns errors of components, such as out of memory, into ones that name the step."""
         try:
-            return phase_optimizer.step(batch, total_examples, measure_norm)
-        except (RuntimeError, ValueError) as error:  # such as out of memory
+            yield
+        except (RuntimeError, ValueError) as error:
             reason = one_line(error)
             if "aot_autograd" in reason:
                 reason += "; a component that differentiates within a pass must set eager = True"
             raise TrainingError(
-                f"step {self.step + 1}{self._in_stage()}, phase {phase_optimizer.name!r}: "
-                f"{reason}; "
+                f"step {self.step + 1}{self._in_stage()}, {what}: {reason}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             ) from error
 
@@ -276,7 +277,7 @@ class Trainer:
         """Measures the validation split, stores the best weights and writes a record."""
         # the same noise in every process and every epoch
         seed_device(self.device, self.stage.seed, "validation")
-        self.process_group.broadcast_buffers(self.evaluation_task, self.task)
+        self._broadcast_buffers()
         try:
             metrics = self.validate(self.evaluation_task)
         except (RuntimeError, ValueError) as error:
@@ -306,14 +307,20 @@ class Trainer:
                     f"{name} is not finite after step {self.step}; "
                     f"{self.run_log.describe_last_checkpoint()}"
                 )
-        self.process_group.broadcast_buffers(self.evaluation_task, self.task)
+        self._broadcast_buffers()
+        state = self.state()  # in every process, because it exchanges the metrics
         if self.process_group.is_main:
-            self.run_log.checkpoint(self.steps_before + self.step, self.state())
+            self.run_log.checkpoint(self.steps_before + self.step, state)
         # a launcher may kill all processes when one ends, so all wait until the file is written
         self.process_group.barrier()
         self.saved_at = time.monotonic()
         if self.metric_logger.is_empty:
             self.metric_logger.restart_clock()
+
+    def _broadcast_buffers(self) -> None:
+        """Makes statistics of layers equal in all processes, also those of averaged weights."""
+        averaged = [] if self.ema is None else [self.evaluation_task]
+        self.process_group.broadcast_buffers(self.task, *averaged)
 
     def load_weights(self, *, best: bool) -> None:
         """Loads weights of the stage into the task, which ends its training.

@@ -39,4 +39,6 @@ def given_trace(batch, *sites, px=None):
 def step_result(step=0, processes=None, **terms):
     """What a component is told after a training step with given means of its terms."""
     terms = {name: torch.as_tensor(mean) for name, mean in terms.items()}
-    return vaezoo.StepResult(step, MODEL, processes or ProcessGroup(), lambda: terms)
+    return vaezoo.StepResult(
+        step=step, model=MODEL, processes=processes or ProcessGroup(), read_terms=lambda: terms
+    )

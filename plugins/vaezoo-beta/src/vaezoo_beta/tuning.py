@@ -26,7 +26,7 @@ class Geco(vaezoo.Objective):
 
     From Rezende & Viola 2018, algorithm 1. With C the constrained quantity less its target, and
     C_ma its moving average, the loss is rate + λ (C + stopgrad(C_ma - C)), and after each
-    optimizer step λ <- λ exp(ν C_ma). The loss includes the rate, so it cannot be used with
+    training step λ <- λ exp(ν C_ma). The loss includes the rate, so it cannot be used with
     ``kl``. 1/λ corresponds to beta.
 
     Args:
@@ -146,7 +146,7 @@ class Staircase:
         )
 
     def __call__(self, step: int) -> float:
-        """The target at an optimizer step, counted from 0."""
+        """The target at a training step, counted from 0."""
         return min(self.end, self.start + self.height * (step // self.every))
 
 
@@ -168,7 +168,7 @@ class PIControl(vaezoo.Schedule):
         target_start: the first target of a staircase, used instead of ``target``.
         target_end: the last target of the staircase.
         target_step: the height of one stair in nats.
-        target_every: the length of one stair in optimizer steps.
+        target_every: the length of one stair in training steps.
         proportional: Kp, the gain of the term P.
         integral: Ki, the gain of the term I; in the paper's code it has the opposite sign.
         minimum: the smallest beta, with which training starts.
@@ -212,11 +212,11 @@ class PIControl(vaezoo.Schedule):
         """Updates beta from the rate of a step, on the device.
 
         Raises:
-            VaezooError: the posterior has no density, so there is no rate.
+            VaezooError: there is no rate: a density is missing, or the stage has none.
         """
         if "rate" not in result.terms:
             raise vaezoo.VaezooError(
-                "schedule 'pi-control' needs the rate, which this posterior does not define"
+                "schedule 'pi-control' needs the rate, which the posterior or the stage lacks"
             )
         error = self.current_target - result.terms["rate"]
         change = -self.integral * error
@@ -233,7 +233,7 @@ class Logistic(vaezoo.Schedule):
     Args:
         start: the weight long before the midpoint.
         end: the weight long after the midpoint.
-        steepness: k, per optimizer step.
+        steepness: k, per training step.
         midpoint: x0, the step at which the weight is halfway between ``start`` and ``end``.
     """
 
