@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vaezoo.components.likelihoods import BernoulliLikelihood
 from vaezoo.components.posteriors import DiagonalNormalPosterior
 from vaezoo.components.regularizers import KL
 from vaezoo.model.objectives import Schedule
@@ -168,15 +167,16 @@ def loss(model, batch):
     ("phase", "message"),
     [
         (lambda part: Phase("empty", torch.nn.ReLU(), loss), "phase 'empty' has no weights"),
-        (lambda part: Phase("critic", torch.nn.Linear(1, 1), loss, moves=0), "every and moves"),
+        (lambda part: Phase("loose", torch.nn.Linear(1, 1), loss), "is no submodule of the"),
+        (lambda part: Phase("critic", part, loss, moves=0), "every and moves are at least 1"),
     ],
 )
 def test_a_phase_that_cannot_be_stepped_is_refused_at_its_owner(
     phase, message, refused, monkeypatch
 ):
-    monkeypatch.setattr(BernoulliLikelihood, "phases", lambda self: (phase(self),))
+    monkeypatch.setattr(DiagonalNormalPosterior, "phases", lambda self: (phase(self),))
     text = refused()
-    assert "model.likelihood: " in text and message in text
+    assert "model.posterior: " in text and message in text
 
 
 def test_two_phases_with_the_same_weights_are_refused(refused, monkeypatch):

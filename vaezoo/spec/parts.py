@@ -76,8 +76,13 @@ def check_phases(spec: Spec, stage: Stage, task: Task) -> None:
     for path, phase in _phases_with_paths(spec, stage, task):
         weights = task.parameters_of(phase)
         if not weights:
-            what = f"phase {phase.name!r}" if phase.module is not task else "this stage"
-            raise spec.problem(path, f"{what} has no weights to train")
+            message = "this stage has no weights to train"
+            if phase.module is not task:
+                message = (
+                    f"phase {phase.name!r} has no weights to train: its module has none, or is no "
+                    "submodule of the component"
+                )
+            raise spec.problem(path, message)
         if phase.every < 1 or phase.moves < 1 or phase.start < 0:
             message = f"phase {phase.name!r}: every and moves are at least 1, start at least 0"
             raise spec.problem(path, message)
