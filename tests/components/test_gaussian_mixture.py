@@ -18,7 +18,7 @@ COVARIANCES = {"full": "full", "diagonal": "diag"}
 
 
 def prior(shape=(3,), **options):
-    wiring = PriorWiring(data=DataSpec((4,)), train_size=1, space=Space(shape))
+    wiring = PriorWiring(data=DataSpec((4,)), train_size=100_000, space=Space(shape))
     return GaussianMixture(wiring, **options)
 
 
@@ -191,3 +191,9 @@ def test_it_keeps_the_contracts_of_a_prior(covariance):
             },
         }
     )
+
+
+def test_more_components_than_training_examples_are_refused_before_training():
+    wiring = PriorWiring(data=DataSpec((3,)), train_size=4, space=Space((2,)))
+    with pytest.raises(ValueError, match="5 components need as many training examples, not 4"):
+        GaussianMixture(wiring, components=5)

@@ -144,3 +144,12 @@ def test_the_lock_is_free_and_the_run_goes_on_after_a_failure(train, again, monk
         failure(train)
     (path,) = tmp_path.glob("runs/tiny/*")
     assert again(path).evaluation["metrics"]["elbo"]["value"] < 0
+
+
+@pytest.mark.parametrize("hook", ["initialise", "after_step"])
+def test_an_error_of_a_hook_names_the_step(hook, train, monkeypatch):
+    def fail(self, *args):
+        raise ValueError("no codes\nare left")
+
+    monkeypatch.setattr(KL, hook, fail)
+    assert failure(train).startswith(f"step 1, {hook}: no codes are left; there is no checkpoint")

@@ -98,6 +98,10 @@ class GaussianMixture(Prior):
     ) -> None:
         super().__init__()
         latent_dim = _vector_size(wiring)
+        if components > wiring.train_size:
+            raise ValueError(
+                f"{components} components need as many training examples, not {wiring.train_size}"
+            )
         self.components, self.covariance, self.seed = components, covariance, seed
         self.max_iterations, self.regularization = max_iterations, regularization
         self.register_buffer("logits", torch.zeros(components))

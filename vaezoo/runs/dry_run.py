@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from vaezoo.data.batch import Batch
+from vaezoo.model.component import StepResult
 from vaezoo.model.task import Task
 from vaezoo.runs.init import load_init
 from vaezoo.runs.setup import prepare_training
@@ -18,7 +21,8 @@ from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.utils.devices import pick_device
-from vaezoo.utils.errors import TrainingError, one_line
+from vaezoo.utils.errors import TrainingError, VaezooError, describe_error
+from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
 
 
@@ -103,54 +107,80 @@ def dry_run(spec: Spec) -> DryRunReport:
         losses: dict[str, dict[str, float]] = {}
         for stage, task in zip(spec.stages, tasks, strict=True):
             prefix = f"{stage.name}/" if stage.name else ""
-            losses |= {
-                f"{prefix}{name}": terms
-                for name, terms in _train_phases(stage, task, batch).items()
-            }
+            trained = _train_phases(stage, task, batch, prefix)
+            losses |= {f"{prefix}{name}": terms for name, terms in trained.items()}
     return DryRunReport(spec, parts, losses)
 
 
-def _train_phases(stage: Stage, task: Task, batch: Batch) -> dict[str, dict[str, float]]:
-    """Trains every phase of a stage on one batch and returns their losses and metrics."""
-    losses = {}
+def _train_phases(
+    stage: Stage, task: Task, batch: Batch, prefix: str
+) -> dict[str, dict[str, float]]:
+    """Takes one training step of a stage and returns the losses and metrics of its phases.
+
+    Args:
+        stage: the stage.
+        task: its task.
+        batch: the examples.
+        prefix: of the names of phases in messages.
+    """
+    losses: dict[str, dict[str, float]] = {}
     task.train()
-    task.initialise(batch)
     with task.active():
+        with _named(f"{prefix}initialise"):
+            task.initialise(batch)
         for phase in task.phases():
-            phase_optimizer = PhaseOptimizer(phase, task=task, config=stage.train, total_steps=1)
-            losses[phase.name] = _train_one_batch(phase_optimizer, batch)
-            _check_phase(task, phase_optimizer, losses[phase.name])
+            name = f"{prefix}{phase.name}"
+            with _named(f"phase {name!r}"):
+                phase_optimizer = PhaseOptimizer(
+                    phase, task=task, config=stage.train, total_steps=1
+                )
+                terms = phase_optimizer.step(batch, len(batch), measure_norm=True)
+            losses[phase.name] = {key: float(values.mean()) for key, values in terms.items()}
+            _check_phase(task, phase_optimizer, name, losses[phase.name])
+        with _named(f"{prefix}after_step"):
+            task.after_step(_first_step(task, losses))
     return losses
 
 
-def _train_one_batch(phase_optimizer: PhaseOptimizer, batch: Batch) -> dict[str, float]:
+def _first_step(task: Task, losses: dict[str, dict[str, float]]) -> StepResult:
+    """The result of a first training step, with the names of terms that records have."""
+    terms = {
+        name if phase == "model" else f"{phase}/{name}": torch.tensor(value)
+        for phase, values in losses.items()
+        for name, value in values.items()
+    }
+    return StepResult(step=0, model=task.model, processes=ProcessGroup(), read_terms=lambda: terms)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Turns errors of components into ones that name what failed."""
     try:
-        metrics = phase_optimizer.step(batch, len(batch), measure_norm=True)
-    except (RuntimeError, ValueError) as error:
-        reason = one_line(error)
-        raise TrainingError(
-            f"phase {phase_optimizer.name!r} failed on the first batch: {reason}"
-        ) from error
-    return {name: float(values.mean()) for name, values in metrics.items()}
+        yield
+    except VaezooError:
+        raise
+    except Exception as error:
+        message = f"{what} failed on the first batch: {describe_error(error)}"
+        raise TrainingError(message) from error
 
 
-def _check_phase(task: Task, phase_optimizer: PhaseOptimizer, metrics: dict[str, float]) -> None:
+def _check_phase(
+    task: Task, phase_optimizer: PhaseOptimizer, name: str, metrics: dict[str, float]
+) -> None:
     """Raises TrainingError if a metric is not finite or a parameter has no gradient."""
-    for name, value in metrics.items():
+    for term, value in metrics.items():
         if not math.isfinite(value):
-            raise TrainingError(
-                f"phase {phase_optimizer.name!r}: {name} is {value} on the first batch"
-            )
+            raise TrainingError(f"phase {name!r}: {term} is {value} on the first batch")
     without_gradient = {
         id(parameter) for parameter in phase_optimizer.parameters if parameter.grad is None
     }
-    names = [
-        name for name, parameter in task.named_parameters() if id(parameter) in without_gradient
+    weights = [
+        weight
+        for weight, parameter in task.named_parameters()
+        if id(parameter) in without_gradient
     ]
-    if names:
-        raise TrainingError(
-            f"phase {phase_optimizer.name!r}: no gradient reaches {', '.join(names)}"
-        )
+    if weights:
+        raise TrainingError(f"phase {name!r}: no gradient reaches {', '.join(weights)}")
 
 
 def _count_parameters(module: nn.Module | None) -> int:

@@ -46,7 +46,8 @@ def _load_item(spec: Spec, model: Model, item: InitSpec, index: int) -> dict[str
         path = f"init.{index}.parts.{position}"
         for part in find_parts(spec, model, [name], path):
             _load_part(spec, model, part, tensors, path=path, source=item.source)
-    return {"from": item.source, "parts": item.parts, "sha256": digest}
+    is_run = Path(item.source).is_dir()
+    return {"from": item.source, "parts": item.parts, "sha256": digest, "is_run": is_run}
 
 
 def _load_part(

@@ -28,7 +28,7 @@ from vaezoo.runs.opening import open_entry
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import read_tensors, write_bytes, write_text
+from vaezoo.utils.files import read_json, read_tensors, write_bytes, write_text
 
 _WEIGHTS_FOLDER = "weights"
 _CARD_PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
@@ -219,18 +219,14 @@ def _write_entry_files(
 def _public_spec(run: Run) -> bytes:
     """The spec without folders of this machine, from which training may have begun."""
     resolved = run.spec.resolved()
-    sources = [item["from"] for item in resolved.get("init", [])]
-    if not any(_is_folder(source) for source in sources):
+    loaded = read_json(run.directory.environment).get("init", [])
+    runs = {item["from"] for item in loaded if item["is_run"]}
+    if not runs:
         return run.directory.spec.read_bytes()
     for item in resolved["init"]:
-        if _is_folder(item["from"]):  # name and time of the run
+        if item["from"] in runs:  # name and time of the run
             item["from"] = "/".join(Path(item["from"]).resolve().parts[-2:])
     return dump(resolved).encode()
-
-
-def _is_folder(source: str) -> bool:
-    """Whether a source of ``init`` is a run and not the name of pretrained weights."""
-    return Path(source).is_dir() or source.startswith(("/", ".", "~")) or ".." in source
 
 
 def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:

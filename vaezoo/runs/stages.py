@@ -67,7 +67,8 @@ def train_stages(
         if state is not None and stage.index == state["stage"]:
             trainer.restore(state)
         name = f"stage {stage.name!r}, " if stage.name else ""
-        print_line(f"{name}step {trainer.step} of {trainer.total_steps} on {train.device}")
+        step, end = before + trainer.step, before + trainer.total_steps
+        print_line(f"{name}step {step} of {end} on {train.device}")
         trainer.fit()
         best = not later or later[0].begin_from == "best"
         trainer.load_weights(best=best)

@@ -52,6 +52,14 @@ def _stage(spec: Spec, stage: Stage) -> Iterator[Problem]:
     if stage.sampler is not None and stage.sampler not in spec.samplers:
         hint = did_you_mean(stage.sampler, spec.samplers) or "; list it under samplers"
         yield _at(spec, f"{stage.path}.sampler", f"no sampler named {stage.sampler!r}{hint}")
+    elif stage.sampler is not None and not _trains_sampler(stage):
+        message = f"no part of sampler {stage.sampler!r} is trained; add samplers.{stage.sampler}"
+        yield _at(spec, f"{stage.path}.parts", message)
+
+
+def _trains_sampler(stage: Stage) -> bool:
+    prefix = f"samplers.{stage.sampler}."
+    return any(p == "samplers" or f"{p}.".startswith(prefix) for p in stage.parts or ())
 
 
 def _rate(stage: Stage) -> Iterator[Problem]:

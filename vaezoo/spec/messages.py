@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from vaezoo.model.optimization import Optimization
 from vaezoo.spec.tree import Node
 from vaezoo.utils.errors import Problem, did_you_mean
 
@@ -133,8 +134,8 @@ def _sibling_keys(item: dict[str, Any], known_keys: tuple[str, ...]) -> tuple[st
         "init": InitSpec,
     }
     model = models.get(str(item["loc"][0]))
-    if model is None:
-        return known_keys
+    if model is None:  # the only mapping with keys of its own among the options of components
+        model = Optimization
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 

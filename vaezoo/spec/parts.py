@@ -44,7 +44,7 @@ def find_parts(spec: Spec, model: Model, names: Sequence[str], path: str) -> tup
         modules = [part for part in groups.get(name, [name]) if part in paths.values() and part]
         if not modules:
             existing = [group for group, parts in groups.items() if {*parts} & {*paths.values()}]
-            known = [part for part in (*existing, *paths.values()) if part.count(".") < 2]
+            known = {part for part in (*existing, *paths.values()) if part.count(".") < 2} - {""}
             message = f"the model has no part named {name!r}{did_you_mean(name, known)}"
             raise spec.problem(f"{path}.{index}", message)
         found |= dict.fromkeys(modules)
@@ -72,6 +72,11 @@ def check_phases(spec: Spec, stage: Stage, task: Task) -> None:
     Raises:
         SpecError: a phase has none, or shares one with another.
     """
+    for owner in task.phase_owners:
+        phases = owner.phases()
+        if not (isinstance(phases, Sequence) and all(isinstance(p, Phase) for p in phases)):
+            message = "phases() must return a sequence of vaezoo.Phase"
+            raise spec.problem(_path_of(spec, stage, task, owner), message)
     owners: dict[int, str] = {}
     for path, phase in _phases_with_paths(spec, stage, task):
         weights = task.parameters_of(phase)

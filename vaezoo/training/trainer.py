@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,7 +24,14 @@ from vaezoo.training.phase_optimizer import Loss, PhaseOptimizer
 from vaezoo.training.run_log import RunLog
 from vaezoo.training.selection import Selection
 from vaezoo.training.state import TrainerState
-from vaezoo.utils.errors import IntegrityError, Interrupted, TrainingError, one_line
+from vaezoo.utils.errors import (
+    IntegrityError,
+    Interrupted,
+    TrainingError,
+    VaezooError,
+    describe_error,
+    one_line,
+)
 from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seed_device, seeded
 
@@ -93,6 +100,11 @@ class Trainer:
         ]
 
     @property
+    def run_step(self) -> int:
+        """The number of training steps taken, counted over all stages."""
+        return self.steps_before + self.step
+
+    @property
     def evaluation_task(self) -> Task:
         """The task with the weights to evaluate: the averaged ones with ``train.ema``."""
         if self.ema is None:
@@ -126,8 +138,11 @@ class Trainer:
         self.task.set_step(0)
         seed_device(self.device, self.stage.seed, "initialise")
         if self.process_group.is_main:
-            with self._name_step("initialise"):
-                self.task.initialise(self.loader.first_training_batch())
+            batch = self.loader.first_training_batch()
+            try:
+                self.task.initialise(batch)
+            except Exception as error:
+                raise self._step_error(error, "initialise") from error
         self.process_group.broadcast_module(self.task)
 
     def _train_epoch(self) -> None:
@@ -170,12 +185,14 @@ class Trainer:
         for phase_optimizer in self.phase_optimizers:
             if not phase_optimizer.phase.is_due(self.step):
                 continue
-            with self._name_step(f"phase {phase_optimizer.name!r}"):
+            try:
                 terms = phase_optimizer.step(batch, total_examples, measure_norm)
+            except Exception as error:
+                raise self._step_error(error, f"phase {phase_optimizer.name!r}") from error
             if metrics:  # only the terms of the model's phase have no prefix
                 terms = {f"{phase_optimizer.name}/{name}": terms[name] for name in terms}
             metrics |= terms
-        self.metric_logger.add(self.step, metrics, total_examples)
+        self.metric_logger.add(self.run_step, metrics, total_examples)
         if self.task.adapting_parts:
             result = StepResult(
                 step=self.step,
@@ -183,8 +200,10 @@ class Trainer:
                 processes=self.process_group,
                 read_terms=self.metric_logger.latest,
             )
-            with self._name_step("after_step"):
+            try:
                 self.task.after_step(result)
+            except Exception as error:
+                raise self._step_error(error, "after_step") from error
         if self.ema is not None:
             self.ema.update_parameters(self.task)
         self.step += 1
@@ -193,19 +212,17 @@ class Trainer:
             self._log()
         return is_logged
 
-    @contextmanager
-    def _name_step(self, what: str) -> Iterator[None]:
-        """Turns errors of components, such as out of memory, into ones that name the step."""
-        try:
-            yield
-        except (RuntimeError, ValueError) as error:
-            reason = one_line(error)
-            if "aot_autograd" in reason:
-                reason += "; a component that differentiates within a pass must set eager = True"
-            raise TrainingError(
-                f"step {self.step + 1}{self._in_stage()}, {what}: {reason}; "
-                f"{self.run_log.describe_last_checkpoint()}"
-            ) from error
+    def _step_error(self, error: Exception, what: str) -> VaezooError:
+        """An error of a component, such as out of memory, with the step in which it occurred."""
+        if isinstance(error, VaezooError):
+            return error
+        reason = describe_error(error)
+        if "aot_autograd" in reason:
+            reason += "; a component that differentiates within a pass must set eager = True"
+        return TrainingError(
+            f"step {self.run_step + 1}{self._in_stage()}, {what}: {reason}; "
+            f"{self.run_log.describe_last_checkpoint()}"
+        )
 
     def _seed_step(self) -> None:
         """Seeds the next step, so that it does not depend on the numbers drawn before it."""
@@ -222,7 +239,8 @@ class Trainer:
             self._save()
         if stop:
             raise Interrupted(
-                f"stopped at step {self.step} of {self.total_steps}{self._in_stage()}; "
+                f"stopped at step {self.run_step} of {self.steps_before + self.total_steps}"
+                f"{self._in_stage()}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             )
 
@@ -261,17 +279,16 @@ class Trainer:
     def _position(self, split: str) -> dict[str, Any]:
         """The first keys of a record: the position in the run, and in the stage."""
         stage = {"stage": self.stage.name, "stage_step": self.step} if self.stage.name else {}
-        step = self.steps_before + self.step
         return {
-            "step": step,
+            "step": self.run_step,
             "steps": self.steps_before + self.total_steps + self.steps_after,
-            "epoch": round(step / self.loader.steps_per_epoch, 4),
+            "epoch": round(self.run_step / self.loader.steps_per_epoch, 4),
             "split": split,
             **stage,
         }
 
     def _in_stage(self) -> str:
-        return f" of stage {self.stage.name!r}" if self.stage.name else ""
+        return f", stage {self.stage.name!r}" if self.stage.name else ""
 
     def _validate(self) -> None:
         """Measures the validation split, stores the best weights and writes a record."""
@@ -282,7 +299,7 @@ class Trainer:
             metrics = self.validate(self.evaluation_task)
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
-                f"validation after step {self.step}{self._in_stage()}: {one_line(error)}; "
+                f"validation after step {self.run_step}{self._in_stage()}: {one_line(error)}; "
                 f"{self.run_log.describe_last_checkpoint()}"
             ) from error
         self.task.train()
@@ -304,13 +321,13 @@ class Trainer:
         for name, weight in self.task.named_parameters():
             if not bool(weight.isfinite().all()):
                 raise TrainingError(
-                    f"{name} is not finite after step {self.step}; "
+                    f"{name} is not finite after step {self.run_step}; "
                     f"{self.run_log.describe_last_checkpoint()}"
                 )
         self._broadcast_buffers()
         state = self.state()  # in every process, because it exchanges the metrics
         if self.process_group.is_main:
-            self.run_log.checkpoint(self.steps_before + self.step, state)
+            self.run_log.checkpoint(self.run_step, state)
         # a launcher may kill all processes when one ends, so all wait until the file is written
         self.process_group.barrier()
         self.saved_at = time.monotonic()

@@ -220,6 +220,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
+def describe_error(error: Exception) -> str:
+    """An error on one line; one that components do not raise on purpose is named."""
+    text = one_line(error)
+    is_on_purpose = isinstance(error, RuntimeError | ValueError) and text
+    return text if is_on_purpose else f"{type(error).__name__}: {text}"
+
+
 def one_line(error: object) -> str:
     """The text of an error on one line, as messages of vaezoo quote it."""
     return " ".join(str(error).split())

@@ -264,6 +264,10 @@ def _facts(run: ReportData) -> list[tuple[str, str]]:
     training = "-"
     if validations:
         training = f"{validations[-1]['step']:,} steps, {validations[-1]['epoch']:g} epochs"
+        stages = {r["stage"]: r["stage_step"] for r in validations if "stage" in r}
+        if stages:  # the last validation of each
+            steps = ", ".join(f"{name} {step:,}" for name, step in stages.items())
+            training += f"; steps of each stage: {steps}"
     versions = [
         f"vaezoo {environment['vaezoo']}",
         f"torch {environment['torch']}",
