@@ -86,7 +86,7 @@ class Component(nn.Module):
 
         The loss of such a phase must not train the rest of the model. Take latents from
         ``model.infer_detached``, which infers without gradients, skips the decoder and changes no
-        buffer.
+        buffer; a loss that needs other passes makes them within ``model.detached()``.
         """
         return ()
 
