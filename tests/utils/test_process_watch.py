@@ -70,11 +70,12 @@ def group(ended):
         return groups[-1]
 
     yield build
-    for each in groups:
-        for watch in each.watches:
-            watch.is_leaving = True
-            for link in watch.links.values():
-                link.close()
+    watches = [watch for each in groups for watch in each.watches]
+    for watch in watches:  # all, before the first connection closes
+        watch.is_leaving = True
+    for watch in watches:
+        for link in watch.links.values():
+            link.close()
 
 
 def errors(capsys):
