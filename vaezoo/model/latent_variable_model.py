@@ -124,6 +124,11 @@ class LatentVariableModel(nn.Module):
         return self.latents.spaces
 
     @property
+    def own_parts(self) -> tuple[str, ...]:
+        """The names of its parts without samplers, which are fitted or trained later."""
+        return tuple(name for name, _ in self.named_children() if name != "samplers")
+
+    @property
     def density(self) -> Density:
         """The weakest density of the latent variables, with the prior that is in use."""
         return self.densities.get(self.prior_name, "exact")

@@ -55,9 +55,8 @@ class Task(nn.Module):
 
     def trained_roots(self) -> list[nn.Module]:
         """The modules that are trained, with all that is in them."""
-        names = self.parts
-        if names is None:  # samplers are trained only where a stage names them
-            names = tuple(name for name, _ in self.model.named_children() if name != "samplers")
+        # samplers are trained only where a stage names them
+        names = self.model.own_parts if self.parts is None else self.parts
         parts = [self.model.get_submodule(name) for name in names]
         return [*parts, self.objective, self.regularizers]
 

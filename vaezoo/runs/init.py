@@ -13,7 +13,7 @@ from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained.loading import check_status, read_weights, weights_file
 from vaezoo.pretrained.registries import find_entry
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.spec.parts import find_parts, initial_parts
+from vaezoo.spec.parts import find_parts
 from vaezoo.spec.schema import InitSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
@@ -41,7 +41,7 @@ def _load_item(spec: Spec, model: Model, item: InitSpec, index: int) -> dict[str
         tensors, digest = _read_source(item.source)
     except VaezooError as error:
         raise spec.problem(f"init.{index}.from", str(error)) from error
-    names = item.parts or initial_parts(model)
+    names = item.parts or model.own_parts
     for position, name in enumerate(names):
         path = f"init.{index}.parts.{position}"
         for part in find_parts(spec, model, [name], path):

@@ -13,7 +13,7 @@ from vaezoo.model.model import Model
 from vaezoo.model.parts import Prior
 from vaezoo.model.task import Task
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
-from vaezoo.spec.spec import Spec, trains_sampler
+from vaezoo.spec.spec import Spec
 from vaezoo.training.state import TrainerState
 from vaezoo.training.trainer import Trainer
 from vaezoo.utils.errors import TrainingError, one_line
@@ -84,7 +84,11 @@ def fit_samplers(spec: Spec, model: Model, train: Loader, process_group: Process
     Raises:
         TrainingError: one cannot be fitted to them.
     """
-    names = [name for name in spec.samplers if not trains_sampler(spec, name)]
+    names = [
+        name
+        for name in spec.samplers
+        if not any(stage.trains_sampler(name) for stage in spec.stages)
+    ]
     if not names:
         return
     if process_group.is_main:

@@ -86,10 +86,16 @@ def run(
     with work_together() as process_group:
         loaded = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
         prepared = prepare_current_process(loaded)  # finds faults before anything is written
-        load_init(loaded, prepared[2][0].model)  # so does this
+        init = load_init(loaded, prepared[2][0].model)  # so does this
         directory = _create_directory(Path(out), loaded, process_group)
         return _train(
-            loaded, prepared, directory, process_group, callbacks=callbacks, print_line=print_line
+            loaded,
+            prepared,
+            directory,
+            process_group,
+            init=init,
+            callbacks=callbacks,
+            print_line=print_line,
         )
 
 
@@ -158,10 +164,12 @@ def _train(
     *,
     callbacks: Sequence[Callback],
     print_line: PrintLine,
+    init: list[dict[str, Any]] | None = None,
 ) -> Run:
     """Trains from the last checkpoint, or from the start, and writes the results.
 
-    Only the main process writes and prints.
+    Only the main process writes and prints. ``init`` is what ``load_init`` returned; None calls it
+    if there is no checkpoint.
     """
     dataset, train, tasks = prepared
     model = tasks[0].model
@@ -179,7 +187,8 @@ def _train(
         state = _load_checkpoint(directory, process_group)
         if state is not None:  # `auto` could now select another precision
             model.precision = state["precision"]
-        init = load_init(spec, model) if state is None else []
+        if init is None:
+            init = load_init(spec, model) if state is None else []
         validation = build_loader(spec, dataset, "validation", device)
         with ExitStack() as training:
             stop = training.enter_context(stop_on_signals())

@@ -4,6 +4,7 @@ components."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -13,10 +14,11 @@ from vaezoo.model.latent_variable_model import OWN_PRIOR
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task, unique_name
+from vaezoo.model.trace import Site
 from vaezoo.model.wiring import TaskWiring
 from vaezoo.spec import checks
 from vaezoo.spec.model_builder import ModelBuilder
-from vaezoo.spec.parts import check_phases, find_parts, initial_parts
+from vaezoo.spec.parts import check_phases, find_parts
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
 from vaezoo.utils.seeds import seeded
@@ -69,32 +71,40 @@ def compose_stages(spec: Spec, data: DataSpec, train_size: int) -> tuple[Task, .
     with seeded(torch.device("cpu"), spec.seed, "weights"):
         builder = ModelBuilder(spec, data, train_size)
         model, context = builder.model()
-        _probe_priors(spec, builder, model)
+        sites = _probe_priors(spec, builder, model)
         trained = _parameters_of(model, _loaded_parts(spec, model))
         tasks: list[Task] = []
         for stage in spec.stages:
-            task = _StageBuilder(builder, model, context, stage).task(trained)
+            stage_sites = sites[stage.sampler or OWN_PRIOR]
+            task = _StageBuilder(builder, model, context, stage).task(stage_sites, trained)
             trained |= {id(p) for phase in task.phases() for p in task.parameters_of(phase)}
             tasks.append(task)
     return tuple(tasks)
 
 
-def _probe_priors(spec: Spec, builder: ModelBuilder, model: Model) -> None:
-    """Checks one pass with each prior, and the metrics for the model's own."""
+def _probe_priors(spec: Spec, builder: ModelBuilder, model: Model) -> dict[str, tuple[Site, ...]]:
+    """Checks one pass with each prior, and the metrics for the model's own.
+
+    Returns:
+        The latent variables of two examples of zeros, by the name of the prior.
+    """
+    sites: dict[str, tuple[Site, ...]] = {}
     for name in (OWN_PRIOR, *spec.samplers):
-        with model.use_prior(name):
+        # a sampler does not move the random stream, so that it changes no initial weights
+        stream = nullcontext() if name == OWN_PRIOR else seeded(torch.device("cpu"))
+        with stream, model.use_prior(name):
             trace = builder.infer(model)
         checks.check_sites(spec, model, trace.sites)
-        model.densities[name] = trace.density
-        if name == OWN_PRIOR:
-            checks.check_density(spec, spec.evaluate, trace.sites)
+        model.densities[name], sites[name] = trace.density, trace.sites
+    checks.check_density(spec, spec.evaluate, sites[OWN_PRIOR])
+    return sites
 
 
 def _loaded_parts(spec: Spec, model: Model) -> set[str]:
     """The submodules whose weights ``init`` loads."""
     names: set[str] = set()
     for index, item in enumerate(spec.init):
-        parts = item.parts or initial_parts(model)
+        parts = item.parts or model.own_parts
         names |= {*find_parts(spec, model, parts, f"init.{index}.parts")}
     return names
 
@@ -119,10 +129,11 @@ class _StageBuilder:
         self.builder, self.model, self.context, self.stage = builder, model, context, stage
         self.spec = builder.spec
 
-    def task(self, trained: Set[int]) -> Task:
+    def task(self, sites: tuple[Site, ...], trained: Set[int]) -> Task:
         """The task of the stage.
 
         Args:
+            sites: the latent variables of one pass with the prior of the stage.
             trained: the ids of the parameters that were trained or loaded before.
         """
         stage, builder = self.stage, self.builder
@@ -130,9 +141,7 @@ class _StageBuilder:
         if stage.parts is not None:
             parts = find_parts(self.spec, self.model, stage.parts, f"{stage.path}.parts")
         prior = stage.sampler or OWN_PRIOR
-        with self.model.use_prior(prior):
-            trace = builder.infer(self.model)
-        checks.check_density(self.spec, (stage.objective, *stage.regularizers), trace.sites)
+        checks.check_density(self.spec, (stage.objective, *stage.regularizers), sites)
         wiring = builder.wiring(TaskWiring, self.context, spaces=self.model.spaces)
         regularizers = self.regularizers(wiring)
         objective = builder.build(stage.objective, wiring)
@@ -150,7 +159,7 @@ class _StageBuilder:
             prior=prior,
             has_rate=parts is None or bool(stage.sampler) or self.has_rate(parts, trained),
         )
-        checks.check_selection(self.spec, stage, task, trace.density)
+        checks.check_selection(self.spec, stage, task, self.model.densities[prior])
         check_phases(self.spec, stage, task)
         return task
 

@@ -10,7 +10,7 @@ from torch import nn
 from vaezoo.model.latent_variable_model import NO_PRIOR, OWN_PRIOR
 from vaezoo.model.parts import Prior
 from vaezoo.spec import torch_names
-from vaezoo.spec.spec import Spec, trains_sampler
+from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
 from vaezoo.spec.tree import path_steps
 from vaezoo.utils.errors import Problem, did_you_mean
@@ -52,14 +52,9 @@ def _stage(spec: Spec, stage: Stage) -> Iterator[Problem]:
     if stage.sampler is not None and stage.sampler not in spec.samplers:
         hint = did_you_mean(stage.sampler, spec.samplers) or "; list it under samplers"
         yield _at(spec, f"{stage.path}.sampler", f"no sampler named {stage.sampler!r}{hint}")
-    elif stage.sampler is not None and not _trains_sampler(stage):
+    elif stage.sampler is not None and not stage.trains_sampler(stage.sampler):
         message = f"no part of sampler {stage.sampler!r} is trained; add samplers.{stage.sampler}"
         yield _at(spec, f"{stage.path}.parts", message)
-
-
-def _trains_sampler(stage: Stage) -> bool:
-    prefix = f"samplers.{stage.sampler}."
-    return any(p == "samplers" or f"{p}.".startswith(prefix) for p in stage.parts or ())
 
 
 def _rate(stage: Stage) -> Iterator[Problem]:
@@ -83,7 +78,7 @@ def _samplers(spec: Spec) -> Iterator[Problem]:
         if name in (OWN_PRIOR, NO_PRIOR) or "." in name or hasattr(nn.ModuleDict, name):
             message = f"{name!r} is not a name for a sampler"
             yield sampler.mark.problem(sampler.path, message)
-        elif prior.fit is Prior.fit and not trains_sampler(spec, name):
+        elif prior.fit is Prior.fit and not any(s.trains_sampler(name) for s in spec.stages):
             message = (
                 f"prior {sampler.name!r} cannot be fitted to codes; train it in a stage with "
                 f"sampler: {name}"

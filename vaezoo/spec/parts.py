@@ -31,7 +31,7 @@ def find_parts(spec: Spec, model: Model, names: Sequence[str], path: str) -> tup
     Raises:
         SpecError: there is no such part.
     """
-    paths = {id(module): name for name, module in model.named_modules()}
+    submodules = {name for name, _ in model.named_modules()} - {""}
     groups = {
         "encoder": ["encoder", "into_encoder"],
         "decoder": ["decoder", "into_decoder"],
@@ -39,21 +39,16 @@ def find_parts(spec: Spec, model: Model, names: Sequence[str], path: str) -> tup
         "prior": [f"latents.{name}" for name in _outermost(model.latents, Prior)],
         "posterior": [f"latents.{name}" for name in _outermost(model.latents, Posterior)],
     }
-    found: dict[str, None] = {}
+    paths: list[str] = []
     for index, name in enumerate(names):
-        modules = [part for part in groups.get(name, [name]) if part in paths.values() and part]
-        if not modules:
-            existing = [group for group, parts in groups.items() if {*parts} & {*paths.values()}]
-            known = {part for part in (*existing, *paths.values()) if part.count(".") < 2} - {""}
+        own = [part for part in groups.get(name, [name]) if part in submodules]
+        if not own:
+            existing = {group for group, parts in groups.items() if submodules & {*parts}}
+            known = existing | {part for part in submodules if part.count(".") < 2}
             message = f"the model has no part named {name!r}{did_you_mean(name, known)}"
             raise spec.problem(f"{path}.{index}", message)
-        found |= dict.fromkeys(modules)
-    return tuple(found)
-
-
-def initial_parts(model: Model) -> tuple[str, ...]:
-    """The parts that training begins with: all but samplers, which are fitted or trained later."""
-    return tuple(name for name, _ in model.named_children() if name != "samplers")
+        paths += own
+    return tuple(dict.fromkeys(paths))
 
 
 def _outermost(module: nn.Module, cls: type[nn.Module]) -> list[str]:

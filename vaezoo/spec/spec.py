@@ -130,10 +130,3 @@ class Spec:
             **({"stages": stages} if stages else {}),
             "evaluate": [metric.resolved() for metric in self.evaluate],
         }
-
-
-def trains_sampler(spec: Spec, name: str) -> bool:
-    """Whether a stage trains a sampler, which is then not fitted to codes."""
-    prefix = f"samplers.{name}."
-    parts = [part for stage in spec.stages for part in stage.parts or ()]
-    return any(part == "samplers" or f"{part}.".startswith(prefix) for part in parts)

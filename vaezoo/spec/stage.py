@@ -42,6 +42,11 @@ class Stage:
         """The number of training steps, unless it stops early."""
         return self.train.steps or steps_per_epoch * (self.train.epochs or 1)
 
+    def trains_sampler(self, name: str) -> bool:
+        """Whether the stage trains a sampler, or a part of it."""
+        prefix = f"samplers.{name}."
+        return any(p == "samplers" or f"{p}.".startswith(prefix) for p in self.parts or ())
+
     def path_of(self, key: str) -> str:
         """The path in the spec of a key of its training options, for messages."""
         return f"{self.path or 'train'}.{key}"

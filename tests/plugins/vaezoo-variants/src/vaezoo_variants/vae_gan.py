@@ -46,7 +46,7 @@ class Discriminator(nn.Module):
         lead = x.shape[: -self.dims]
         features = self.network(x.reshape(-1, *x.shape[-self.dims :]))
         logits = self.head(features[-1].flatten(1))
-        return features[self.layer].reshape(*lead, -1), logits.reshape(lead)
+        return features[self.layer].reshape(*lead, -1), logits.reshape(lead)  # [*, F] and [*]
 
 
 class VAEGAN(vaezoo.Objective):
