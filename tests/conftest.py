@@ -334,6 +334,26 @@ def same():
     return check
 
 
+@pytest.fixture
+def resumes_exactly(train, interrupted, again, stop_at, left_by, same, monkeypatch):
+    """Checks that a run that is interrupted at a step and resumed leaves the bits of a whole one;
+    returns the tensors that it leaves."""
+
+    def check(step, **blocks):
+        monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run: {})
+        whole = train(**blocks)
+        stopped = interrupted(**blocks, callbacks=[stop_at(step)])
+        (about, tensors), (about_again, tensors_again) = (
+            left_by(whole.path),
+            left_by(again(stopped).path),
+        )
+        assert about == about_again
+        same(tensors, tensors_again)
+        return tensors
+
+    return check
+
+
 class Notes:
     """A run log that stores records in a list."""
 

@@ -122,19 +122,8 @@ def test_contracts_hold(name, spec):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_resumed_run_has_the_same_bits(
-    name, spec, train, interrupted, again, stop_at, left_by, same, monkeypatch
-):
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run: {})
-    changes = {**blocks(name, spec, log_every=3, ema=0.9), "name": "tiny"}
-    whole = train(**changes)
-    stopped = interrupted(**changes, callbacks=[stop_at(6)])
-    (about, tensors), (about_again, tensors_again) = (
-        left_by(whole.path),
-        left_by(again(stopped).path),
-    )
-    assert about == about_again
-    same(tensors, tensors_again)
+def test_a_resumed_run_has_the_same_bits(name, spec, resumes_exactly):
+    resumes_exactly(6, **{**blocks(name, spec, log_every=3, ema=0.9), "name": "tiny"})
 
 
 @pytest.mark.parametrize("name", INTO)
@@ -187,27 +176,12 @@ def test_the_sequence_version_trains_and_samples(name, sequences):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_compiled_step_is_one_graph_or_declared_eager(name, spec):
+def test_a_compiled_step_is_one_graph_or_declared_eager(name, spec, graphs_of):
     _, train, (task,) = prepare_training(load_spec(blocks(name, spec)), CPU)
     if is_eager(task):
         assert name == "hamiltonian"
         return
-    graphs = []
-
-    def count(graph, inputs):
-        graphs.append(graph)
-        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
-
-    torch._dynamo.reset()
-    compiled, batch = torch.compile(task, backend=count), train.first(32)
-    losses = []
-    for module in (task, compiled):
-        torch.manual_seed(0)
-        loss = module(batch)[0]
-        loss.mean().backward()
-        losses.append(loss.detach())
-    torch.testing.assert_close(*losses)
-    assert 1 <= len(graphs) <= 2
+    assert 1 <= graphs_of(task, train.first(32)) <= 2
 
 
 def test_an_eager_component_is_trained_without_compilation(spec, train, monkeypatch):

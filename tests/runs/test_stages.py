@@ -146,21 +146,11 @@ def test_schedules_count_the_steps_of_their_stage(train):
 
 
 @pytest.mark.parametrize("step", [8, 10, 12, 20, 26, 30], ids="step {}".format)
-def test_a_resumed_run_has_the_same_bits(
-    step, train, interrupted, again, stop_at, left_by, same, monkeypatch
-):
+def test_a_resumed_run_has_the_same_bits(step, resumes_exactly):
     """Step 12 is the boundary of the first two stages, 26 that of the others."""
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run: {})
     blocks = staged({**AUTOENCODER, "ema": 0.9}, {**PRIOR, "scheduler": "one-cycle"}, ALL)
     blocks["stages"][1]["scheduler"] = {"type": "one-cycle", "max_lr": 0.01}
-    whole = train(**blocks)
-    stopped = interrupted(**blocks, callbacks=[stop_at(step)])
-    (about, tensors), (again_about, again_tensors) = (
-        left_by(whole.path),
-        left_by(again(stopped).path),
-    )
-    assert about == again_about
-    same(tensors, again_tensors)
+    resumes_exactly(step, **blocks)
 
 
 def test_a_dry_run_takes_a_step_in_every_stage(spec):
