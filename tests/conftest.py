@@ -92,7 +92,30 @@ def task_wiring(model, train_size=TRAIN_SIZE):
 def likelihood_trace(likelihood, batch, h, sites=()):
     """The pass of a model whose decoder returns ``h``, ``[K, B, *parameter_shape]``."""
     model = SimpleNamespace(likelihood=likelihood)
-    return Trace(model, batch, sites, h, likelihood(h))
+    return Trace(model, batch, sites, h, likelihood(h, batch.extras))
+
+
+@pytest.fixture
+def graphs_of():
+    """The number of graphs of a compiled training step, whose loss is that of a plain one."""
+
+    def count(task, batch):
+        graphs, losses = [], []
+
+        def backend(graph, inputs):
+            graphs.append(graph)
+            return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+        torch._dynamo.reset()
+        for module in (task, torch.compile(task, backend=backend)):
+            torch.manual_seed(0)
+            loss = module(batch)[0]
+            loss.mean().backward()
+            losses.append(loss.detach())
+        torch.testing.assert_close(*losses)
+        return len(graphs)
+
+    return count
 
 
 class Identity(Encoder):
@@ -228,6 +251,11 @@ def _digits():
 def read_once(monkeypatch, _digits):
     """Caches the digits between runs: parsing their text takes as long as an epoch."""
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda return_X_y: _digits)
+
+
+@pytest.fixture(autouse=True)
+def _no_class_stays_registered(monkeypatch):
+    monkeypatch.setattr("vaezoo.plugins.registration._entries", {})
 
 
 @pytest.fixture

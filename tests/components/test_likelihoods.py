@@ -30,7 +30,7 @@ SYMBOLS = data_wiring(DataSpec((5, 4), "one-hot", 2, mask_dims=1, variable_lengt
 
 def density(likelihood, h, grid):
     """p at each grid point for one scalar of data, ``[points, n]``."""
-    return likelihood(h).log_prob(grid[:, None, None]).exp().double()
+    return likelihood(h, {}).log_prob(grid[:, None, None]).exp().double()
 
 
 def integral(values, grid):
@@ -80,13 +80,15 @@ def test_discretized_logistic_is_the_difference_of_the_cdf():
     value = torch.tensor([[100 / 255]])
     loc, scale, half = 0.6, math.exp(0.5 - 2.0), 0.5 / 255
     upper, lower = (1 / (1 + math.exp(-(100 / 255 + s * half - loc) / scale)) for s in (1, -1))
-    assert float(likelihood(h).log_prob(value)) == pytest.approx(math.log(upper - lower), abs=1e-4)
+    assert float(likelihood(h, {}).log_prob(value)) == pytest.approx(
+        math.log(upper - lower), abs=1e-4
+    )
 
 
 def test_discretized_logistic_is_finite_far_out():
     likelihood = DiscretizedLogisticLikelihood(UNIT)
     h = torch.tensor([[50.0, -20.0], [-50.0, -20.0]], requires_grad=True)
-    log_p = likelihood(h).log_prob(torch.tensor([[0.2], [0.7]]))
+    log_p = likelihood(h, {}).log_prob(torch.tensor([[0.2], [0.7]]))
     assert torch.isfinite(log_p).all()
     log_p.sum().backward()
     assert torch.isfinite(h.grad).all()
@@ -98,35 +100,35 @@ def test_bernoulli_is_the_cross_entropy():
     expected = -torch.nn.functional.binary_cross_entropy_with_logits(
         h, x.expand_as(h), reduction="none"
     ).sum((-1, -2))
-    torch.testing.assert_close(likelihood(h).log_prob(x), expected)
+    torch.testing.assert_close(likelihood(h, {}).log_prob(x), expected)
 
 
 def test_likelihoods_sum_over_pixels_and_channels():
     likelihood = NormalLikelihood(data_wiring(DataSpec((3, 4, 4), "unit")), scale=1.0)
-    log_p = likelihood(torch.zeros(2, 5, 3, 4, 4)).log_prob(torch.zeros(5, 3, 4, 4))
+    log_p = likelihood(torch.zeros(2, 5, 3, 4, 4), {}).log_prob(torch.zeros(5, 3, 4, 4))
     torch.testing.assert_close(log_p, torch.full((2, 5), -0.5 * math.log(2 * math.pi) * 48))
 
 
 def test_optimal_variance_is_the_best_one():
     likelihood = NormalLikelihood(REAL, scale="optimal")
     loc, x = torch.randn(500, 1), torch.randn(500, 1) * 0.3
-    best = likelihood(loc).log_prob(x).mean()
+    best = likelihood(loc, {}).log_prob(x).mean()
     mse = float((x - loc).square().mean())
     for factor in (0.9, 1.1):
         fixed = NormalLikelihood(REAL, scale=math.sqrt(mse) * factor)
-        assert best > fixed(loc).log_prob(x).mean()
+        assert best > fixed(loc, {}).log_prob(x).mean()
     assert float(best) == pytest.approx(-0.5 * math.log(2 * math.pi * math.e * mse), abs=1e-2)
 
 
 def test_optimal_variance_is_soft_clipped_and_kept_for_evaluation():
     likelihood = NormalLikelihood(REAL, scale="optimal")
-    likelihood(torch.zeros(9, 1)).log_prob(torch.zeros(9, 1) + 1e-9)
+    likelihood(torch.zeros(9, 1), {}).log_prob(torch.zeros(9, 1) + 1e-9)
     assert -6 < float(likelihood.log_scale) < -5.9
     likelihood = NormalLikelihood(REAL, scale="optimal")
     for _ in range(3):
-        likelihood(torch.zeros(9, 1)).log_prob(torch.full((9, 1), 2.0))
+        likelihood(torch.zeros(9, 1), {}).log_prob(torch.full((9, 1), 2.0))
     likelihood.eval()
-    one = likelihood(torch.zeros(9, 1)).log_prob(torch.full((9, 1), 2.0))
+    one = likelihood(torch.zeros(9, 1), {}).log_prob(torch.full((9, 1), 2.0))
     assert float(likelihood.log_scale) == pytest.approx(math.log(2), abs=2e-3)
     assert "log_scale" in likelihood.state_dict()
     torch.testing.assert_close(
@@ -141,8 +143,8 @@ def test_train_and_evaluation_use_one_sigma():
     for scale in (0.4, "learned"):
         likelihood = NormalLikelihood(REAL, scale=scale)
         h, x = torch.randn(5, 1), torch.randn(5, 1)
-        trained = likelihood.train()(h).log_prob(x)
-        torch.testing.assert_close(trained, likelihood.eval()(h).log_prob(x))
+        trained = likelihood.train()(h, {}).log_prob(x)
+        torch.testing.assert_close(trained, likelihood.eval()(h, {}).log_prob(x))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_categorical_needs_levels():
 )
 def test_samples_have_the_mean_that_is_shown(likelihood):
     h = 0.5 * torch.randn(3, *likelihood.parameter_shape)
-    px = likelihood(h)
+    px = likelihood(h, {})
     samples = torch.stack([px.sample() for _ in range(4000)])
     assert samples.shape[1:] == px.mean.shape == (3, 1)
     tolerance = (
@@ -188,7 +190,7 @@ def test_predicted_scales_are_those_of_torch():
     sigma = torch.nn.functional.softplus(h[..., 3:] + 20).sub(20).exp()
     expected = torch.distributions.Normal(h[..., :3], sigma).log_prob(x).sum(-1)
     assert likelihood.parameter_shape == (5, 6)
-    torch.testing.assert_close(likelihood(h).log_prob(x), expected)
+    torch.testing.assert_close(likelihood(h, {}).log_prob(x), expected)
 
 
 def test_a_mixture_of_normals_is_the_sum_of_its_parts():
@@ -204,7 +206,7 @@ def test_a_mixture_of_normals_is_the_sum_of_its_parts():
             weights[..., k]
             * torch.distributions.Normal(part[..., :3] + shift, sigma).log_prob(x).sum(-1).exp()
         )
-    torch.testing.assert_close(likelihood(h).log_prob(x), total.log(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(likelihood(h, {}).log_prob(x), total.log(), atol=1e-6, rtol=1e-6)
 
 
 def test_a_mixture_of_normals_draws_from_its_components():
@@ -214,10 +216,10 @@ def test_a_mixture_of_normals_draws_from_its_components():
     h = torch.tensor(
         [[math.log(3.0), -3.0, -5.0, 0.0, 3.0, -5.0]]
     )  # weights 3/4 and 1/4 at -4 and 4
-    samples = torch.stack([likelihood(h).sample() for _ in range(4000)])
-    torch.testing.assert_close(samples.mean(0), likelihood(h).mean, atol=0.2, rtol=0)
+    samples = torch.stack([likelihood(h, {}).sample() for _ in range(4000)])
+    torch.testing.assert_close(samples.mean(0), likelihood(h, {}).mean, atol=0.2, rtol=0)
     assert float((samples < 0).float().mean()) == pytest.approx(0.75, abs=0.03)
-    torch.testing.assert_close(draw(likelihood(h), 0), torch.tensor([[-4.0]]))
+    torch.testing.assert_close(draw(likelihood(h, {}), 0), torch.tensor([[-4.0]]))
 
 
 def test_a_mixture_of_normals_wants_vectors():
@@ -231,9 +233,9 @@ def test_one_hot_steps_cost_their_cross_entropy():
     expected = -torch.nn.functional.cross_entropy(h.movedim(-1, 1), index, reduction="none")
     x = torch.nn.functional.one_hot(index, 4).float()
     assert likelihood.parameter_shape == (5, 4)
-    torch.testing.assert_close(likelihood(h).log_prob(x), expected)
+    torch.testing.assert_close(likelihood(h, {}).log_prob(x), expected)
     complete = CategoricalLikelihood(data_wiring(DataSpec((5, 4), "one-hot", 2)))
-    torch.testing.assert_close(complete(h).log_prob(x), expected.sum(-1))
+    torch.testing.assert_close(complete(h, {}).log_prob(x), expected.sum(-1))
     with pytest.raises(ValueError, match="levels is for pixels"):
         CategoricalLikelihood(SYMBOLS, levels=4)
 
@@ -246,7 +248,7 @@ def test_a_continuous_bernoulli_keeps_its_digits():
         logits=logits.double().requires_grad_(), lims=(0.4999, 0.5001), validate_args=False
     )
     px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(
-        logits[:, None].requires_grad_()
+        logits[:, None].requires_grad_(), {}
     )
     away = logits.abs() > 1e-3
     for result, expected, digits in (
@@ -267,7 +269,7 @@ def test_a_continuous_bernoulli_keeps_its_digits():
 
 def test_draws_of_a_continuous_bernoulli_have_its_mean():
     px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(
-        torch.tensor([[-0.2], [0.0], [0.2], [4.0]])
+        torch.tensor([[-0.2], [0.0], [0.2], [4.0]]), {}
     )
     x = px.sample((200_000,))
     torch.testing.assert_close(x.mean(0), px.mean, atol=4 * 0.29 / 200_000**0.5, rtol=0)
@@ -275,7 +277,7 @@ def test_draws_of_a_continuous_bernoulli_have_its_mean():
 
 def test_a_continuous_bernoulli_of_large_logits_is_finite():
     h = torch.tensor([[-1e4], [-90.0], [0.0], [90.0], [1e4]]).requires_grad_()
-    px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(h)
+    px = ContinuousBernoulliLikelihood(data_wiring(DataSpec((1,), "unit", 0)))(h, {})
     total = px.log_prob(torch.full((5, 1), 0.5)).sum() + px.mean.sum()
     total.backward()
     assert bool(total.isfinite()) and bool(h.grad.isfinite().all())

@@ -72,10 +72,16 @@ def test_a_map_is_encoded_and_decoded_as_a_flat_vector(spec):
     z = model.encode(batch.x)
     q = model.posterior(batch)
     assert torch.equal(z, q.mean.flatten(1)) and z.shape == (5, 12)
-    expected = model.likelihood_of(q.mean, None).mean
+    expected = model.likelihood_of(q.mean, None, {}).mean
     torch.testing.assert_close(model.decode(z), expected)
     assert model.interpolate(batch.x[:2], batch.x[2:4], 3).shape == (2, 3, 1, 8, 8)
-    assert model.traverse(batch.part(0, 1), torch.tensor([0, 11]), 3).shape == (2, 3, 1, 8, 8)
+    assert model.traverse(batch.select(slice(1)), torch.tensor([0, 11]), 3).shape == (
+        2,
+        3,
+        1,
+        8,
+        8,
+    )
 
 
 def test_a_posterior_of_a_vector_from_a_map_uses_all_positions(spec):

@@ -15,7 +15,11 @@ LABELS = DataSpec((2,), classes=("cat", "dog", "eel"), condition_shape=())
 NAMED = DataSpec(
     (2,),
     condition_shape=(3,),
-    condition_fields=(Field("color", ("red", "blue")), Field("size"), Field("digit", ("7", "9"))),
+    condition_fields=(
+        Field("color", "categorical", (0, 1), categories=("red", "blue")),
+        Field("size", "numeric", (1, 2)),
+        Field("digit", "categorical", (2, 3), categories=("7", "9")),
+    ),
 )
 
 
@@ -94,3 +98,17 @@ def test_a_model_takes_a_condition_as_people_say_it():
     plain = prepare_training(load_spec(spec), torch.device("cpu"))[2][0].model
     with pytest.raises(ValueError, match="not conditional"):
         plain.sample(1, 9)
+
+
+def test_values_stand_in_the_columns_of_their_fields_as_in_the_data():
+    fields = (
+        Field("size", "numeric", (3, 4), offset=10.0, scale=2.0),
+        Field("color", "categorical", (0, 3), categories=("red", "green", "blue")),
+        Field("digit", "categorical", (4, 5), categories=("7", "9")),
+    )
+    data = DataSpec((2,), condition_shape=(5,), condition_fields=fields)
+    conditions, names = parse_conditions(data, "size=14,color=blue,digit=9")
+    assert conditions.tolist() == [[0, 0, 1, 2, 1]]
+    assert names == ["size=14,color=blue,digit=9"]
+    both, _ = parse_conditions(data, "digit=all,color=red,size=10")
+    assert both.tolist() == [[1, 0, 0, 0, 0], [1, 0, 0, 0, 1]]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.images import binarize_dynamic
 from vaezoo.data.loader import Loader
@@ -167,3 +170,174 @@ def test_gather_takes_the_examples_asked_for():
     batch = Loader(complete(), CPU, 4).gather(torch.tensor([3, 3, 22]))
     assert batch.x[:, 0].tolist() == [3, 3, 22]
     assert batch.condition.tolist() == [103, 103, 122]
+
+
+def numbered(count=N):
+    """Examples of two parts with all that can belong to them; example i is made of the number i.
+
+    Every third example lacks the part b.
+    """
+    i = torch.arange(count)
+    return {
+        "x": {"a": i[:, None].expand(count, 3).contiguous(), "b": 1000 + i},
+        "condition": 100 + i,
+        "mask": {"a": torch.arange(3) < i[:, None] % 4},
+        "extras": {"weight": i / 2, "size": torch.stack([i, -i], 1)},
+        "present": {"b": i % 3 > 0},
+    }
+
+
+class Numbered(torch.utils.data.Dataset):
+    """The items of ``numbered``, each a batch of one example; without some attributes."""
+
+    def __init__(self, *without):
+        self.items = Batch(**{k: v for k, v in numbered().items() if k not in without})
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return self.items.select(i)
+
+
+def stored(**options):
+    """The split of ``numbered`` in memory."""
+    return Split(**numbered(), **options)
+
+
+def check_numbered(batches, expected):
+    """Each batch has the expected indices, and what belongs to them."""
+    batches = list(batches)
+    assert [batch.index.tolist() for batch in batches] == [list(part) for part in expected]
+    for batch in batches:
+        right = Batch(**numbered()).select(batch.index)
+        assert batch.index.dtype == torch.int64 and len(batch) == len(batch.index)
+        assert torch.equal(batch.condition, right.condition)
+        for name in ("x", "mask", "extras", "present"):
+            values, others = getattr(batch, name), getattr(right, name)
+            assert values.keys() == others.keys()
+            for key in values:
+                assert torch.equal(values[key], others[key]), (name, key)
+
+
+def cut(order, size=4):
+    return [part.tolist() for part in torch.as_tensor(order).split(size)]
+
+
+IN_MEMORY = ("mask", "extras", "present")
+SOURCES = {
+    "memory": lambda: (stored(), 0),
+    "items": lambda: (Split(Numbered()), 0),
+    "items of workers": lambda: (Split(Numbered()), 2),
+    "items, the rest in memory": lambda: (
+        Split(Numbered(*IN_MEMORY), **{name: numbered()[name] for name in IN_MEMORY}),
+        0,
+    ),
+}
+
+
+@quiet
+@pytest.mark.parametrize("source", SOURCES)
+def test_all_that_belongs_to_an_example_stays_with_it(source):
+    split, workers = SOURCES[source]()
+    loader = Loader(split, CPU, 4, workers=workers, seed=3)
+    order = loader.epoch_order(1)
+    check_numbered(loader.epoch(1, 2), cut(order)[2:])
+    check_numbered(loader.ordered(), cut(range(N)))
+    check_numbered(loader.ordered(5, 12), [range(5), range(5, 10), range(10, 12)])
+    check_numbered([loader.first(7)], [range(7)])
+    other = loader.with_seed(4)
+    assert not torch.equal(other.epoch_order(1), order)
+    check_numbered(other.epoch(1), cut(other.epoch_order(1)))
+    check_numbered([other.first_training_batch()], cut(other.epoch_order(0))[:1])
+    for rank in range(3):
+        share = Loader(split, CPU, 4, workers=workers, seed=3, rank=rank, world_size=3)
+        expected = [part[rank::3] for part in cut(order)[: share.steps_per_epoch]]
+        check_numbered(share.epoch(1), expected)
+        check_numbered([share.first_training_batch()], cut(share.epoch_order(0))[:1])
+    if source == "memory":
+        check_numbered([loader.gather(torch.tensor([22, 0, 22]))], [[22, 0, 22]])
+
+
+@quiet
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_transform_of_batches_may_leave_out_what_it_does_not_change(source):
+    split, workers = SOURCES[source]()
+
+    def make(batch):
+        assert batch.index is not None and batch.extras and batch.present
+        return Batch(batch.x, batch.condition, batch.mask)
+
+    loader = Loader(replace(split, batch_transform=make), CPU, 4, workers=workers)
+    check_numbered(loader.epoch(0), cut(loader.epoch_order(0)))
+    check_numbered(loader.ordered(), cut(range(N)))
+
+
+def test_what_a_transform_of_batches_changes_is_changed():
+    def change(batch):
+        present = {"a": batch.index > 1}
+        extras = {"weight": batch.extras["weight"] + 1, "new": batch.index}
+        return Batch(batch.x, extras=extras, index=batch.index + 50, present=present)
+
+    batch = Loader(stored(batch_transform=change), CPU, 4).first(3)
+    assert batch.mask is None and batch.condition is None
+    assert batch.index.tolist() == [50, 51, 52] and batch.present["a"].tolist() == [0, 0, 1]
+    assert batch.extras.keys() == {"weight", "size", "new"}
+    assert batch.extras["weight"].tolist() == [1, 1.5, 2]
+
+
+class Uneven(Numbered):
+    """Numbered items, of which every second one lacks an attribute or one of its names."""
+
+    def __init__(self, name, change):
+        super().__init__()
+        self.name, self.change = name, change
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        if i % 2 == self.change:
+            return item
+        value = getattr(item, self.name)
+        less = dict(list(value.items())[1:]) if isinstance(value, dict) else None
+        return replace(item, **{self.name: less or ({} if self.name == "extras" else None)})
+
+
+@quiet
+@pytest.mark.parametrize("name", ["x", "condition", "mask", "extras", "present"])
+@pytest.mark.parametrize(("change", "workers"), [(0, 0), (1, 0), (1, 2)])
+def test_items_with_different_names_are_refused(name, change, workers):
+    loader = Loader(Split(Uneven(name, change)), CPU, 4, workers=workers)
+    with pytest.raises(DataError, match=f"have different names in '{name}', or only some have it"):
+        next(loader.ordered())
+
+
+class Listed(torch.utils.data.Dataset):
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([torch.zeros(3)] * 4, r"an item is a Tensor; it must be \(x, condition\) or a Batch"),
+        ([(torch.zeros(3), None, None)] * 4, "an item is a tuple; it must be"),
+        ([(torch.zeros(i), None) for i in range(4)], r"different shapes: \(0,\), \(1,\), \(2,\)"),
+    ],
+)
+def test_items_of_another_form_are_refused(items, message):
+    loader = Loader(Split(Listed(items)), torch.device("cpu"), 4)
+    with pytest.raises(DataError, match=message):
+        next(loader.ordered())
+
+
+def test_conditions_in_memory_belong_to_lazy_items():
+    items = [(torch.full((1,), float(i)), None) for i in range(6)]
+    split = Split(Listed(items), torch.arange(6) * 10)
+    for batch in Loader(split, torch.device("cpu"), 3).epoch(0):
+        assert torch.equal(batch.condition, 10 * batch.x[:, 0].long())

@@ -30,7 +30,7 @@ class DecoderSlope(Regularizer):
         keep_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             code = trace.code.detach().requires_grad_()
-            mean = trace.model.likelihood_of(code, trace.context).mean
+            mean = trace.model.likelihood_of(code, trace.context, {}).mean
             (slope,) = torch.autograd.grad(mean.sum(), code, create_graph=keep_graph)
         return trace.mean(slope.square().sum(-1))
 

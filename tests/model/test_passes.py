@@ -64,7 +64,7 @@ def test_the_log_likelihood_of_a_code_is_that_of_the_trace(exact):
     trace = exact.model.infer(inference)
     torch.testing.assert_close(
         inference.log_likelihood(trace.code),
-        exact.model.likelihood_of(trace.code, None).log_prob(batch.x),
+        exact.model.likelihood_of(trace.code, None, {}).log_prob(batch.x),
     )
 
 

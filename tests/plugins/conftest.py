@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from vaezoo.plugins import discovery
 
@@ -33,29 +32,6 @@ def target(tmp_path_factory):
 def variants_target(tmp_path_factory):
     """Where pip put ``vaezoo-variants``; on nobody's path yet."""
     return pip_install("vaezoo-variants", tmp_path_factory.mktemp("site"))
-
-
-@pytest.fixture
-def graphs_of():
-    """The number of graphs of a compiled training step, whose loss is that of a plain one."""
-
-    def count(task, batch):
-        graphs, losses = [], []
-
-        def backend(graph, inputs):
-            graphs.append(graph)
-            return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
-
-        torch._dynamo.reset()
-        for module in (task, torch.compile(task, backend=backend)):
-            torch.manual_seed(0)
-            loss = module(batch)[0]
-            loss.mean().backward()
-            losses.append(loss.detach())
-        torch.testing.assert_close(*losses)
-        return len(graphs)
-
-    return count
 
 
 def in_this_process(target, monkeypatch):

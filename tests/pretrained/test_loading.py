@@ -315,7 +315,10 @@ def test_metadata_that_describes_no_model_is_refused(published):
     ("data", "path"),
     [
         ({"stray": 1}, "data.stray"),
-        ({"condition_fields": [{"name": "a", "values": ["b"]}]}, "data.condition_fields.0.values"),
+        (
+            {"factors": [{"name": "a", "kind": "numeric", "columns": [0, 1], "values": ["b"]}]},
+            "data.factors.0.values",
+        ),
     ],
 )
 def test_a_header_with_an_unknown_key_is_refused_at_any_depth(data, path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vaezoo.data.loader import Loader
+from vaezoo.model.objectives import Regularizer
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.training.phase_optimizer import PhaseOptimizer
@@ -63,6 +66,35 @@ def test_accumulating_over_parts_takes_the_step_of_one_batch(parts, spec, withou
     for one, other in zip(complete, parted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
     assert told_in_parts == pytest.approx(reported, rel=1e-5)
+
+
+class Seen(Regularizer):
+    """Records what it sees of each batch."""
+
+    def __init__(self):
+        super().__init__(1.0)
+        self.batches = []
+
+    def forward(self, trace):
+        self.batches.append(trace.batch)
+        return torch.zeros(len(trace.batch))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_a_component_sees_each_example_once_with_what_belongs_to_it(parts, trainer):
+    training = trainer(train={"accumulate": parts, "epochs": 1})
+    count, seen = len(training.loader), Seen()
+    extras = {"double": 2 * torch.arange(count)}
+    training.loader = Loader(replace(training.loader.split, extras=extras), CPU, 128)
+    training.task.regularizers["seen"] = seen
+    training.fit()
+    index = torch.cat([batch.index for batch in seen.batches])
+    assert torch.equal(index, training.loader.epoch_order(0))
+    assert torch.equal(torch.cat([batch.extras["double"] for batch in seen.batches]), 2 * index)
+    assert torch.equal(
+        torch.cat([batch.x for batch in seen.batches]), training.loader.gather(index).x
+    )
+    assert len(seen.batches) == 10 * parts
 
 
 def test_clipping_bounds_the_norm_and_keeps_the_direction(spec):

@@ -7,6 +7,7 @@ height, W width, D dimensions of a vector.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -31,6 +32,8 @@ from vaezoo.model.trace import Trace
 from vaezoo.model.wiring import Wiring
 
 PositiveFloat = Annotated[float, Gt(0)]
+_NUMBERS = frozenset({"binary", "unit", "real", "count", "mixed"})
+"""What a density of real numbers can be of; one-hot columns of a table count as numbers."""
 _AVERAGED_BATCHES = 100  # the horizon of the running mean of log sigma
 
 
@@ -42,7 +45,7 @@ class BernoulliLikelihood(Likelihood):
 
     supports = frozenset({"binary", "unit"})
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From logits ``[*, *shape]``."""
         return BinaryLogits(h, self.event_dims)
 
@@ -55,7 +58,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
     supports = frozenset({"binary", "unit"})
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From logits ``[*, *shape]``."""
         return independent(ContinuousBernoulli(logits=h, validate_args=False), self.event_dims)
 
@@ -70,6 +73,7 @@ class NormalLikelihood(Likelihood):
         minimum: log sigma is softly clipped at this value, for ``optimal`` and ``predicted``.
     """
 
+    supports = _NUMBERS
     log_scale: Tensor
 
     def __init__(
@@ -84,6 +88,7 @@ class NormalLikelihood(Likelihood):
         if scale == "optimal" and self.data.mask_dims:
             raise ValueError("scale: optimal does not support masks; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
+        self.pools_examples = self.optimal
         self.params_per_value = 2 if scale == "predicted" else 1
         start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":
@@ -93,7 +98,7 @@ class NormalLikelihood(Likelihood):
         # the number of batches averaged in log_scale
         self.register_buffer("seen", torch.zeros(()), persistent=self.optimal)
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From means ``[*, *shape]``, for ``predicted`` concatenated with log-scales."""
         if self.params_per_value == 2:
             loc, log_scale = self.split_parameters(h).unbind(0)
@@ -130,6 +135,7 @@ class LaplaceLikelihood(Likelihood):
         scale: a fixed scale, or ``learned``, one trained scalar.
     """
 
+    supports = _NUMBERS
     log_scale: Tensor
 
     def __init__(
@@ -141,7 +147,7 @@ class LaplaceLikelihood(Likelihood):
         else:
             self.register_buffer("log_scale", torch.tensor(math.log(scale)))
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From medians ``[*, *shape]``."""
         scale = self.log_scale.exp().expand_as(h)  # [*, *shape]
         return independent(Laplace(h, scale, validate_args=False), self.event_dims)
@@ -154,6 +160,8 @@ class MixtureNormalLikelihood(Likelihood):
         components: the number of normals.
         minimum: log sigma is softly clipped at this value.
     """
+
+    supports = _NUMBERS
 
     def __init__(
         self,
@@ -177,7 +185,7 @@ class MixtureNormalLikelihood(Likelihood):
         """``[..., M · (1 + 2 D)]``: weight, D means and D log-scales of each of M components."""
         return (*self.data.shape[:-1], self.components * (1 + 2 * self.data.shape[-1]))
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From ``[*, *parameter_shape]``; zeros give means that are spread evenly from -1 to 1."""
         parts = h.unflatten(-1, (self.components, -1))  # [*, M, 1 + 2 D]
         loc, log_scale = parts[..., 1:].chunk(2, -1)
@@ -204,7 +212,7 @@ class CategoricalLikelihood(Likelihood):
             raise ValueError("levels is for pixels, but this data set is one-hot")
         self.params_per_value = 1 if self.one_hot else _number_of_levels(self.data, levels)
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From logits ``[*, levels · C, H, W]``, or ``[*, *shape]`` for one-hot data."""
         if self.one_hot:
             return independent(OneHot(h), self.event_dims - 1)
@@ -231,7 +239,7 @@ class DiscretizedLogisticLikelihood(Likelihood):
         super().__init__(wiring)
         self.levels, self.minimum = _number_of_levels(self.data, levels), minimum
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From locations and log-scales ``[*, 2 · C, H, W]``; location 0 means 0.5."""
         loc, log_scale = self.split_parameters(h).unbind(0)
         log_scale = (log_scale - 2.0).clamp(min=self.minimum)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from vaezoo.data.mapping import first_tensor, map_tensors
+from vaezoo.nn import masked
 
 
 @dataclass(frozen=True)
@@ -13,31 +18,103 @@ class Batch:
     """A batch of B examples.
 
     Attributes:
-        x: data, ``[B, *shape]``.
+        x: data, ``[B, *shape]``; for data of several parts, a mapping from the name of each part
+            to its data. Only components that are made for parts are passed such a mapping.
         condition: the condition of each example (a label ``[B]``, a vector ``[B, C]``, ...), or
             None.
         mask: True where ``x`` is observed, ``[B, *leading dimensions of shape]``; None if all of
-            ``x`` is observed.
+            ``x`` is observed; for data of several parts, a mapping with the masks of those that
+            have one.
+        extras: what comes with the examples by name, ``[B, ...]``, such as weights; the likelihood
+            is passed it.
+        index: the place of each example in its split, int64 ``[B]``; None for other examples.
+        present: for each part that examples may lack, True where it is there, bool ``[B]``; None
+            if no part is missing. What the data of a missing part holds has no influence.
     """
 
-    x: Tensor
+    x: Any
     condition: Tensor | None = None
-    mask: Tensor | None = None
+    mask: Any = None
+    _: KW_ONLY
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    index: Tensor | None = None
+    present: Mapping[str, Tensor] | None = None
 
     def __len__(self) -> int:
-        return self.x.shape[0]
+        # written out, because it is called several times in a training step
+        x = self.x if isinstance(self.x, Tensor) else first_tensor(self.x)
+        return x.shape[0]
 
-    def part(self, start: int, stop: int) -> Batch:
-        """Returns the examples from index ``start`` up to, but not including, ``stop``."""
-        condition = None if self.condition is None else self.condition[start:stop]
-        mask = None if self.mask is None else self.mask[start:stop]
-        return Batch(self.x[start:stop], condition, mask)
+    @property
+    def device(self) -> torch.device:
+        """The device of the data."""
+        return first_tensor(self.x).device
+
+    def select(self, rows: slice | Tensor) -> Batch:
+        """The examples of some rows, with all that belongs to them.
+
+        Args:
+            rows: a slice, or a tensor of indices ``[n]`` or of booleans ``[B]``.
+        """
+        return self.map(lambda value: value[rows])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The batch on a device."""
+        return self.map(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; torch's ``DataLoader`` calls it."""
+        return self.map(lambda value: value.pin_memory())
+
+    def map(self, function: Callable[[Tensor], Any]) -> Batch:
+        """Applies a function to every tensor of the batch."""
+        return Batch(
+            map_tensors(function, self.x),
+            map_tensors(function, self.condition),
+            map_tensors(function, self.mask),
+            extras=map_tensors(function, self.extras),
+            index=map_tensors(function, self.index),
+            present=map_tensors(function, self.present),
+        )
+
+    def part(self, name: str) -> Batch:
+        """One part of data of several parts, with the rest of the batch."""
+        mask, present = None if self.mask is None else self.mask.get(name), self.has(name)
+        return replace(
+            self, x=self.x[name], mask=mask, present=None if present is None else {name: present}
+        )
+
+    def only(self, *names: str) -> Batch:
+        """The examples as if only some of their parts were present.
+
+        Args:
+            names: the parts.
+
+        Raises:
+            ValueError: there is no part of a name, or there are no parts.
+        """
+        if not isinstance(self.x, Mapping):
+            raise ValueError("these examples have no parts")
+        if unknown := {*names} - {*self.x}:
+            raise ValueError(f"no part named {min(unknown)!r}; the parts are {', '.join(self.x)}")
+        missing = torch.zeros(len(self), dtype=torch.bool, device=self.device)
+        present = {name: missing for name in self.x if name not in names}
+        return replace(self, present={**(self.present or {}), **present})
+
+    def has(self, name: str) -> Tensor | None:
+        """Which examples have a part, bool ``[B]``; None if all have it."""
+        return None if self.present is None else self.present.get(name)
 
     def sequences(self) -> list[Tensor]:
         """Returns each sequence without its masked steps, ``[T_i, D]``."""
         if self.mask is None:
             return list(self.x)
         return [x[mask] for x, mask in zip(self.x, self.mask, strict=True)]
+
+
+def hide_missing(batch: Batch) -> Any:
+    """``Batch.x`` of several parts, with zeros where a part is missing."""
+    return {name: masked(x, batch.has(name)) for name, x in batch.x.items()}
 
 
 def pad_sequences(sequences: list[Tensor]) -> Batch:

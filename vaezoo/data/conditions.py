@@ -91,11 +91,22 @@ def _parse_attributes(attributes: Sequence[Field], text: str) -> tuple[Tensor, l
         ",".join(f"{a.name}={name}" for a, (_, name) in zip(attributes, row, strict=True))
         for row in rows
     ]
-    return torch.tensor([[number for number, _ in row] for row in rows]), names
+    conditions = torch.zeros(len(rows), max(a.columns[1] for a in attributes))  # [n, A]
+    for condition, row in zip(conditions, rows, strict=True):
+        for attribute, (number, _) in zip(attributes, row, strict=True):
+            start = attribute.columns[0]
+            if attribute.is_one_hot:
+                condition[start + int(number)] = 1
+            else:
+                condition[start] = (number - attribute.offset) / attribute.scale
+    return conditions, names
 
 
 def _parse_values(attribute: Field, text: str) -> list[tuple[float, str]]:
-    """Returns the requested values of one attribute: each as a number, with its name."""
+    """Returns the requested values of one attribute: each as a number, with its name.
+
+    That of a category is its index.
+    """
     if attribute.categories and text == ALL:
         return [(float(index), name) for index, name in enumerate(attribute.categories)]
     if attribute.categories:

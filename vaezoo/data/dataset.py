@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.mapping import first_tensor, map_tensors
 
 
 class Dataset(ABC):
@@ -38,28 +39,62 @@ class Split:
 
     Attributes:
         x: all examples in the form in which they are stored, ``[n, ...]``, usually uint8 images;
-            or, for data that does not fit in memory, a map-style data set with items
-            ``(x, condition)``, where condition is None if the data has no conditions.
+            for data of several parts, a mapping of such tensors by the name of the part; or, for
+            data that does not fit in memory, a map-style data set. Its items are
+            ``(x, condition)``, where condition is None if the data has no conditions; or each is a
+            ``Batch`` that holds one example, without the first dimension.
         condition: the conditions in memory, ``[n, ...]``, or None.
-        mask: True where ``x`` is observed, bool ``[n, *shape[:mask_dims]]``, or None.
+        mask: True where ``x`` is observed, bool ``[n, *shape[:mask_dims]]``, or None; for data of
+            several parts, a mapping with the masks of those that have one.
         transform: converts a batch of stored ``x`` to model input; called once per batch, on the
             training device. None if ``x`` is stored as model input.
+        extras: what comes with the examples by name, ``[n, ...]``, as ``DataSpec.extras`` says.
+        present: True where an example has a part, bool ``[n]`` by the name of the part; None, or
+            without the name, if all have it.
         factors: the ground-truth factors of each example, as indices of their values, int64
             ``[n, factors]``; None if they are not known.
         batch_transform: called last, with the whole batch, to change ``x``, condition and mask
-            together, for example to compute the condition from ``x``.
+            together, for example to compute the condition from ``x``. What it leaves out of
+            ``index``, ``extras`` and ``present`` is kept.
         epoch_order: returns the indices of the examples of an epoch in their order, given the
             epoch's number, a seed and the batch size. None visits each example once, shuffled.
     """
 
-    x: Tensor | torch.utils.data.Dataset[Any]
+    x: Tensor | Mapping[str, Tensor] | torch.utils.data.Dataset[Any]
     condition: Tensor | None = None
-    mask: Tensor | None = None
-    transform: Callable[[Tensor], Tensor] | None = None
+    mask: Any = None
+    transform: Callable[[Any], Any] | None = None
     _: KW_ONLY
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    present: Mapping[str, Tensor] | None = None
     factors: Tensor | None = None
     batch_transform: Callable[[Batch], Batch] | None = None
     epoch_order: Callable[[int, int, int], Tensor] | None = None
 
     def __len__(self) -> int:
-        return len(self.x)  # type: ignore[arg-type]
+        x = first_tensor(self.x) if isinstance(self.x, Mapping) else self.x
+        return len(x)  # type: ignore[arg-type]
+
+    def select(self, index: Tensor) -> Split:
+        """The examples at ``index`` ``[m]``, in that order, with all that belongs to them.
+
+        An ``epoch_order`` of the split is not kept.
+        """
+
+        def take(value: Any) -> Any:
+            return map_tensors(lambda tensor: tensor[index.to(tensor.device)], value)
+
+        if isinstance(self.x, Tensor | Mapping):
+            x = take(self.x)
+        else:
+            x = torch.utils.data.Subset(self.x, index.tolist())
+        return replace(
+            self,
+            x=x,
+            condition=take(self.condition),
+            mask=take(self.mask),
+            extras=take(self.extras),
+            present=take(self.present),
+            factors=take(self.factors),
+            epoch_order=None,
+        )

@@ -77,10 +77,15 @@ def image_spec(shape: Shape, binarize: Binarize, classes: tuple[str, ...]) -> Da
         binarize: as for ``image_split``.
         classes: the names of the classes; empty if the images have no labels.
     """
-    condition_shape = () if classes else None
-    if binarize == "none":
-        return DataSpec(shape, "unit", 256, classes=classes, condition_shape=condition_shape)
-    return DataSpec(shape, "binary", 2, classes=classes, condition_shape=condition_shape)
+    is_grey = binarize == "none"
+    return DataSpec(
+        shape,
+        "unit" if is_grey else "binary",
+        256 if is_grey else 2,
+        pixels=True,
+        classes=classes,
+        condition_shape=() if classes else None,
+    )
 
 
 def image_split(

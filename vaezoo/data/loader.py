@@ -7,7 +7,8 @@ the worker processes of a PyTorch ``DataLoader``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
-from vaezoo.utils.errors import VaezooError
+from vaezoo.data.mapping import map_tensors
+from vaezoo.utils.errors import DataError, VaezooError
 from vaezoo.utils.seeds import derive_seed
 
 
@@ -47,9 +49,9 @@ class Loader:
     ) -> None:
         self.split, self.device, self.batch_size = split, device, batch_size
         self.workers, self.seed, self.rank, self.world_size = workers, seed, rank, world_size
-        self.x = split.x.to(device) if isinstance(split.x, Tensor) else None
-        self.condition = None if split.condition is None else split.condition.to(device)
-        self.mask = None if split.mask is None else split.mask.to(device)
+        self.x = _to(split.x, device) if isinstance(split.x, Tensor | Mapping) else None
+        self.condition, self.mask = _to(split.condition, device), _to(split.mask, device)
+        self.extras, self.present = _to(split.extras, device), _to(split.present, device)
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -112,23 +114,40 @@ class Loader:
             return
         for i in starts:
             rows = slice(i, min(i + size, total))
-            yield self._batch(self.x[rows], _slice(self.condition, rows), _slice(self.mask, rows))
+            yield self._batch(rows, torch.arange(rows.start, rows.stop, device=self.device))
 
     def gather(self, index: Tensor) -> Batch:
         """Returns the examples at the indices ``index`` ``[B]`` of a split in memory."""
-        assert self.x is not None
-        condition = None if self.condition is None else self.condition.index_select(0, index)
-        mask = None if self.mask is None else self.mask.index_select(0, index)
-        return self._batch(self.x.index_select(0, index), condition, mask)
+        return self._batch(index, index)
 
     def first(self, count: int) -> Batch:
         """Returns the first ``count`` examples as one batch."""
         return next(iter(self.ordered(count, count)))
 
-    def _batch(self, x: Tensor, condition: Tensor | None, mask: Tensor | None) -> Batch:
-        """Applies the split's transforms to stored examples."""
-        batch = Batch(self.split.transform(x) if self.split.transform else x, condition, mask)
-        return self.split.batch_transform(batch) if self.split.batch_transform else batch
+    def _batch(self, rows: slice | Tensor, index: Tensor) -> Batch:
+        """The stored examples of some rows, after the split's transforms."""
+        x = _take(self.x, rows)
+        batch = Batch(
+            x if self.split.transform is None else self.split.transform(x),
+            None if self.condition is None else _take(self.condition, rows),
+            None if self.mask is None else _take(self.mask, rows),
+            extras=_take(self.extras, rows) if self.extras else {},
+            index=index,
+            present=None if self.present is None else _take(self.present, rows),
+        )
+        return batch if self.split.batch_transform is None else self._transform(batch)
+
+    def _transform(self, batch: Batch) -> Batch:
+        """Applies the transform of whole batches, which may leave out what it does not change."""
+        if self.split.batch_transform is None:
+            return batch
+        changed = self.split.batch_transform(batch)
+        return replace(
+            changed,
+            index=batch.index if changed.index is None else changed.index,
+            extras={**batch.extras, **changed.extras},
+            present=batch.present if changed.present is None else changed.present,
+        )
 
     def _stream(self, batches: list[list[int]]) -> Iterator[Batch]:
         """Reads a lazy split in batches of the given indices."""
@@ -141,12 +160,30 @@ class Loader:
             pin_memory=pin_memory,
             generator=torch.Generator(),  # leaves the global generator to the training step
         )
-        for index, items in zip(batches, loader, strict=True):
+        for indices, items in zip(batches, loader, strict=True):
             if isinstance(items, VaezooError):
                 raise items
-            x, condition = items[0].to(self.device, non_blocking=pin_memory), items[1]
-            mask = None if self.mask is None else self.mask[index]
-            yield self._batch(x, None if condition is None else condition.to(self.device), mask)
+            index = torch.tensor(indices, device=self.device)
+            stored = items.to(self.device, non_blocking=pin_memory)
+            yield self._transform(self._add_stored(stored, index))
+
+    def _add_stored(self, batch: Batch, index: Tensor) -> Batch:
+        """Adds what a lazy split holds in memory to a batch that was read."""
+
+        def pick(value: Tensor) -> Tensor:
+            return value[index]
+
+        x = batch.x if self.split.transform is None else self.split.transform(batch.x)
+        no_condition = batch.condition is None
+        return replace(
+            batch,
+            x=x,
+            index=index,
+            condition=map_tensors(pick, self.condition) if no_condition else batch.condition,
+            mask=map_tensors(pick, self.mask) if batch.mask is None else batch.mask,
+            extras={**map_tensors(pick, self.extras), **batch.extras},
+            present=map_tensors(pick, self.present) if batch.present is None else batch.present,
+        )
 
 
 class _ErrorsAsItems(Dataset[Any]):
@@ -165,16 +202,73 @@ class _ErrorsAsItems(Dataset[Any]):
             return error
 
 
-def _slice(values: Tensor | None, rows: slice) -> Tensor | None:
-    return None if values is None else values[rows]
+def _take(value: Any, rows: slice | Tensor) -> Any:
+    """Some rows of a tensor, or of each tensor of a mapping."""
+    if isinstance(value, Tensor):
+        # several times faster than value[rows]
+        return value[rows] if isinstance(rows, slice) else value.index_select(0, rows)
+    return {name: _take(tensor, rows) for name, tensor in value.items()}
 
 
-def _collate(items: list[Any]) -> tuple[Tensor, Tensor | None] | VaezooError:
-    """Stacks items ``(x, condition)``, or returns the first error among them."""
+def _to(value: Any, device: torch.device) -> Any:
+    return map_tensors(lambda tensor: tensor.to(device), value)
+
+
+def _collate(items: list[Any]) -> Batch | VaezooError:
+    """``_stack_items``, with its errors and those of items as results."""
+    try:
+        return _stack_items(items)
+    except VaezooError as error:
+        return error
+
+
+def _stack_items(items: list[Any]) -> Batch:
+    """Stacks items to a batch.
+
+    Raises:
+        VaezooError: an item is one, or has another form than the others.
+    """
     for item in items:
         if isinstance(item, VaezooError):
-            return item
-    condition = None
-    if items[0][1] is not None:
-        condition = torch.stack([torch.as_tensor(value) for _, value in items])
-    return torch.stack([x for x, _ in items]), condition
+            raise item
+    examples = []
+    for item in items:
+        if not isinstance(item, Batch):
+            if not (isinstance(item, tuple | list) and len(item) == 2):
+                kind = type(item).__name__
+                raise DataError(f"an item is a {kind}; it must be (x, condition) or a Batch")
+            item = Batch(*item)
+        examples.append(item)
+    fields: dict[str, Any] = {}
+    for name in ("x", "condition", "mask", "extras", "present"):
+        values = [getattr(example, name) for example in examples]
+        if any(_names(value) != _names(values[0]) for value in values):
+            raise DataError(
+                f"the items of the data set have different names in {name!r}, or only some have it"
+            )
+        if isinstance(values[0], Mapping):
+            fields[name] = {key: _stack([value[key] for value in values]) for key in values[0]}
+        elif values[0] is not None:
+            fields[name] = _stack(values)
+    return Batch(**fields)
+
+
+def _names(value: Any) -> set[str] | None:
+    """The names of a mapping; none for a tensor; None for None."""
+    if value is None:
+        return None
+    return {*value} if isinstance(value, Mapping) else set()
+
+
+def _stack(values: list[Any]) -> Tensor:
+    """Stacks what belongs to each item.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    tensors = [torch.as_tensor(value) for value in values]
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        listed = ", ".join(map(str, sorted(shapes)))
+        raise DataError(f"the items of the data set have different shapes: {listed}")
+    return torch.stack(tensors)

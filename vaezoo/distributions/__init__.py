@@ -19,6 +19,7 @@ from vaezoo.distributions.drawing import sample_prior as sample_prior
 from vaezoo.distributions.drawing import tempered as tempered
 from vaezoo.distributions.implicit import Implicit as Implicit
 from vaezoo.distributions.implicit import detach as detach
+from vaezoo.distributions.joint import Joint as Joint
 from vaezoo.distributions.normal import DiagonalNormal as DiagonalNormal
 from vaezoo.distributions.normal import NormalMixture as NormalMixture
 from vaezoo.distributions.normal import OptimalNormal as OptimalNormal

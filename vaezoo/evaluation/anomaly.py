@@ -78,7 +78,7 @@ def _score(model: Model, batch: Batch, method: Method, samples: int) -> Tensor:
     """The score of each example by ``reconstruction``, ``elbo`` or ``nll``, in nats, ``[B]``."""
     if method == "nll":
         return -importance_sampling(model, batch, samples)[0]
-    total = torch.zeros(len(batch), device=batch.x.device)
+    total = torch.zeros(len(batch), device=batch.device)
     for _ in range(samples):
         trace = model(batch)
         total += trace.mean_distortion if method == "reconstruction" else -trace.mean_elbo

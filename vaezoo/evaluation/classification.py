@@ -38,7 +38,7 @@ def class_posterior(model: Model, batch: Batch, samples: int) -> Tensor:
         raise NotImplementedError("needs a model that is conditional on a label")
     log_likelihoods = []
     for label in range(len(model.data.classes)):
-        labels = torch.full((len(batch),), label, device=batch.x.device)
+        labels = torch.full((len(batch),), label, device=batch.device)
         labelled = dataclasses.replace(batch, condition=labels)
         log_likelihoods.append(importance_sampling(model, labelled, samples)[0])
     return torch.log_softmax(torch.stack(log_likelihoods, 1) + model.log_class_prior, 1)

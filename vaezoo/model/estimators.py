@@ -41,12 +41,12 @@ def _importance_sampling(
     inference = model.start_inference(batch, memo={})
     chunk_size = model.samples_per_chunk(len(batch))
     # log of the sum of the weights and of their squares, [B]
-    log_sum = log_sum_squares = torch.full((len(batch),), -math.inf, device=batch.x.device)
+    log_sum = log_sum_squares = torch.full((len(batch),), -math.inf, device=batch.device)
     for start in range(0, samples, chunk_size):
         k = min(chunk_size, samples - start)
         trace = model.infer(replace(inference, k=k))
         trace.require_importance_weights()  # before decoding
-        px = model.likelihood_of(trace.code, trace.context)
+        px = model.likelihood_of(trace.code, trace.context, batch.extras)
         log_weight = replace(trace, px=px).log_weight  # [k, B]
         log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_weight, 0))
         log_sum_squares = torch.logaddexp(log_sum_squares, torch.logsumexp(2 * log_weight, 0))

@@ -52,13 +52,13 @@ class _Decoder(nn.Module):
         # z.shape[0], because len(z) would fix the batch size in the exported program
         context = self.model.context(condition, z.shape[0])
         code = self.model.latents.code(z, self.model.start_generation(z.shape[0], context))
-        return self.model.likelihood_of(code, context).mean
+        return self.model.likelihood_of(code, context, None).mean
 
 
 def export(model: Model, file_format: str, out: Path) -> list[tuple[Path, float]]:
     """Writes ``encoder`` and ``decoder`` to a folder and compares their outputs with the model's.
 
-    Both programs accept batches of any size.
+    Both programs accept batches of any size. The decoder computes with typical extras.
 
     Args:
         model: on the CPU.
@@ -70,13 +70,16 @@ def export(model: Model, file_format: str, out: Path) -> list[tuple[Path, float]
         was not used for tracing.
 
     Raises:
-        UsageError: the model generates step by step or differentiates within a pass, its code is
-            not determined by one vector, or its posterior mean by the data.
+        UsageError: the model generates step by step, differentiates within a pass, or has data of
+            several parts; its code is not determined by one vector, or its posterior mean by the
+            data.
         UnavailableError: the extra ``vaezoo[export]`` is not installed.
         VaezooError: an output differs by more than ``TOLERANCE``.
     """
     if model.latents.stepwise:
         raise UsageError("models that generate sequences step by step cannot be exported")
+    if model.data.parts:
+        raise UsageError("models of data of several parts cannot be exported")
     if model.eager:
         raise UsageError("models that differentiate within a pass cannot be exported")
     model.eval()

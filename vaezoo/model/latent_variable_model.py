@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaezoo.data.batch import Batch
+from vaezoo.data.batch import Batch, hide_missing
 from vaezoo.data.conditions import parse_conditions
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.mapping import first_tensor
 from vaezoo.distributions import Density
 from vaezoo.model.component import is_eager
 from vaezoo.model.fusion import ContextFusion
@@ -264,7 +265,8 @@ class LatentVariableModel(nn.Module):
         """The encoder's features of a batch, fine to coarse, in the precision of the networks."""
         with self.autocast():
             if context is None or self.into_encoder is None:
-                return self.encoder(batch.x, batch.mask)
+                x = hide_missing(batch) if self.data.parts else batch.x
+                return self.encoder(x, batch.mask)
             fused = self.into_encoder(masked(batch.x, batch.mask), context)
             return self.encoder(fused, self.into_encoder.fused_mask(batch.mask))
 
@@ -282,8 +284,8 @@ class LatentVariableModel(nn.Module):
             batch: the examples.
             k, fixed, memo: as in ``Inference``.
         """
-        # x.shape[0], because len(batch) would fix the batch size in an exported program
-        context = self.context(batch.condition, batch.x.shape[0])
+        # not len(batch), which would fix the batch size in an exported program
+        context = self.context(batch.condition, first_tensor(batch.x).shape[0])
         return Inference(
             model=self,
             batch=batch,
@@ -343,15 +345,20 @@ class LatentVariableModel(nn.Module):
         """The context of the prior, flattened to ``[B, E]``; None if the prior receives none."""
         return context.flatten(1) if context is not None and self.into_prior else None  # [B, E]
 
-    def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
+    def likelihood_of(
+        self, code: Tensor, context: Tensor | None, extras: Mapping[str, Tensor] | None
+    ) -> Distribution:
         """p(x|z) for given codes.
 
         Args:
             code: ``[B, *code_shape]`` or ``[K, B, *code_shape]``; sequences may have fewer steps.
             context: ``[B, ...]``, repeated for each of the K samples; or None.
+            extras: those of the examples, ``[B, ...]`` by name, such as ``batch.extras``; None
+                takes the typical ones of the likelihood.
 
         Returns:
-            A distribution over data ``[*, *shape]``, with the leading dimensions of ``code``.
+            A distribution over data ``[*, *shape]``, with the leading dimensions of ``code``; for
+            data of several parts a ``Joint`` distribution.
         """
         lead = code.shape[: code.dim() - len(self.code_shape)]  # (B,) or (K, B)
         flat = code.reshape(-1, *code.shape[len(lead) :])  # [K * B, *code_shape]
@@ -362,24 +369,43 @@ class LatentVariableModel(nn.Module):
                 repeated = repeated.reshape(-1, *context.shape[1:])
                 flat = self.into_decoder(flat, repeated)
             output = self.decoder(flat)
+        if extras is None:
+            extras = self.likelihood.typical_extras(lead[-1])
         # [K, B, *parameter_shape]
-        return self.likelihood(output.float().reshape(*lead, *output.shape[1:]))
+        return self.likelihood(output.float().reshape(*lead, *output.shape[1:]), extras)
 
     def start_generation(
-        self, n: int, context: Tensor | None = None, prior_temperature: float = 1.0
+        self,
+        n: int,
+        context: Tensor | None = None,
+        prior_temperature: float = 1.0,
+        extras: Mapping[str, Tensor] | None = None,
     ) -> Generation:
         """The arguments with which latents make n codes.
 
         Args:
             n: the number of codes.
             context: the contexts ``[n, ...]``, or None.
-            prior_temperature: as in ``Generation``.
+            prior_temperature, extras: as in ``Generation``.
         """
         prior_context = self.prior_context(context)
-        return Generation(self, n, context, prior_context, prior_temperature, sampler=self.sampler)
+        return Generation(
+            self,
+            n,
+            context,
+            prior_context,
+            prior_temperature,
+            sampler=self.sampler,
+            extras=extras,
+        )
 
     def forward(
-        self, batch: Batch, k: int = 1, fixed: Mapping[str, Tensor] | None = None
+        self,
+        batch: Batch,
+        k: int = 1,
+        fixed: Mapping[str, Tensor] | None = None,
+        *,
+        encode: Batch | None = None,
     ) -> Trace:
         """One pass over a batch: draws K samples from q(z|x) and decodes them.
 
@@ -387,12 +413,14 @@ class LatentVariableModel(nn.Module):
             batch: the examples.
             k: the number of samples.
             fixed: values of latent variables by name, ``[K, B, *event]``, in place of samples.
+            encode: the same examples as the encoder sees them, such as ``batch.only("image")``;
+                None encodes ``batch``, which is what the likelihood scores in either case.
 
         Raises:
             ValueError, NotImplementedError: as for ``infer``.
         """
-        trace = self.infer(self.start_inference(batch, k, fixed))
-        px = self.likelihood_of(trace.code, trace.context)
+        trace = self.infer(self.start_inference(batch if encode is None else encode, k, fixed))
+        px = self.likelihood_of(trace.code, trace.context, batch.extras)
         return Trace(self, batch, trace.sites, trace.code, px, trace.context)
 
     @contextmanager

@@ -6,18 +6,27 @@ sequence, C conditions, R traversed dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial, wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
+from vaezoo.data.mapping import (
+    concatenate,
+    map_tensors,
+    repeat_rows,
+    select_rows,
+    unflatten_rows,
+)
 from vaezoo.model.estimators import importance_sampling
+from vaezoo.model.inputs import Examples, to_batch, to_extras, to_input
 from vaezoo.model.latent_variable_model import LatentVariableModel
+from vaezoo.model.passes import Generation
 from vaezoo.model.step_generator import generate_data
 from vaezoo.utils.seeds import seeded
 
@@ -31,7 +40,15 @@ def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
     @wraps(method)
     def wrapped(self: Model, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self.inference():
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except KeyError as error:  # of a likelihood
+                name = error.args[0] if error.args else None
+                if name not in tuple(self.data.extras):
+                    raise
+                raise ValueError(
+                    f"the examples need the extra {name!r}: pass a vaezoo.Batch with extras"
+                ) from error
 
     return wrapped
 
@@ -55,20 +72,23 @@ class Model(LatentVariableModel):
         ((4, 1, 28, 28), (4, 16), (4, 1, 28, 28))
     """
 
-    def prepare(self, x: Tensor | np.ndarray) -> Tensor:
+    def prepare(self, x: Examples) -> Any:
         """Converts examples to the model's input: float, on the model's device.
 
-        Integers are pixel values and divided by 255, unless the data is real, or binary or one-hot
-        and contains only 0 and 1.
+        Integers are pixels and divided by 255 where the data set has pixels (``data.pixels``);
+        booleans and all other numbers stay as they are. What else is in the batch has no
+        influence.
 
         Args:
-            x: ``[B, *shape]``; sequences of variable length may have any number of steps.
+            x: ``[B, *shape]``; sequences of variable length may have any number of steps. For
+                data of several parts, a mapping with the data of each part.
 
         Returns:
-            ``[B, *shape]``.
+            ``[B, *shape]``, or a mapping.
 
         Raises:
-            ValueError: the shape of one example is not the model's.
+            ValueError: the shape of one example is not the model's, or an integer is out of the
+                range of the data.
 
         Example:
             >>> import numpy as np, vaezoo
@@ -77,31 +97,20 @@ class Model(LatentVariableModel):
             >>> tuple(x.shape), x.dtype, float(x.max())
             ((2, 1, 28, 28), torch.float32, 1.0)
         """
-        tensor = torch.as_tensor(x, device=self.device)
-        is_integer = not tensor.is_floating_point() and self.data.support != "real"
-        if is_integer and not (self.data.support != "unit" and bool((tensor <= 1).all())):
-            tensor = tensor / 255
-        tensor = tensor.float()
-        shape, expected = tuple(tensor.shape[1:]), self.data.shape
-        if self.data.variable_length:  # any number of steps
-            shape, expected = shape[1:], expected[1:]
-        if shape != expected:
-            raise ValueError(
-                f"expected examples of shape {self.data.shape}, got {tuple(tensor.shape[1:])}"
-            )
-        return tensor
+        return to_input(self.data, x, self.device)
 
     def batches(
         self,
-        x: Tensor | np.ndarray,
+        x: Examples | Batch,
         condition: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Any = None,
         size: int | None = None,
     ) -> Iterator[Batch]:
-        """Splits examples into batches with their conditions and masks.
+        """Splits examples into batches with all that belongs to them.
 
         Args:
-            x: ``[B, *shape]``, in any form that ``prepare`` accepts.
+            x: ``[B, *shape]``, in any form that ``prepare`` accepts; or a ``Batch``, whose extras
+                and missing parts count, too.
             condition, mask: as in ``Batch``.
             size: the number of examples in a batch; None chooses it by the memory it takes.
 
@@ -111,26 +120,23 @@ class Model(LatentVariableModel):
             >>> [len(batch) for batch in model.batches(model.sample(5, seed=0), size=2)]
             [2, 2, 1]
         """
-        examples = Batch(
-            self.prepare(x),
-            None if condition is None else torch.as_tensor(condition, device=self.device),
-            None if mask is None else torch.as_tensor(mask, device=self.device),
-        )
+        examples = to_batch(self.data, x, condition, mask, self.device)
         size = size or self.batch_size()
         for start in range(0, len(examples), size):
-            yield examples.part(start, min(start + size, len(examples)))
+            yield examples.select(slice(start, start + size))
 
     @_inference
     def encode(
         self,
-        x: Tensor | np.ndarray,
+        x: Examples | Batch,
         condition: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Any = None,
     ) -> Tensor:
         """The means of q(z|x), ``[B, D]``; latent maps are flattened.
 
         Args:
-            x: ``[B, *shape]`` in the model's input range, or uint8 images.
+            x: ``[B, *shape]``, in any form that ``prepare`` accepts; or a ``Batch``, such as
+                ``batch.only("image")`` to encode one part of several.
             condition, mask: as in ``Batch``.
 
         Example:
@@ -166,7 +172,8 @@ class Model(LatentVariableModel):
         *,
         mean: bool = True,
         steps: int | None = None,
-    ) -> Tensor:
+        extras: Mapping[str, Tensor] | None = None,
+    ) -> Any:
         """The data that latent vectors decode to.
 
         Args:
@@ -176,9 +183,10 @@ class Model(LatentVariableModel):
             mean: whether to return the mean of p(x|z), and for sequences the likeliest value of
                 each step; otherwise a sample of p(x|z).
             steps: the number of steps of sequences; None takes the longest in the data.
+            extras: those of the data by name, ``[B, ...]``; None takes typical ones.
 
         Returns:
-            ``[B, *shape]`` in the model's data range.
+            ``[B, *shape]`` in the model's data range; for data of several parts, a mapping.
 
         Example:
             >>> import torch, vaezoo
@@ -187,27 +195,62 @@ class Model(LatentVariableModel):
             (4, 1, 28, 28)
         """
         z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
-        context = self.context(condition, len(z))
-        size, decoded = self.batch_size(), []
-        for start in range(0, len(z), size):
-            part = None if context is None else context[start : start + size]
-            chunk = z[start : start + size]
-            data = generate_data(
-                partial(self.latents.code, chunk),
-                self.start_generation(len(chunk), part),
+        context, extras = self.context(condition, len(z)), self.extras_for(len(z), extras)
+        decoded = [
+            generate_data(
+                partial(self.latents.code, z[rows]),
+                generation,
                 mean=mean,
                 steps=steps,
                 temperature=0.0 if mean else 1.0,
             )
-            decoded.append(data)
-        return self._restore_observed(torch.cat(decoded), condition)
+            for rows, generation in self._generations(len(z), context, extras)
+        ]
+        return self._complete(concatenate(decoded), condition)
 
-    def _restore_observed(self, x: Tensor, condition: Tensor | int | str | None) -> Tensor:
-        """For inpainting: ``x`` with the observed pixels set to their values in the condition."""
-        if not self.data.inpainting or not isinstance(condition, Tensor):
+    def _generations(
+        self,
+        n: int,
+        context: Tensor | None,
+        extras: Mapping[str, Tensor],
+        prior_temperature: float = 1.0,
+    ) -> Iterator[tuple[slice, Generation]]:
+        """The generation of n codes in batches, each with the rows that it makes."""
+        size = self.batch_size()
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            generation = self.start_generation(
+                rows.stop - start,
+                select_rows(context, rows),
+                prior_temperature,
+                extras=select_rows(extras, rows),
+            )
+            yield rows, generation
+
+    def _complete(self, x: Any, condition: Tensor | int | str | None) -> Any:
+        """``x`` with what the condition shows of it, such as the pixels around a gap."""
+        if self.conditioner is None or condition is None or isinstance(condition, int | str):
             return x
-        observed = condition.to(x)
-        return torch.where(observed[:, -1:] > 0, observed[:, :-1], x)
+        return self.conditioner.complete(x, torch.as_tensor(condition, device=self.device))
+
+    def extras_for(self, n: int, extras: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+        """The extras ``[n, ...]`` with which n examples are generated.
+
+        Args:
+            n: the number of examples.
+            extras: those that are known, ``[n, ...]`` by name; the likelihood has typical ones for
+                the others that it needs.
+
+        Raises:
+            ValueError: the data has no such extra, or its shape is another one.
+
+        Example:
+            >>> import vaezoo
+            >>> vaezoo.load("vae-mnist-conv").extras_for(3)  # its data has no extras
+            {}
+        """
+        given = to_extras(self.data, extras or {}, n, self.device)
+        return {**self.likelihood.typical_extras(n), **given}
 
     @_inference
     def sample(
@@ -222,7 +265,8 @@ class Model(LatentVariableModel):
         temperature: float = 1.0,
         prior_temperature: float = 1.0,
         sampler: str | None = None,
-    ) -> Tensor:
+        extras: Mapping[str, Tensor] | None = None,
+    ) -> Any:
         """New data: z from the prior, then p(x|z).
 
         Args:
@@ -238,10 +282,11 @@ class Model(LatentVariableModel):
             prior_temperature: of p(z); below 1 the latent variables are closer to the most
                 probable ones, so that samples are more typical and vary less.
             sampler: the name of a sampler of the spec, which replaces p(z).
+            extras: those of the data by name, ``[n, ...]``; None takes typical ones.
 
         Returns:
-            ``[n, *shape]`` in the model's data range. Sequences include their prefix, and
-            inpainted images the pixels of their condition.
+            ``[n, *shape]`` in the model's data range; for data of several parts, a mapping.
+            Sequences include their prefix, and inpainted images the pixels of their condition.
 
         Raises:
             ValueError: ``steps`` or ``prefix`` is given to a model that does not generate step by
@@ -256,7 +301,7 @@ class Model(LatentVariableModel):
         """
         if sampler is not None:
             self.check_sampler(sampler)
-        context, size = self.context(condition, n), self.batch_size()
+        context, extras = self.context(condition, n), self.extras_for(n, extras)
         prefixes = None if prefix is None else self.prepare(prefix)
         if prefixes is not None and len(prefixes) != n:
             raise ValueError(f"{len(prefixes)} prefixes for {n} samples; give one for each")
@@ -265,31 +310,33 @@ class Model(LatentVariableModel):
             nullcontext() if sampler is None else self.use_prior(sampler),
         ):
             parts = []
-            for start in range(0, n, size):
-                part = None if context is None else context[start : start + size]
-                begin = None if prefixes is None else prefixes[start : start + size]
+            for rows, generation in self._generations(n, context, extras, prior_temperature):
+                begin = select_rows(prefixes, rows)
                 x = generate_data(
                     self.latents.generate,
-                    self.start_generation(min(size, n - start), part, prior_temperature),
+                    generation,
                     mean=mean,
                     steps=steps,
                     temperature=temperature,
                     prefix=begin,
                 )
                 parts.append(x if begin is None else torch.cat([begin, x], 1))
-        return self._restore_observed(torch.cat(parts), condition)
+        return self._complete(concatenate(parts), condition)
 
     @_inference
     def reconstruct(
         self,
-        x: Tensor | np.ndarray,
+        x: Examples | Batch,
         condition: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+        mask: Any = None,
+    ) -> Any:
         """The mean of p(x|z) at a sample z of q(z|x), ``[B, *shape]``.
 
+        For data of several parts it is a mapping with the mean of each, also of those that are
+        missing in ``x``.
+
         Args:
-            x: ``[B, *shape]``.
+            x: ``[B, *shape]``, or a ``Batch``.
             condition, mask: as in ``Batch``.
 
         Example:
@@ -301,12 +348,12 @@ class Model(LatentVariableModel):
         parts = []
         for batch in self.batches(x, condition, mask):
             trace = self.infer(self.start_inference(batch))
-            mean = self.likelihood_of(trace.code[0], trace.context).mean
-            parts.append(self._restore_observed(mean, batch.condition))
-        return torch.cat(parts)
+            mean = self.likelihood_of(trace.code[0], trace.context, batch.extras).mean
+            parts.append(self._complete(mean, batch.condition))
+        return concatenate(parts)
 
     @_inference
-    def translate(self, batch: Batch, conditions: Tensor) -> Tensor:
+    def translate(self, batch: Batch, conditions: Tensor) -> Any:
         """Decodes the posterior mean of each example under each condition (style transfer).
 
         Args:
@@ -323,18 +370,23 @@ class Model(LatentVariableModel):
             >>> tuple(model.translate(nines, torch.tensor([0, 1, 2])).shape)
             (4, 4, 1, 28, 28)
         """
-        z = self.encode(batch.x, batch.condition, batch.mask)
-        count = len(conditions)
+        batch = to_batch(self.data, batch, None, None, self.device)
+        z, count = self.encode(batch), len(conditions)
         repeated = conditions.repeat(len(z), *(1,) * (conditions.dim() - 1))  # [B * C, ...]
         steps = batch.x.shape[1] if self.latents.stepwise else None
-        decoded = self.decode(z.repeat_interleave(count, 0), repeated, steps=steps)
-        decoded = decoded.unflatten(0, (len(z), count))  # [B, C, *shape]
-        return torch.cat([batch.x[:, None], decoded], 1)
+        decoded = self.decode(
+            z.repeat_interleave(count, 0),
+            repeated,
+            steps=steps,
+            extras=repeat_rows(batch.extras, count),
+        )
+        originals = map_tensors(lambda x: x[:, None], batch.x)
+        return concatenate([originals, unflatten_rows(decoded, len(z), count)], 1)
 
     @_inference
     def traverse(
         self, batch: Batch, dimensions: Tensor, steps: int = 11, span: float = 3.0
-    ) -> Tensor:
+    ) -> Any:
         """Varies one latent dimension at a time, with the others at the posterior mean.
 
         Args:
@@ -363,38 +415,36 @@ class Model(LatentVariableModel):
                 f"varying one dimension would leave the support {min(varied)!r} of its latent "
                 "variable; use interpolate"
             )
-        z = self.encode(batch.x, batch.condition, batch.mask)
+        batch = to_batch(self.data, batch, None, None, self.device)
+        z = self.encode(batch)
         grid = z.repeat(len(dimensions), steps, 1)  # [R, steps, D]
         values = torch.linspace(-span, span, steps, device=z.device)
         grid[torch.arange(len(dimensions)), :, dimensions] = values
-        condition = batch.condition
-        if condition is not None:
-            condition = condition.repeat_interleave(len(dimensions) * steps, 0)
-        decoded = self.decode(grid.flatten(0, 1), condition)  # [R * steps, *shape]
-        return decoded.unflatten(0, (len(dimensions), steps))  # [R, steps, *shape]
+        count = len(dimensions) * steps
+        condition, extras = repeat_rows(batch.condition, count), repeat_rows(batch.extras, count)
+        decoded = self.decode(grid.flatten(0, 1), condition, extras=extras)
+        return unflatten_rows(decoded, len(dimensions), steps)
 
     @_inference
     def interpolate(
         self,
-        first: Tensor,
-        second: Tensor,
+        first: Examples | Batch,
+        second: Examples | Batch,
         steps: int = 8,
         condition: Tensor | None = None,
-        *,
-        masks: tuple[Tensor | None, Tensor | None] = (None, None),
-    ) -> Tensor:
+    ) -> Any:
         """Decodes points between the posterior means of two examples.
 
         The latents define the path: a straight line, or a great circle on a sphere.
 
         Args:
-            first, second: ``[B, *shape]``.
+            first, second: ``[B, *shape]``, or batches, to which masks and extras belong. Points
+                are decoded with the condition and the extras of ``first``.
             steps: the number of points on the path, both ends included.
-            condition: ``[B, ...]`` for a conditional model.
-            masks: the masks of ``first`` and ``second``, as in ``Batch``.
+            condition: ``[B, ...]`` for a conditional model, unless these are batches.
 
         Returns:
-            ``[B, steps, *shape]``.
+            ``[B, steps, *shape]``; for data of several parts, a mapping.
 
         Example:
             >>> import vaezoo
@@ -403,29 +453,29 @@ class Model(LatentVariableModel):
             >>> tuple(model.interpolate(x[:2], x[2:], steps=5).shape)
             (2, 5, 1, 28, 28)
         """
-        start = self.encode(first, condition, masks[0])  # [B, D]
-        end = self.encode(second, condition, masks[1])
+        first = to_batch(self.data, first, condition, None, self.device)
+        start = self.encode(first)  # [B, D]
+        end = self.encode(second, None if isinstance(second, Batch) else condition)
         share = torch.linspace(0, 1, steps, device=self.device)
         z = self.latents.interpolate(start, end, share)  # [B, steps, D]
-        if condition is not None:
-            condition = torch.as_tensor(condition).repeat_interleave(steps, 0)
-        decoded = self.decode(z.flatten(0, 1), condition)  # [B * steps, *shape]
-        return decoded.unflatten(0, (len(z), steps))  # [B, steps, *shape]
+        condition, extras = repeat_rows(first.condition, steps), repeat_rows(first.extras, steps)
+        decoded = self.decode(z.flatten(0, 1), condition, extras=extras)  # [B * steps, *shape]
+        return unflatten_rows(decoded, len(z), steps)
 
     @_inference
     def log_likelihood(
         self,
-        x: Tensor | np.ndarray,
+        x: Examples | Batch,
         samples: int = 500,
         condition: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Any = None,
     ) -> Tensor:
         """Estimates log p(x) of each example in nats by importance sampling, ``[B]``.
 
         The estimate is a lower bound in expectation (Burda et al. 2016).
 
         Args:
-            x: ``[B, *shape]``.
+            x: ``[B, *shape]``, or a ``Batch``.
             samples: the number of importance samples; more samples give a tighter bound.
             condition, mask: as in ``Batch``.
 

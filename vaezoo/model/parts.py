@@ -14,7 +14,8 @@ or B), ``*`` any leading dimensions. Event and batch shapes are those of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from vaezoo.model.component import Component
 from vaezoo.model.protocol import GenerativeModel
 from vaezoo.model.trace import Trace, sum_event_dims
 from vaezoo.model.wiring import Wiring
+from vaezoo.nn import masked
 
 
 class Encoder(Component, ABC):
@@ -37,14 +39,19 @@ class Encoder(Component, ABC):
     """Whether it flattens its input to a vector. A context is then fused once with that vector and
     not with every pixel or step."""
 
+    takes_parts: ClassVar[bool] = False
+    """Whether its input is a mapping, for data of several parts."""
+
     @abstractmethod
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Any, mask: Any = None) -> tuple[Tensor, ...]:
         """Encodes a batch.
 
         Args:
-            x: ``[B, *in_shape]``.
+            x: ``[B, *in_shape]``; with ``takes_parts`` a mapping with the data of each part, which
+                is 0 where the part is missing.
             mask: True where ``x`` is observed, ``[B, *leading dimensions of in_shape]``; None
-                means everywhere. Values that the mask hides must not change the result.
+                means everywhere. Values that the mask hides must not change the result. With
+                ``takes_parts`` a mapping with the masks of the parts that have one, or None.
 
         Returns:
             One or more features ``[B, ...]``, fine to coarse.
@@ -119,8 +126,9 @@ class Likelihood(Component, ABC):
 
     Wiring: a ``Wiring``. Required: ``forward``, and an ``__init__`` that calls
     ``super().__init__(wiring)``, which rejects data whose support is not in ``supports``.
-    Optional: ``log_prob``. The event dimensions of the distribution must be the last
-    ``event_dims`` dimensions of the data: those that the mask does not cover.
+    Optional: ``log_prob``, which owns the rules of masks, missing parts and missing cells;
+    ``typical_extras``. The event dimensions of the distribution must be the last ``event_dims``
+    dimensions of the data: those that the mask does not cover.
     """
 
     params_per_value: int = 1
@@ -129,6 +137,12 @@ class Likelihood(Component, ABC):
 
     supports: ClassVar[frozenset[str]] = frozenset({"binary", "unit", "real"})
     """The supports of data that it accepts."""
+
+    pools_examples: bool = False
+    """Whether its parameters depend on all examples of a batch, so that none may be missing."""
+
+    part_shapes: Mapping[str, Shape] = {}
+    """For data of several parts, the ``parameter_shape`` of each part."""
 
     def __init__(self, wiring: Wiring, /) -> None:
         super().__init__()
@@ -157,15 +171,24 @@ class Likelihood(Component, ABC):
         return torch.stack(h.chunk(self.params_per_value, dim))
 
     @abstractmethod
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From the decoder's output to a distribution over x.
 
         Args:
             h: ``[*, *parameter_shape]`` in fp32; the leading dimensions are ``[K, B]`` or ``[B]``.
+            extras: the extras of the examples by name, ``[B, ...]``: those of the batch, or in a
+                generation those that are given, or else ``typical_extras``.
 
         Returns:
             A distribution over data of shape ``[*, *data.shape]``.
         """
+
+    def typical_extras(self, n: int) -> Mapping[str, Tensor]:
+        """The extras ``[n, ...]`` of n generated examples for which none are given.
+
+        A likelihood that needs extras can learn typical ones in ``initialise``.
+        """
+        return {}
 
     def log_prob(self, trace: Trace) -> Tensor:
         """log p(x|z) of each example in nats, ``[K, B]``, without what its mask hides.
@@ -174,7 +197,9 @@ class Likelihood(Component, ABC):
             trace: the pass, with the distribution ``px``, the batch, the code and the model.
         """
         assert trace.px is not None, "asked for only where the decoder ran"
-        return sum_event_dims(trace.px.log_prob(trace.batch.x), trace.batch.mask)
+        batch = trace.batch
+        # NaN in what is hidden would reach the gradients although it is not counted
+        return sum_event_dims(trace.px.log_prob(masked(batch.x, batch.mask)), batch.mask)
 
 
 class Decoder(Component, ABC):
@@ -191,7 +216,7 @@ class Decoder(Component, ABC):
 class Conditioner(Component, ABC):
     """Maps a raw condition (a label, attributes or an image) to a context.
 
-    Wiring: a ``Wiring``. Required: ``forward``. Optional: ``unconditional_context``.
+    Wiring: a ``Wiring``. Required: ``forward``. Optional: ``unconditional_context``, ``complete``.
     """
 
     @abstractmethod
@@ -212,3 +237,15 @@ class Conditioner(Component, ABC):
             ValueError: the model was not trained to work without a condition.
         """
         raise ValueError("this model is conditional: give a condition")
+
+    def complete(self, x: Any, condition: Tensor) -> Any:
+        """Replaces what a condition shows of the data itself, as in inpainting.
+
+        Args:
+            x: generated or reconstructed data, ``[B, *data.shape]``; a mapping for several parts.
+            condition: ``[B, *data.condition_shape]``.
+
+        Returns:
+            ``[B, *data.shape]``; ``x`` unless overridden.
+        """
+        return x

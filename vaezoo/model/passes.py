@@ -69,7 +69,7 @@ class Inference:
 
     def log_likelihood(self, code: Tensor) -> Tensor:
         """log p(x|z) of the batch for codes ``[K, B, ...]``, in nats, ``[K, B]``."""
-        px = self.model.likelihood_of(code, self.context)
+        px = self.model.likelihood_of(code, self.context, self.batch.extras)
         return Trace(self.model, self.batch, (), code, px, self.context).log_likelihood
 
 
@@ -93,6 +93,7 @@ class Generation:
         next_features: for stepwise latents, maps the code of one step ``[n, 1, ...]`` to the
             features ``[n, 1, ...]`` of the data sampled for it.
         sampler: the prior that replaces that of the latents, or None.
+        extras: the extras for the likelihood by name, ``[n, ...]``; None takes typical ones.
     """
 
     model: GenerativeModel
@@ -104,6 +105,7 @@ class Generation:
     prefix: Inference | None = None
     next_features: Callable[[Tensor], tuple[Tensor, ...]] = _no_features
     sampler: Prior | None = None
+    extras: Mapping[str, Tensor] | None = None
 
     def p(self, prior: Prior) -> Distribution:
         """The prior of one latent variable, for the contexts of this generation.

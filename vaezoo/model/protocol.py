@@ -53,7 +53,9 @@ class GenerativeModel(Protocol):
     def posterior(self, batch: Batch, name: str = "z") -> Distribution:
         """q of the latent variable ``name`` for a batch, without its prior."""
 
-    def likelihood_of(self, code: Tensor, context: Tensor | None) -> Distribution:
+    def likelihood_of(
+        self, code: Tensor, context: Tensor | None, extras: Mapping[str, Tensor] | None
+    ) -> Distribution:
         """p(x|z) for codes ``[B, ...]`` or ``[K, B, ...]``."""
 
     def start_inference(self, batch: Batch, k: int = 1) -> Any:
@@ -62,7 +64,14 @@ class GenerativeModel(Protocol):
     def infer(self, inference: Any) -> Any:
         """A pass without the decoder, a ``Trace``."""
 
-    def __call__(self, batch: Batch, k: int = 1, fixed: Mapping[str, Tensor] | None = None) -> Any:
+    def __call__(
+        self,
+        batch: Batch,
+        k: int = 1,
+        fixed: Mapping[str, Tensor] | None = None,
+        *,
+        encode: Batch | None = None,
+    ) -> Any:
         """One pass over a batch, a ``Trace``."""
 
     def start_generation(self, n: int, context: Tensor | None = None) -> Any:

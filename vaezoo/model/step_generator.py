@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,20 +12,20 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.distributions import draw
 from vaezoo.model.passes import Generation, Inference
-from vaezoo.model.protocol import GenerativeModel
 
 
 class StepGenerator:
     """Samples the data of each step from its code, stores it and returns its features.
 
     Args:
-        model: its likelihood samples the data and its encoder computes the features.
-        context: the contexts of the examples ``[n, ...]``, or None.
+        generation: the model, whose likelihood samples the data and whose encoder computes the
+            features, with the contexts and extras of the examples.
         temperature: of p(x|z); 0 takes the likeliest value of each step.
     """
 
-    def __init__(self, model: GenerativeModel, context: Tensor | None, temperature: float) -> None:
-        self.model, self.context, self.temperature = model, context, temperature
+    def __init__(self, generation: Generation, temperature: float) -> None:
+        self.model, self.context = generation.model, generation.context
+        self.extras, self.temperature = generation.extras, temperature
         self.steps: list[Tensor] = []
 
     def __call__(self, code: Tensor) -> tuple[Tensor, ...]:
@@ -35,7 +36,7 @@ class StepGenerator:
 
     def sample(self, code: Tensor) -> Tensor:
         """Samples data ``[n, T, ...]`` for codes ``[n, T, ...]``."""
-        return draw(self.model.likelihood_of(code, self.context), self.temperature)
+        return draw(self.model.likelihood_of(code, self.context, self.extras), self.temperature)
 
     def sequence(self, code: Tensor) -> Tensor:
         """The generated sequences, ``[n, T, ...]``.
@@ -54,8 +55,10 @@ def generate_data(
     steps: int | None,
     temperature: float,
     prefix: Tensor | None = None,
-) -> Tensor:
+) -> Any:
     """The data for codes of the latents, ``[n, *shape]``; step by step if these are stepwise.
+
+    For data of several parts it is a mapping.
 
     Args:
         make_code: makes the codes.
@@ -74,11 +77,11 @@ def generate_data(
             raise ValueError(
                 "steps and prefix are only for models that generate sequences step by step"
             )
-        px = model.likelihood_of(make_code(generation), context)
+        px = model.likelihood_of(make_code(generation), context, generation.extras)
         return px.mean if mean and temperature in (0, 1) else draw(px, temperature)
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    generator = StepGenerator(model, context, temperature)
+    generator = StepGenerator(generation, temperature)
     inferred_prefix = None
     if prefix is not None:
         batch = Batch(prefix)

@@ -7,7 +7,8 @@ the component must know of the data and of the parts around it.
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol, TypeVar
 
 from vaezoo.data.dataspec import DataSpec, Shape
@@ -82,10 +83,12 @@ class DecoderWiring(Wiring):
     Attributes:
         in_shape: the shape of one code, with the context if that is fused with it.
         out_shape: the ``parameter_shape`` of the likelihood.
+        part_shapes: for data of several parts, that of the likelihood of each part.
     """
 
     in_shape: Shape
     out_shape: Shape
+    part_shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,11 +160,17 @@ class Preprocessing(_StrictModel):
         str, Field(description="the data block of the spec, which defines how input is prepared")
     ]
     shape: list[Count]
-    support: Literal["binary", "unit", "real", "one-hot"]
+    support: Annotated[
+        OneLine, Field(description="the values of the data, such as binary, unit, real or count")
+    ]
     output: Annotated[str, Field(description="the range of the model's output")]
     condition: Annotated[
         list[Count], Field(description="the shape of a condition that is not a class label")
     ] = []
+    parts: Annotated[
+        dict[str, list[Count]],
+        Field(description="the shape of each part of data of several parts"),
+    ] = {}
 
 
 class MeasuredMetric(_StrictModel):

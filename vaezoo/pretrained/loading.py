@@ -106,6 +106,9 @@ def _check_entry_data(entry: RegistryEntry, data: DataSpec) -> None:
             f"{entry.name}: its examples are {data.shape}, {data.support}, "
             f"not {tuple(listed.shape)}, {listed.support} as listed"
         )
+    parts = {name: tuple(shape) for name, shape in listed.parts.items()}
+    if parts != {name: part.shape for name, part in data.parts.items()}:
+        raise RegistryError(f"{entry.name}: the parts of its examples are not those listed")
     if entry.weights.classes and tuple(entry.weights.classes) != data.classes:
         raise RegistryError(
             f"{entry.name}: its classes are {', '.join(data.classes) or 'none'}, not those listed"

@@ -5,10 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.description import from_json, to_json, translate_version_1
 from vaezoo.utils.errors import IntegrityError, one_line
+
+_FORMAT, _FORMAT_1 = "model/v2", "model/v1"
+
+
+def write_model_header(data: DataSpec, train_size: int, step: int) -> dict[str, str]:
+    """The metadata of a model file.
+
+    Args:
+        data: describes the data that the model was trained on.
+        train_size: the number of training examples.
+        step: the training step of the weights.
+    """
+    about = {"data": to_json(data), "train_size": train_size, "step": step}
+    return {"vaezoo": _FORMAT, "about": json.dumps(about)}
 
 
 def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:
@@ -25,9 +40,13 @@ def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpe
         IntegrityError: the metadata does not describe a vaezoo model.
     """
     try:
-        description = json.loads(metadata["about"])
-        data = TypeAdapter(DataSpec).validate_python(description["data"])
-        return data, int(description["train_size"])
+        description, file_format = json.loads(metadata["about"]), metadata.get("vaezoo", _FORMAT)
+        if file_format not in (_FORMAT, _FORMAT_1):
+            raise ValueError(f"its format is {file_format}, not {_FORMAT}; upgrade vaezoo")
+        data = description["data"]
+        if file_format == _FORMAT_1:
+            data = translate_version_1(data)
+        return from_json(data), int(description["train_size"])
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         raise IntegrityError(
             f"{source}: its header does not describe a vaezoo model of this version: "

@@ -16,7 +16,7 @@ from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task, unique_name
 from vaezoo.model.trace import Site
 from vaezoo.model.wiring import TaskWiring
-from vaezoo.spec import checks
+from vaezoo.spec import checks, data_checks
 from vaezoo.spec.model_builder import ModelBuilder
 from vaezoo.spec.parts import check_phases, find_parts
 from vaezoo.spec.spec import Spec
@@ -68,6 +68,7 @@ def compose_stages(spec: Spec, data: DataSpec, train_size: int) -> tuple[Task, .
     Raises:
         SpecError: components do not fit together.
     """
+    data_checks.check_data(spec, data)
     with seeded(torch.device("cpu"), spec.seed, "weights"):
         builder = ModelBuilder(spec, data, train_size)
         model, context = builder.model()

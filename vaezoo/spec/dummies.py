@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from vaezoo.model.parts import Decoder
 
 def encoder_input(
     data: DataSpec, fusion: ContextFusion | None, steps: int | None = None
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Any, Any]:
     """Two examples of zeros as encoder input, and a mask of ones if the data have masks.
 
     Args:
@@ -21,6 +23,9 @@ def encoder_input(
         fusion: fuses the context with the data, or None.
         steps: the number of steps of a sequence; None for the shape of the data.
     """
+    if data.parts:
+        examples = batch(data, stepwise=False, conditional=False)
+        return examples.x, examples.mask
     shape = data.shape if fusion is None else fusion.out_shape
     mask_shape = data.shape[: data.mask_dims]
     if steps is not None:
@@ -44,11 +49,21 @@ def batch(data: DataSpec, *, stepwise: bool, conditional: bool) -> Batch:
         stepwise: whether examples have a single step.
         conditional: whether they have conditions of zeros.
     """
+    extras = {name: torch.zeros(2, *shape) for name, shape in data.extras.items()}
+    condition = conditions(data) if conditional else None
+    if data.parts:
+        parts = {
+            name: batch(part, stepwise=False, conditional=False)
+            for name, part in data.parts.items()
+        }
+        masks = {name: part.mask for name, part in parts.items() if part.mask is not None}
+        x = {name: part.x for name, part in parts.items()}
+        return Batch(x, condition, masks or None, extras=extras)
     shape, mask_shape = data.shape, data.shape[: data.mask_dims]
     if stepwise:
         shape, mask_shape = (1, *shape[1:]), (1,)
     mask = torch.ones(2, *mask_shape, dtype=torch.bool) if mask_shape else None
-    return Batch(torch.zeros(2, *shape), conditions(data) if conditional else None, mask)
+    return Batch(torch.zeros(2, *shape), condition, mask, extras=extras)
 
 
 class NoDecoder(Decoder):

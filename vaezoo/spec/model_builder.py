@@ -32,7 +32,7 @@ from vaezoo.model.wiring import (
     Space,
     Wiring,
 )
-from vaezoo.spec import checks, dummies
+from vaezoo.spec import checks, data_checks, dummies
 from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.schema import ModelSpec
 from vaezoo.spec.spec import Spec
@@ -99,6 +99,7 @@ class ModelBuilder:
     def model(self) -> tuple[Model, Tensor | None]:
         """The model, and its contexts for two conditions of zeros."""
         parts, data = self.spec.model, self.data
+        data_checks.check_parts(self.spec, data)
         conditioner, context = self.conditioner()
         encoder_shape = (math.prod(data.shape),) if parts.encoder.cls.takes_vectors else data.shape
         into_encoder = self.fusion("encoder", encoder_shape, context)
@@ -323,6 +324,7 @@ class ModelBuilder:
             None if fusion is None else context,
             in_shape=in_shape,
             out_shape=out_shape,
+            part_shapes=model.likelihood.part_shapes,
         )
         decoder = self.build(component, wiring)
         actual = tuple(self.probe(component, decoder, torch.zeros(2, *in_shape)).shape)

@@ -82,7 +82,10 @@ def type_name(annotation: Any) -> str:
     if origin is dict:
         return f"{type_name(args[1])} by name"
     if args:
-        return " or ".join(type_name(arg) for arg in args)
+        names = [type_name(arg) for arg in args]
+        if len(names) == 2 and names[1] == f"{names[0]} by name":
+            return f"{names[0]}; or these by name"
+        return " or ".join(names)
     words = {
         int: "integer",
         float: "number",

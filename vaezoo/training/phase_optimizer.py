@@ -91,7 +91,7 @@ class PhaseOptimizer:
         for start in range(0, len(batch), size):
             part = batch
             if self.accumulate > 1:
-                part = batch.part(start, min(start + size, len(batch)))
+                part = batch.select(slice(start, start + size))
             loss, terms = self.loss(part)
             mean = loss.mean()
             self._backward(

@@ -13,7 +13,7 @@ from vaezoo.utils.process_group import ProcessGroup
 class GivenLikelihood(vaezoo.Likelihood):
     """The likelihood of traces whose ``px`` is given and not decoded."""
 
-    def forward(self, h):
+    def forward(self, h, extras):
         raise NotImplementedError
 
 

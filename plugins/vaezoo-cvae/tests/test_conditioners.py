@@ -35,7 +35,10 @@ LABELLED = wiring((1, 8, 8), "unit", classes=tuple("abc"), condition_shape=())
 NAMED = wiring(
     (4,),
     condition_shape=(2,),
-    condition_fields=(vaezoo.Field("color", ("red", "blue")), vaezoo.Field("size")),
+    condition_fields=(
+        vaezoo.Field("color", "categorical", (0, 1), categories=("red", "blue")),
+        vaezoo.Field("size", "numeric", (1, 2)),
+    ),
 )
 PICTURED = wiring((1, 8, 8), "unit", condition_shape=(2, 8, 8))
 
@@ -65,6 +68,12 @@ def test_a_label_is_one_hot_or_embedded():
 def test_attributes_are_one_hot_or_numbers():
     result = Attributes(NAMED)(torch.tensor([[1.0, 0.5], [0.0, -2.0]]))
     assert result.tolist() == [[0, 1, 0.5], [1, 0, -2]]
+    fields = (  # in any order, one of them one-hot, and a column without a name
+        vaezoo.Field("digit", "categorical", (3, 4), categories=("7", "8", "9")),
+        vaezoo.Field("color", "categorical", (1, 3), categories=("red", "blue")),
+    )
+    mixed = wiring((4,), condition_shape=(4,), condition_fields=fields)
+    assert Attributes(mixed)(torch.tensor([[0.5, 0, 1, 2]])).tolist() == [[0.5, 0, 1, 0, 0, 1]]
     multi_hot = wiring((4,), condition_shape=(3,))
     assert Attributes(multi_hot)(torch.tensor([[1.0, 0.0, 1.0]])).tolist() == [[1, 0, 1]]
 
@@ -150,7 +159,7 @@ def test_the_condition_changes_what_it_goes_into_and_nothing_else(into):
     means = [model.latents.posterior_mean(inference) for inference in inferences]
     assert torch.equal(*means) == ("encoder" not in into)
     z = torch.randn(8, 3)
-    assert torch.equal(*(model.likelihood_of(z, c).mean for c in (one, other))) == (
+    assert torch.equal(*(model.likelihood_of(z, c, {}).mean for c in (one, other))) == (
         "decoder" not in into
     )
     contexts = [model.prior_context(c) for c in (one, other)]

@@ -70,9 +70,12 @@ def test_a_window_cuts_training_pieces_alone_and_loses_no_step(tmp_path):
 
 
 def test_polyphonic_music_has_a_pace_of_its_own(tmp_path):
+    def steps_per_beat(**options):
+        return Polyphonic(**options).spec.facts["vaezoo-vrae"]["steps_per_beat"]
+
     path = str(music(tmp_path / "music.npz"))
-    assert Polyphonic(path=path).spec.steps_per_beat == 1, "a chorale's step is a quarter note"
-    assert Polyphonic(path=path, steps_per_beat=8).spec.steps_per_beat == 8
+    assert steps_per_beat(path=path) == 1, "a chorale's step is a quarter note"
+    assert steps_per_beat(path=path, steps_per_beat=8) == 8
     assert Polyphonic(path=path, name="nottingham").steps_per_beat == 2
 
 
@@ -253,6 +256,12 @@ def test_bytes_that_training_never_saw_are_unknown_too():
     assert vaezoo.decode_symbols(torch.eye(5)[[4, 1, 2, 3, 0]], symbols) == "a\ufffdé"
 
 
+def with_symbols(data, *symbols):
+    """The description of text with other symbols."""
+    field = vaezoo.Field("symbol", "categorical", (0, len(symbols)), categories=symbols)
+    return replace(data, shape=(data.shape[0], len(symbols)), fields=(field,))
+
+
 def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     data = Text(path=str(lines(tmp_path))).spec
     form = format_for(data, tmp_path / "p.txt")
@@ -262,12 +271,12 @@ def test_a_prefix_of_text_is_read_as_its_symbols(tmp_path):
     assert data.symbols[complete.x[1, 0].argmax()] == vaezoo.UNKNOWN
     with pytest.raises(vaezoo.DataError, match="'z' is not in the training text"):
         form.read_prefixes(tmp_path / "p.txt")
-    letters = replace(data, symbols=(vaezoo.END, vaezoo.UNKNOWN, "\\x61", "\\xc3"))
+    letters = with_symbols(data, vaezoo.END, vaezoo.UNKNOWN, "\\x61", "\\xc3")
     (tmp_path / "p.txt").write_text("aé\n", "utf-8")
     with pytest.raises(vaezoo.DataError, match="'é' is not in the training text"):
         format_for(letters, tmp_path / "p.txt").read_prefixes(tmp_path / "p.txt")
     with pytest.raises(UsageError, match="not text"):
-        format_for(replace(data, symbols=("a", "b")), tmp_path / "p.txt")
+        format_for(with_symbols(data, "a", "b"), tmp_path / "p.txt")
     (tmp_path / "p.txt").write_text("ab\nb\n")
     batch = form.read_prefixes(tmp_path / "p.txt")
     assert batch.mask.tolist() == [[True, True], [True, False]]

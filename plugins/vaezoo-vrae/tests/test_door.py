@@ -16,11 +16,16 @@ from vaezoo_vrae.recurrent import Recurrent
 
 from vaezoo.cli.main import main
 from vaezoo.data.batch import Batch
-from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.dataspec import DataSpec, Field
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.model.trace import Site
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.runs.report import sequences
+
+
+def symbol_field(*symbols):
+    """The fields of one-hot sequences of symbols."""
+    return (Field("symbol", "categorical", (0, len(symbols)), categories=symbols),)
 
 
 def call(*arguments):
@@ -217,7 +222,7 @@ def test_what_helps_is_there_by_that_name():
                 2,
                 variable_length=True,
                 mask_dims=1,
-                symbols=("<eos>", "<unk>", "a", "b", "c"),
+                fields=symbol_field("<eos>", "<unk>", "a", "b", "c"),
             ),
             200,
         ),
@@ -300,9 +305,9 @@ def test_pictures_name_the_class_of_each_sequence(support, monkeypatch):
             name,
             lambda axes, *x, **how: output.append(x[0] if len(x) == 1 else x[2][:4].strip()),
         )
-    symbols = ("<eos>", "<unk>", "x") if support == "one-hot" else ()
+    fields = symbol_field("<eos>", "<unk>", "x") if support == "one-hot" else ()
     data = DataSpec(
-        (4, 3), support, variable_length=True, mask_dims=1, classes=("up", "down"), symbols=symbols
+        (4, 3), support, variable_length=True, mask_dims=1, classes=("up", "down"), fields=fields
     )
     sequences.picture(data, Batch(torch.zeros(3, 4, 3), torch.tensor([1, 0, 1])))
     assert [word for word in output if word] == ["down", "up", "down"]

@@ -111,7 +111,7 @@ def test_reconstruction_accuracy_counts_the_symbols_of_each_line(tmp_path, monke
     _, train, (task,) = prepare_training(load_spec(content), pick_device("cpu"))
     symbols = task.model.data.symbols
 
-    def always_a(z, condition, steps):
+    def always_a(z, condition, steps, extras):
         x = torch.zeros(len(z), steps, len(symbols))
         x[..., symbols.index("a")] = 1
         return x

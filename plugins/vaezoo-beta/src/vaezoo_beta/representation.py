@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import Subset
 
 import vaezoo
 
@@ -33,7 +29,7 @@ def represent(
     if data.split.factors is None:
         raise NotImplementedError("needs data with known factors")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    subset = _select(data.split, order[: limit or None])
+    subset = data.split.select(order[: limit or None])
     loader = vaezoo.Loader(subset, data.device, data.batch_size, workers=data.workers)
     means = torch.cat([model.posterior_mean(batch) for batch in loader.ordered()])
     assert subset.factors is not None
@@ -42,24 +38,6 @@ def represent(
     if not varies.any():
         raise NotImplementedError("needs a factor that varies")
     return means.double().cpu().numpy(), factors[:, varies]
-
-
-def _select(split: vaezoo.Split, index: Tensor) -> vaezoo.Split:
-    """The examples of a split at ``index``, in that order."""
-
-    def take(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values[index.to(values.device)]
-
-    x = take(split.x) if isinstance(split.x, Tensor) else Subset(split.x, index.tolist())
-    assert x is not None
-    return replace(
-        split,
-        x=x,
-        condition=take(split.condition),
-        mask=take(split.mask),
-        factors=take(split.factors),
-        epoch_order=None,
-    )
 
 
 def fresh_seed() -> int:

@@ -191,12 +191,16 @@ class Sprites(vaezoo.Dataset):
 
         Positions are in [0, 1], orientations in radians.
         """
-        factors = (
-            vaezoo.Field("shape", SHAPES),
-            vaezoo.Field("scale", _value_names(torch.linspace(0.5, 1, SIZES[1]))),
-            vaezoo.Field("orientation", _value_names(torch.linspace(0, 2 * math.pi, SIZES[2]))),
-            vaezoo.Field("x", _value_names(torch.linspace(0, 1, SIZES[3]))),
-            vaezoo.Field("y", _value_names(torch.linspace(0, 1, SIZES[4]))),
+        values = {
+            "shape": SHAPES,
+            "scale": _value_names(torch.linspace(0.5, 1, SIZES[1])),
+            "orientation": _value_names(torch.linspace(0, 2 * math.pi, SIZES[2])),
+            "x": _value_names(torch.linspace(0, 1, SIZES[3])),
+            "y": _value_names(torch.linspace(0, 1, SIZES[4])),
+        }
+        factors = tuple(
+            vaezoo.Field(name, "categorical", (i, i + 1), categories=names)
+            for i, (name, names) in enumerate(values.items())
         )
         return vaezoo.DataSpec(
             (1, SIDE, SIDE), "binary", 2, classes=SHAPES, condition_shape=(), factors=factors

@@ -110,13 +110,27 @@ class Geco(vaezoo.Objective):
 
 
 def squared_error(trace: vaezoo.Trace) -> Tensor:
-    """‖x - E[x|z]‖² averaged over samples, ``[B]``; values that the mask hides count as 0."""
+    """‖x - E[x|z]‖² averaged over samples, ``[B]``.
+
+    Values that the mask hides and parts that are missing count as 0.
+    """
     assert trace.px is not None
-    error = (trace.px.mean - trace.batch.x).square()  # [K, B, *shape], or [B, *shape]
-    error = error.expand(trace.sites[0].z.shape[0], *trace.batch.x.shape)  # [K, B, *shape]
-    if trace.batch.mask is not None:
-        error = masked(error, trace.batch.mask[None])
-    return trace.mean(error.flatten(2).sum(-1))  # [B]
+    k, batch, mean = trace.sites[0].z.shape[0], trace.batch, trace.px.mean
+    if not isinstance(mean, Mapping):
+        return trace.mean(_squared_error(mean, batch, k))
+    errors = []
+    for name, value in mean.items():
+        error, present = _squared_error(value, batch.part(name), k), batch.has(name)
+        errors.append(error if present is None else masked(error, present[None]))
+    return trace.mean(torch.stack(errors).sum(0))
+
+
+def _squared_error(mean: Tensor, batch: vaezoo.Batch, k: int) -> Tensor:
+    """‖x - mean‖² of what is observed, ``[K, B]``."""
+    error = (mean - batch.x).square().expand(k, *batch.x.shape)  # [K, B, *shape]
+    if batch.mask is not None:
+        error = masked(error, batch.mask[None])
+    return error.flatten(2).sum(-1)
 
 
 @dataclass(frozen=True)

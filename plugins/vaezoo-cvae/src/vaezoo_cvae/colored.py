@@ -53,13 +53,13 @@ class ColoredMNIST(vaezoo.Dataset):
         """Three channels; the condition is four planes, or two named attributes."""
         size = self.source.spec.shape[1:]
         if self.condition == "image":
-            return vaezoo.DataSpec((3, *size), "unit", condition_shape=(4, *size))
+            return vaezoo.DataSpec((3, *size), "unit", pixels=True, condition_shape=(4, *size))
         attributes = (
-            vaezoo.Field("digit", self.source.spec.classes),
-            vaezoo.Field("color", tuple(COLORS)),
+            vaezoo.Field("digit", "categorical", (0, 1), categories=self.source.spec.classes),
+            vaezoo.Field("color", "categorical", (1, 2), categories=tuple(COLORS)),
         )
         return vaezoo.DataSpec(
-            (3, *size), "unit", condition_shape=(2,), condition_fields=attributes
+            (3, *size), "unit", pixels=True, condition_shape=(2,), condition_fields=attributes
         )
 
     def split(self, name: str) -> vaezoo.Split:
@@ -76,7 +76,7 @@ class ColoredMNIST(vaezoo.Dataset):
             rgb = to_rgb(batch.condition[:, 1])
             planes = rgb.expand(-1, -1, *batch.x.shape[2:])  # [B, 3, H, W]
             condition = torch.cat([batch.x, planes], 1) if as_image else batch.condition
-            return vaezoo.Batch(batch.x * planes, condition)
+            return dataclasses.replace(batch, x=batch.x * planes, condition=condition)
 
         return dataclasses.replace(split, condition=attributes, batch_transform=color_batch)
 

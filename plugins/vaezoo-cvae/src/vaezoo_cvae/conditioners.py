@@ -117,8 +117,11 @@ class Attributes(DropoutConditioner):
             raise ValueError(
                 f"needs data whose condition is a vector, but it is {shape}; use label or image"
             )
-        # The number of categories of each attribute; 0 for a number.
-        categories = [len(field.categories) for field in data.condition_fields] or [0] * shape[0]
+        # The number of categories of each column; 0 for a number, or a column of a one-hot field.
+        categories = [0] * shape[0]
+        for field in data.condition_fields:
+            if not field.is_one_hot:
+                categories[field.columns[0]] = len(field.categories)
         width = sum(count or 1 for count in categories)
         super().__init__((hidden[-1] if hidden else width,), dropout)
         self.categories = categories
@@ -171,6 +174,7 @@ class Image(DropoutConditioner):
             in_channels = out_channels
         map_shape = (in_channels, shape[1] // stride, shape[2] // stride) if channels else shape
         super().__init__((hidden[-1],) if hidden else map_shape, dropout)
+        self.inpainting = wiring.data.facts.get("vaezoo-cvae", {}).get("inpainting", False)
         if hidden:
             layers += [nn.Flatten(), mlp(math.prod(map_shape), hidden, activation_name=activation)]
         self.net = nn.Sequential(*layers)
@@ -178,3 +182,13 @@ class Image(DropoutConditioner):
     def encode(self, condition: Tensor) -> Tensor:
         """From ``[B, C, H, W]`` to a feature map ``[B, E, H', W']`` or a vector ``[B, E]``."""
         return self.net(condition.float())
+
+    def complete(self, x: Tensor, condition: Tensor) -> Tensor:
+        """For inpainting: ``x`` with the observed pixels set to their values in the condition.
+
+        The last channel of the condition is 1 where a pixel is observed.
+        """
+        if not self.inpainting:
+            return x
+        observed = condition.to(x)
+        return torch.where(observed[:, -1:] > 0, observed[:, :-1], x)

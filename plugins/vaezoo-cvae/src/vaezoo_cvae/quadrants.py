@@ -44,7 +44,7 @@ class Quadrants(vaezoo.Dataset):
             mask_dims=3,
             classes=(),
             condition_shape=(channels + 1, *size),
-            inpainting=True,
+            facts={**self.source.spec.facts, "vaezoo-cvae": {"inpainting": True}},
         )
 
     def split(self, name: str) -> vaezoo.Split:
@@ -56,7 +56,7 @@ class Quadrants(vaezoo.Dataset):
             plane = observed.expand(len(batch), 1, *observed.shape[1:]).float()  # [B, 1, H, W]
             condition = torch.cat([batch.x * observed, plane], 1)
             mask = (~observed).expand_as(batch.x)  # [B, C, H, W]
-            return vaezoo.Batch(batch.x, condition, mask)
+            return dataclasses.replace(batch, condition=condition, mask=mask)
 
         split = self.source.split(name)
         return dataclasses.replace(split, condition=None, batch_transform=add_condition)

@@ -99,8 +99,7 @@ def drop_digits(split: vaezoo.Split, digits: Sequence[int]) -> vaezoo.Split:
     if not digits or split.condition is None:
         return split
     keep = ~torch.isin(split.condition, torch.tensor(list(digits)))
-    x = split.x[keep]  # type: ignore[index]
-    return dataclasses.replace(split, x=x, condition=split.condition[keep])
+    return split.select(keep.nonzero().flatten())
 
 
 def hide_labels(split: vaezoo.Split, count: int, labelled_share: float) -> vaezoo.Split:

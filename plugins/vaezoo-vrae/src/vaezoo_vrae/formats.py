@@ -18,6 +18,7 @@ from vaezoo_vrae.midi import read_roll, write_roll
 from vaezoo_vrae.polyphonic import KEYS, LOWEST
 
 _SAMPLE_RATE = 22_050
+_STEPS_PER_BEAT = 4  # of piano rolls whose data set does not say
 _SECONDS_PER_BEAT = 0.6  # 100 beats per minute, as in the MIDI files
 _PARTIALS = (1.0, 0.45, 0.22, 0.1)
 
@@ -93,6 +94,8 @@ class _PianoRollFormat(vaezoo.Format):
         super().__init__(data)
         if data.shape[1:] != (KEYS,) or data.support != "binary":
             raise ValueError(f"these examples are not piano rolls of {KEYS} keys; use .npz")
+        facts = data.facts.get("vaezoo-vrae", {})
+        self.steps_per_beat = facts.get("steps_per_beat", _STEPS_PER_BEAT)
 
 
 class MidiFormat(_PianoRollFormat):
@@ -103,13 +106,11 @@ class MidiFormat(_PianoRollFormat):
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
-        write_roll(examples.sequences()[0].numpy(), path, self.data.steps_per_beat)
+        write_roll(examples.sequences()[0].numpy(), path, self.steps_per_beat)
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads a piano roll ``[1, T, 88]``."""
-        return vaezoo.Batch(
-            torch.from_numpy(read_roll(path, self.data.steps_per_beat))[None].float()
-        )
+        return vaezoo.Batch(torch.from_numpy(read_roll(path, self.steps_per_beat))[None].float())
 
 
 class WavFormat(_PianoRollFormat):
@@ -118,7 +119,7 @@ class WavFormat(_PianoRollFormat):
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
         roll = examples.sequences()[0].numpy() > 0.5
-        sound = synthesize(roll, _SECONDS_PER_BEAT / self.data.steps_per_beat)
+        sound = synthesize(roll, _SECONDS_PER_BEAT / self.steps_per_beat)
         with wave.open(str(path), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)

@@ -168,12 +168,35 @@ def predict_recurrent(model: vaezoo.Model, batch: vaezoo.Batch, num_samples: int
     sequence_codes = torch.stack(  # [K, B, W]
         [latents.sequence_latent.generate(generation) for _ in range(k)]
     )
-    px = model.likelihood_of(latents.codes(features[0].float(), sequence_codes), context)
-    log_px = px.log_prob(batch.x)  # [K, B, T]
-    if batch.mask is not None:
-        log_px = torch.where(batch.mask, log_px, torch.zeros_like(log_px))
+    code = latents.codes(features[0].float(), sequence_codes)  # [K, B, T, C]
+    px = model.likelihood_of(code, context, batch.extras)
+    log_px = _log_prob_of_steps(model, batch, code, context)  # [K, B, T]
     log_px_of_past = log_px.cumsum(-1) - log_px
     return (px.mean * log_px_of_past.softmax(0)[..., None]).sum(0)
+
+
+def _log_prob_of_steps(
+    model: vaezoo.Model, batch: vaezoo.Batch, code: Tensor, context: Tensor | None
+) -> Tensor:
+    """log p(x|z) of each step for codes ``[K, B, T, C]``, in nats, ``[K, B, T]``.
+
+    Each step is passed to the likelihood as a sequence of one step.
+    """
+    count = batch.x.shape[1]
+
+    def repeat(value: Tensor) -> Tensor:
+        return value.repeat_interleave(count, 0)
+
+    steps = vaezoo.Batch(
+        batch.x.flatten(0, 1)[:, None],  # [B * T, 1, D]
+        mask=None if batch.mask is None else batch.mask.flatten(0, 1)[:, None],
+        extras={name: repeat(value) for name, value in batch.extras.items()},
+    )
+    code = code.flatten(1, 2)[:, :, None]  # [K, B * T, 1, C]
+    context = None if context is None else repeat(context)
+    px = model.likelihood_of(code, context, steps.extras)
+    log_px = model.likelihood.log_prob(vaezoo.Trace(model, steps, (), code, px, context))
+    return log_px.unflatten(1, (-1, count))
 
 
 def _prediction_error(prediction: Tensor, x: Tensor, support: str) -> Tensor:
@@ -197,7 +220,9 @@ class ReconstructionAccuracy(vaezoo.Metric):
         correct, counts = [], []
         for batch in _batches(model, data, 1):
             z = model.posterior_mean(batch)
-            decoded = model.decode(z, batch.condition, steps=batch.x.shape[1]).argmax(-1)  # [B, T]
+            steps = batch.x.shape[1]
+            x = model.decode(z, batch.condition, steps=steps, extras=batch.extras)
+            decoded = x.argmax(-1)  # [B, T]
             mask = torch.ones_like(decoded, dtype=torch.bool) if batch.mask is None else batch.mask
             correct.append(((decoded == batch.x.argmax(-1)) & mask).sum(1).cpu())
             counts.append(mask.sum(1).cpu())

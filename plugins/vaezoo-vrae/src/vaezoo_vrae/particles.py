@@ -17,7 +17,7 @@ from torch import Tensor
 import vaezoo
 from vaezoo_vrae.chain import Chain
 from vaezoo_vrae.chain_state import ChainState
-from vaezoo_vrae.steps import padding_mask, sequence_lengths
+from vaezoo_vrae.steps import padding_mask, select_steps, sequence_lengths
 
 StepCallback: TypeAlias = Callable[[int, torch.distributions.Distribution, Tensor], None]
 """Called with t, p(x_t|z) of all particles ``[K, B, 1]``, and their weights before x_t ``[K, B]``.
@@ -164,16 +164,13 @@ def particle_filter(
             chain, state, None if bootstrap else [level[t] for level in posterior_inputs], k
         )
         code = torch.cat(chain.add_skip_features(parts, state), -1)  # [N, C]
-        px = model.likelihood_of(
-            code.unflatten(0, (k, -1))[:, :, None],  # [K, B, 1, C]
-            context,
-        )
+        code = code.unflatten(0, (k, -1))[:, :, None]  # [K, B, 1, C]
+        px = model.likelihood_of(code, context, batch.extras)
         if on_step is not None:
             on_step(t, px, particles.log_weights.softmax(0))
-        log_px = px.log_prob(batch.x[:, t : t + 1]).squeeze(-1)  # [K, B]
-        zero = torch.zeros_like(log_px)
-        if batch.mask is not None:
-            log_px = torch.where(batch.mask[:, t], log_px, zero)
+        step = select_steps(batch, slice(t, t + 1))
+        log_px = model.likelihood.log_prob(vaezoo.Trace(model, step, (), code, px, context))
+        zero = torch.zeros_like(log_px)  # [K, B]
         particles.log_weights = particles.log_weights + torch.where(
             exists[:, t], log_px + log_ratio, zero
         )

@@ -115,7 +115,7 @@ def piano_roll_spec(rolls: Iterable[np.ndarray], steps_per_beat: int) -> vaezoo.
         2,
         variable_length=True,
         mask_dims=1,
-        steps_per_beat=steps_per_beat,
+        facts={"vaezoo-vrae": {"steps_per_beat": steps_per_beat}},
     )
 
 

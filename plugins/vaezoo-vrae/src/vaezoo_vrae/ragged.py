@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import vaezoo
+from vaezoo_vrae.steps import select_steps
 
 _LENGTH_JITTER = 0.2
 """Relative range of the noise on lengths before sorting, so that batches differ between epochs."""
@@ -52,7 +52,7 @@ def trim_padding(batch: vaezoo.Batch) -> vaezoo.Batch:
     """The batch without trailing steps that are padding in all of its sequences."""
     assert batch.mask is not None
     steps = _longest(batch.mask)
-    return replace(batch, x=batch.x[:, :steps], mask=batch.mask[:, :steps])
+    return select_steps(batch, slice(steps))
 
 
 def _longest(mask: Tensor) -> int:

@@ -113,7 +113,11 @@ def sequence_spec(splits: dict[str, RaggedSequences], standardize: bool) -> vaez
     is_binary = all(bool(np.isin(sequence, (0, 1)).all()) for sequence in sequences)
     train = np.concatenate(splits["train"].sequences).astype(np.float64)  # [steps, D]
     is_scaled = standardize and not is_binary
-    deviation = train.std(0)
+    mean, deviation = train.mean(0).tolist(), train.std(0).tolist()
+    fields = tuple(
+        vaezoo.Field(str(i), "numeric", (i, i + 1), offset=mean[i], scale=deviation[i] or 1.0)
+        for i in range(train.shape[1])
+    )
     classes = splits["train"].classes
     return vaezoo.DataSpec(
         (max(len(sequence) for sequence in sequences), train.shape[1]),
@@ -123,8 +127,7 @@ def sequence_spec(splits: dict[str, RaggedSequences], standardize: bool) -> vaez
         mask_dims=1,
         classes=classes,
         condition_shape=() if classes else None,
-        offset=tuple(train.mean(0).tolist()) if is_scaled else (),
-        scale=tuple(np.where(deviation > 0, deviation, 1.0).tolist()) if is_scaled else (),
+        fields=fields if is_scaled else (),
     )
 
 

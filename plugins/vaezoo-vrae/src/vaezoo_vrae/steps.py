@@ -8,6 +8,7 @@ elements.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 import torch
@@ -39,6 +40,12 @@ def sequence_lengths(mask: Tensor | None, x: Tensor) -> Tensor:
 def padding_mask(lengths: Tensor, steps: int) -> Tensor:
     """True at steps that exist, False at padding, ``[B, steps]``."""
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
+def select_steps(batch: vaezoo.Batch, steps: slice) -> vaezoo.Batch:
+    """Some steps of the sequences of a batch."""
+    mask = None if batch.mask is None else batch.mask[:, steps]
+    return replace(batch, x=batch.x[:, steps], mask=mask)
 
 
 def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:

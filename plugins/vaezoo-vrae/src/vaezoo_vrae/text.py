@@ -73,12 +73,14 @@ class LineDataset(vaezoo.Dataset):
         train_symbols = sorted({symbol for i in self._indices["train"] for symbol in lines[i]})
         symbols = (vaezoo.END, vaezoo.UNKNOWN, *train_symbols)
         classes = () if labels is None else tuple(sorted(set(labels)))
+        columns = (0, len(symbols))
+        symbol_field = vaezoo.Field("symbol", "categorical", columns, categories=symbols)
         return vaezoo.DataSpec(
             (max(map(len, lines)) + 1, len(symbols)),
             "one-hot",
             levels=2,
             variable_length=True,
-            symbols=symbols,
+            fields=(symbol_field,),
             mask_dims=1,
             classes=classes,
             condition_shape=() if classes else None,
