@@ -112,6 +112,7 @@ def traverse_command(
     device: str,
 ) -> None:
     """Vary one latent dimension of an example in each row, in the order of decreasing KL."""
+    from vaezoo.data.mapping import map_tensors
     from vaezoo.evaluation.latent_space import dimension_rates
 
     run = open_run(path, device)
@@ -125,8 +126,9 @@ def traverse_command(
         except NotImplementedError as error:
             raise UsageError(f"traversals: {error}") from error
     order = rates.argsort(descending=True)[: count or (3 if run.model.data.is_sequence else 10)]
-    sheet = run.model.traverse(data.first(index + 1).part(index, index + 1), order, steps, span)
-    examples = sheet.flatten(0, 1)  # [dimensions * steps, *shape]
+    example = data.first(index + 1).select(slice(index, index + 1))
+    sheet = run.model.traverse(example, order, steps, span)
+    examples = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [dimensions * steps, *shape]
     message = save_examples(file_format, out, examples, columns=steps)
     dimensions = ", ".join(f"{d} ({rates[d]:.2f} nats)" for d in order.tolist())
     line_printer(ctx)(f"{message}: dimensions {dimensions}")
@@ -173,18 +175,18 @@ def interpolate_command(
     device: str,
 ) -> None:
     """Interpolate in the latent space between two examples of a split."""
+    from vaezoo.data.mapping import map_tensors
+
     run = open_run(path, device)
     file_format = output_format(run, out)
     data = run.data(split)
     if max(first, second) >= len(data):
         raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
     batch = data.first(max(first, second) + 1)
-    start, end = (batch.part(i, i + 1) for i in (first, second))
-    condition = start.condition if run.model.conditioner else None
+    start, end = (batch.select(slice(i, i + 1)) for i in (first, second))
     try:
-        points = run.model.interpolate(
-            start.x, end.x, steps, condition, masks=(start.mask, end.mask)
-        )
+        points = run.model.interpolate(start, end, steps)
     except NotImplementedError as error:
         raise UsageError(f"cannot interpolate between these examples: {error}") from error
-    line_printer(ctx)(save_examples(file_format, out, points[0], columns=steps))
+    points = map_tensors(lambda x: x[0], points)  # [steps, *shape]
+    line_printer(ctx)(save_examples(file_format, out, points, columns=steps))

@@ -52,10 +52,14 @@ def publish_command(
 ) -> None:
     """Add RUN to a registry: weights, spec, a card with images, and an entry with the metrics."""
     from vaezoo.runs import hub, opening
+    from vaezoo.runs.directory import RunDirectory
+    from vaezoo.runs.process_classes import check_public
     from vaezoo.runs.publishing import PublicationInfo, publish
 
     if "://" in to and not to.startswith(hub.SCHEME):
         raise UsageError(f"--to {to}: must be a folder or {hub.SCHEME}owner/repo")
+    # before the run is opened, which would ask for classes that only Python can register
+    check_public(RunDirectory.open(path))
     run = opening.open_run(path)
     info = PublicationInfo(
         title=title or run.spec.name,

@@ -55,6 +55,8 @@ def reconstruct_command(
     With --condition, the z of each example is decoded under every requested condition: one row for
     each example, the original first.
     """
+    from vaezoo.data.mapping import map_tensors
+
     run = open_run(path, device)
     file_format = output_format(run, out)
     conditions = None if condition is None else requested_conditions(run, condition, 1).condition
@@ -67,21 +69,35 @@ def reconstruct_command(
         message = _save_reconstructions(run, file_format, out, batch)
     else:
         sheet = run.model.translate(batch, conditions)
-        examples = sheet.flatten(0, 1)  # [B * (1 + conditions), *shape]
-        message = save_examples(file_format, out, examples, columns=sheet.shape[1])
+        examples = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [B * (1 + conditions), *shape]
+        message = save_examples(file_format, out, examples, columns=1 + len(conditions))
     line_printer(ctx)(message)
 
 
 def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch) -> str:
     """Writes reconstructions, in an image together with the originals; returns a message."""
     from vaezoo.runs.report import pictures, sequences
+    from vaezoo.runs.report.parts import select_present
     from vaezoo.utils.files import write_bytes
 
     data = run.model.data
-    x = run.model.reconstruct(batch.x, batch.condition, batch.mask)
+    x = run.model.reconstruct(batch)
     if out.suffix != ".png":
         mask = batch.mask if data.is_sequence else None
-        return save_examples(file_format, out, x, columns=1, condition=batch.condition, mask=mask)
+        return save_examples(
+            file_format,
+            out,
+            x,
+            columns=1,
+            condition=batch.condition,
+            mask=mask,
+            extras=batch.extras,
+        )
+    if data.parts:
+        sheet = {
+            name: pictures.pairs(*select_present(batch, name, x[name]), 16) for name in data.parts
+        }
+        return save_examples(file_format, out, sheet, columns=16)
     if not data.is_sequence:
         return save_examples(file_format, out, pictures.pairs(batch.x, x, 16), columns=16)
     originals = replace(batch, x=data.to_source_units(batch.x))

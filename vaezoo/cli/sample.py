@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vaezoo.cli.condition_option import condition_option, requested_conditions
+from vaezoo.cli.extra_option import extra_option, requested_extras
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.shared import (
     FORMAT_HELP,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     help="Temperature of p(z); below 1 samples vary less.",
 )
 @sampler_option
+@extra_option
 @device_option
 @click.pass_context
 def sample_command(
@@ -80,6 +82,7 @@ def sample_command(
     temperature: float,
     prior_temperature: float,
     sampler: str | None,
+    extras: tuple[str, ...],
     device: str,
 ) -> None:
     """Generate new examples: z from the prior, then x from p(x|z).
@@ -95,6 +98,7 @@ def sample_command(
     if prefixes is not None:  # repeated in order until there is one for each sample
         repeats = -(-request.count // len(prefixes))
         prefixes = prefixes.repeat(repeats, 1, 1)[: request.count]
+    given = requested_extras(run.model, extras, request.count)
     try:
         samples = run.model.sample(
             request.count,
@@ -106,11 +110,17 @@ def sample_command(
             temperature=temperature,
             prior_temperature=prior_temperature,
             sampler=sampler,
+            extras=given,
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
     message = save_examples(
-        file_format, out, samples, columns=request.columns, condition=request.condition
+        file_format,
+        out,
+        samples,
+        columns=request.columns,
+        condition=request.condition,
+        extras=given,
     )
     line_printer(ctx)(message)
 

@@ -3,7 +3,7 @@ goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,21 +84,23 @@ def output_format(run: Run, out: Path) -> Format:
 def save_examples(
     file_format: Format,
     out: Path,
-    x: torch.Tensor,
+    x: Any,
     *,
     columns: int,
     condition: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
+    extras: Mapping[str, torch.Tensor] | None = None,
 ) -> str:
     """Writes examples.
 
     Args:
         file_format: the format of the file.
         out: the file; if it can hold only one example, numbered files are written.
-        x: examples ``[n, *shape]``, in the model's data range.
+        x: examples ``[n, *shape]``, in the model's data range; a mapping for several parts.
         columns: the number of examples in each row of an image.
         condition: their conditions.
         mask: their masks.
+        extras: their extras.
 
     Returns:
         A message with the names of the files.
@@ -106,5 +108,6 @@ def save_examples(
     from vaezoo.data.batch import Batch
     from vaezoo.runs.example_files import write_example_files
 
-    paths = write_example_files(file_format, out, Batch(x, condition, mask), columns)
+    examples = Batch(x, condition, mask, extras=extras or {})
+    paths = write_example_files(file_format, out, examples, columns)
     return f"wrote {out}" if len(paths) == 1 else f"wrote {paths[0]} to {paths[-1].name}"

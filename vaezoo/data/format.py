@@ -21,6 +21,9 @@ class Format(ABC):
     one_example_per_file: ClassVar[bool] = False
     """Whether a file holds one example, so that several examples are written to several files."""
 
+    holds_parts: ClassVar[bool] = False
+    """Whether a file holds examples of several parts, as mappings."""
+
     def __init__(self, data: DataSpec, /) -> None:
         self.data = data
 

@@ -11,11 +11,13 @@ _BUILT_IN = {
         "image-folder": "vaezoo.data.datasets.image_folder:ImageFolder",
         "npz": "vaezoo.data.datasets.npz:NpzDataset",
         "csv": "vaezoo.data.datasets.csv:CsvDataset",
+        "memory": "vaezoo.data.datasets.memory:MemoryDataset",
     },
     "encoder": {
         "mlp": "vaezoo.components.encoders:MLPEncoder",
         "conv": "vaezoo.components.encoders:ConvEncoder",
         "patch": "vaezoo.components.patches:PatchEncoder",
+        "joint": "vaezoo.components.joint:JointEncoder",
     },
     "posterior": {"diagonal-normal": "vaezoo.components.posteriors:DiagonalNormalPosterior"},
     "prior": {
@@ -28,6 +30,7 @@ _BUILT_IN = {
         "mlp": "vaezoo.components.decoders:MLPDecoder",
         "conv": "vaezoo.components.decoders:ConvDecoder",
         "patch": "vaezoo.components.patches:PatchDecoder",
+        "joint": "vaezoo.components.joint:JointDecoder",
     },
     "likelihood": {
         "bernoulli": "vaezoo.components.likelihoods:BernoulliLikelihood",
@@ -37,6 +40,7 @@ _BUILT_IN = {
         "laplace": "vaezoo.components.likelihoods:LaplaceLikelihood",
         "categorical": "vaezoo.components.likelihoods:CategoricalLikelihood",
         "discretized-logistic": "vaezoo.components.likelihoods:DiscretizedLogisticLikelihood",
+        "joint": "vaezoo.components.joint:JointLikelihood",
     },
     "objective": {
         "reconstruction": "vaezoo.components.objectives:Reconstruction",

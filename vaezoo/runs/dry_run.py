@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -194,10 +194,12 @@ def _summarize_parts(spec: Spec, task: Task, batch: Batch) -> tuple[PartSummary,
         inference = model.start_inference(batch, task.objective.num_samples)
         features, context = inference.features, inference.context
         trace = model.infer(inference)
-        px = model.likelihood_of(trace.code, context)
+        px = model.likelihood_of(trace.code, context, batch.extras)
 
-    def shape(tensor: torch.Tensor) -> str:
-        return " x ".join(map(str, tensor.shape))
+    def shape(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{name} {shape(tensor)}" for name, tensor in value.items())
+        return " x ".join(map(str, value.shape))
 
     def row(part: str, component: str, output: str, module: nn.Module | None) -> PartSummary:
         return PartSummary(part, component, output, _count_parameters(module))

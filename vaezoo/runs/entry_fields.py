@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,10 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from vaezoo.data.dataspec import DataSpec
+from vaezoo.plugins.catalogue import BUILT_IN
 from vaezoo.runs.run import Run
+from vaezoo.spec.spec import components
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json
 
@@ -22,6 +25,8 @@ _OUTPUT_RANGES = {
     "unit": "[0, 1]",
     "one-hot": "[0, 1]: the probability of each symbol",
     "real": "real numbers",
+    "count": "expected counts",
+    "mixed": "the columns of a table",
 }
 _VERSIONS = {"vaezoo": "vaezoo", "torch": "torch", "Python": "python"}
 """The versions in an entry: their names, and their keys in ``environment.json``."""
@@ -34,7 +39,8 @@ def requirements(run: Run) -> list[str]:
         UsageError: an installed version is not a release.
     """
     lines = []
-    for name in sorted({"vaezoo", *_plugin_names(run.spec.resolved())}):
+    plugins = {component.plugin for component in components(run.spec)}
+    for name in sorted({BUILT_IN, *plugins}):
         version = metadata.version(name)
         try:
             parsed = Version(version)
@@ -49,32 +55,31 @@ def requirements(run: Run) -> list[str]:
     return lines
 
 
-def _plugin_names(block: Any) -> Iterator[str]:
-    """The plugin of every component in a resolved spec: ``type: plugin:name``."""
-    if isinstance(block, dict):
-        plugin, colon, _ = str(block.get("type", "")).partition(":")
-        if colon:
-            yield plugin
-        block = list(block.values())
-    for part in block if isinstance(block, list) else ():
-        yield from _plugin_names(part)
-
-
 def preprocessing(run: Run) -> dict[str, Any]:
     """Describes the data that the model takes and the range of its outputs."""
     data = run.model.data
-    output = _OUTPUT_RANGES[data.support]
-    if data.scale:
-        output += ", standardised as its training split was"
-    fields = {
+    fields: dict[str, Any] = {
         "data": json.dumps(run.spec.data.resolved(), ensure_ascii=False),
         "shape": list(data.shape),
         "support": data.support,
-        "output": output,
+        "output": _describe_output(data),
     }
+    if data.parts:
+        fields["parts"] = {name: list(part.shape) for name, part in data.parts.items()}
     if run.model.conditioner is not None and data.condition_shape:
         fields["condition"] = list(data.condition_shape)
     return fields
+
+
+def _describe_output(data: DataSpec) -> str:
+    """The range of the values of the data, or of each of its parts."""
+    if data.parts:
+        outputs = [f"{name}: {_describe_output(part)}" for name, part in data.parts.items()]
+        return "; ".join(outputs)
+    output = _OUTPUT_RANGES.get(data.support, f"values of the support {data.support}")
+    if any(field.offset or field.scale != 1 for field in data.fields):
+        output += ", standardised as its training split was"
+    return output
 
 
 def metric_rows(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list[dict[str, Any]]:

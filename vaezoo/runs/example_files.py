@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaezoo.data.batch import Batch
+from vaezoo.data.batch import Batch, hide_missing
 from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
 from vaezoo.data.loader import Loader
+from vaezoo.data.supports import BOUNDED, describe_support, first_invalid_row
+from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
@@ -26,12 +30,15 @@ def format_for(data: DataSpec, path: Path) -> Format:
     """
     suffix = path.suffix.lstrip(".").lower()
     try:
-        cls = catalogue().find("format", suffix).load()
+        cls: Any = catalogue().find("format", suffix).load()
     except PluginError as error:
         suffixes = ", ".join(f".{name}" for name in catalogue().names("format"))
         raise UsageError(
             f"{path}: unknown file format; use one of the suffixes {suffixes}"
         ) from error
+    if data.parts and not cls.holds_parts:
+        names = ", ".join(data.parts)
+        raise UsageError(f"{path}: a .{suffix} file cannot store the parts {names}; use .npz")
     try:
         file_format: Format = cls(data)
     except ValueError as error:
@@ -53,16 +60,14 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     Returns:
         The paths of the files that were written.
     """
-    condition = None if batch.condition is None else batch.condition.cpu()
-    mask = None if batch.mask is None else batch.mask.cpu()
-    batch = Batch(file_format.data.to_source_units(batch.x).cpu(), condition, mask)
+    batch = replace(batch, x=file_format.data.to_source_units(batch.x)).to("cpu")
     paths, n = [path], len(batch)
     if file_format.one_example_per_file and n > 1:
         digits = len(str(n))
         paths = [path.with_stem(f"{path.stem}-{i:0{digits}}") for i in range(1, n + 1)]
     for i, name in enumerate(paths):
         with atomic_write(name) as temporary:
-            examples = batch.part(i, i + 1) if len(paths) > 1 else batch
+            examples = batch.select(slice(i, i + 1)) if len(paths) > 1 else batch
             file_format.write(temporary, examples, columns)
     return paths
 
@@ -78,7 +83,8 @@ def read_examples(model: Model, path: Path) -> Loader:
         condition = _check_condition(model, batch.condition, len(batch))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    return Loader(Split(batch.x, condition, batch.mask), model.device, model.batch_size())
+    split = Split(batch.x, condition, batch.mask, extras=batch.extras, present=batch.present)
+    return Loader(split, model.device, model.batch_size())
 
 
 def read_prefixes(model: Model, path: Path) -> Tensor:
@@ -100,35 +106,67 @@ def _read_batch(model: Model, path: Path, *, is_prefix: bool) -> Batch:
     try:
         file_format = format_for(model.data, path)
         batch = file_format.read_prefixes(path) if is_prefix else file_format.read(path)
-        x = model.data.from_source_units(model.prepare(batch.x))
+        extras = {} if is_prefix else _select_extras(model.data, batch)
+        batch = to_batch(model.data, replace(batch, extras=extras), None, None, model.device)
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
+    batch = replace(batch, x=model.data.from_source_units(batch.x))
+    if not model.data.parts:
+        return _checked_part(model.data, batch, path, "")
+    batch = replace(batch, x=hide_missing(batch))
+    parts = {
+        name: _checked_part(part, batch.part(name), path, f".{name}")
+        for name, part in model.data.parts.items()
+    }
+    masks = {name: part.mask for name, part in parts.items() if part.mask is not None}
+    return replace(batch, x={name: part.x for name, part in parts.items()}, mask=masks or None)
+
+
+def _checked_part(data: DataSpec, batch: Batch, path: Path, suffix: str) -> Batch:
+    """Examples of one tensor, with their mask if the data has masks.
+
+    Args:
+        data: describes them.
+        batch: the examples in the range of the model.
+        path: the file, for messages.
+        suffix: what follows ``x`` and ``mask`` in the names of their arrays.
+
+    Raises:
+        DataError: they are not valid; names the row.
+    """
+    x, mask = batch.x, batch.mask
     if not x.numel():
-        raise DataError(f"{path}: 'x' of shape {tuple(x.shape)} contains no values")
-    _check_range(model.data, x, path)
-    mask_shape = x.shape[: 1 + model.data.mask_dims]
-    mask = batch.mask
-    if mask is None and model.data.mask_dims:
-        mask = torch.ones(mask_shape)
+        raise DataError(f"{path}: 'x{suffix}' of shape {tuple(x.shape)} contains no values")
+    mask_shape = x.shape[: 1 + data.mask_dims]
+    if mask is None and data.mask_dims:
+        mask = torch.ones(mask_shape, dtype=torch.bool, device=x.device)
     if mask is not None and mask.shape != mask_shape:
         raise DataError(
-            f"{path}: the mask has the shape {tuple(mask.shape)}; it must be {tuple(mask_shape)}"
+            f"{path}: the mask{suffix} has the shape {tuple(mask.shape)}; it must be "
+            f"{tuple(mask_shape)}"
         )
-    return Batch(x, batch.condition, None if mask is None else mask > 0)
+    # grey values and probabilities are welcome, where the model was trained on 0 and 1
+    support = "unit" if data.support in BOUNDED else data.support
+    row = first_invalid_row(x, support)
+    if row is not None:
+        raise DataError(f"{path}: 'x{suffix}' row {row} must have {describe_support(support)}")
+    return replace(batch, mask=mask)
 
 
-def _check_range(data: DataSpec, x: Tensor, path: Path) -> None:
-    """Raises DataError if values are not finite or, for bounded data, outside [0, 1]."""
-    is_real = data.support == "real"
-    invalid = ~x.isfinite() if is_real else ~((x >= 0) & (x <= 1))
-    if bool(invalid.any()):
-        row = int(invalid.flatten(1).any(1).nonzero()[0])  # [n, values per example] -> [n]
-        problem = (
-            "contains NaN or infinity" if is_real else "is outside the model's range of 0 to 1"
-        )
-        raise DataError(f"{path}: 'x' row {row} {problem}")
+def _select_extras(data: DataSpec, batch: Batch) -> dict[str, Tensor]:
+    """The extras that the data has; others of the file are left out.
+
+    Raises:
+        ValueError: one is missing or not finite.
+    """
+    for name in data.extras:
+        if name not in batch.extras:
+            raise ValueError(f"has no array 'extras.{name}', which the data of the model has")
+        if not bool(batch.extras[name].isfinite().all()):
+            raise ValueError(f"'extras.{name}' has NaN or infinity")
+    return {name: batch.extras[name] for name in data.extras}
 
 
 def _check_condition(model: Model, condition: Tensor | None, n: int) -> Tensor | None:

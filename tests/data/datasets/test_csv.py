@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+import vaezoo
 from vaezoo.data.datasets.csv import CsvDataset
-from vaezoo.data.splits import SPLIT_NAMES
-from vaezoo.utils.errors import DataError
+from vaezoo.data.splits import SPLIT_NAMES, split_indices
+from vaezoo.utils.errors import DataError, SpecError
 
 
 @pytest.fixture
@@ -123,14 +124,27 @@ def test_missing_categories_are_one_category(table):
 def test_the_training_split_alone_fills_and_scales(table):
     data = table(rows(r3=",red"), missing="mean")
     raw = np.array([np.nan if i == 3 else i for i in range(20)])
-    train = raw[data._splits["train"]]
+    index = split_indices(20, data.fractions, data.split_seed, "csv")
+    train = raw[index["train"]]
     expected = (np.where(np.isnan(raw), np.nanmean(train), raw) - np.nanmean(train)) / np.nanstd(
         train
     )
     for name in SPLIT_NAMES:
-        assert np.allclose(
-            data.split(name).x[:, 0].numpy(), expected[data._splits[name]], atol=1e-6
-        )
+        assert np.allclose(data.split(name).x[:, 0].numpy(), expected[index[name]], atol=1e-6)
+
+
+def test_fields_say_where_the_columns_are_and_what_was_subtracted(table):
+    data = table(rows(r3="3,red"))
+    number, category = data.spec.fields
+    assert data.spec.support == "mixed"
+    assert (number.name, number.kind, number.columns) == ("a", "numeric", (0, 1))
+    assert (category.name, category.kind, category.columns) == ("b", "categorical", (1, 3))
+    assert category.categories == ("blue", "red")
+    x = torch.cat([data.split(name).x for name in SPLIT_NAMES])
+    source = data.spec.to_source_units(x)
+    torch.testing.assert_close(source[:, 0].sort().values, torch.arange(20.0), atol=1e-5, rtol=0)
+    assert torch.equal(source[:, 1:], x[:, 1:]), "categories have no units"
+    torch.testing.assert_close(data.spec.from_source_units(source), x)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +187,19 @@ def test_bytes_that_are_no_text_are_refused(table, tmp_path, refuses):
 
 def test_a_missing_file_is_refused(tmp_path, refuses):
     refuses(DataError, lambda: CsvDataset(path=str(tmp_path / "none.csv")).spec, "none.csv")
+
+
+def test_a_table_with_categories_trains_with_a_density_of_numbers(table, tmp_path):
+    table(rows(40))
+    spec = {
+        "spec": "vaezoo/v1",
+        "name": "table",
+        "data": {"type": "csv", "path": str(tmp_path / "some.csv")},
+        "model": {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "normal"},
+        "train": {"steps": 2},
+        "evaluate": ["elbo"],
+    }
+    run = vaezoo.run(spec, out=tmp_path)
+    assert run.model.sample(4).shape == (4, 3)
+    with pytest.raises(SpecError, match=r"needs binary or .*, but this data set is mixed"):
+        vaezoo.run({**spec, "model": {**spec["model"], "likelihood": "bernoulli"}})

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo.data.datasets.npz import NpzDataset
+from vaezoo.data.datasets.npz import NpzDataset, to_arrays, to_named
+from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.formats.npz import NpzFormat
+from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
@@ -68,7 +71,12 @@ def test_a_wider_support_may_be_asked_for(npz):
 
 def test_a_support_that_x_leaves_is_refused(npz, refuses):
     data = npz("unit", x=RNG.normal(size=(30, 3)))
-    refuses(DataError, lambda: data.spec, "some.npz", "real, not unit")
+    refuses(
+        DataError,
+        lambda: data.spec,
+        "some.npz",
+        "'x' row 0 is not unit, which is numbers from 0 to 1",
+    )
 
 
 def test_what_a_mask_hides_may_be_nan(npz):
@@ -100,8 +108,8 @@ def holed(value, dtype=float):
         ({"x": np.ones((20, 0))}, ("(20, 0)",)),
         ({"x": np.full((20, 3), "a")}, ("<U1",)),
         ({"x": np.full((20, 3), None)}, ("not a readable",)),
-        ({"x": holed(256, int)}, ("0..255",)),
-        ({"x": holed(-1, int)}, ("0..255",)),
+        ({"x": holed(256, int)}, ("'x' row 7 is not unit, which is integers from 0 to 255",)),
+        ({"x": holed(-1, int)}, ("'x' row 7 is not unit", "support: count")),
         ({"x": np.ones((20, 3)), "condition": np.ones(19)}, ("'condition'", "20 rows", "(19,)")),
         ({"x": np.ones((20, 3)), "condition": np.float64(1)}, ("'condition'", "20 rows")),
         ({"x": np.ones((20, 3)), "condition": np.full(20, "a")}, ("'condition'", "numbers")),
@@ -187,3 +195,106 @@ def test_a_model_reads_a_file_as_training_read_it(npz, x, tmp_path):
     dataset, loader, (task,) = prepare_training(load_spec(inputs), torch.device("cpu"))
     part = dataset.split("train")
     torch.testing.assert_close(task.model.prepare(part.x.long()), loader.first(len(loader)).x)
+
+
+def test_parts_extras_and_presence_are_read(npz):
+    x = RNG.integers(0, 256, (40, 1, 2, 2))
+    label, size = np.eye(3, dtype=int)[np.arange(40) % 3], RNG.random(40)
+    present = np.arange(40) % 2
+    data = npz(
+        {"label": "one-hot", "counts": "count"},
+        **{
+            "x.image": x,
+            "x.label": np.where(present[:, None], label, -7),
+            "x.counts": RNG.integers(0, 5000, (40, 2)),
+            "present.label": present,
+            "extras.size": size,
+        },
+    )
+    spec = data.spec
+    assert (spec.support, spec.shape, dict(spec.extras)) == ("joint", (), {"size": ()})
+    supports = {name: (part.support, part.pixels) for name, part in spec.parts.items()}
+    assert supports == {
+        "image": ("unit", True),
+        "label": ("one-hot", False),
+        "counts": ("count", False),
+    }
+    batch = Loader(data.split("train"), torch.device("cpu"), 100).first(100)
+    rows = np.sort(np.random.default_rng(0).permutation(40)[:32])
+    np.testing.assert_allclose(batch.extras["size"], size[rows].astype(np.float32))
+    np.testing.assert_allclose(batch.x["image"], (x[rows] / 255).astype(np.float32))
+    np.testing.assert_array_equal(batch.x["label"], (label * present[:, None])[rows])
+    np.testing.assert_array_equal(batch.present["label"], present[rows] == 1)
+
+
+@pytest.mark.parametrize(
+    ("support", "arrays", "words"),
+    [
+        ("auto", {"x": np.ones((20, 3)), "x.a": np.ones((20, 3))}, ("use one",)),
+        ({"b": "real"}, {"x.a": np.ones((20, 3))}, ("'b'", "no part")),
+        ("auto", {"x.a": np.ones((20, 3)), "x.b": np.ones((19, 3))}, ("'x.b'", "20 rows")),
+        ("auto", {"x.a": np.ones((20, 3)), "present.b": np.ones(20)}, ("'present.b'", "no part")),
+        ("auto", {"x.a": np.ones((20, 3)), "present.a": np.ones((20, 3))}, ("present.a", "[20]")),
+        ("auto", {"x": np.ones((20, 3)), "extras.w": np.full(20, np.nan)}, ("'extras.w' row 0",)),
+        ("count", {"x": holed(0.5)}, ("'x' row 7 is not count, which is counts 0, 1, 2",)),
+        ("one-hot", {"x": np.ones((20, 3))}, ("'x' row 0 is not one-hot",)),
+        ("binary", {"x": holed(2, int)}, ("'x' row 7 is not binary, which is 0 or 1",)),
+        ({"a": "unit"}, {"x.a": holed(2)}, ("'x.a' row 7 is not unit",)),
+        ("auto", {"x": np.float64(1)}, ("'x' must be numbers of shape [n, ...], not ()",)),
+        ("auto", {"x.a": np.float64(1)}, ("'x.a' must be numbers of shape",)),
+        ("auto", {"x.keys": np.ones((20, 3))}, ("'keys' cannot name a part",)),
+        ("auto", {"x.a b": np.ones((20, 3))}, ("'a b' is no name",)),
+        ("auto", {"x": np.ones((20, 3)), "extras.a b": np.ones(20)}, ("'a b' is no name",)),
+        ("auto", {"x.a": np.ones((20, 3)), "mask.b": np.ones((20, 3))}, ("'mask.b' belongs to",)),
+        ("auto", {"x": np.ones((20, 3)), "mask.x": np.ones((20, 3))}, ("'mask.x' belongs to",)),
+        ("auto", {"x.a": np.ones((20, 3)), "mask": np.ones((20, 3))}, ("one for each part", "a")),
+        (
+            "auto",
+            {"x.a": np.ones((20, 3)), "mask": np.ones(20), "mask.a": np.ones(20)},
+            ("arrays 'mask' and 'mask.NAME'; use one",),
+        ),
+        (
+            "auto",
+            {"x.a": np.ones((20, 3)), "mask.a": np.ones(20)},
+            ("'mask.a' (20,)", "of 'x.a' (20, 3)"),
+        ),
+    ],
+)
+def test_bad_parts_and_extras_are_refused(npz, refuses, support, arrays, words):
+    data = npz(support, **arrays)
+    refuses(DataError, lambda: data.split("train"), "some.npz", *words)
+
+
+@pytest.mark.parametrize("support", ["auto", "binary", "unit", "real", "count"])
+def test_booleans_are_the_numbers_zero_and_one(npz, support):
+    x = RNG.random((40, 3)) < 0.5
+    data = npz(support, x=x, condition=x[:, 0], **{"extras.flag": x[:, 1]})
+    assert data.spec.support == ("binary" if support == "auto" else support)
+    assert not data.spec.pixels and data.spec.classes == ("0", "1")
+    batch = Loader(data.split("train"), torch.device("cpu"), 100).first(100)
+    rows = np.sort(np.random.default_rng(0).permutation(40)[:32])
+    assert batch.x.dtype == torch.float32
+    np.testing.assert_array_equal(batch.x, x[rows])
+    np.testing.assert_array_equal(batch.condition, x[rows, 0])
+    np.testing.assert_array_equal(batch.extras["flag"], x[rows, 1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x.a": np.ones((2, 3)), "mask": np.ones((2, 3))}, "'mask' must be one for each part"),
+        ({"x.a": np.ones((2, 3)), "mask.b": np.ones((2, 3))}, "'mask.b' belongs to no part"),
+        ({"x": np.ones((2, 3)), "mask.x": np.ones((2, 3))}, "'mask.x' belongs to no part"),
+        ({"x": np.ones((2, 3)), "present.x": np.ones(2)}, "'present.x' belongs to no part"),
+    ],
+)
+def test_masks_of_a_file_for_a_model_belong_to_its_parts(arrays, words, tmp_path, refuses):
+    np.savez(tmp_path / "some.npz", **arrays)
+    form = NpzFormat(DataSpec((3,)))
+    refuses(DataError, lambda: form.read(tmp_path / "some.npz"), "some.npz", words)
+
+
+def test_what_a_file_has_comes_back_by_its_names():
+    names = ["x.a", "x.b", "mask.a", "present.b", "extras.w", "condition"]
+    arrays = {name: np.full((2, 3), i) for i, name in enumerate(names)}
+    assert to_named(to_arrays(arrays)) == arrays

@@ -10,16 +10,22 @@ import torch
 from PIL import Image
 
 from vaezoo.data.batch import Batch
-from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.dataspec import DataSpec, Field
 from vaezoo.runs.example_files import format_for, write_example_files
 from vaezoo.utils.errors import DataError, UsageError
 
-VECTORS = DataSpec((3,), "real", offset=(1.0, 2.0, 3.0), scale=(2.0, 2.0, 4.0))
+VECTORS = DataSpec(
+    (3,),
+    "real",
+    fields=tuple(
+        Field(name, "numeric", (i, i + 1), offset=i + 1.0, scale=scale)
+        for i, (name, scale) in enumerate({"a": 2.0, "b": 2.0, "c": 4.0}.items())
+    ),
+)
 SERIES = DataSpec((6, 2), "real", mask_dims=1, variable_length=True)
 ROLLS = DataSpec((6, 5), "binary", 2, mask_dims=1, variable_length=True)
-TEXT = DataSpec(
-    (6, 3), "one-hot", 2, mask_dims=1, variable_length=True, symbols=("<eos>", "<unk>", "a")
-)
+SYMBOLS = Field("symbol", "categorical", (0, 3), categories=("<eos>", "<unk>", "a"))
+TEXT = DataSpec((6, 3), "one-hot", 2, mask_dims=1, variable_length=True, fields=(SYMBOLS,))
 IMAGES = DataSpec((1, 4, 4), "unit", 256)
 
 
@@ -133,3 +139,25 @@ def test_a_picture_of_rolls_has_a_dark_row_for_a_held_key(tmp_path):
         for name in ("on", "off")
     ]
     assert dark[0] > dark[1] + 0.05
+
+
+def test_parts_masks_and_extras_come_back_in_npz_and_images_of_parts_in_png(tmp_path):
+    data = DataSpec((), "joint", parts={"image": IMAGES, "numbers": VECTORS}, extras={"w": ()})
+    batch = Batch(
+        {"image": torch.rand(4, 1, 4, 4), "numbers": torch.randn(4, 3)},
+        extras={"w": torch.rand(4)},
+        present={"numbers": torch.tensor([True, False, True, True])},
+    )
+    path = tmp_path / "x.npz"
+    write(data, path, batch)
+    again = format_for(data, path).read(path)
+    assert torch.equal(again.x["image"], batch.x["image"])
+    numbers = data.from_source_units(again.x)["numbers"]
+    torch.testing.assert_close(numbers, batch.x["numbers"])
+    assert torch.equal(again.extras["w"], batch.extras["w"])
+    assert torch.equal(again.present["numbers"], batch.present["numbers"])
+    write(data, tmp_path / "x.png", batch, columns=2)
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width > 100
+    with pytest.raises(UsageError, match=r"x.csv: .* cannot store the parts image, numbers"):
+        format_for(data, tmp_path / "x.csv")

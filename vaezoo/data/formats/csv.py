@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from vaezoo.data.batch import Batch, pad_sequences
-from vaezoo.data.datasets.csv import is_number
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
+from vaezoo.data.table import is_number
 from vaezoo.utils.errors import DataError
 
 

@@ -6,7 +6,6 @@ Shapes in the comments: B examples, T steps, C channels, H x W pixels, D latent 
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,11 +18,14 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import ALL, parse_conditions
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
 from vaezoo.model.model import Model
 from vaezoo.runs.report import pictures, sequences
+from vaezoo.runs.report.parts import captions as part_captions
+from vaezoo.runs.report.parts import draw_parts
 from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.seeds import seeded
 
@@ -91,7 +93,7 @@ class ReportData:
 def write_report(run: ReportData) -> None:
     """Writes all pictures that the model and the data allow, then the page."""
     run.model.eval()
-    count = min(_MAX_LATENT_POINTS, _MAX_VALUES // math.prod(run.model.data.shape))
+    count = min(_MAX_LATENT_POINTS, _MAX_VALUES // run.model.data.dimensions)
     batch = run.test.first(max(1, count))
     with seeded(run.model.device, run.seed, "pictures"):
         files = {"curves": pictures.curves(run.records), **_draw_data(run, batch)}
@@ -103,7 +105,7 @@ def write_report(run: ReportData) -> None:
 
 
 def _first(batch: Batch, count: int) -> Batch:
-    return batch.part(0, min(count, len(batch)))
+    return batch.select(slice(count))
 
 
 def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
@@ -111,7 +113,9 @@ def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
     model, batch = run.model, _first(test_batch, 32)
     if model.data.is_sequence:
         return _draw_sequences(run, batch)
-    reconstructions = model.reconstruct(batch.x, batch.condition, batch.mask)
+    if model.data.parts:
+        return draw_parts(model, batch, run.seed)
+    reconstructions = model.reconstruct(batch)
     if not pictures.is_image(model.data):
         plots = pictures.vectors(batch.x.cpu().numpy(), reconstructions.cpu().numpy())
         return {"reconstructions": plots}
@@ -126,7 +130,7 @@ def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
         sheets[f"samples-{name}"] = (images, 10)
     if model.conditioner is None and len(batch) >= 16:
         with suppress(NotImplementedError):  # the latent code is not one vector
-            images = model.interpolate(batch.x[:8], batch.x[8:16], 12)
+            images = model.interpolate(batch.select(slice(8)), batch.select(slice(8, 16)), 12)
             sheets["interpolations"] = (images.flatten(0, 1), 12)  # [8 * 12, C, H, W]
     with suppress(NotImplementedError):  # no density, or more than one latent variable
         rates = dimension_rates(model, batch)
@@ -157,21 +161,17 @@ def _draw_sequences(run: ReportData, batch: Batch) -> dict[str, bytes]:
     if any(site.mask is not None for site in sites):
         files["rates"] = sequences.rates(sites)
     try:
-        z = model.encode(originals.x, originals.condition, originals.mask)
-        reconstructions = model.decode(z, originals.condition, steps=steps)
+        z = model.encode(originals)
+        reconstructions = model.decode(
+            z, originals.condition, steps=steps, extras=originals.extras
+        )
         if (index := _same_condition_index(batch)) is not None:
-            first, second = batch.part(0, 1), batch.part(index, index + 1)
-            interpolated = model.interpolate(
-                first.x,
-                second.x,
-                _SEQUENCES,
-                condition=first.condition,
-                masks=(first.mask, second.mask),
-            )
+            first, second = (batch.select(slice(i, i + 1)) for i in (0, index))
+            interpolated = model.interpolate(first, second, _SEQUENCES)
             x = data.to_source_units(interpolated[0])  # [_SEQUENCES, T, D]
             files["interpolations"] = sequences.picture(data, Batch(x))
     except NotImplementedError:  # the latent code is not one vector
-        reconstructions = model.reconstruct(originals.x, originals.condition, originals.mask)
+        reconstructions = model.reconstruct(originals)
     originals = replace(originals, x=data.to_source_units(originals.x))
     reconstructions = data.to_source_units(reconstructions)
     files["reconstructions"] = sequences.picture(data, originals, reconstructions)
@@ -213,7 +213,7 @@ def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
 
 
 def _draw_latents(run: ReportData, batch: Batch) -> bytes:
-    means = run.model.encode(batch.x, batch.condition, batch.mask).cpu().numpy()
+    means = run.model.encode(batch).cpu().numpy()
     labels = None
     if run.model.data.classes and batch.condition is not None:
         labels = batch.condition.cpu().numpy()
@@ -237,7 +237,8 @@ def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
         f"samples-{name}": f"Samples: the mean of p(x|z) for z drawn from the sampler {name}"
         for name in run.model.samplers
     }
-    captions = {"samples": captions["samples"], **samplers, **captions}
+    parts = part_captions(run.model.data.parts, run.model.samplers)
+    captions = {"samples": captions["samples"], **samplers, **parts, **captions}
     return environment.from_string(source).render(
         name=run.name,
         run=run.time,
@@ -274,10 +275,17 @@ def _facts(run: ReportData) -> list[tuple[str, str]]:
         f"Python {environment['python']}",
     ]
     return [
-        ("data", f"{run.data_name}, {' × '.join(map(str, data.shape))}, {data.support}"),
+        ("data", f"{run.data_name}, {_describe(data)}"),
         ("parameters", f"{parameters:,}"),
         ("training", training),
         ("selected weights", f"step {best['step']:,}" if best else "-"),
         ("device", f"{environment['device']}, {environment['precision']}"),
         ("versions", ", ".join(versions)),
     ]
+
+
+def _describe(data: DataSpec) -> str:
+    """Shape and support of the data, or of each of its parts."""
+    if data.parts:
+        return "; ".join(f"{name}: {_describe(part)}" for name, part in data.parts.items())
+    return f"{' × '.join(map(str, data.shape))}, {data.support}"

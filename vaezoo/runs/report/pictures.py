@@ -25,7 +25,8 @@ _GAP = 1
 
 def is_image(data: DataSpec) -> bool:
     """Whether examples are greyscale or RGB images."""
-    return len(data.shape) == 3 and data.shape[0] in (1, 3) and data.support != "real"
+    is_shown = data.support in ("binary", "unit")
+    return len(data.shape) == 3 and data.shape[0] in (1, 3) and is_shown
 
 
 def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
@@ -58,6 +59,21 @@ def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
 def zoom_for(images: Tensor, columns: int, width: int = 900) -> int:
     """The zoom with which a grid of images is about ``width`` pixels wide."""
     return max(1, round(width / (columns * (images.shape[-1] + _GAP))))
+
+
+def stack(sheets: Sequence[bytes]) -> bytes:
+    """One PNG of several, each below the one before."""
+    from PIL import Image
+
+    images = [Image.open(io.BytesIO(sheet)).convert("RGB") for sheet in sheets]
+    size = (max(image.width for image in images), sum(image.height for image in images))
+    picture, top = Image.new("RGB", size, "white"), 0
+    for image in images:
+        picture.paste(image, (0, top))
+        top += image.height
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def pairs(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:

@@ -53,7 +53,7 @@ def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = No
             piano-rolls, as dashed lines, or as text in another colour.
     """
     n = min(_MAX_TEXT_LINES if data.symbols else _MAX_PANELS, len(examples))
-    batch = examples.part(0, n)
+    batch = examples.select(slice(n))
     if batch.mask is not None:  # a panel without any step cannot be drawn: keeps the first one
         mask = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask[:, 1:]], 1)  # [n, T]
         batch = replace(batch, mask=mask)
