@@ -8,6 +8,7 @@ from vaezoo.runs.start import resume as resume
 from vaezoo.runs.start import run as run
 from vaezoo.spec.composer import compose as compose
 from vaezoo.spec.load import load_spec as load_spec
+from vaezoo.spec.register import register as register
 from vaezoo.spec.spec import Spec as Spec
 from vaezoo.utils.errors import DataError as DataError
 from vaezoo.utils.errors import IntegrityError as IntegrityError

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.utils.errors import PluginError, did_you_mean
 
 BUILT_IN = "vaezoo"
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""The form of the name of a component."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class ComponentEntry:
             raise PluginError(
                 f"{self}: cannot import {self.target}: {type(error).__name__}: {error}"
             ) from error
+        return self.check(cls)
+
+    def check(self, cls: Any) -> type:
+        """The class itself, if it is a concrete class of the kind.
+
+        Raises:
+            PluginError: it is not.
+        """
         base = kind_class(self.kind)
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise PluginError(f"{self}: {self.target} is not a subclass of vaezoo.{base.__name__}")
@@ -93,6 +104,15 @@ class Catalogue:
         self.plugins.append(info)
         for entry in info.entries:
             self.entries.setdefault((entry.kind, entry.name), []).append(entry)
+
+    def with_entries(self, entries: Sequence[ComponentEntry]) -> Catalogue:
+        """This catalogue and further components, which no plugin provides."""
+        if not entries:
+            return self
+        both = {key: list(found) for key, found in self.entries.items()}
+        for entry in entries:
+            both.setdefault((entry.kind, entry.name), []).append(entry)
+        return Catalogue(self.plugins, both)
 
     def names(self, kind: str) -> list[str]:
         """The sorted names of a kind's components."""

@@ -12,14 +12,13 @@ from typing import Any
 
 import pluggy
 
-from vaezoo.plugins import builtin, hooks
-from vaezoo.plugins.catalogue import BUILT_IN, Catalogue, ComponentEntry, PluginInfo
+from vaezoo.plugins import builtin, hooks, registration
+from vaezoo.plugins.catalogue import BUILT_IN, NAME, Catalogue, ComponentEntry, PluginInfo
 from vaezoo.plugins.hooks import API_VERSION
 from vaezoo.plugins.kinds import KINDS
 from vaezoo.utils.errors import PluginError, did_you_mean, one_line
 
 GROUP = "vaezoo"
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _REGISTRY = re.compile(r"[A-Za-z_][\w.]*:[\w-][\w./-]*|https://\S+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -34,7 +33,7 @@ class _Collector:
     def __call__(self, kind: str, name: str, target: str) -> None:
         if kind not in KINDS:
             raise PluginError(f"registers unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise PluginError(
                 f"registers {kind} {name!r}: a name is lower-case words joined by dashes"
             )
@@ -52,7 +51,7 @@ def _registries(hook: Any) -> tuple[tuple[str, str], ...]:
     registries: dict[str, str] = {}
 
     def register(prefix: str, target: str) -> None:
-        if not _NAME.fullmatch(prefix):
+        if not NAME.fullmatch(prefix):
             raise PluginError(
                 f"registers registry {prefix!r}: a prefix is lower-case words joined by dashes"
             )
@@ -151,5 +150,13 @@ def _discovered(disabled: tuple[str, ...]) -> Catalogue:
 
 
 def catalogue() -> Catalogue:
-    """The catalogue of this process, cached for each value of ``VAEZOO_DISABLE_PLUGINS``."""
+    """The catalogue of this process: installed plugins, and the classes that it registered.
+
+    The plugins are cached for each value of ``VAEZOO_DISABLE_PLUGINS``.
+    """
+    return installed_plugins().with_entries(registration.registered())
+
+
+def installed_plugins() -> Catalogue:
+    """The catalogue without the classes that this process registered, cached."""
     return _discovered(disabled_plugins())

@@ -1,7 +1,7 @@
 """The files of a run's directory, written so that a kill at any moment never corrupts a run.
 
 spec.yaml                 the resolved spec
-environment.json          versions, plugins, device, git state
+environment.json          versions, plugins, device, git state; what only that process had
 metrics.jsonl             one record per log interval and per validation
 checkpoint/               step-000001200.safetensors: tensors, with the remaining state as JSON in
                           the header
@@ -25,7 +25,15 @@ from typing import Any
 
 from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
-from vaezoo.utils.files import TEMPORARY, pack, read_tensors, unpack, write_tensors, write_text
+from vaezoo.utils.files import (
+    TEMPORARY,
+    pack,
+    read_json,
+    read_tensors,
+    unpack,
+    write_tensors,
+    write_text,
+)
 
 _FORMAT = "checkpoint/v4"
 
@@ -86,6 +94,13 @@ class RunDirectory:
         if not directory.spec.is_file():
             raise UsageError(f"{path}: not a run: it has no spec.yaml")
         return directory
+
+    def read_environment(self) -> dict[str, Any]:
+        """Reads ``environment.json``; empty if the run ended before it was written."""
+        if not self.environment.is_file():
+            return {}
+        environment: dict[str, Any] = read_json(self.environment)
+        return environment
 
     def records(self) -> list[dict[str, Any]]:
         """Reads ``metrics.jsonl``; a line that is incomplete because of a kill is skipped."""

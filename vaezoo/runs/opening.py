@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,6 +14,8 @@ from vaezoo.pretrained.loading import load_entry
 from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.pretrained.registries import RegistryEntry, find_entry
 from vaezoo.runs.directory import RunDirectory
+from vaezoo.runs.in_memory import build_dataset
+from vaezoo.runs.process_classes import check_registered
 from vaezoo.runs.run import Run
 from vaezoo.spec.composer import compose
 from vaezoo.spec.load import load_spec
@@ -40,17 +43,23 @@ def open_entry(entry: RegistryEntry, device: str = "cpu") -> Run:
     return Run(RunDirectory(Path(entry.name)), spec, task)
 
 
-def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32") -> Run:
+def open_run(
+    path: str | Path, *, data: Any = None, device: str = "auto", precision: str = "fp32"
+) -> Run:
     """Opens a finished run; its data set is loaded only when it is used.
 
     Args:
         path: the run's directory.
+        data: the data that the run was trained on, if ``vaezoo.run`` was given it as ``data=``;
+            without it the run has its model, but no data to evaluate it on.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: the precision in which networks compute: ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
-        UsageError: there is no finished run at ``path``.
-        IntegrityError: the weights are damaged or do not belong to this spec.
+        UsageError: there is no finished run at ``path``, or its data was not given in Python.
+        PluginError: it uses classes that the process that trained it had registered.
+        IntegrityError: the weights are damaged or do not belong to this spec, or the data is not
+            that which the run was trained on.
 
     Example:
         >>> import vaezoo
@@ -74,10 +83,12 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
     directory = RunDirectory.open(path)
     if not directory.model.is_file():
         raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
+    check_registered(directory)
     spec = load_spec(directory.spec)
+    dataset = None if data is None else build_dataset(spec, data, run=directory.path)
     tensors, metadata = read_tensors(directory.model)
-    data, train_size = read_model_header(metadata, str(directory.model))
-    task = compose(spec, data, train_size)
+    described, train_size = read_model_header(metadata, str(directory.model))
+    task = compose(spec, described, train_size)
     load_strict(task.model, tensors, str(directory.model))
     for path, module in (
         (directory.regularizers, task.regularizers),
@@ -88,7 +99,7 @@ def open_run(path: str | Path, *, device: str = "auto", precision: str = "fp32")
             # runs of earlier versions lack the values of schedules
             load_strict(module, {**_schedule_values(module), **tensors}, str(path))
     task.model.precision = precision
-    return Run(directory, spec, task.to(pick_device(device)).eval())
+    return Run(directory, spec, task.to(pick_device(device)).eval(), dataset)
 
 
 def _schedule_values(module: nn.Module) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from vaezoo.pretrained.names import resolve_inside
 from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry, default_prefix
 from vaezoo.runs import entry_fields
 from vaezoo.runs.opening import open_entry
+from vaezoo.runs.process_classes import check_public
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
@@ -73,9 +74,11 @@ def publish(
 
     Raises:
         UsageError: the run was not evaluated, no metric is finite, a plugin that it needs is not a
-            release, or the registry already has an entry with this id.
+            release, it uses classes or data that only the process had that trained it, or the
+            registry already has an entry with this id.
         RegistryError: the registry file is not valid, or a symbolic link leads out of its folder.
     """
+    check_public(run.directory)
     if not run.directory.evaluation.is_file():
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = entry_fields.requirements(run)

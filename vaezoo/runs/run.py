@@ -18,7 +18,9 @@ from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.example_files import read_examples
+from vaezoo.runs.in_memory import build_dataset, data_caption
 from vaezoo.runs.report.page import ReportData
+from vaezoo.runs.workers import check_workers
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
@@ -116,13 +118,14 @@ class Run:
         """Loads a split of the run's data set: ``train``, ``validation`` or ``test``.
 
         Raises:
-            UsageError: there is no such split.
+            UsageError: there is no such split, or the data was given in Python; open the run with
+                ``vaezoo.open_run(path, data=...)`` then.
             DataError: the data set cannot be read.
         """
         if split not in SPLIT_NAMES:
             raise UsageError(f"no split {split!r}; use one of {', '.join(SPLIT_NAMES)}")
         if self._dataset is None:
-            self._dataset = self.spec.data.build()
+            self._dataset = build_dataset(self.spec, run=self.path)
         return build_loader(self.spec, self._dataset, split, self.model.device)
 
     def from_file(self, path: str | Path) -> Loader:
@@ -193,8 +196,10 @@ def build_loader(
             "data.batch_size",
             f"{options.batch_size} examples are too few for {process_group.size} processes",
         )
+    examples = dataset.split(split)
+    check_workers(dataset, examples, options.workers)
     return Loader(
-        dataset.split(split),
+        examples,
         device,
         options.batch_size,
         workers=options.workers,
@@ -206,14 +211,15 @@ def build_loader(
 
 def report_data(run: Run) -> ReportData:
     """Collects the data from which the report is drawn."""
+    environment = read_json(run.directory.environment)
     return ReportData(
         name=run.spec.name,
         time=run.path.name,
-        data_name=run.spec.data.name,
+        data_name=data_caption(run.spec.data.name, environment.get("data")),
         seed=run.spec.seed,
         spec=run.directory.spec.read_text("utf-8"),
         records=run.records,
-        environment=read_json(run.directory.environment),
+        environment=environment,
         evaluation=run.evaluation,
         model=run.model,
         test=run.data("test"),

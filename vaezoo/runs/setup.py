@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
+from vaezoo.runs.in_memory import build_dataset, check_same_everywhere
+from vaezoo.runs.process_classes import check_importable
 from vaezoo.runs.run import build_loader
 from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
@@ -15,7 +20,12 @@ from vaezoo.utils.process_group import ProcessGroup
 
 
 def prepare_training(
-    spec: Spec, device: torch.device, process_group: ProcessGroup | None = None
+    spec: Spec,
+    device: torch.device,
+    process_group: ProcessGroup | None = None,
+    *,
+    data: Any = None,
+    run: Path | None = None,
 ) -> tuple[Dataset, Loader, tuple[Task, ...]]:
     """Builds what training needs, on a device.
 
@@ -23,12 +33,17 @@ def prepare_training(
         spec: the spec of the run.
         device: the device of the task and of the batches.
         process_group: the processes that train together; by default only this one.
+        data: the data that Python gave; None for nothing.
+        run: the directory of the run, if there is one already.
 
     Returns:
         The data set, the loader of its training split, and the task of each stage; these share
         one model.
     """
-    dataset = spec.data.build()
+    dataset = build_dataset(spec, data, run=run)
+    if process_group is not None:
+        check_importable(spec, process_group)
+        check_same_everywhere(dataset, process_group)
     train = build_loader(spec, dataset, "train", device, process_group)
     tasks = tuple(task.to(device) for task in compose_stages(spec, dataset.spec, len(train)))
     model = tasks[0].model
@@ -37,9 +52,11 @@ def prepare_training(
     return dataset, train, tasks
 
 
-def prepare_current_process(spec: Spec) -> tuple[Dataset, Loader, tuple[Task, ...]]:
+def prepare_current_process(
+    spec: Spec, data: Any = None, run: Path | None = None
+) -> tuple[Dataset, Loader, tuple[Task, ...]]:
     """Calls ``prepare_training`` with the device and the process group of this process."""
     device, process_group = pick_device(spec.train.device), ProcessGroup.current()
     if device.type == "cuda" and process_group.size > 1:
         torch.cuda.set_device(device)  # collective operations use the current device
-    return prepare_training(spec, device, process_group)
+    return prepare_training(spec, device, process_group, data=data, run=run)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +11,34 @@ from vaezoo.components.callbacks import Callback
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
+from vaezoo.pretrained.model_header import write_model_header
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
+from vaezoo.runs.in_memory import data_caption, data_record
 from vaezoo.runs.init import load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
+from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
 from vaezoo.runs.run import Run, build_loader, report_data
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
 from vaezoo.runs.stages import fit_samplers, train_stages
 from vaezoo.spec.dump import dump
-from vaezoo.spec.load import load_spec
+from vaezoo.spec.load import load_spec, load_spec_for_data
 from vaezoo.spec.spec import Spec
 from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError
 from vaezoo.utils.files import read_json, write_json, write_tensors, write_text
 from vaezoo.utils.process_group import ProcessGroup
 
-_MODEL_FORMAT, _REGULARIZERS_FORMAT = "model/v1", "regularizers/v1"
-_OBJECTIVE_FORMAT = "objective/v1"
+_REGULARIZERS_FORMAT, _OBJECTIVE_FORMAT = "regularizers/v1", "objective/v1"
 
 
 def run(
     spec: str | Path | Mapping[str, Any] | Spec,
     overrides: Sequence[str] = (),
     *,
+    data: Any = None,
     out: str | Path = "runs",
     callbacks: Sequence[Callback] = (),
     print_line: PrintLine = lambda line: None,
@@ -47,6 +48,11 @@ def run(
     Args:
         spec: the path of a spec file, a mapping, or a loaded Spec (then without ``overrides``).
         overrides: changes of the spec as ``key.path=value``, such as ``train.epochs=3``.
+        data: the examples, in place of a data set that the spec names: a numpy array ``[n, ...]``
+            or a torch tensor, a pair ``(x, y)`` of these, a ``vaezoo.Batch``, a data frame, or a
+            map-style data set of torch with the items ``x`` or ``(x, y)``. The block ``data`` of
+            the spec may then be left out, or be of the type ``memory``; ``vaezoo show dataset
+            memory`` lists its options.
         out: the folder in which the run's directory ``<name>/<time>`` is created.
         callbacks: receive every record, in addition to the callbacks of the spec.
         print_line: is called with one line of text at each stage of the run.
@@ -78,18 +84,38 @@ def run(
         270
         >>> (run.path / "report.html").is_file()
         True
+
+        Data may be given in place of a data set that the spec names:
+
+        >>> import numpy as np
+        >>> images = np.random.default_rng(0).integers(0, 256, (500, 1, 8, 8))
+        >>> labels = np.arange(500) % 10
+        >>> run = vaezoo.run(
+        ...     {
+        ...         "spec": "vaezoo/v1",
+        ...         "name": "tiny",
+        ...         "model": {
+        ...             "latent_dim": 2, "encoder": mlp, "decoder": mlp, "likelihood": "bernoulli"
+        ...         },
+        ...         "train": {"steps": 5},
+        ...     },
+        ...     data=(images, labels),
+        ... )
+        >>> len(run.data("train")), run.model.data.support, run.model.data.classes[:2]
+        (400, 'unit', ('0', '1'))
     """
     if isinstance(spec, Spec) and overrides:
         raise UsageError(
             "overrides need a spec that is a path or a mapping: a loaded Spec cannot be changed"
         )
     with work_together() as process_group:
-        loaded = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
-        prepared = prepare_current_process(loaded)  # finds faults before anything is written
-        init = load_init(loaded, prepared[2][0].model)  # so does this
-        directory = _create_directory(Path(out), loaded, process_group)
+        if not isinstance(spec, Spec):
+            spec = (load_spec if data is None else load_spec_for_data)(spec, overrides)
+        prepared = prepare_current_process(spec, data)  # finds faults before anything is written
+        init = load_init(spec, prepared[2][0].model)  # so does this
+        directory = _create_directory(Path(out), spec, process_group)
         return _train(
-            loaded,
+            spec,
             prepared,
             directory,
             process_group,
@@ -102,6 +128,7 @@ def run(
 def resume(
     path: str | Path,
     *,
+    data: Any = None,
     callbacks: Sequence[Callback] = (),
     print_line: PrintLine = lambda line: None,
 ) -> Run:
@@ -111,12 +138,15 @@ def resume(
 
     Args:
         path: the run's directory.
+        data: the data that the run is trained on, if ``vaezoo.run`` was given it as ``data=``.
         callbacks: receive every record, in addition to the callbacks of the spec.
         print_line: is called with one line of text at each stage of the run.
 
     Raises:
-        UsageError: there is no run at ``path``, or another process is using it.
-        IntegrityError: every checkpoint is damaged.
+        UsageError: there is no run at ``path``, another process is using it, or its data was given
+            in Python, and now is not.
+        PluginError: it uses classes that the process that trained it had registered.
+        IntegrityError: every checkpoint is damaged, or the data is not that of the run.
 
     Example:
         >>> import vaezoo
@@ -139,8 +169,9 @@ def resume(
     """
     with work_together() as process_group:
         directory = RunDirectory.open(path)
+        check_registered(directory)
         spec = load_spec(directory.spec)
-        prepared = prepare_current_process(spec)
+        prepared = prepare_current_process(spec, data, directory.path)
         return _train(
             spec, prepared, directory, process_group, callbacks=callbacks, print_line=print_line
         )
@@ -195,8 +226,12 @@ def _train(
             run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)
             if is_main:
                 run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
+                recorded = data_record(dataset)
+                if recorded:
+                    print_stage(f"data: {data_caption(spec.data.name, recorded['data'])}")
                 environment = describe_environment(device, model.precision)
-                _write_environment(directory, environment | ({"init": init} if init else {}))
+                environment |= recorded | class_record(spec) | ({"init": init} if init else {})
+                _write_environment(directory, environment)
             step = train_stages(
                 spec,
                 tasks,
@@ -268,9 +303,8 @@ def _write_results(finished: Run, step: int, train_size: int, print_line: PrintL
     from vaezoo.runs.report.page import write_report
 
     directory = finished.directory
-    about = {"data": asdict(finished.model.data), "train_size": train_size, "step": step}
-    metadata = {"vaezoo": _MODEL_FORMAT, "about": json.dumps(about)}
-    write_tensors(directory.model, finished.model.state_dict(), metadata)
+    header = write_model_header(finished.model.data, train_size, step)
+    write_tensors(directory.model, finished.model.state_dict(), header)
     for path, module, file_format in (
         (directory.regularizers, finished.task.regularizers, _REGULARIZERS_FORMAT),
         (directory.objective, finished.task.objective, _OBJECTIVE_FORMAT),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
+from vaezoo.runs.in_memory import check_no_data_needed
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.processes import join_process_group, work_together
 from vaezoo.runs.run import Run
@@ -140,10 +141,12 @@ def sweep(
 
     Raises:
         SpecError: the spec, or the option of a parameter, is not valid.
+        UsageError: Python must give the data of the spec.
         UnavailableError: Optuna is not installed.
     """
     with work_together() as process_group:
         loaded = load_spec(spec, overrides)
+        check_no_data_needed(loaded)
 
         def open_study() -> optuna.Study:
             return _open_study(loaded, out, maximize=maximize, does_prune=prune is not None)

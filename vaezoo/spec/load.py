@@ -18,6 +18,9 @@ from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import Mark, Node, parse
 from vaezoo.utils.errors import PluginError, SpecError
 
+MEMORY = "memory"
+"""The name of the data set whose examples Python gives."""
+
 
 def load_spec(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, text: bool = False
@@ -50,14 +53,38 @@ def load_spec(
         ...
         vaezoo.utils.errors.SpecError: -s seed=-1:1:1: seed: must be >= 0, not -1
     """
+    return _check(_read(source, overrides, text=text))
+
+
+def load_spec_for_data(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Spec:
+    """``load_spec`` for data that Python gives: without ``data`` or its type it is ``memory``."""
+    tree = _read(source, overrides)
+    data = tree.value.get("data") or Node(None, tree.mark, {})
+    if data.value is None:
+        data = Node({}, data.mark, {})
+    if isinstance(data.value, dict) and "type" not in data.value:
+        block = {"type": Node(MEMORY, data.mark, {}), **data.value}
+        data = Node(block, data.mark, {"type": data.mark, **data.keys})
+    keys = {"data": data.mark, **tree.keys}
+    return _check(Node({**tree.value, "data": data}, tree.mark, keys))
+
+
+def _read(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str], *, text: bool = False
+) -> Node:
+    """The tree of a spec with ``extends``, overrides and variables applied."""
     if isinstance(source, Mapping):
         source, text = dump(dict(source)), True
     if text:
-        tree, file = parse(str(source), "<text>"), None
-    else:
-        file = Path(source)
-        tree = read_tree(file)
-    tree = resolve(tree, file, overrides)
+        return resolve(parse(str(source), "<text>"), None, overrides)
+    file = Path(source)
+    return resolve(read_tree(file), file, overrides)
+
+
+def _check(tree: Node) -> Spec:
+    """The spec of a tree."""
     _check_requirements(tree)
     return SpecChecker(discovery.catalogue()).check_spec(tree)
 

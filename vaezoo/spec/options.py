@@ -21,8 +21,9 @@ from torch import nn
 from vaezoo.model.objectives import Schedule
 from vaezoo.model.optimization import CONFIG
 from vaezoo.model.wiring import Factory
-from vaezoo.plugins.catalogue import ComponentEntry
+from vaezoo.plugins.catalogue import BUILT_IN, ComponentEntry
 from vaezoo.plugins.kinds import KINDS, KINDS_WITH_WIRING, kind_class
+from vaezoo.plugins.registration import THIS_PROCESS
 from vaezoo.spec.tree import Mark
 from vaezoo.utils.errors import PluginError, SpecError, VaezooError, one_line
 
@@ -35,7 +36,7 @@ class ComponentSpec:
 
     Attributes:
         kind, name: as registered.
-        plugin: the distribution that provides it.
+        plugin: the distribution that provides it, or ``this process``.
         cls: the class.
         options: the values of all options, including defaults; nested components are
             ``ComponentSpec`` too.
@@ -110,7 +111,8 @@ class ComponentSpec:
 
     def resolved(self) -> dict[str, Any]:
         """The component's block in a resolved spec: its name and all options."""
-        name = self.name if self.plugin == "vaezoo" else f"{self.plugin}:{self.name}"
+        is_bare = self.plugin in (BUILT_IN, THIS_PROCESS)  # no plugin provides such a name
+        name = self.name if is_bare else f"{self.plugin}:{self.name}"
         block: dict[str, Any] = {"type": name}
         for key, value in self.options.items():
             block[key] = _map_components(value, ComponentSpec.resolved)

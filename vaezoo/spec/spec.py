@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from vaezoo.model.fusion import FusionMode
 from vaezoo.spec.options import ComponentSpec
@@ -130,3 +132,25 @@ class Spec:
             **({"stages": stages} if stages else {}),
             "evaluate": [metric.resolved() for metric in self.evaluate],
         }
+
+
+def components(spec: Spec) -> Iterator[ComponentSpec]:
+    """Every component of a spec, each before those that are nested in it."""
+    for stage in spec.stages:
+        yield from _components([stage.objective, stage.regularizers])
+    blocks = (spec.data, spec.model, spec.samplers, spec.objective, spec.regularizers)
+    yield from _components([*blocks, spec.train, spec.evaluate])
+
+
+def _components(value: Any) -> Iterator[ComponentSpec]:
+    """The components in a block, a list or a mapping, with those that are nested in them."""
+    if isinstance(value, ComponentSpec):
+        yield value
+        yield from _components(value.options)
+    elif isinstance(value, BaseModel):
+        yield from _components(dict(value))
+    elif isinstance(value, Mapping):
+        yield from _components(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _components(item)

@@ -1,0 +1,66 @@
+"""Runs commands in several processes, as torchrun does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import yaml
+
+TRAIN = {"epochs": 2, "log_every": 4, "checkpoint_every": 0, "ema": 0.9}
+LIMIT = 300.0
+"""Seconds after which a command hangs."""
+
+
+class Finished:
+    """A command that ended: its exit code, its output, and the lines of its errors."""
+
+    def __init__(self, process):
+        try:
+            self.out, self.err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+        self.code = process.returncode
+        self.errors = [line for line in self.err.splitlines() if line.startswith("error:")]
+
+
+@pytest.fixture
+def torchrun(tmp_path, spec):
+    """Runs a command in two processes, in ``tmp_path``, where there is a file spec.yaml."""
+    examples = np.random.default_rng(0).random((1200, 1, 8, 8), dtype=np.float32)
+    np.savez(tmp_path / "examples.npz", x=examples)
+    data = {"type": "npz", "path": "examples.npz"}  # digits would import scikit-learn: 3 s
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec(data=data, train=TRAIN)))
+
+    def run(*command):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        return Finished(
+            subprocess.Popen(
+                [*launcher, "--master-port", str(port), *command],
+                cwd=tmp_path,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+
+    return run
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a Python script to ``tmp_path``; returns its name."""
+
+    def write(text):
+        (tmp_path / "script.py").write_text(textwrap.dedent(text))
+        return "script.py"
+
+    return write
