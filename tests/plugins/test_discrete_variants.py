@@ -205,7 +205,7 @@ def test_relaxed_samples_tend_to_one_hot_samples_of_the_posterior(composed):
     task.train()
     with torch.no_grad():
         task.model.latents.logits.weight.mul_(10)
-        site = task.model(batch.part(0, 1), 20_000).sites[0]
+        site = task.model(batch.select(slice(1)), 20_000).sites[0]
     z, probs = site.z[:, 0], site.q.base_dist.mean[0]  # [K, N, C], [N, C]
     assert z.max(-1).values.mean() > 0.999
     for variable in range(3):
@@ -218,7 +218,7 @@ def test_relaxed_samples_have_the_density_of_the_concrete_distribution(composed,
     task, batch = composed("gumbel", temperature=temperature)
     task.train()
     with torch.no_grad():
-        site = task.model(batch.part(0, 1), 20_000).sites[0]
+        site = task.model(batch.select(slice(1)), 20_000).sites[0]
         logits = site.q.base_dist.log_probabilities[0]
         tau = torch.tensor(temperature)
         expected = torch.distributions.RelaxedOneHotCategorical(tau, logits=logits)
@@ -258,13 +258,13 @@ def test_the_rate_is_the_sum_of_torchs_kls(training, composed):
 
 def test_the_elbo_of_evaluation_is_below_log_p_by_enumeration(composed):
     task, batch = composed("gumbel")
-    model, batch = task.eval().model, batch.part(0, 5)
+    model, batch = task.eval().model, batch.select(slice(5))
     maps = torch.stack(
         [F.one_hot(torch.tensor(z), 4) for z in itertools.product(range(4), repeat=3)]
     )
     with torch.no_grad():
         code = maps.float().flatten(1)[:, None].expand(-1, 5, -1)  # [64, B, N * C]
-        log_likelihood = model.likelihood_of(code, None).log_prob(batch.x)
+        log_likelihood = model.likelihood_of(code, None, {}).log_prob(batch.x)
         log_p = log_likelihood.logsumexp(0) - 3 * math.log(4)
         elbo = model(batch, 3000).mean_elbo
     assert bool((elbo < log_p).all())
@@ -399,7 +399,7 @@ def test_codes_begin_at_vectors_of_the_first_batch_and_are_kept_later(composed):
     distances = torch.cdist(part_of(task).codes, vectors.reshape(-1, 3))
     assert float(distances.min(1).values.max()) < 1e-5
     before = part_of(task).codes.clone()
-    task.initialise(batch.part(5, 20))
+    task.initialise(batch.select(slice(5, 20)))
     assert torch.equal(part_of(task).codes, before)
 
 

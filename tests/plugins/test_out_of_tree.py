@@ -135,7 +135,7 @@ def test_a_condition_reaches_encoder_prior_and_decoder(installed, tmp_path):
     context = model.context(batch.condition, 5), model.context(other.condition, 5)
     z = torch.zeros(5, 4)
     assert not torch.allclose(
-        model.likelihood_of(z, context[0]).mean, model.likelihood_of(z, context[1]).mean
+        model.likelihood_of(z, context[0], {}).mean, model.likelihood_of(z, context[1], {}).mean
     )
     assert not torch.allclose(trace.sites[0].p.mean, model(other).sites[0].p.mean)
     assert model.sample(4, torch.tensor([1, 2, 3, 4])).shape == (4, 1, 8, 8)

@@ -174,7 +174,7 @@ def test_the_loss_of_an_rae_is_the_one_of_the_paper(name, composed):
 
 def test_the_gradient_penalty_is_the_norm_of_the_jacobian_and_spares_the_encoder(composed):
     task, batch = composed("rae-gradient")
-    model, batch = task.model, batch.part(0, 3)
+    model, batch = task.model, batch.select(slice(3))
     penalty = task.regularizers["decoder-gradient"]
     with torch.no_grad():
         estimate = penalty(model(batch, 4000))

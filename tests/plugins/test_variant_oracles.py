@@ -287,7 +287,7 @@ def test_the_bound_of_m2_is_the_enumerated_one(composed):
     z = q.loc + q.scale * torch.randn_like(q.loc)
     elbo_given_y = []
     for y in range(classes):
-        px = model.likelihood_of(torch.cat([one_hot[y], z[y]], -1), None)
+        px = model.likelihood_of(torch.cat([one_hot[y], z[y]], -1), None, {})
         kl = kl_divergence(Normal(q.loc[y], q.scale[y]), Normal(0.0, 1.0)).sum(-1)
         elbo_given_y.append(px.log_prob(batch.x) - kl - math.log(classes))
     given_y = torch.stack(elbo_given_y, 1)  # [B, classes]: the bound of log p(x, y)

@@ -170,8 +170,7 @@ def test_the_sequence_version_trains_and_samples(name, sequences):
     _, train, (task,) = prepare_training(load_spec(changes), CPU)
     model, batch = task.model.eval(), train.first(4)
     assert model.sample(3, steps=5, seed=0).shape == (3, 5, 4)
-    first, second = batch.x[:2], batch.x[2:]
-    path = model.interpolate(first, second, 4, masks=(batch.mask[:2], batch.mask[2:]))
+    path = model.interpolate(batch.select(slice(2)), batch.select(slice(2, 4)), 4)
     assert path.shape[:2] == (2, 4)
 
 
@@ -285,7 +284,7 @@ def test_a_sphere_is_interpolated_on_the_sphere_and_not_traversed(spec):
     torch.testing.assert_close(path.norm(dim=-1), torch.ones(2, 5))
     torch.testing.assert_close(path[:, 0], z[:2])
     with pytest.raises(NotImplementedError, match="leave the support 'sphere'"):
-        model.traverse(batch.part(0, 1), torch.tensor([0]))
+        model.traverse(batch.select(slice(1)), torch.tensor([0]))
 
 
 def test_a_map_of_symbols_is_trained_and_encoded_as_its_most_probable_symbols(spec, train):

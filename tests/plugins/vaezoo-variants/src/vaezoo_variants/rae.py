@@ -91,7 +91,8 @@ class DecoderGradient(vaezoo.Regularizer):
         """Averaged over samples, ``[B]``."""
         with torch.enable_grad():
             code = trace.code.detach().requires_grad_()  # [K, B, ...]
-            mean = trace.model.likelihood_of(code, trace.context).mean
+            extras = trace.batch.extras
+            mean = trace.model.likelihood_of(code, trace.context, extras).mean
             signs = torch.randint_like(mean, 2) * 2 - 1
             (gradient,) = torch.autograd.grad((signs * mean).sum(), code, create_graph=True)
         return trace.mean(gradient.square().flatten(2).sum(-1))

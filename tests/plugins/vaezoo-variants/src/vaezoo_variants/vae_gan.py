@@ -158,7 +158,7 @@ def generate(trace: vaezoo.Trace) -> Tensor:
     model, context = trace.model, None if trace.context is None else trace.context.detach()
     prior = model.latents.generate(model.start_generation(len(trace.batch), context))  # [B, ...]
     codes = torch.cat([trace.code, prior[None]]).detach()
-    return model.likelihood_of(codes, context).mean
+    return model.likelihood_of(codes, context, trace.batch.extras).mean
 
 
 def _sum_of_fakes(trace: vaezoo.Trace, losses: Tensor) -> Tensor:
