@@ -458,14 +458,14 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path):
         (b"", "not an npz file"),
         (b"PK\x05\x06" + bytes(18), "has no array 'x'"),
         ({"y": np.zeros(3)}, "has no array 'x'"),
-        ({"x": np.full((4, 1, 8, 8), 7.0)}, "'x' row 0 is outside the model's range of 0 to 1"),
+        ({"x": np.full((4, 1, 8, 8), 7.0)}, "'x' row 0 must have numbers from 0 to 1"),
         (
             {
                 "x": np.where(
                     np.arange(4)[:, None, None, None] == 2, np.nan, np.zeros((4, 1, 8, 8))
                 )
             },
-            "'x' row 2 is outside",
+            "'x' row 2 must have numbers",
         ),
     ],
 )

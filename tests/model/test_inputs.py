@@ -189,3 +189,12 @@ def test_numbers_in_any_form_belong_to_examples(parted):
     ):
         with pytest.raises(ValueError, match="no extra 'size'"):
             generate(2, extras={"size": weight})
+
+
+def test_a_part_without_data_is_missing_in_all_examples(parted):
+    batch = next(parted.batches({"note": torch.ones(2, 3)}))
+    assert batch.has("image").tolist() == [False, False] and batch.has("note") is None
+    assert batch.x["image"].shape == (2, *SHAPE)
+    for x in ({}, {"sound": torch.ones(2, 3)}):
+        with pytest.raises(ValueError, match="expected some of the parts image, note, got"):
+            next(parted.batches(Batch(x)))

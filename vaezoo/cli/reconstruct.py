@@ -93,13 +93,16 @@ def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch
             mask=mask,
             extras=batch.extras,
         )
+    columns = min(16, len(batch))
     if data.parts:
         sheet = {
-            name: pictures.pairs(*select_present(batch, name, x[name]), 16) for name in data.parts
+            name: pictures.pairs(*select_present(batch, name, value), columns)
+            for name, value in x.items()
         }
-        return save_examples(file_format, out, sheet, columns=16)
+        return save_examples(file_format, out, sheet, columns=columns)
     if not data.is_sequence:
-        return save_examples(file_format, out, pictures.pairs(batch.x, x, 16), columns=16)
+        pairs = pictures.pairs(batch.x, x, columns)
+        return save_examples(file_format, out, pairs, columns=columns)
     originals = replace(batch, x=data.to_source_units(batch.x))
     write_bytes(out, sequences.picture(data, originals, data.to_source_units(x)))
     return f"wrote {out}"

@@ -39,7 +39,9 @@ def check_array(
     dtype, shape = values.dtype, values.shape
     if shape[:1] != (rows,):
         raise DataError(f"{source}: {name!r} must have {rows} rows as 'x' has, not shape {shape}")
-    if len(shape) < min_dims or not values.size:
+    if not values.size:
+        raise DataError(f"{source}: {name!r} has no values: its shape is {shape}")
+    if len(shape) < min_dims:
         raise DataError(f"{source}: {name!r} must be numbers of shape [n, ...], not {shape}")
     if dtype.kind not in "fiub":
         raise DataError(f"{source}: {name!r} must be numbers, not {dtype}")

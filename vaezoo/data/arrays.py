@@ -111,13 +111,11 @@ class ArrayDataset(Dataset):
         data = replace(array_spec(x, self._supports.get(name, "auto")), mask_dims=mask_dims)
         row = first_invalid_row(x, data.support, pixels=data.pixels)
         if row is not None:
-            what, hint = f"x.{name}" if name else "x", ""
+            what, hint = f"x.{name}" if name else "x", f"; its support is {data.support}"
             if data.pixels:
-                hint = "; store other numbers as floats, or set support: count"
-            raise DataError(
-                f"{self.source}: {what!r} row {row} is not {data.support}, which is "
-                f"{describe_support(data.support, pixels=data.pixels)}{hint}"
-            )
+                hint = "; store other numbers as floats, or counts with support: count"
+            values = describe_support(data.support, pixels=data.pixels)
+            raise DataError(f"{self.source}: {what!r} row {row} must have {values}{hint}")
         return data
 
     def _whole_spec(self) -> DataSpec:

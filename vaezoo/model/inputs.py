@@ -97,7 +97,7 @@ def to_batch(
     """
     if isinstance(x, Batch) and not (condition is None and mask is None):
         raise ValueError("a batch has its own condition and mask; leave the others out")
-    given = x if isinstance(x, Batch) else Batch(x, condition, mask)
+    given = _add_missing_parts(data, x if isinstance(x, Batch) else Batch(x, condition, mask))
 
     def move(value: Any) -> Any:
         return map_tensors(lambda tensor: torch.as_tensor(tensor, device=device), value)
@@ -114,6 +114,24 @@ def to_batch(
     )
     _check_parts(data, batch)
     return replace(batch, extras=to_extras(data, given.extras, len(batch), device))
+
+
+def _add_missing_parts(data: DataSpec, batch: Batch) -> Batch:
+    """The batch with the parts that it has no data of, as missing ones.
+
+    Raises:
+        ValueError: it has none of the parts, or others.
+    """
+    if not (data.parts and isinstance(batch.x, Mapping)):
+        return batch
+    if not batch.x or batch.x.keys() - data.parts.keys():
+        names = ", ".join(batch.x) or "none"
+        raise ValueError(f"expected some of the parts {', '.join(data.parts)}, got {names}")
+    n, x, present = len(batch), dict(batch.x), dict(batch.present or {})
+    for name in data.parts.keys() - batch.x.keys():
+        x[name] = torch.zeros(n, *data.parts[name].shape)
+        present[name] = torch.zeros(n, dtype=torch.bool)
+    return replace(batch, x=x, present=present or None)
 
 
 def _check_parts(data: DataSpec, batch: Batch) -> None:

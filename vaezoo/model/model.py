@@ -48,7 +48,7 @@ def _inference(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
                     raise
                 raise ValueError(
                     f"the examples need the extra {name!r}: pass a vaezoo.Batch with extras"
-                ) from error
+                ) from None
 
     return wrapped
 
@@ -238,8 +238,8 @@ class Model(LatentVariableModel):
 
         Args:
             n: the number of examples.
-            extras: those that are known, ``[n, ...]`` by name; the likelihood has typical ones for
-                the others that it needs.
+            extras: those that are known, ``[n, ...]`` by name, or one number for all; the
+                likelihood has typical ones for the others that it needs.
 
         Raises:
             ValueError: the data has no such extra, or its shape is another one.
@@ -249,7 +249,11 @@ class Model(LatentVariableModel):
             >>> vaezoo.load("vae-mnist-conv").extras_for(3)  # its data has no extras
             {}
         """
-        given = to_extras(self.data, extras or {}, n, self.device)
+        expanded = {
+            name: np.full(n, value) if isinstance(value, int | float) else value
+            for name, value in (extras or {}).items()
+        }
+        given = to_extras(self.data, expanded, n, self.device)
         return {**self.likelihood.typical_extras(n), **given}
 
     @_inference
@@ -282,7 +286,8 @@ class Model(LatentVariableModel):
             prior_temperature: of p(z); below 1 the latent variables are closer to the most
                 probable ones, so that samples are more typical and vary less.
             sampler: the name of a sampler of the spec, which replaces p(z).
-            extras: those of the data by name, ``[n, ...]``; None takes typical ones.
+            extras: those of the data by name, ``[n, ...]`` or one number for all; None takes
+                typical ones.
 
         Returns:
             ``[n, *shape]`` in the model's data range; for data of several parts, a mapping.

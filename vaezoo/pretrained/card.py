@@ -57,7 +57,9 @@ def card(weights: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> st
     """
     training, preprocessing = weights.training, weights.preprocessing
     effort = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
-    shape = tuple(preprocessing.shape)
+    shapes = {name: tuple(shape) for name, shape in preprocessing.parts.items()}
+    shape = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    shape = shape or str(tuple(preprocessing.shape))
     parameters = f"{weights.tensors.parameters:,} parameters"
     lines = [
         f"# {weights.title}",

@@ -11,6 +11,7 @@ from typing import Any
 from vaezoo.data.conversion import kind_of
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.datasets.memory import MemoryDataset
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.fingerprint import Fingerprint
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.spec.spec import Spec
@@ -100,6 +101,12 @@ def data_record(dataset: Dataset) -> dict[str, Any]:
     if not isinstance(dataset, MemoryDataset):
         return {}
     return {"data": {"kind": dataset.kind, **dataset.fingerprint.as_json()}}
+
+
+def reading_note(data: DataSpec) -> str:
+    """What a user should know of how numbers are read; empty for nothing."""
+    has_pixels = any(part.pixels for part in (data, *data.parts.values()))
+    return "; its integers are pixels, divided by 255" if has_pixels else ""
 
 
 def data_caption(dataset_name: str, recorded: dict[str, Any] | None) -> str:

@@ -256,7 +256,9 @@ def _to_half(name: str, tensor: Tensor) -> Tensor:
 def _copy_pictures(run: Run, folder: Path) -> list[str]:
     """Copies the pictures of the card and returns their names."""
     pictures = run.directory.pictures
-    names = [name for name in _CARD_PICTURES if (pictures / f"{name}.png").is_file()]
+    # those of the parts of data are named samples.PART
+    stems = sorted(path.stem for path in pictures.glob("*.png"))
+    names = [stem for kind in _CARD_PICTURES for stem in stems if stem.split(".")[0] == kind]
     for name in names:
         write_bytes(folder / f"{name}.png", (pictures / f"{name}.png").read_bytes())
     return names

@@ -81,6 +81,9 @@ class Run:
         self.directory, self.spec, self.task = directory, spec, task
         self._dataset = dataset
 
+    def __repr__(self) -> str:
+        return f"<vaezoo.Run {self.path}>"
+
     @property
     def model(self) -> Model:
         """The trained model at the selected step, in evaluation mode."""

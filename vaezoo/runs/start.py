@@ -14,7 +14,7 @@ from vaezoo.model.task import Task
 from vaezoo.pretrained.model_header import write_model_header
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
-from vaezoo.runs.in_memory import data_caption, data_record
+from vaezoo.runs.in_memory import data_caption, data_record, reading_note
 from vaezoo.runs.init import load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
@@ -228,7 +228,8 @@ def _train(
                 run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
                 recorded = data_record(dataset)
                 if recorded:
-                    print_stage(f"data: {data_caption(spec.data.name, recorded['data'])}")
+                    caption = data_caption(spec.data.name, recorded["data"])
+                    print_stage(f"data: {caption}{reading_note(dataset.spec)}")
                 environment = describe_environment(device, model.precision)
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})
                 _write_environment(directory, environment)

@@ -166,7 +166,9 @@ class ModelBuilder:
             return None, None
         if self.data.condition_shape is None:
             raise self.spec.problem(
-                component.path, f"data set {self.spec.data.name!r} has no condition"
+                component.path,
+                f"data set {self.spec.data.name!r} has no condition; remove model.condition, or "
+                "use data with labels or other conditions",
             )
         conditioner = self.build(component, self.wiring(Wiring))
         return conditioner, self.probe(component, conditioner, dummies.conditions(self.data))

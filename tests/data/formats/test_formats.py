@@ -45,6 +45,15 @@ def test_numbers_come_back(tmp_path, ending, data, shape):
     assert batch.mask is None
 
 
+def test_the_columns_of_a_csv_file_have_the_names_of_fields(tmp_path):
+    town = Field("town", "categorical", (1, 3), categories=("Bonn", "Ulm"))
+    data = DataSpec((4,), "mixed", fields=(Field("age", "numeric", (0, 1)), town))
+    write(data, tmp_path / "x.csv", torch.zeros(1, 4))
+    header = (tmp_path / "x.csv").read_text().splitlines()[0]
+    assert header == "example,age,town=Bonn,town=Ulm,x3"
+    assert format_for(data, tmp_path / "x.csv").read(tmp_path / "x.csv").x.shape == (1, 4)
+
+
 def test_files_are_in_the_units_of_the_source(tmp_path):
     path = tmp_path / "x.npz"
     write(VECTORS, path, torch.zeros(1, 3))

@@ -36,12 +36,22 @@ class CsvFormat(Format):
         entries = examples.sequences() if self.data.is_sequence else examples.x
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            names = (f"x{i}" for i in range(examples.x.shape[-1]))
-            writer.writerow([*self.index_columns, *names])
+            writer.writerow([*self.index_columns, *self._column_names()])
             for i, entry in enumerate(entries):
                 rows = entry.reshape(-1, entry.shape[-1])  # [T, D], or [1, D] for a vector
                 for step, values in enumerate(rows.tolist()):
                     writer.writerow([i, step][: len(self.index_columns)] + values)
+
+    def _column_names(self) -> list[str]:
+        """The names of the columns of ``x``: those of fields, with the category if one-hot."""
+        names = [f"x{i}" for i in range(self.data.shape[-1])]
+        for field in self.data.fields:
+            start, stop = field.columns
+            own = [f"{field.name}[{i}]" for i in range(stop - start)]
+            if field.is_one_hot:
+                own = [f"{field.name}={category}" for category in field.categories]
+            names[start:stop] = [field.name] if stop - start == 1 else own
+        return names
 
     def read(self, path: Path) -> Batch:
         """Reads vectors or sequences; pads sequences of different lengths and adds a mask."""

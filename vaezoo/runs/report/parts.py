@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
@@ -40,7 +41,8 @@ def draw_parts(model: Model, batch: Batch, seed: int) -> dict[str, bytes]:
         if others:
             pairs["others"] = model.reconstruct(batch.only(*others))[name]
         for kind, values in pairs.items():
-            originals, outputs = select_present(batch, name, values)
+            known = others if kind == "others" else ()
+            originals, outputs = select_present(batch, name, values, known)
             if not len(originals):
                 continue
             if pictures.is_image(data):
@@ -51,16 +53,26 @@ def draw_parts(model: Model, batch: Batch, seed: int) -> dict[str, bytes]:
     return files
 
 
-def select_present(batch: Batch, name: str, values: Tensor) -> tuple[Tensor, Tensor]:
+def select_present(
+    batch: Batch, name: str, values: Tensor, others: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
     """One part of the examples that have it, and what a model computed for these examples.
 
     Args:
         batch: the examples.
         name: the part.
         values: ``[B, ...]``.
+        others: if there are any, the examples must have one of these parts, too.
     """
-    present = batch.has(name)
-    rows = slice(None) if present is None else present.nonzero().flatten()
+    everywhere = torch.ones(len(batch), dtype=torch.bool, device=batch.device)
+
+    def has(part: str) -> Tensor:
+        present = batch.has(part)
+        return everywhere if present is None else present
+
+    rows = has(name)
+    if others:
+        rows = rows & torch.stack([has(other) for other in others]).any(0)
     return batch.x[name][rows], values[rows]
 
 
