@@ -79,7 +79,7 @@ def traversals() -> Image.Image:
     with run.model.inference():
         order = dimension_rates(run.model, batch).argsort(descending=True)
     return sheet(
-        run.model.traverse(batch.part(sprite, sprite + 1), order[:5], 10).flatten(0, 1), 10
+        run.model.traverse(batch.select(slice(sprite, sprite + 1)), order[:5], 10).flatten(0, 1), 10
     )
 
 
