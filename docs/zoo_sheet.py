@@ -78,9 +78,8 @@ def traversals() -> Image.Image:
     sprite = int(batch.x.sum((1, 2, 3)).argmax())  # the largest shape shows the most
     with run.model.inference():
         order = dimension_rates(run.model, batch).argsort(descending=True)
-    return sheet(
-        run.model.traverse(batch.select(slice(sprite, sprite + 1)), order[:5], 10).flatten(0, 1), 10
-    )
+    example = batch.select(slice(sprite, sprite + 1))
+    return sheet(run.model.traverse(example, order[:5], 10).flatten(0, 1), 10)
 
 
 def music() -> np.ndarray:
