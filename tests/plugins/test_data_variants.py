@@ -12,7 +12,6 @@ import torch
 
 import vaezoo
 from tests.conftest import standard_error
-from tests.plugins.test_discrete_variants import train_in_two
 from tests.plugins.test_variants import CPU, call
 from vaezoo.evaluation.validation import validate
 from vaezoo.runs.setup import prepare_training
@@ -20,7 +19,6 @@ from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
 from vaezoo.testing import check_spec
 from vaezoo.utils.errors import SpecError, UsageError
-from vaezoo.utils.files import read_tensors
 
 MLP = {"type": "mlp", "hidden": [16]}
 COUNTS = {
@@ -237,20 +235,15 @@ def test_a_batch_in_parts_has_the_sizes_of_its_parts(blocks, train, without_nois
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_two_processes_train_on_the_sizes_of_their_examples(child, blocks, train, tmp_path, same):
+def test_two_processes_train_on_the_sizes_of_their_examples(trained_in_two, blocks, train):
     """A deterministic posterior, so that both processes together compute what one does."""
     changes = blocks("counts", model={"posterior": "point"}, train={"select": "last"})
     changes |= {"regularizers": [], "evaluate": ["distortion"], "name": "tiny"}
-    members = [child(train_in_two, rank, str(tmp_path), changes) for rank in (0, 1)]
-    for process in members:
-        process.join(90)
-        assert process.exitcode == 0
-    first, second = (read_tensors(tmp_path / f"rank{rank}.safetensors")[0] for rank in (0, 1))
-    same(first, second)
+    tensors = trained_in_two(changes)
     alone = train(**changes)
-    assert torch.equal(first["likelihood.typical_size"], alone.model.likelihood.typical_size)
+    assert torch.equal(tensors["likelihood.typical_size"], alone.model.likelihood.typical_size)
     for name, tensor in alone.model.state_dict().items():
-        torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(tensors[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_an_encoder_of_logarithms_is_another_one_on_log1p(composed):

@@ -505,48 +505,13 @@ def test_two_processes_have_the_codes_of_one(restart, child, tmp_path, same):
     assert bool(restarts) == bool(restart)
 
 
-def train_in_two(rank, folder, spec):
-    """One of two processes: trains both stages, without copying buffers from rank 0."""
-    from datetime import timedelta
-    from pathlib import Path
-
-    import torch
-    import torch.distributed as dist
-
-    import vaezoo.runs.report.page
-    from vaezoo.runs.start import run
-    from vaezoo.utils.files import write_tensors
-    from vaezoo.utils.process_group import ProcessGroup
-
-    torch.set_num_threads(1)
-    vaezoo.runs.report.page.write_report = lambda finished: None
-    broadcast = ProcessGroup.broadcast_buffers  # of one module: where training starts
-    ProcessGroup.broadcast_buffers = lambda self, *modules: (
-        len(modules) > 1 or broadcast(self, *modules)
-    )
-    store = f"file://{folder}/store"
-    dist.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=15)
-    )
-    if rank:  # the codes that this process begins with must not matter
-        torch.manual_seed(1)
-    done = run(spec, out=f"{folder}/runs")
-    write_tensors(Path(folder, f"rank{rank}.safetensors"), done.model.state_dict(), {})
-    dist.destroy_process_group()
-
-
-def test_two_processes_train_both_stages(child, spec, train, tmp_path, same):
+def test_two_processes_train_both_stages(trained_in_two, spec, train):
     changes = {**blocks("vq", spec), "data": {"type": "digits", "batch_size": 128}, "name": "tiny"}
     changes |= {"evaluate": ["elbo"], "seed": 3}
     changes["model"]["latents"] = {**VQ["latents"], "restart": 0.0}
-    members = [child(train_in_two, rank, str(tmp_path), changes) for rank in (0, 1)]
-    for process in members:
-        process.join(90)
-        assert process.exitcode == 0
-    first, second = (read_tensors(tmp_path / f"rank{rank}.safetensors")[0] for rank in (0, 1))
-    same(first, second)
+    tensors = trained_in_two(changes)
     for name, tensor in train(**changes).model.state_dict().items():
-        torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(tensors[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_symbols_decode_to_what_they_were_inferred_with(spec, train):
