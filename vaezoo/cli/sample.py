@@ -98,7 +98,7 @@ def sample_command(
     if prefixes is not None:  # repeated in order until there is one for each sample
         repeats = -(-request.count // len(prefixes))
         prefixes = prefixes.repeat(repeats, 1, 1)[: request.count]
-    given = requested_extras(run.model, extras, request.count)
+    example_extras = requested_extras(run.model, extras, request.count)
     try:
         samples = run.model.sample(
             request.count,
@@ -110,7 +110,7 @@ def sample_command(
             temperature=temperature,
             prior_temperature=prior_temperature,
             sampler=sampler,
-            extras=given,
+            extras=example_extras,
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
@@ -120,7 +120,7 @@ def sample_command(
         samples,
         columns=request.columns,
         condition=request.condition,
-        extras=given,
+        extras=example_extras,
     )
     line_printer(ctx)(message)
 

@@ -6,9 +6,9 @@ Shapes: B examples, N codes, ``*`` the leading dimensions ``[K, B]`` or ``[B]``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,6 @@ from vaezoo.model.parts import Decoder, Encoder, Likelihood
 from vaezoo.model.trace import Trace
 from vaezoo.model.wiring import DecoderWiring, EncoderWiring, Factory, Wiring
 from vaezoo.nn import masked
-
-C = TypeVar("C")
 
 
 class JointEncoder(Encoder):
@@ -38,15 +36,8 @@ class JointEncoder(Encoder):
 
     def __init__(self, wiring: EncoderWiring, /, *, parts: dict[str, Factory[Encoder]]) -> None:
         super().__init__()
-        data = wiring.data
-        factories = in_data_order(data, parts)
-        self.parts = nn.ModuleDict(
-            {
-                name: factory(
-                    replace(wiring, data=data.parts[name], in_shape=data.parts[name].shape)
-                )
-                for name, factory in factories.items()
-            }
+        self.parts = build_parts(
+            wiring.data, parts, lambda part, name: replace(wiring, data=part, in_shape=part.shape)
         )
 
     def forward(
@@ -67,13 +58,11 @@ class JointDecoder(Decoder):
 
     def __init__(self, wiring: DecoderWiring, /, *, parts: dict[str, Factory[Decoder]]) -> None:
         super().__init__()
-        data, shapes = wiring.data, wiring.part_shapes
-        factories = in_data_order(data, parts)
-        self.parts = nn.ModuleDict(
-            {
-                name: factory(replace(wiring, data=data.parts[name], out_shape=shapes[name]))
-                for name, factory in factories.items()
-            }
+        shapes = wiring.part_shapes
+        self.parts = build_parts(
+            wiring.data,
+            parts,
+            lambda part, name: replace(wiring, data=part, out_shape=shapes[name]),
         )
 
     def forward(self, code: Tensor) -> Tensor:
@@ -94,14 +83,11 @@ class JointLikelihood(Likelihood):
 
     def __init__(self, wiring: Wiring, /, *, parts: dict[str, Factory[Likelihood]]) -> None:
         super().__init__(wiring)
-        factories = in_data_order(self.data, parts)
-        self.parts = nn.ModuleDict(
-            {
-                name: factory(
-                    replace(wiring, data=replace(self.data.parts[name], extras=self.data.extras))
-                )
-                for name, factory in factories.items()
-            }
+        extras = self.data.extras
+        self.parts = build_parts(
+            self.data,
+            parts,
+            lambda part, name: replace(wiring, data=replace(part, extras=extras)),
         )
         for name, part in self._named_parts():
             if part.pools_examples:
@@ -156,17 +142,28 @@ class JointLikelihood(Likelihood):
         return log_probs
 
 
-def in_data_order(data: DataSpec, parts: Mapping[str, C]) -> dict[str, C]:
-    """The components of the parts in the order of the data.
+def build_parts(
+    data: DataSpec,
+    factories: Mapping[str, Factory[Any]],
+    wiring_of: Callable[[DataSpec, str], Wiring],
+) -> nn.ModuleDict:
+    """The components of the parts, in the order of the data.
+
+    Args:
+        data: describes the examples.
+        factories: the component of each part, by name.
+        wiring_of: the wiring for a part, given its description and its name.
 
     Raises:
         ValueError: the names are not those of the parts of the data.
     """
     if not data.parts:
         raise ValueError(f"needs data of several parts, but examples have shape {data.shape}")
-    if parts.keys() != data.parts.keys():
+    if factories.keys() != data.parts.keys():
         raise ValueError(
-            f"names the parts {', '.join(parts)}, but those of the data are "
+            f"names the parts {', '.join(factories)}, but those of the data are "
             f"{', '.join(data.parts)}"
         )
-    return {name: parts[name] for name in data.parts}
+    return nn.ModuleDict(
+        {name: factories[name](wiring_of(part, name)) for name, part in data.parts.items()}
+    )

@@ -17,7 +17,6 @@ from vaezoo.data.array_checks import check_array, check_labels, check_parts, hid
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.images import to_float, to_unit_interval
-from vaezoo.data.mapping import map_named
 from vaezoo.data.splits import split_indices
 from vaezoo.data.supports import describe_support, first_invalid_row
 from vaezoo.utils.errors import DataError
@@ -200,9 +199,10 @@ def _of_parts(
     """Applies to each part its transform, if it has one."""
 
     def transform(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return map_named(
-            lambda name, value: transforms[name](value) if name in transforms else value, x
-        )
+        return {
+            name: transforms[name](value) if name in transforms else value
+            for name, value in x.items()
+        }
 
     return transform
 

@@ -220,7 +220,6 @@ def _check_values(index: int, x: np.ndarray, data: DataSpec, is_auto: bool) -> N
 
 def _compare(index: int, item: _Item, first: int, expected: _Item) -> None:
     """Raises DataError if an item has other shapes or types than another."""
-
     actual, required = _form(item), _form(expected)
     if actual != required:
         raise DataError(f"data: item {index} is {actual}, but item {first} is {required}")

@@ -135,7 +135,7 @@ class Loader:
             index=index,
             present=None if self.present is None else _take(self.present, rows),
         )
-        return batch if self.split.batch_transform is None else self._transform(batch)
+        return self._transform(batch)
 
     def _transform(self, batch: Batch) -> Batch:
         """Applies the transform of whole batches, which may leave out what it does not change."""

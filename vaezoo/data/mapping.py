@@ -9,11 +9,6 @@ import torch
 from torch import Tensor
 
 
-def map_named(function: Callable[[str, Any], Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping of the results of ``function(name, value)``."""
-    return {name: function(name, value) for name, value in values.items()}
-
-
 def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     """The result for a tensor, a mapping of the results for a mapping, None for None."""
     if value is None:

@@ -114,9 +114,13 @@ class TableDataset(Dataset):
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
         index, (labels, _) = self._splits[name], self._labels
-        x = np.concatenate([block.values for block in self._blocks], 1).astype(np.float32)
         condition = None if labels is None else torch.from_numpy(labels[index])
-        return Split(torch.from_numpy(x[index]), condition)
+        return Split(torch.from_numpy(self._x[index]), condition)
+
+    @cached_property
+    def _x(self) -> np.ndarray:
+        """All examples, float32 ``[n, D]``."""
+        return np.concatenate([block.values for block in self._blocks], 1).astype(np.float32)
 
     def _check_names(self) -> None:
         """Checks that the columns named in the options exist, each named once."""

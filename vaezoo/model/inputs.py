@@ -97,23 +97,23 @@ def to_batch(
     """
     if isinstance(x, Batch) and not (condition is None and mask is None):
         raise ValueError("a batch has its own condition and mask; leave the others out")
-    given = _add_missing_parts(data, x if isinstance(x, Batch) else Batch(x, condition, mask))
+    examples = _add_missing_parts(data, x if isinstance(x, Batch) else Batch(x, condition, mask))
 
     def move(value: Any) -> Any:
         return map_tensors(lambda tensor: torch.as_tensor(tensor, device=device), value)
 
     def to_bool(value: Any) -> Any:
-        return map_tensors(lambda tensor: torch.as_tensor(tensor, device=device) != 0, value)
+        return map_tensors(lambda tensor: tensor != 0, move(value))
 
     batch = Batch(
-        to_input(data, given.x, device),
-        move(given.condition),
-        to_bool(given.mask),
-        index=move(given.index),
-        present=to_bool(given.present),
+        to_input(data, examples.x, device),
+        move(examples.condition),
+        to_bool(examples.mask),
+        index=move(examples.index),
+        present=to_bool(examples.present),
     )
     _check_parts(data, batch)
-    return replace(batch, extras=to_extras(data, given.extras, len(batch), device))
+    return replace(batch, extras=to_extras(data, examples.extras, len(batch), device))
 
 
 def _add_missing_parts(data: DataSpec, batch: Batch) -> Batch:

@@ -253,8 +253,8 @@ class Model(LatentVariableModel):
             name: np.full(n, value) if isinstance(value, int | float) else value
             for name, value in (extras or {}).items()
         }
-        given = to_extras(self.data, expanded, n, self.device)
-        return {**self.likelihood.typical_extras(n), **given}
+        known = to_extras(self.data, expanded, n, self.device)
+        return {**self.likelihood.typical_extras(n), **known}
 
     @_inference
     def sample(

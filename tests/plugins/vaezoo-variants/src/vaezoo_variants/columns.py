@@ -117,9 +117,9 @@ class Columns(vaezoo.Likelihood):
         """The sum over the cells that are observed, in nats, ``[K, B]``."""
         batch, mask = trace.batch, trace.batch.mask
         xs = masked(batch.x, mask)[:, None].split(self.widths, -1)  # [B, 1, W] each
-        seen = [None] * len(xs) if mask is None else mask.split(self.widths, -1)
+        masks = [None] * len(xs) if mask is None else mask.split(self.widths, -1)
         total = 0.0
-        for part, px, x, there in zip(self.cells, trace.px.cells, xs, seen, strict=True):
+        for part, px, x, there in zip(self.cells, trace.px.cells, xs, masks, strict=True):
             there = None if there is None else there.all(-1, keepdim=True)  # [B, 1]
             cell = replace(batch, x=x, mask=there)
             total = total + part.log_prob(replace(trace, px=px, batch=cell))
