@@ -17,7 +17,7 @@ from vaezoo.evaluation.bounds import ELBO
 from vaezoo.evaluation.latent_space import MutualInformation
 from vaezoo.model.model import Model
 from vaezoo.plugins import discovery
-from vaezoo.runs.report.pictures import latent_map
+from vaezoo.runs.report.pictures import latent_map, pairs
 from vaezoo.runs.start import run
 
 EVERY = [
@@ -230,3 +230,9 @@ def test_the_environment_names_versions_plugins_device_and_source(train):
     assert result["plugins"]["vaezoo"] == f"{result['vaezoo']} (ok)"
     assert result["git"] is None or re.fullmatch(r"[0-9a-f]{40}", result["git"]["commit"])
     assert {"created", "platform"} <= result.keys()
+
+
+def test_each_reconstruction_is_below_its_original():
+    originals = torch.arange(5.0)[:, None, None, None]
+    sheet = pairs(originals, originals + 10, 3).flatten()
+    assert sheet.tolist() == [0, 1, 2, 10, 11, 12, 3, 4, 1, 13, 14, 1]

@@ -77,10 +77,16 @@ def stack(sheets: Sequence[bytes]) -> bytes:
 
 
 def pairs(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:
-    """Rows of originals, each followed by the row of its reconstructions, ``[2 * n, C, H, W]``."""
+    """Rows of originals, each followed by the row of its reconstructions, ``[m, C, H, W]``.
+
+    Rows with fewer than ``columns`` images are filled with white ones, so that each reconstruction
+    is below its original.
+    """
     rows = []
     for start in range(0, len(originals), columns):
-        rows += [originals[start : start + columns], reconstructions[start : start + columns]]
+        for images in (originals, reconstructions):
+            row = images[start : start + columns]
+            rows += [row, row.new_ones(columns - len(row), *row.shape[1:])]
     return torch.cat(rows)
 
 
