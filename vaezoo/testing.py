@@ -4,7 +4,7 @@ Example:
     from vaezoo.testing import check_spec
 
     def test_my_encoder():
-        check_spec({"spec": "vaezoo/v1", "name": "t", "data": {"type": "digits"}, "model": {...}})
+        check_spec({"spec": "vaezoo/v2", "name": "t", "data": {"type": "digits"}, "model": {...}})
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import SpecError, UsageError
 
 VALID = """\
-spec: vaezoo/v1
+spec: vaezoo/v2
 name: demo
 data: {type: digits, batch_size: 64}
 model:
@@ -64,16 +64,16 @@ def test_a_problem_names_file_line_column_path_and_message():
 
 
 WHOLE = {
-    "empty file": ("", "1:1: empty; it must begin with 'spec: vaezoo/v1'"),
-    "only a comment": ("# nothing\n", "1:1: empty; it must begin with 'spec: vaezoo/v1'"),
-    "a scalar": ("vaezoo\n", "1:1: a spec is a mapping that begins with 'spec: vaezoo/v1'"),
+    "empty file": ("", "1:1: empty; it must begin with 'spec: vaezoo/v2'"),
+    "only a comment": ("# nothing\n", "1:1: empty; it must begin with 'spec: vaezoo/v2'"),
+    "a scalar": ("vaezoo\n", "1:1: a spec is a mapping that begins with 'spec: vaezoo/v2'"),
     "a list": (
-        "\n- spec: vaezoo/v1\n",
-        "2:1: a spec is a mapping that begins with 'spec: vaezoo/v1'",
+        "\n- spec: vaezoo/v2\n",
+        "2:1: a spec is a mapping that begins with 'spec: vaezoo/v2'",
     ),
     "an empty document": (
         "---\n...\n",
-        "2:1: a spec is a mapping that begins with 'spec: vaezoo/v1'",
+        "2:1: a spec is a mapping that begins with 'spec: vaezoo/v2'",
     ),
     "too large": ("# " + "x" * 65536, "1:1: larger than 64 KiB; shorten the spec"),
     "too many values": (
@@ -82,7 +82,7 @@ WHOLE = {
     ),
     "too deep": ("a: " + "[" * 30 + "]" * 30, "1:28: nested deeper than 24 levels; use fewer"),
     "not UTF-8": (
-        b"spec: vaezoo/v1\nname: \xff\n",
+        b"spec: vaezoo/v2\nname: \xff\n",
         "2:7: byte 0xff is not UTF-8 text; save the file as UTF-8",
     ),
     "Latin-1 after UTF-8": (
@@ -103,7 +103,7 @@ WHOLE = {
         "1:1: not valid YAML: found incompatible YAML document (version 1.* is required)",
     ),
     "only the first line": (
-        "spec: vaezoo/v1\n",
+        "spec: vaezoo/v2\n",
         "1:1: data: is required\n1:1: model: is required\n1:1: name: is required",
     ),
 }
@@ -405,11 +405,11 @@ LAST_LINE = {
 # a text of the valid spec, what it is replaced by, and what is said of it
 EDITS = {
     "another version": (
-        "vaezoo/v1",
         "vaezoo/v2",
-        "1:7: spec: must be 'vaezoo/v1', not 'vaezoo/v2'",
+        "vaezoo/v3",
+        "1:7: spec: must be 'vaezoo/v1' or 'vaezoo/v2', not 'vaezoo/v3'; did you mean 'vaezoo/v2'?",
     ),
-    "no version": ("spec: vaezoo/v1\n", "", "1:1: spec: is required"),
+    "no version": ("spec: vaezoo/v2\n", "", "1:1: spec: is required"),
     "no data": ("data: {type: digits, batch_size: 64}\n", "", "1:1: data: is required"),
     "no likelihood": ("  likelihood: bernoulli\n", "", "4:1: model.likelihood: is required"),
     "a misspelled name": (
@@ -744,7 +744,7 @@ def test_an_override_of_another_form_is_a_usage_error(override):
 
 def test_all_faults_are_reported_at_once_in_file_order():
     text = """\
-spec: vaezoo/v1
+spec: vaezoo/v2
 name: "no good"
 sed: 3
 data: {type: digits, batch_size: 0}
@@ -792,7 +792,7 @@ def test_a_fault_in_the_base_is_reported_in_the_base():
 def test_a_base_that_is_no_mapping_is_refused_in_the_base():
     Path("base.yaml").write_text("- a\n")
     assert complaint("extends: base.yaml\n") == (
-        "base.yaml:1:1: a spec is a mapping that begins with 'spec: vaezoo/v1'"
+        "base.yaml:1:1: a spec is a mapping that begins with 'spec: vaezoo/v2'"
     )
 
 

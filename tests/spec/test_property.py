@@ -13,7 +13,7 @@ from vaezoo.spec.tree import SPEC_LIMITS, Node, parse
 from vaezoo.utils.errors import PluginError, Problem, SpecError
 
 VALID = """\
-spec: vaezoo/v1
+spec: vaezoo/v2
 name: demo
 vars: {d: 8}
 data: {type: digits, batch_size: 64}
@@ -77,7 +77,7 @@ words = st.sampled_from(
     [
         "spec",
         "name",
-        "vaezoo/v1",
+        "vaezoo/v2",
         "data",
         "model",
         "type",
@@ -217,7 +217,7 @@ def test_no_soup_inside_a_spec_makes_it_crash(text, line):
 @bounded(200)
 @given(blocks)
 def test_no_tree_makes_it_crash(tree):
-    survives(dump({"spec": "vaezoo/v1", "name": "demo", "data": "digits", **tree}))
+    survives(dump({"spec": "vaezoo/v2", "name": "demo", "data": "digits", **tree}))
 
 
 @bounded(300)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("plugins/*/examples/*.yaml")])
 
 VALID = """\
-spec: vaezoo/v1
+spec: vaezoo/v2
 name: demo
 data: {type: digits, batch_size: 64}
 model:
@@ -92,7 +92,7 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 
 def test_the_least_spec_gets_its_defaults():
     spec = read(
-        "spec: vaezoo/v1\nname: a\ndata: digits\n"
+        "spec: vaezoo/v2\nname: a\ndata: digits\n"
         "model: {latent_dim: 1, encoder: mlp, decoder: mlp, likelihood: bernoulli}\n"
     )
     assert (spec.seed, spec.requires) == (0, ())
@@ -512,7 +512,7 @@ REJECTED = {
     "a component that needs options": ("{type: digits, batch_size: 64}", "npz"),
     "a bad name": ("demo", "-demo"),
     "a missing part": ("data: {type: digits, batch_size: 64}\n", ""),
-    "another version": ("vaezoo/v1", "vaezoo/v2"),
+    "another version": ("vaezoo/v2", "vaezoo/v3"),
     "no list": ("train: {epochs: 1}", "regularizers: kl"),
     "a wrong choice": ("epochs: 1", "precision: fp64"),
     "a misspelled loader option": ("batch_size", "batchsize"),

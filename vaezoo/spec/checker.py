@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from vaezoo.model.defaults import FIRST_VERSION, BeforeV2
 from vaezoo.model.fusion import FusionMode
 from vaezoo.model.optimization import Optimization, TorchBlock
 from vaezoo.plugins.catalogue import Catalogue
 from vaezoo.spec import messages, torch_names
 from vaezoo.spec.conflicts import find_conflicts
 from vaezoo.spec.options import ComponentSpec, LoaderOptions, component_kind, load_component
-from vaezoo.spec.schema import ConditionTarget, SpecModel
+from vaezoo.spec.schema import ConditionTarget, SpecModel, StageSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage, merge_stage, only_stage
 from vaezoo.spec.tree import Mark, Node, resolve_scalar
@@ -30,6 +32,7 @@ class SpecChecker:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.problems: list[Problem] = []
+        self.is_first_version = False
 
     def check_spec(self, tree: Node) -> Spec:
         """The spec of a tree.
@@ -37,6 +40,8 @@ class SpecChecker:
         Raises:
             SpecError: with every problem.
         """
+        version = tree.value.get("spec")
+        self.is_first_version = version is not None and version.value == FIRST_VERSION
         into, fuse = self.parse_into(tree), self.parse_fuse(tree)
         self.check_torch_blocks(tree.value.get("train"), "train")
         stages = tree.value.get("stages")
@@ -47,6 +52,7 @@ class SpecChecker:
             raise SpecError(self.problems)
         regularizers = self.default_regularizers(checked, tree, "")
         spec = Spec(
+            version=checked.spec,
             name=checked.name,
             seed=checked.seed,
             requires=tuple(checked.requires),
@@ -178,13 +184,15 @@ class SpecChecker:
     def field_values(self, model: type[BaseModel], node: Node, path: str) -> dict[str, Any]:
         """The plain values of a mapping, with components' blocks replaced by ``ComponentSpec``."""
         values: dict[str, Any] = {key: child.plain() for key, child in node.value.items()}
+        if self.is_first_version:
+            values = _defaults_before_v2(model) | values
         for key, info in model.model_fields.items():
             annotation = _annotation(model, key)
             child, child_path = node.value.get(key), f"{path}.{key}" if path else key
             kind = component_kind(annotation)
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if block := _block(annotation):
                 if child is not None and isinstance(child.value, dict):
-                    values[key] = self.field_values(annotation, child, child_path)
+                    values[key] = self.field_values(block, child, child_path)
             elif (block := _block_in_list(annotation)) and child and _is_sequence(child):
                 values[key] = [
                     self.field_values(block, item, f"{child_path}.{i}")
@@ -294,6 +302,35 @@ def _annotation(model: type[BaseModel], key: str) -> Any:
     return (
         typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     )
+
+
+def _defaults_before_v2(model: type[BaseModel]) -> dict[str, Any]:
+    """The values of options that a spec of the first version leaves out, where they differ.
+
+    A stage has none: it gets those of the block ``train``.
+    """
+    if issubclass(model, StageSpec):
+        return {}
+    values: dict[str, Any] = {}
+    for key, info in model.model_fields.items():
+        earlier = [item.value for item in info.metadata if isinstance(item, BeforeV2)]
+        if earlier:
+            values[key] = earlier[0]
+        elif isinstance(info.default, BaseModel):
+            changes = _defaults_before_v2(type(info.default))
+            if changes:
+                values[key] = info.default.model_copy(update=changes)
+    return values
+
+
+def _block(annotation: Any) -> type[BaseModel] | None:
+    """The pydantic model of a field that is a block, or None; also of one that may be empty."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    if get_origin(annotation) not in (typing.Annotated, typing.Union, types.UnionType):
+        return None
+    blocks = map(_block, get_args(annotation))
+    return next((block for block in blocks if block is not None), None)
 
 
 def _is_sequence(node: Node) -> bool:

@@ -41,7 +41,7 @@ def compose(spec: Spec, data: DataSpec, train_size: int) -> Task:
     Example:
         >>> import vaezoo
         >>> spec = vaezoo.load_spec({
-        ...     "spec": "vaezoo/v1",
+        ...     "spec": "vaezoo/v2",
         ...     "name": "tiny",
         ...     "data": "digits",
         ...     "model": {

@@ -40,7 +40,7 @@ def load_spec(
     Example:
         >>> import vaezoo
         >>> source = '''
-        ... spec: vaezoo/v1
+        ... spec: vaezoo/v2
         ... name: tiny
         ... data: digits
         ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}

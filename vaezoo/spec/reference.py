@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from vaezoo.model.defaults import FIRST_VERSION, BeforeV2
 from vaezoo.plugins import discovery
 from vaezoo.spec.options import ComponentSpec, KindMarker, LoaderOptions, options_model, summary
 
@@ -45,6 +46,9 @@ def _describe_options(model: type[BaseModel]) -> list[dict[str, Any]]:
         default = (
             "required" if info.default is PydanticUndefined else _format_default(info.default)
         )
+        for item in info.metadata:
+            if isinstance(item, BeforeV2):
+                default = f"{default} (in {FIRST_VERSION}: {_format_default(item.value)})"
         rows.append(
             {
                 "name": name,

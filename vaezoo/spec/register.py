@@ -36,7 +36,7 @@ def register(kind: str, name: str, cls: type) -> None:
         >>> vaezoo.register("regularizer", "sparse", Sparse)
         >>> x = np.random.default_rng(0).random((1000, 20))
         >>> model = {"latent_dim": 2, "encoder": "mlp", "decoder": "mlp", "likelihood": "normal"}
-        >>> spec = {"spec": "vaezoo/v1", "name": "mine", "model": model, "train": {"epochs": 1}}
+        >>> spec = {"spec": "vaezoo/v2", "name": "mine", "model": model, "train": {"epochs": 1}}
         >>> run = vaezoo.run({**spec, "regularizers": ["kl", "sparse"]}, data=x)
         >>> vaezoo.open_run(run.path, data=x).model.sample(3).shape
         torch.Size([3, 20])

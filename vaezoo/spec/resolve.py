@@ -66,7 +66,7 @@ def _check_mapping(node: Node) -> Node:
     """The node itself, if it is a mapping."""
     if not isinstance(node.value, dict):
         raise SpecError(
-            [node.mark.problem("", "a spec is a mapping that begins with 'spec: vaezoo/v1'")]
+            [node.mark.problem("", "a spec is a mapping that begins with 'spec: vaezoo/v2'")]
         )
     return node
 

@@ -21,6 +21,7 @@ class Spec:
     """A validated spec; ``vaezoo.load_spec`` reads one.
 
     Attributes:
+        version: of the format: ``vaezoo/v1`` or ``vaezoo/v2``, which decides some defaults.
         name, seed, requires: as in the file.
         data, model, objective, train, evaluate: the blocks of the spec; components are
             ``ComponentSpec``.
@@ -39,7 +40,7 @@ class Spec:
     Example:
         >>> import vaezoo
         >>> spec = vaezoo.load_spec({
-        ...     "spec": "vaezoo/v1",
+        ...     "spec": "vaezoo/v2",
         ...     "name": "tiny",
         ...     "data": "digits",
         ...     "model": {
@@ -55,6 +56,7 @@ class Spec:
         [{'type': 'kl', 'weight': 1.0}]
     """
 
+    version: str
     name: str
     seed: int
     requires: tuple[str, ...]
@@ -81,7 +83,7 @@ class Spec:
         Example:
             >>> import vaezoo
             >>> spec = vaezoo.load_spec('''
-            ... spec: vaezoo/v1
+            ... spec: vaezoo/v2
             ... name: tiny
             ... data: digits
             ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
@@ -97,7 +99,7 @@ class Spec:
         Example:
             >>> import vaezoo
             >>> spec = vaezoo.load_spec('''
-            ... spec: vaezoo/v1
+            ... spec: vaezoo/v2
             ... name: tiny
             ... data: digits
             ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
@@ -118,7 +120,7 @@ class Spec:
         init = [item.model_dump(by_alias=True, exclude_none=True) for item in self.init]
         stages = [stage.resolved(self.train) for stage in self.stages if stage.name]
         return {
-            "spec": "vaezoo/v1",
+            "spec": self.version,
             "name": self.name,
             "seed": self.seed,
             "requires": list(self.requires),

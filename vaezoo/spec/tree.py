@@ -37,7 +37,7 @@ class Limits:
     first_line: str
 
 
-SPEC_LIMITS = Limits(64 * 1024, 4000, "shorten the spec", "spec: vaezoo/v1")
+SPEC_LIMITS = Limits(64 * 1024, 4000, "shorten the spec", "spec: vaezoo/v2")
 
 Scalar: TypeAlias = bool | int | float | str | None
 

@@ -70,7 +70,7 @@ class SpecError(VaezooError):
     Example:
         >>> import vaezoo
         >>> spec = {
-        ...     "spec": "vaezoo/v1",
+        ...     "spec": "vaezoo/v2",
         ...     "name": "tiny",
         ...     "data": "digts",
         ...     "model": {
@@ -101,7 +101,7 @@ class IntegrityError(VaezooError):
         >>> folder = Path("damaged-run")
         >>> folder.mkdir()
         >>> text = '''
-        ... spec: vaezoo/v1
+        ... spec: vaezoo/v2
         ... name: tiny
         ... data: digits
         ... model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
@@ -154,7 +154,7 @@ class PluginError(VaezooError):
     Example:
         >>> import vaezoo
         >>> spec = {
-        ...     "spec": "vaezoo/v1",
+        ...     "spec": "vaezoo/v2",
         ...     "requires": ["vaezoo-example>=1"],
         ...     "name": "tiny",
         ...     "data": "digits",
@@ -178,7 +178,7 @@ class DataError(VaezooError):
     Example:
         >>> import vaezoo
         >>> spec = {
-        ...     "spec": "vaezoo/v1",
+        ...     "spec": "vaezoo/v2",
         ...     "name": "tiny",
         ...     "data": {"type": "npz", "path": "missing.npz"},
         ...     "model": {
