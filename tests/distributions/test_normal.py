@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from vaezoo.distributions import DiagonalNormal, NormalMixture, UnitNormal, detach
+from vaezoo.distributions import DiagonalNormal, NormalMixture, OptimalNormal, UnitNormal, detach
 
 
 def torch_normal(mean, scale):
@@ -91,3 +91,17 @@ def test_one_sample_is_drawn_as_the_first_of_several_would_be():
     gradients = [torch.autograd.grad(z.square().sum(), (mean, log_scale)) for z in samples]
     assert torch.equal(*samples)
     assert all(torch.allclose(one, other) for one, other in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-25, 0.3])
+def test_the_best_scale_has_a_gradient_at_every_error(error):
+    """At none it is that of its lower bound, and nothing is to be learned."""
+    loc, scales = torch.full((2, 3), error, requires_grad=True), []
+    value = OptimalNormal(loc, scales.append, -6.0).log_prob(torch.zeros(2, 3))
+    log_scale = torch.nn.functional.softplus(torch.tensor(error).square().log() / 2 + 6) - 6
+    expected = Normal(error, log_scale.exp()).log_prob(torch.zeros(()))
+    torch.testing.assert_close(value, expected.expand(2, 3))
+    torch.testing.assert_close(scales[0], log_scale)
+    value.sum().backward()
+    assert loc.grad.isfinite().all()
+    assert (float(loc.grad.abs().max()) > 1e-3) == (error > 1e-3)

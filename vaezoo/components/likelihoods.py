@@ -7,7 +7,7 @@ height, W width, D dimensions of a vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -22,16 +22,19 @@ from vaezoo.distributions import (
     ContinuousBernoulli,
     DiagonalNormal,
     DiscretizedLogistic,
+    LogScaleLimits,
     OneHot,
     OptimalNormal,
     independent,
     soft_clip,
 )
+from vaezoo.model.defaults import BeforeV2
 from vaezoo.model.parts import Likelihood
 from vaezoo.model.trace import Trace
 from vaezoo.model.wiring import Wiring
 
 PositiveFloat = Annotated[float, Gt(0)]
+Limit = Annotated[float | None, BeforeV2(None)]
 _NUMBERS = frozenset({"binary", "unit", "real", "count", "mixed"})
 """What a density of real numbers can be of; one-hot columns of a table count as numbers."""
 _AVERAGED_BATCHES = 100  # the horizon of the running mean of log sigma
@@ -70,7 +73,10 @@ class NormalLikelihood(Likelihood):
         scale: a fixed standard deviation; ``learned``, one trained scalar; ``optimal``, the
             maximum likelihood value of each batch during training (sigma-VAE, Rybkin et al. 2021)
             and its running mean afterwards; or ``predicted``, from the decoder for each number.
-        minimum: log sigma is softly clipped at this value, for ``optimal`` and ``predicted``.
+        minimum: log sigma is softly clipped at this value, for ``optimal`` and ``predicted``; with
+            a maximum also for ``learned``.
+        maximum: for ``learned`` and ``predicted``, log sigma is kept between minimum and maximum
+            as in ``diagonal-normal``; null, as in v1 specs, sets no upper limit.
     """
 
     supports = _NUMBERS
@@ -83,13 +89,18 @@ class NormalLikelihood(Likelihood):
         *,
         scale: PositiveFloat | Literal["learned", "optimal", "predicted"] = "learned",
         minimum: float = -6.0,
+        maximum: Limit = 20.0,
     ) -> None:
         super().__init__(wiring)
         if scale == "optimal" and self.data.mask_dims:
             raise ValueError("scale: optimal does not support masks; use learned")
         self.optimal, self.minimum = scale == "optimal", minimum
+        self.limit: Callable[[Tensor], Tensor] = LogScaleLimits()
+        if scale == "predicted":
+            self.limit, self.params_per_value = _limit(minimum, maximum), 2
+        elif scale == "learned" and maximum is not None:
+            self.limit = LogScaleLimits(minimum, maximum)
         self.pools_examples = self.optimal
-        self.params_per_value = 2 if scale == "predicted" else 1
         start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":
             self.log_scale = nn.Parameter(start)
@@ -100,15 +111,14 @@ class NormalLikelihood(Likelihood):
 
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From means ``[*, *shape]``, for ``predicted`` concatenated with log-scales."""
-        if self.params_per_value == 2:
-            loc, log_scale = self.split_parameters(h).unbind(0)
-            scale = soft_clip(log_scale, self.minimum).exp()
-            return independent(Normal(loc, scale, validate_args=False), self.event_dims)
         if self.optimal and self.training:
             normal = OptimalNormal(h, self._update_log_scale, self.minimum)
             return independent(normal, self.event_dims)
-        scale = self.log_scale.exp().expand_as(h)  # [*, *shape]
-        return independent(Normal(h, scale, validate_args=False), self.event_dims)
+        loc, log_scale = h, self.log_scale
+        if self.params_per_value == 2:
+            loc, log_scale = self.split_parameters(h).unbind(0)
+        scale = self.limit(log_scale).exp().expand_as(loc)  # [*, *shape]
+        return independent(Normal(loc, scale, validate_args=False), self.event_dims)
 
     def log_prob(self, trace: Trace) -> Tensor:
         """log p(x|z) of each example in nats, ``[K, B]``.
@@ -133,23 +143,33 @@ class LaplaceLikelihood(Likelihood):
 
     Args:
         scale: a fixed scale, or ``learned``, one trained scalar.
+        minimum, maximum: the logarithm of a learned scale is kept between them as in
+            ``diagonal-normal``; null, as in v1 specs, sets no limit.
     """
 
     supports = _NUMBERS
     log_scale: Tensor
 
     def __init__(
-        self, wiring: Wiring, /, *, scale: PositiveFloat | Literal["learned"] = "learned"
+        self,
+        wiring: Wiring,
+        /,
+        *,
+        scale: PositiveFloat | Literal["learned"] = "learned",
+        minimum: Limit = -6.0,
+        maximum: Limit = 20.0,
     ) -> None:
         super().__init__(wiring)
+        self.limit = LogScaleLimits()
         if isinstance(scale, str):
+            self.limit = LogScaleLimits(minimum, maximum)
             self.log_scale = nn.Parameter(torch.zeros(()))
         else:
             self.register_buffer("log_scale", torch.tensor(math.log(scale)))
 
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From medians ``[*, *shape]``."""
-        scale = self.log_scale.exp().expand_as(h)  # [*, *shape]
+        scale = self.limit(self.log_scale).exp().expand_as(h)  # [*, *shape]
         return independent(Laplace(h, scale, validate_args=False), self.event_dims)
 
 
@@ -159,6 +179,8 @@ class MixtureNormalLikelihood(Likelihood):
     Args:
         components: the number of normals.
         minimum: log sigma is softly clipped at this value.
+        maximum: log sigma is kept between minimum and maximum as in ``diagonal-normal``; null, as
+            in v1 specs, sets no upper limit.
     """
 
     supports = _NUMBERS
@@ -170,13 +192,14 @@ class MixtureNormalLikelihood(Likelihood):
         *,
         components: Annotated[int, Gt(0)] = 5,
         minimum: float = -6.0,
+        maximum: Limit = 20.0,
     ) -> None:
         super().__init__(wiring)
         if len(self.data.shape) > 2:
             raise ValueError(
                 f"needs vectors or sequences of them, not examples of shape {self.data.shape}"
             )
-        self.components, self.minimum = components, minimum
+        self.components, self.limit = components, _limit(minimum, maximum)
         spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
         self.register_buffer("spread", spread[:, None], persistent=False)
 
@@ -189,8 +212,7 @@ class MixtureNormalLikelihood(Likelihood):
         """From ``[*, *parameter_shape]``; zeros give means that are spread evenly from -1 to 1."""
         parts = h.unflatten(-1, (self.components, -1))  # [*, M, 1 + 2 D]
         loc, log_scale = parts[..., 1:].chunk(2, -1)
-        log_scale = soft_clip(log_scale, self.minimum)
-        normals = DiagonalNormal(loc + self.get_buffer("spread"), log_scale)
+        normals = DiagonalNormal(loc + self.get_buffer("spread"), self.limit(log_scale))
         weights = Categorical(logits=parts[..., 0], validate_args=False)
         mixture = MixtureSameFamily(weights, normals, validate_args=False)
         return independent(mixture, self.event_dims - 1)
@@ -228,22 +250,40 @@ class DiscretizedLogisticLikelihood(Likelihood):
     Args:
         levels: the number of values; 0 takes it from the data set.
         minimum: the smallest log-scale.
+        maximum: the log-scale is kept between minimum and maximum as in ``diagonal-normal``; null,
+            as in v1 specs, cuts it off at minimum, with a gradient of 0, and sets no upper limit.
     """
 
     params_per_value = 2
     supports = frozenset({"binary", "unit"})
 
     def __init__(
-        self, wiring: Wiring, /, *, levels: Annotated[int, Ge(0)] = 0, minimum: float = -7.0
+        self,
+        wiring: Wiring,
+        /,
+        *,
+        levels: Annotated[int, Ge(0)] = 0,
+        minimum: float = -7.0,
+        maximum: Limit = 4.0,
     ) -> None:
         super().__init__(wiring)
-        self.levels, self.minimum = _number_of_levels(self.data, levels), minimum
+        self.levels = _number_of_levels(self.data, levels)
+        self.limit = _limit(minimum, maximum, torch.clamp)
 
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From locations and log-scales ``[*, 2 · C, H, W]``; location 0 means 0.5."""
         loc, log_scale = self.split_parameters(h).unbind(0)
-        log_scale = (log_scale - 2.0).clamp(min=self.minimum)
-        return independent(DiscretizedLogistic(loc + 0.5, log_scale, self.levels), self.event_dims)
+        logistic = DiscretizedLogistic(loc + 0.5, self.limit(log_scale - 2.0), self.levels)
+        return independent(logistic, self.event_dims)
+
+
+def _limit(
+    minimum: float, maximum: float | None, clip: Callable[..., Tensor] = soft_clip
+) -> Callable[[Tensor], Tensor]:
+    """Keeps log-scales between two limits; without a maximum it is ``clip(value, minimum)``."""
+    if maximum is not None:
+        return LogScaleLimits(minimum, maximum)
+    return lambda log_scale: clip(log_scale, minimum)
 
 
 def _number_of_levels(data: DataSpec, option: int) -> int:

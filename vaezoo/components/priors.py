@@ -16,6 +16,7 @@ from torch.distributions import (
 )
 
 from vaezoo import distributions
+from vaezoo.model.defaults import BeforeV2
 from vaezoo.model.parts import Prior
 from vaezoo.model.protocol import GenerativeModel
 from vaezoo.model.wiring import PriorWiring
@@ -43,6 +44,8 @@ class Mixture(Prior):
     Args:
         components: the number of normals.
         spread: the standard deviation of the initial means.
+        minimum, maximum: the limits of log sigma, as in the posterior ``diagonal-normal``, so that
+            no normal collapses onto one code; null, as in v1 specs, sets no limit.
     """
 
     def __init__(
@@ -52,16 +55,20 @@ class Mixture(Prior):
         *,
         components: Annotated[int, Gt(0)] = 10,
         spread: Annotated[float, Gt(0)] = 1.0,
+        minimum: Annotated[float | None, BeforeV2(None)] = -5.0,
+        maximum: Annotated[float | None, BeforeV2(None)] = 20.0,
     ) -> None:
         super().__init__()
         latent_dim = _vector_size(wiring)
+        self.limit = distributions.LogScaleLimits(minimum, maximum)
         self.logits = nn.Parameter(torch.zeros(components))
         self.mean = nn.Parameter(spread * torch.randn(components, latent_dim))
         self.log_scale = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, context: Tensor | None, model: GenerativeModel) -> Distribution:
         """The same mixture for every context, with batch shape ``[]``."""
-        return distributions.NormalMixture(self.logits, self.mean, self.log_scale)
+        log_scale = self.limit(self.log_scale)
+        return distributions.NormalMixture(self.logits, self.mean, log_scale)
 
 
 class GaussianMixture(Prior):
@@ -174,7 +181,7 @@ class GaussianMixture(Prior):
             normals = MultivariateNormal(
                 self.mean, scale_tril=self.scale_tril, validate_args=False
             )
-        else:  # not NormalMixture, whose expanded square is inexact for narrow normals
+        else:
             normals = distributions.DiagonalNormal(self.mean, self.log_scale)
         weights = Categorical(logits=self.logits, validate_args=False)
         return MixtureSameFamily(weights, normals, validate_args=False)

@@ -20,6 +20,7 @@ from vaezoo.distributions.drawing import tempered as tempered
 from vaezoo.distributions.implicit import Implicit as Implicit
 from vaezoo.distributions.implicit import detach as detach
 from vaezoo.distributions.joint import Joint as Joint
+from vaezoo.distributions.limits import LogScaleLimits as LogScaleLimits
 from vaezoo.distributions.normal import DiagonalNormal as DiagonalNormal
 from vaezoo.distributions.normal import NormalMixture as NormalMixture
 from vaezoo.distributions.normal import OptimalNormal as OptimalNormal

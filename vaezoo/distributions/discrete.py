@@ -11,6 +11,13 @@ from torch.distributions import Distribution, register_kl
 
 from vaezoo.distributions.sample_shape import SampleShape
 
+_HALF_STEP = 2.0**-25
+"""Half of the smallest uniform random number in fp32 above 0."""
+_NARROW = 10.0
+"""The inverse scale from which a logistic distribution is narrow: e^10 is not lost beside 1."""
+_EXTREME = 80.0
+"""Log-scales beyond are taken as this: in fp32 their exponential or its inverse is infinite."""
+
 
 class BinaryLogits(Distribution):
     """A Bernoulli distribution whose log-probability also accepts values between 0 and 1.
@@ -129,13 +136,28 @@ class DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The location, clipped to [0, 1], ``[*]``; an approximation of the mean."""
+        """The mean of the logistic distribution clipped to [0, 1], before rounding, ``[*]``.
+
+        It is s · (softplus(loc / s) - softplus((loc - 1) / s)) with the scale s, computed as the
+        log of a ratio where s is large and the two are nearly equal.
+        """
+        log_scale = self.log_scale.clamp(-_EXTREME, _EXTREME)
+        scale, inverse = log_scale.exp(), (-log_scale).exp()
+        lower, upper = -self.loc * inverse, (1 - self.loc) * inverse
+        difference = F.softplus(-lower) - F.softplus(-upper)
+        ratio = (-upper).sigmoid() * torch.expm1(inverse.clamp(max=_NARROW))
+        mean = scale * torch.where(inverse < _NARROW, ratio.log1p(), difference)
+        return mean.clamp(0, 1)
+
+    @property
+    def mode(self) -> Tensor:
+        """The mode of the logistic distribution, clipped to [0, 1], before rounding, ``[*]``."""
         return self.loc.clamp(0, 1)
 
     def sample(self, sample_shape: SampleShape = torch.Size()) -> Tensor:  # noqa: B008
         """Samples values in [0, 1], ``[*sample_shape, *]``."""
         shape = torch.Size(sample_shape) + self.loc.shape
-        u = torch.rand(shape, device=self.loc.device).clamp(1e-6, 1 - 1e-6)
+        u = torch.rand(shape, device=self.loc.device).clamp(min=_HALF_STEP)  # never 1
         value = self.loc + self.log_scale.exp() * (u.log() - (-u).log1p())
         return (value.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 

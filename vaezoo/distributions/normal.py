@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence, register_kl
 
 from vaezoo.distributions.sample_shape import SampleShape
+from vaezoo.utils.batch_share import BatchShare
 
 
 def independent(base: Distribution, event_dims: int) -> Distribution:
@@ -124,7 +125,7 @@ def _as_independent(normal: DiagonalNormal) -> Distribution:
 
 
 class NormalMixture(Distribution):
-    """A mixture of C diagonal normals over vectors; its log-density needs two matrix products.
+    """A mixture of C diagonal normals over vectors; its log-density needs one matrix product.
 
     Args:
         logits: ``[C]``.
@@ -162,22 +163,34 @@ class NormalMixture(Distribution):
         """The log-density of vectors ``[*, D]``, in nats, ``[*]``.
 
         The square (x - mean)² of each component is expanded, so that no tensor ``[*, C, D]`` is
-        needed.
+        needed. Its terms are as large as (mean / sigma)² and cancel, so that they need fp64; on a
+        device without fp64 it is not expanded.
         """
-        precision = (-2 * self.log_scale).exp()
-        scaled_mean = self.loc * precision
-        constant = -0.5 * (self.loc * scaled_mean).sum(-1) - self.log_scale.sum(-1)
-        log_norm = 0.5 * self.loc.shape[-1] * math.log(2 * math.pi)
+        if not _has_fp64(value.device):
+            log_p = normal_log_prob(value.unsqueeze(-2), self.loc, self.log_scale).sum(-1)
+            return torch.logsumexp(log_p + self.logits.log_softmax(-1), -1)  # [*, C] to [*]
+        x, loc, log_scale = value.double(), self.loc.double(), self.log_scale.double()
+        precision = (-2 * log_scale).exp()
+        scaled_mean = loc * precision
+        constant = -0.5 * (loc * scaled_mean).sum(-1) - log_scale.sum(-1)
+        log_norm = 0.5 * loc.shape[-1] * math.log(2 * math.pi)
         constant = constant - log_norm + self.logits.log_softmax(-1)  # [C]
-        quadratic = F.linear(value, scaled_mean) - 0.5 * F.linear(value.square(), precision)
-        return torch.logsumexp(quadratic + constant, -1)  # [*, C] to [*]
+        # one product for both matrices: [*, 2 D] times [2 D, C]
+        weight = torch.cat([scaled_mean, -0.5 * precision], -1)
+        log_p = F.linear(torch.cat([x, x.square()], -1), weight, constant)
+        return torch.logsumexp(log_p.to(value.dtype), -1)  # [*, C] to [*]
+
+
+def _has_fp64(device: torch.device) -> bool:
+    """Whether a device computes in fp64."""
+    return device.type != "mps"
 
 
 class OptimalNormal(Distribution):
     """A normal with one variance, the maximum-likelihood one (Rybkin et al. 2021, eq. 6).
 
     The variance is computed from the values whose density is evaluated: it is their mean squared
-    error, over all of ``loc``.
+    error, over all of ``loc`` and, in a training step, over all processes that share the batch.
 
     Args:
         loc: the mean, ``[*]``.
@@ -198,7 +211,10 @@ class OptimalNormal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density at log sigma = 0.5 log MSE, in nats, elementwise."""
-        log_scale = soft_clip(0.5 * (value - self.loc).square().mean().log(), self.minimum)
+        error = BatchShare.current().mean((value - self.loc).square().mean())
+        # the logarithm of 0 has no gradient
+        log_error = error.clamp(min=torch.finfo(error.dtype).tiny).log()
+        log_scale = soft_clip(0.5 * log_error, self.minimum)
         self.on_scale(log_scale.detach())
         return normal_log_prob(value, self.loc, log_scale)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vaezoo.model.defaults import BeforeV2
 
 CONFIG = ConfigDict(
     strict=True, allow_inf_nan=False, extra="forbid", frozen=True, arbitrary_types_allowed=True
@@ -35,6 +37,13 @@ class Optimization(BaseModel):
     optimizer: TorchBlock = Field(
         default=TorchBlock(type="adam", lr=1e-3),  # type: ignore[call-arg]
         description="a torch.optim class by name, with its own options",
+    )
+    decay: Annotated[Literal["networks", "all"], BeforeV2("all")] = Field(
+        default="networks",
+        description="what the weight decay of the optimizer acts on. networks: the weights and "
+        "biases of layers, but not what a prior, posterior, likelihood or latents hold "
+        "themselves, such as a learned log-scale or the means of a mixture. all, the default of "
+        "v1 specs: every weight",
     )
     scheduler: TorchBlock | None = Field(
         default=None,

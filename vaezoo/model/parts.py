@@ -138,9 +138,6 @@ class Likelihood(Component, ABC):
     supports: ClassVar[frozenset[str]] = frozenset({"binary", "unit", "real"})
     """The supports of data that it accepts."""
 
-    pools_examples: bool = False
-    """Whether its parameters depend on all examples of a batch, so that none may be missing."""
-
     part_shapes: Mapping[str, Shape] = {}
     """For data of several parts, the ``parameter_shape`` of each part."""
 

@@ -127,6 +127,19 @@ def test_a_conditional_prior_starts_at_the_unit_normal_and_has_one_normal_for_ea
         ConditionalNormal(prior_wiring(3, None))
 
 
+def test_the_scales_of_a_conditional_prior_have_limits():
+    context = torch.tensor([[-1e4], [-30.0], [0.5], [30.0], [1e4]])  # the log-scale itself
+    scales = []
+    for options in ({}, {"minimum": None, "maximum": None}):
+        prior = ConditionalNormal(prior_wiring(1, (1,)), hidden=[], **options)
+        torch.nn.init.ones_(prior.out.weight)
+        scales.append(prior(context, None).log_scale)
+    limits = torch.tensor([[-5.0], [-5.0], [0.5], [20.0], [20.0]])
+    torch.testing.assert_close(scales[0], limits, atol=0.1, rtol=0)
+    assert bool((scales[0] >= -5).all()) and bool((scales[0] <= 20).all())
+    assert torch.equal(scales[1], context)
+
+
 PLACES = [["encoder"], ["decoder"], ["encoder", "prior", "decoder"]]
 
 

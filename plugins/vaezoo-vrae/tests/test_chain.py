@@ -79,6 +79,22 @@ def test_upper_levels_reach_the_prior_of_the_lower_ones(spec, composed):
     assert bool((gradient[:4].abs().sum(1) > 0).all())
 
 
+def test_scales_of_both_distributions_of_a_level_have_limits_in_new_specs(spec, composed):
+    for version in ("vaezoo/v1", "vaezoo/v2"):
+        task, batch = composed(spec() | {"spec": version})
+        level = task.model.latents.levels[0]
+        with torch.no_grad():  # log-scales that ran away: of q upwards, of p downwards
+            level.q_out.linear.bias[4:] = 40.0
+            level.p_out.bias[4:] = -20.0
+            (site,) = task.model(batch).sites
+        if version == "vaezoo/v1":
+            assert site.q.log_scale.min() > 15 and site.p.log_scale.max() < -15
+        else:
+            assert site.q.log_scale.min() > 2.9 and site.q.log_scale.max() <= 3
+            assert site.p.log_scale.min() >= -5 and site.p.log_scale.max() < -4.9
+            assert site.kl.max() < 1e10  # it was 1e30
+
+
 def test_a_slow_level_ticks_and_holds(spec, composed):
     task, batch = composed(spec(latents=CHAIN | {"levels": 2, "clocks": [3, 1]}))
     slow, fast = task.model(batch).sites

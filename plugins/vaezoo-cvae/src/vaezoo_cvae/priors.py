@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 import vaezoo
-from vaezoo.distributions import DiagonalNormal
+from vaezoo.distributions import DiagonalNormal, LogScaleLimits
 from vaezoo.nn import mlp
 
 
@@ -22,6 +22,8 @@ class ConditionalNormal(vaezoo.Prior):
     Args:
         hidden: the widths of the network's layers; an empty list makes means and log-scales linear
             in the context.
+        minimum, maximum: the limits of log sigma, as in the posterior ``diagonal-normal``; null,
+            as in v1 specs, sets no limit.
     """
 
     conditional = True
@@ -32,6 +34,8 @@ class ConditionalNormal(vaezoo.Prior):
         /,
         *,
         hidden: Sequence[Annotated[int, Gt(0)]] = (256,),
+        minimum: Annotated[float | None, vaezoo.BeforeV2(None)] = -5.0,
+        maximum: Annotated[float | None, vaezoo.BeforeV2(None)] = 20.0,
     ) -> None:
         super().__init__()
         if not wiring.context_dim:
@@ -41,10 +45,11 @@ class ConditionalNormal(vaezoo.Prior):
         self.out = nn.Linear(width, 2 * wiring.space.dimensions)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.limit = LogScaleLimits(minimum, maximum)
 
     def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
         """From contexts ``[B, E]`` to normals ``[B]`` over ``space.shape``."""
         assert context is not None, "the composer always passes a context to a conditional prior"
         parameters = self.out(self.net(context.float())).float()  # [B, 2 * dimensions]
         mean, log_scale = (part.unflatten(1, self.shape) for part in parameters.chunk(2, -1))
-        return DiagonalNormal(mean, log_scale, len(self.shape))
+        return DiagonalNormal(mean, self.limit(log_scale), len(self.shape))

@@ -16,7 +16,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo.distributions import DiagonalNormal, draw
+from vaezoo.distributions import DiagonalNormal, LogScaleLimits, draw
 from vaezoo_vrae.chain_state import ChainState, LatentSampler, StepSample
 from vaezoo_vrae.level import Level, clocks_and_widths
 from vaezoo_vrae.sequence_latent import SequenceLatent
@@ -46,6 +46,8 @@ class Chain(vaezoo.Latents):
         skip: add the features of step t - 1 to the code of step t.
         dropout: dropout probability in these networks, and in the code except its latent
             variables.
+        minimum, maximum: the limits of log sigma of the levels' priors, as in the posterior
+            ``diagonal-normal``; null, as in v1 specs, sets no limit.
     """
 
     stepwise = True
@@ -64,6 +66,8 @@ class Chain(vaezoo.Latents):
         sequence_dim: Annotated[int, Ge(0)] = 0,
         skip: bool = False,
         dropout: Probability = 0.0,
+        minimum: Annotated[float | None, vaezoo.BeforeV2(None)] = -5.0,
+        maximum: Annotated[float | None, vaezoo.BeforeV2(None)] = 20.0,
     ) -> None:
         super().__init__()
         feature_shapes = wiring.feature_shapes
@@ -84,6 +88,7 @@ class Chain(vaezoo.Latents):
                 units=units,
                 hidden=hidden,
                 dropout=dropout,
+                prior_limits=LogScaleLimits(minimum, maximum),
                 name=f"level-{i + 1}",
                 wiring=wiring,
             )

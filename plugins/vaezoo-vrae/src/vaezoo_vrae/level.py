@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 import vaezoo
-from vaezoo.distributions import DiagonalNormal
+from vaezoo.distributions import DiagonalNormal, LogScaleLimits
 
 
 class Level(nn.Module):
@@ -34,6 +34,7 @@ class Level(nn.Module):
         units: H, the size of the GRU's state.
         hidden: width of the prior and posterior networks.
         dropout: dropout probability in these networks.
+        prior_limits: of the log-scales of the prior.
         name: the name of the latent variable.
         wiring: of the latents, to build the posterior.
     """
@@ -48,6 +49,7 @@ class Level(nn.Module):
         units: int,
         hidden: int,
         dropout: float,
+        prior_limits: LogScaleLimits,
         name: str,
         wiring: vaezoo.LatentsWiring,
     ) -> None:
@@ -65,7 +67,7 @@ class Level(nn.Module):
         self.h_data = nn.Linear(input_size, 3 * units)
         self.h_latent = nn.Linear(parent_size + latent_dim, 3 * units, bias=False)
         self.h_state = nn.Linear(units, 3 * units)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.prior_limits = nn.Dropout(dropout), prior_limits
 
     def prior(self, state_and_parents: Tensor) -> DiagonalNormal:
         """p(z_t | parents, h); N(0, I) at initialization.
@@ -74,7 +76,7 @@ class Level(nn.Module):
             state_and_parents: hidden state and parent latents, concatenated, ``[*, H + U]``.
         """
         mean, log_scale = self.p_out(self.p_net(state_and_parents)).chunk(2, -1)  # [*, D] each
-        return DiagonalNormal(mean, log_scale)
+        return DiagonalNormal(mean, self.prior_limits(log_scale))
 
     def posterior(self, state_and_parents: Tensor, posterior_input: Tensor) -> DiagonalNormal:
         """q(z_t | parents, h, data).
