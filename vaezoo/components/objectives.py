@@ -81,7 +81,9 @@ class IWAE(Objective):
         gradient: the estimator of the gradient; the value of the loss is always the bound.
             ``standard``; ``dreg``, doubly reparameterised (Tucker et al. 2019), unbiased with less
             variance for the encoder; or ``stl``, sticking the landing (Roeder et al. 2017),
-            unbiased for K = 1 and biased for K > 1.
+            unbiased for K = 1 and biased for K > 1. Both need samples with gradients and a
+            posterior whose parameters are known; ``dreg`` also needs one latent variable that is
+            drawn at once, not step by step, and a code that is computed from its samples.
     """
 
     loss_includes_rate = True
@@ -96,10 +98,14 @@ class IWAE(Objective):
         gradient: Literal["standard", "dreg", "stl"] = "standard",
     ) -> None:
         super().__init__()
-        if gradient == "dreg" and len(wiring.spaces) > 1:
-            raise ValueError("gradient: dreg is defined for one latent site only; use standard")
+        if gradient == "dreg" and len(wiring.spaces) != 1:
+            count = len(wiring.spaces)
+            raise ValueError(
+                f"gradient: dreg needs one latent variable, and there are {count}; use standard"
+            )
         self.num_samples, self.gradient = samples, gradient
         self.rescales_gradients = gradient == "dreg"
+        self.detaches_posterior = gradient != "standard"
 
     def forward(self, trace: Trace) -> Tensor:
         """The negative bound of each example, ``[B]``.

@@ -59,6 +59,12 @@ class Component(nn.Module):
     component is not compiled, and is evaluated under ``torch.no_grad`` and not under
     ``torch.inference_mode``: the component enables gradients where it needs them."""
 
+    pools_examples: bool = False
+    """Whether a loss or a density that it computes for one example depends on the others of the
+    batch. The composer then refuses ``train.accumulate`` above 1, which would compute it from
+    parts of the batch; and the likelihood of data that may lack parts. Where several processes
+    share a batch, it computes the value of the whole batch with ``vaezoo.BatchShare``."""
+
     def initialise(self, model: GenerativeModel, batch: Batch) -> None:
         """Sets weights and buffers from data, before the first step of each stage that trains it.
 

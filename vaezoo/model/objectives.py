@@ -35,8 +35,13 @@ class Objective(Component, ABC):
     """The number K of posterior samples that the trace must contain."""
 
     rescales_gradients: bool = False
-    """Whether it rescales the gradients of the latents. Those of regularizers would be rescaled
-    too, so the composer refuses to combine it with any regularizer."""
+    """Whether it rescales the gradients of ``Site.z``. Those of regularizers would be rescaled
+    too, so the composer refuses to combine it with any regularizer; and it refuses latents whose
+    posterior depends on earlier samples, or whose code is not computed from ``Site.z``."""
+
+    detaches_posterior: bool = False
+    """Whether it holds the parameters of q constant, so that gradients reach the posterior through
+    its samples only. The composer then refuses latents of which that cannot be said."""
 
     decodes: ClassVar[bool] = True
     """Whether its trace has a likelihood. Without, there is neither distortion nor ELBO, and

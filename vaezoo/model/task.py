@@ -51,6 +51,7 @@ class Task(nn.Module):
         self.initialised_parts = [part for part in trained if overrides(part, "initialise")]
         self.adapting_parts = [part for part in trained if overrides(part, "after_step")]
         self.phase_owners = [part for part in trained if overrides(part, "phases")]
+        self.pooling_parts = [part for part in trained if part.pools_examples]
         self.set_step(0)
 
     def trained_roots(self) -> list[nn.Module]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,10 @@ from vaezoo.model.phase import Phase
 from vaezoo.model.task import Task
 from vaezoo.model.trace import Terms
 from vaezoo.spec.schema import TrainSpec
+from vaezoo.training.batch_parts import part_sizes
 from vaezoo.training.optimizers import build_optimizer, build_schedulers, gradient_norm
 from vaezoo.training.state import PhaseOptimizerState
+from vaezoo.utils.batch_share import BatchShare
 from vaezoo.utils.errors import IntegrityError
 from vaezoo.utils.process_group import ProcessGroup
 
@@ -34,6 +37,7 @@ class PhaseOptimizer:
         loss: computes the loss of a batch, such as the compiled task; None is ``phase.loss`` of
             the task's model.
         process_group: the processes that train together; None is this process alone.
+        fewest_examples: the fewest examples of a part of a batch.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class PhaseOptimizer:
         total_steps: int,
         loss: Loss | None = None,
         process_group: ProcessGroup | None = None,
+        fewest_examples: int = 1,
     ) -> None:
         self.phase, self.name = phase, phase.name
+        self.fewest_examples = fewest_examples
         self.loss = partial(phase.loss, task.model) if loss is None else loss
         self.process_group = process_group or ProcessGroup()
         optimization = config if phase.optimization is None else phase.optimization
@@ -55,7 +61,7 @@ class PhaseOptimizer:
         trainable = sum(parameter.requires_grad for parameter in task.parameters())
         # restricts the backward pass to this phase's parameters; None if there are no others
         self.backward_inputs = None if trainable == len(self.parameters) else self.parameters
-        self.optimizer = build_optimizer(optimization, self.parameters)
+        self.optimizer = build_optimizer(optimization, self.parameters, task)
         moves = max(1, phase.count_moves(total_steps))
         schedulers = build_schedulers(optimization, self.optimizer, moves)
         self.plateau_schedulers = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
@@ -86,12 +92,27 @@ class PhaseOptimizer:
         """Takes one optimizer step, with the gradient of the whole batch of all processes."""
         for parameter in self.parameters:  # like Optimizer.zero_grad, without its overhead
             parameter.grad = None
+        share: AbstractContextManager[None] = nullcontext()
+        if self.accumulate > 1 or self.process_group.size > 1:  # else a pass has the whole batch
+            whole = BatchShare(self.process_group, total_examples, batch, self.accumulate)
+            share = whole.active()
+        with share:
+            parts = self._backward_parts(batch, total_examples)
+        self.process_group.sum_gradients(self.parameters)
+        self._step_optimizer(measure_norm)
+        if self.accumulate == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _backward_parts(self, batch: Batch, total_examples: int) -> list[dict[str, Tensor]]:
+        """Adds the gradient of each part of the batch; returns ``loss`` and terms of each."""
         parts: list[dict[str, Tensor]] = []
-        size = -(-len(batch) // self.accumulate)
-        for start in range(0, len(batch), size):
+        start = 0
+        for size in part_sizes(len(batch), self.accumulate, self.fewest_examples):
             part = batch
             if self.accumulate > 1:
                 part = batch.select(slice(start, start + size))
+                start += size
             loss, terms = self.loss(part)
             mean = loss.mean()
             self._backward(
@@ -101,11 +122,7 @@ class PhaseOptimizer:
             parts.append(
                 {name: _per_example(name, value, len(part)) for name, value in values.items()}
             )
-        self.process_group.sum_gradients(self.parameters)
-        self._step_optimizer(measure_norm)
-        if self.accumulate == 1:
-            return parts[0]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return parts
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.scaler is None else self.scaler.scale(loss)

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from vaezoo_beta.factor import Factor, shuffle_dimensions
 
 import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.testing import check_spec
+from vaezoo.training.phase_optimizer import PhaseOptimizer
 
 from .conftest import given_trace, task_wiring
 
@@ -127,14 +129,14 @@ def test_the_loss_is_least_for_the_best_discriminator():
 
 def test_a_trained_discriminator_finds_the_total_correlation():
     penalty = Factor(WIRING, width=32, layers=2)
-    phase, model = only_phase(penalty), model_of(lambda: codes(512))
+    phase, model = only_phase(penalty), model_of(lambda: codes(1024))
     optimizer = torch.optim.Adam(phase.module.parameters(), 3e-3)
     for _ in range(600):
         optimizer.zero_grad()
-        loss, terms = phase.loss(model, vaezoo.Batch(torch.zeros(512, 1)))
+        loss, terms = phase.loss(model, vaezoo.Batch(torch.zeros(1024, 1)))
         loss.mean().backward()
         optimizer.step()
-    assert loss.shape == (512,) and 0.5 < float(terms["accuracy"].mean()) < 1
+    assert loss.shape == (1024,) and 0.5 < float(terms["accuracy"].mean()) < 1
     with torch.no_grad():
         assert float(penalty(trace_of(codes(50_000)[None])).mean()) == pytest.approx(TC, rel=0.1)
 
@@ -157,6 +159,116 @@ def test_an_untrained_discriminator_is_at_a_loss():
     nn.init.zeros_(penalty.discriminator[0].bias)
     loss, _ = penalty.discriminate(codes(8))
     torch.testing.assert_close(loss, torch.full((8,), math.log(2)))
+
+
+@pytest.mark.parametrize("count", [6, 7, 1])
+def test_codes_are_compared_with_a_second_batch_that_is_shuffled(count):
+    """Both batches count half, whatever their sizes; with one only, each code counts twice."""
+    penalty, z = with_discriminator(Optimal()), codes(count)
+    torch.manual_seed(1)
+    loss, terms = penalty.discriminate(z)
+    torch.manual_seed(1)
+    first, second = z[0::2], shuffle_dimensions(z[1::2])
+    right = torch.cat([penalty.logits(first), -penalty.logits(second)])
+    if count == 1:
+        expected, accuracy = F.softplus(-right).mean() / 2, (right > 0).float().mean() / 2
+    else:
+        halves = right.split([len(first), len(second)])
+        expected = -0.5 * sum(F.logsigmoid(half).mean() for half in halves)
+        accuracy = 0.5 * sum((half > 0).float().mean() for half in halves)
+    assert loss.shape == terms["accuracy"].shape == (count,)
+    torch.testing.assert_close((loss.mean(), terms["accuracy"].mean()), (expected, accuracy))
+
+    penalty.second_batch = False
+    torch.manual_seed(1)
+    loss, _ = penalty.discriminate(z)
+    torch.manual_seed(1)
+    joint, product = penalty.logits(z), penalty.logits(shuffle_dimensions(z))
+    torch.testing.assert_close(loss, -0.5 * (F.logsigmoid(joint) + F.logsigmoid(-product)))
+
+
+def test_a_spec_of_the_first_version_has_the_discriminator_that_it_had():
+    adam = {"type": "adam", "lr": 1e-4, "betas": [0.5, 0.9]}
+    for version, second_batch, optimizer in (("v1", False, None), ("v2", True, adam)):
+        options = vaezoo.load_spec(spec() | {"spec": f"vaezoo/{version}"}).resolved()
+        options = options["regularizers"][1]
+        assert options["second_batch"] == second_batch
+        assert (options["optimization"] or {}).get("optimizer") == optimizer
+
+
+class ByHand:
+    """Algorithm 1 of Kim & Mnih 2018 for networks of one hidden layer.
+
+    Args:
+        weights: of the autoencoder and the discriminator, by name.
+    """
+
+    def __init__(self, weights):
+        self.weights = {name: nn.Parameter(value.clone()) for name, value in weights.items()}
+
+    def linear(self, layer, h):
+        return h @ self.weights[f"{layer}.weight"].T + self.weights[f"{layer}.bias"]
+
+    def encode(self, x):
+        h = self.linear("model.encoder.net.0", x).relu()
+        mean, log_variance = self.linear("model.latents.posterior.linear", h).chunk(2, -1)
+        return mean, log_variance, mean + torch.randn_like(mean) * (log_variance / 2).exp()
+
+    def discriminator(self, z):
+        """The probability that z is a sample of q(z), ``[B]``."""
+        h = self.linear("regularizers.factor.discriminator.0", z)
+        logit = self.linear("regularizers.factor.discriminator.2", F.leaky_relu(h, 0.2))
+        return torch.sigmoid(logit)[:, 0]
+
+    def gradients(self, value, part):
+        """The gradient of a value for the weights whose names begin with ``part``."""
+        names = [name for name in self.weights if name.startswith(part)]
+        found = torch.autograd.grad(value, [self.weights[name] for name in names])
+        return dict(zip(names, found, strict=True))
+
+    def autoencoder_step(self, x, gamma, rate):
+        """Theta takes a step of gradient ascent."""
+        mean, log_variance, z = self.encode(x)
+        h = self.linear("model.decoder.net.0", z).relu()
+        p = torch.sigmoid(self.linear("model.decoder.out", h))
+        log_p = (x * p.log() + (1 - x) * (1 - p).log()).sum(1)
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+        d = self.discriminator(z)
+        objective = (log_p - kl - gamma * (d / (1 - d)).log()).mean()
+        for name, gradient in self.gradients(objective, "model.").items():
+            self.weights[name].data += rate * gradient
+
+    def discriminator_step(self, x):
+        """Psi takes the first step of Adam, with half of the examples as the second batch B'."""
+        z = self.encode(x)[2].detach()
+        first, second = z[0::2], z[1::2]
+        order = torch.rand_like(second).argsort(0)
+        permuted = torch.stack([column[i] for column, i in zip(second.T, order.T, strict=True)], 1)
+        m = len(first)
+        log_d = self.discriminator(first).log().sum()
+        objective = (log_d + (1 - self.discriminator(permuted)).log().sum()) / (2 * m)
+        gradients = self.gradients(-objective, "regularizers.")
+        weights = [self.weights[name] for name in gradients]
+        for weight, gradient in zip(weights, gradients.values(), strict=True):
+            weight.grad = gradient
+        torch.optim.Adam(weights, lr=1e-4, betas=(0.5, 0.9)).step()
+
+
+def test_a_training_step_is_that_of_algorithm_1_by_hand():
+    content = spec({"type": "mlp", "hidden": [6]}, weight=35.0, layers=1) | {"spec": "vaezoo/v2"}
+    content["model"]["decoder"] = {"type": "mlp", "hidden": [6]}
+    content["train"] = {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.02}}
+    loaded = vaezoo.load_spec(content)
+    task = vaezoo.compose(loaded, vaezoo.DataSpec((1, 8, 8), "unit"), 100).train()
+    x, hand = torch.rand(12, 64), ByHand(dict(task.named_parameters()))
+    for seed, phase in enumerate(task.phases()):
+        optimizer = PhaseOptimizer(phase, task=task, config=loaded.train, total_steps=1)
+        torch.manual_seed(seed)
+        optimizer.step(vaezoo.Batch(x.view(12, 1, 8, 8)), 12, measure_norm=False)
+        torch.manual_seed(seed)
+        hand.autoencoder_step(x, 35.0, 0.02) if seed == 0 else hand.discriminator_step(x)
+        for name, weight in task.named_parameters():
+            torch.testing.assert_close(weight.detach(), hand.weights[name].data, msg=name)
 
 
 def test_shuffling_keeps_each_dimension_and_breaks_what_they_share():

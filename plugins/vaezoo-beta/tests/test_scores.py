@@ -254,6 +254,15 @@ def test_examples_are_drawn_without_replacement_each_beside_its_factors():
     )
 
 
+def test_a_mean_that_is_nan_is_named_by_its_place_in_the_split():
+    """It would make no dimension active, or fall into some bin."""
+    factors = np.stack([np.arange(300), np.arange(300) % 7], 1)
+    z = factors * 2.0
+    z[17, 1] = np.nan
+    with pytest.raises(vaezoo.VaezooError, match="the posterior mean of example 17 is nan"):
+        represent(READER, as_data(z, factors), 0, seed=0)
+
+
 def test_data_that_is_read_lazily_is_encoded_too():
     factors = np.stack([np.arange(100), np.arange(100) % 7], 1)
     split = vaezoo.Split(Lazy(factors * 2.0), factors=torch.as_tensor(factors))

@@ -170,7 +170,7 @@ def test_as_many_pixels_as_the_shape_has_area(shape):
 
 def test_splits_are_disjoint_and_cover_everything():
     splits = [Sprites().split(name).x for name in NAMES]
-    assert [len(x) for x in splits] == [707_280, 10_000, 20_000]
+    assert [len(x) for x in splits] == list(Sprites().sizes.values()) == [707_280, 10_000, 20_000]
     assert torch.equal(torch.cat(splits).sort().values, torch.arange(COUNT))
 
 
@@ -182,8 +182,9 @@ def test_splits_are_repeatable_and_depend_on_the_seed_alone():
         )
         assert torch.equal(first[: len(again)], again)
         assert not torch.equal(first, Sprites(split_seed=4).split(name).x)
-    assert len(Sprites(train=500).split("train")) == 500
-    assert len(Sprites(train=500).split("test")) == 20_000
+    few = Sprites(train=500)
+    assert {name: len(few.split(name)) for name in NAMES} == few.sizes
+    assert few.sizes == {"train": 500, "validation": 10_000, "test": 20_000}
 
 
 def test_the_spec_describes_what_is_seen():

@@ -123,8 +123,8 @@ class CategoryAndStyle(vaezoo.Latents):
 class Supervised(vaezoo.Regularizer):
     """The cross-entropy of a categorical head, averaged over the labelled examples of a batch.
 
-    Labels of -1 are unknown. As this is a mean over labelled examples, the scale does not depend
-    on their share of the batch.
+    Labels of -1 are unknown. As this is a mean over the labelled examples of the whole batch, the
+    scale depends neither on their share of the batch nor on parts and processes that divide it.
 
     Args:
         weight: the weight of the cross-entropy in nats.
@@ -151,6 +151,12 @@ class Supervised(vaezoo.Regularizer):
             raise ValueError(
                 f"needs labels and a head of at least {self.labels} classes, not {classes}"
             )
-        known = label >= 0
         nats = F.nll_loss(log_q, label.clamp(min=0), reduction="none")
-        return torch.where(known, nats, 0) * (len(label) / known.sum().clamp(min=1))
+        known, total = vaezoo.BatchShare.current().count(self.has_label, trace.batch)
+        return torch.where(label >= 0, nats, 0) * (total / known.clamp(min=1))
+
+    @staticmethod
+    def has_label(batch: vaezoo.Batch) -> Tensor:
+        """Which examples have a label, ``[B]``."""
+        assert batch.condition is not None, "the data set has labels"
+        return batch.condition >= 0

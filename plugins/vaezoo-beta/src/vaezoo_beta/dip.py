@@ -18,7 +18,7 @@ class Dip(vaezoo.Regularizer):
     """λ_od Σ_{i≠j} C_ij² + λ_d Σ_i (C_ii - 1)², where C is a covariance over the batch.
 
     From Kumar et al. 2018, eq. 6 and 7. Use it together with ``kl``. The estimate of C is
-    unbiased; it is computed from the examples of one forward pass, in each process separately.
+    unbiased; it is computed from the examples of a batch.
 
     Args:
         kind: how C is defined: ``i``, the covariance of the posterior means; or ``ii``, the
@@ -28,6 +28,8 @@ class Dip(vaezoo.Regularizer):
             ``i``, and equal to it for ``ii``.
         weight: the weight of the sum of both terms.
     """
+
+    pools_examples = True
 
     def __init__(
         self,
@@ -60,14 +62,15 @@ class Dip(vaezoo.Regularizer):
         """C over the batch, ``[D, D]``."""
         if site.log_q is not None:
             raise ValueError(f"the mean of the posterior {posterior_name(site)} is not known")
-        covariance = batch_covariance(site.q.mean)
+        share = vaezoo.BatchShare.current()
+        covariance = batch_covariance(share.gather(site.q.mean))
         if self.kind == "i":
             return covariance
         q = marginals(site.q)
         if q is None:
             needed = "kind: ii needs a diagonal posterior (diagonal-normal)"
             raise ValueError(f"{needed}; {posterior_name(site)} is not diagonal")
-        return covariance + torch.diag(q.variance.mean(0))
+        return covariance + torch.diag(share.mean(q.variance.mean(0)))
 
 
 def batch_covariance(values: Tensor) -> Tensor:

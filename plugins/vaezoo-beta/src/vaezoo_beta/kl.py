@@ -43,8 +43,7 @@ class BetaKL(vaezoo.Regularizer):
 class CapacityKL(vaezoo.Regularizer):
     """|KL - C|: holds the rate at a capacity C that may grow in training.
 
-    From Burgess et al. 2018, eq. 8. The KL is the mean over the examples of one forward pass, in
-    each process and each part of an accumulated batch separately.
+    From Burgess et al. 2018, eq. 8. The KL is the mean over the examples of a batch.
 
     Args:
         capacity: C in nats per example; the paper raises it from 0 to 25 over 100,000 steps
@@ -53,6 +52,7 @@ class CapacityKL(vaezoo.Regularizer):
     """
 
     penalizes_rate = True
+    pools_examples = True
 
     def __init__(
         self,
@@ -69,15 +69,16 @@ class CapacityKL(vaezoo.Regularizer):
         """|mean rate - C| in nats, the same for each example, ``[B]``."""
         capacity = self.capacity
         level = capacity.value if isinstance(capacity, vaezoo.Schedule) else capacity
-        penalty = (trace.mean_rate.mean() - level).abs()
+        rate = vaezoo.BatchShare.current().mean(trace.mean_rate.mean())
+        penalty = (rate - level).abs()
         return penalty.expand(len(trace.batch))  # [B]
 
 
 class FreeBits(vaezoo.Regularizer):
     """Free bits: Σ_groups max(λ, KL of the group) (Kingma et al. 2016, eq. 15).
 
-    The KL of a group is its mean over the examples of one forward pass, summed over the steps that
-    the mask allows. A group below λ costs λ and gets no gradient.
+    The KL of a group is its mean over the examples of a batch, summed over the steps that the mask
+    allows. A group below λ costs λ and gets no gradient.
 
     Args:
         nats: λ, for each group; the paper tries 0.125 to 2.
@@ -88,6 +89,7 @@ class FreeBits(vaezoo.Regularizer):
     """
 
     penalizes_rate = True
+    pools_examples = True
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class FreeBits(vaezoo.Regularizer):
                 not independent.
         """
         groups = [self._kl_by_group(trace, site) for site in trace.sites]
-        kl = torch.cat(groups)  # [groups of all sites]
+        kl = vaezoo.BatchShare.current().mean(torch.cat(groups))  # [groups of all sites]
         return kl.clamp(min=self.nats).sum().expand(len(trace.batch))  # [B]
 
     def _kl_by_group(self, trace: vaezoo.Trace, site: vaezoo.Site) -> Tensor:

@@ -31,13 +31,16 @@ def represent(
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     subset = data.split.select(order[: limit or None])
     loader = vaezoo.Loader(subset, data.device, data.batch_size, workers=data.workers)
-    means = torch.cat([model.posterior_mean(batch) for batch in loader.ordered()])
+    means = torch.cat([model.posterior_mean(batch) for batch in loader.ordered()]).cpu()
+    in_order = means.new_zeros(len(data), means.shape[1])
+    in_order[order[: len(means)]] = means
+    vaezoo.require_finite(in_order, "the posterior mean of example")
     assert subset.factors is not None
     factors = subset.factors.cpu().numpy()
     varies = factors.min(0) < factors.max(0)
     if not varies.any():
         raise NotImplementedError("needs a factor that varies")
-    return means.double().cpu().numpy(), factors[:, varies]
+    return means.double().numpy(), factors[:, varies]
 
 
 def fresh_seed() -> int:
@@ -61,14 +64,11 @@ def score(value: float, examples: int, **details: float) -> vaezoo.Estimate:
 
 
 def standardize(features: np.ndarray, train: int) -> np.ndarray:
-    """Scales each column to mean 0 and variance 1 over its first rows; constant columns become 0.
+    """Scales each column to mean 0 and variance 1 over its first rows; a constant becomes 0.
 
     Args:
         features: ``[n, D]``.
         train: the number of rows that mean and variance are computed from.
     """
-    reference = features[:train]
-    # Compares extremes, as rounding can make the variance of a constant nonzero.
-    varies = reference.min(0) < reference.max(0)
-    centred = np.where(varies, features - reference.mean(0), 0.0)
-    return centred / np.where(varies, reference.std(0), 1.0)
+    mean, scale = vaezoo.mean_and_scale(features[:train])
+    return (features - mean) / scale

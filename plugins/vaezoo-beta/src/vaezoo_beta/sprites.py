@@ -206,6 +206,12 @@ class Sprites(vaezoo.Dataset):
             (1, SIDE, SIDE), "binary", 2, classes=SHAPES, condition_shape=(), factors=factors
         )
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        train = self.train or COUNT - VALIDATION - TEST
+        return {"train": train, "validation": VALIDATION, "test": TEST}
+
     @cached_property
     def _order(self) -> Tensor:
         return torch.randperm(COUNT, generator=torch.Generator().manual_seed(self.split_seed))

@@ -1,6 +1,7 @@
 """The decomposed KL of beta-TCVAE: mutual information, total correlation, dimension-wise KL.
 
-Shapes: K samples, M examples of a batch, D latent dimensions, N training examples.
+Shapes: K samples, M examples of a batch, B of them in this process (M in a single process), D
+latent dimensions, N training examples.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Weight = Annotated[float, Ge(0)]
 
 
 class Decomposition(NamedTuple):
-    """The terms of the KL of each example in nats, ``[M]`` each.
+    """The terms of the KL of each example in nats, ``[B]`` each.
 
     Their sum is log q(z|x) - log p(z) at the samples.
 
@@ -42,8 +43,8 @@ class BetaTC(vaezoo.Regularizer):
     same expectation but less noise, as the KL has a closed form; with α = β = γ = 1 it is exactly
     the KL.
 
-    q(z) is estimated from the examples of one forward pass, in each process separately. That takes
-    memory for M² D numbers.
+    q(z) is estimated from the examples of a batch. That takes memory for M² D numbers, or M B D in
+    each of several processes.
 
     Args:
         alpha: the weight of the mutual information of example and z.
@@ -55,6 +56,7 @@ class BetaTC(vaezoo.Regularizer):
     """
 
     penalizes_rate = True
+    pools_examples = True
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class BetaTC(vaezoo.Regularizer):
         self.train_size, self.estimator = wiring.train_size, estimator
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
-        """The weighted sum for each example in nats, ``[M]``.
+        """The weighted sum for each example in nats, ``[B]``.
 
         Raises:
             ValueError: the model has more than one latent vector, or its dimensions are not
@@ -90,13 +92,13 @@ def decompose(
     """The terms of the KL, with q(z) estimated from the batch (Chen et al. 2018, appendix C).
 
     Args:
-        site: samples ``z`` ``[K, M, D]``, and their posterior of batch shape ``[M]`` and event
+        site: samples ``z`` ``[K, B, D]``, and their posterior of batch shape ``[B]`` and event
             shape ``[D]``.
         train_size: N, the number of training examples.
         estimator: see ``log_weights``.
 
     Returns:
-        Each term in nats, averaged over K samples, ``[M]``.
+        Each term in nats, averaged over K samples, ``[B]``.
 
     Raises:
         ValueError: the posterior's dimensions are not independent given x.
@@ -105,12 +107,16 @@ def decompose(
     if q is None:
         needed = "total correlation needs a diagonal posterior (diagonal-normal)"
         raise ValueError(f"{needed}; {posterior_name(site)} is not diagonal")
-    z = site.z
-    log_q_pairs = q.log_prob(z.unsqueeze(2))  # [K, i, j, D]: log q(z_i,d | x_j)
-    weights = log_weights(log_q_pairs[0, ..., 0], train_size, estimator)  # [i, j]
-    conditional = site.q.log_prob(z)  # [K, M]: log q(z_i | x_i)
-    joint = (log_q_pairs.sum(-1) + weights).logsumexp(2)  # [K, M]: log q(z_i)
-    product = (log_q_pairs + weights[..., None]).logsumexp(2).sum(-1)  # [K, M]: Σ_d log q(z_i,d)
+    z, share = site.z, vaezoo.BatchShare.current()
+    # each process has all z_i [K, M, D], and the x_j of its own examples
+    log_q_pairs = q.log_prob(share.gather(z, 1).unsqueeze(2))  # [K, M, B, D]: log q(z_i,d | x_j)
+    like = log_q_pairs[0, :, :1, 0]
+    weights = log_weights(like.expand(-1, len(like)), train_size, estimator)[:, share.own]
+    conditional = site.q.log_prob(z)  # [K, B]: log q(z_i | x_i)
+    joint = share.logsumexp((log_q_pairs.sum(-1) + weights).logsumexp(2))  # [K, M]: log q(z_i)
+    joint = joint[:, share.own]  # [K, B]
+    product = share.logsumexp((log_q_pairs + weights[..., None]).logsumexp(2))  # log q(z_i,d)
+    product = product[:, share.own].sum(-1)  # [K, B]: Σ_d log q(z_i,d)
     terms = (conditional - joint, joint - product, product - site.p.log_prob(z))
     return Decomposition(*(term.mean(0) for term in terms))
 
