@@ -1,10 +1,13 @@
 """What plugin authors subclass and build on. ``vaezoo.NAME`` is the public spelling of each."""
 
 from vaezoo.components.callbacks import Callback as Callback
+from vaezoo.data.array_checks import check_labels as check_labels
 from vaezoo.data.batch import Batch as Batch
+from vaezoo.data.cells import parse_number as parse_number
+from vaezoo.data.csv_file import read_rows as read_rows
+from vaezoo.data.csv_file import read_text as read_text
 from vaezoo.data.dataset import Dataset as Dataset
 from vaezoo.data.dataset import Split as Split
-from vaezoo.data.datasets.npz import read_npz as read_npz
 from vaezoo.data.dataspec import DataSpec as DataSpec
 from vaezoo.data.dataspec import Field as Field
 from vaezoo.data.format import Format as Format
@@ -12,14 +15,21 @@ from vaezoo.data.images import Binarize as Binarize
 from vaezoo.data.images import image_spec as image_spec
 from vaezoo.data.images import image_split as image_split
 from vaezoo.data.loader import Loader as Loader
+from vaezoo.data.npz_file import read_npz as read_npz
+from vaezoo.data.phrases import count_phrase as count_phrase
+from vaezoo.data.phrases import untrained_classes as untrained_classes
+from vaezoo.data.split_files import split_files as split_files
 from vaezoo.data.splits import Fractions as Fractions
 from vaezoo.data.splits import split_indices as split_indices
+from vaezoo.data.standardise import mean_and_scale as mean_and_scale
+from vaezoo.data.steps import split_steps as split_steps
 from vaezoo.data.symbols import END as END
 from vaezoo.data.symbols import UNKNOWN as UNKNOWN
 from vaezoo.data.symbols import decode_symbols as decode_symbols
 from vaezoo.evaluation.metric import Estimate as Estimate
 from vaezoo.evaluation.metric import Metric as Metric
 from vaezoo.model.component import StepResult as StepResult
+from vaezoo.model.defaults import BeforeV2 as BeforeV2
 from vaezoo.model.latents import Latents as Latents
 from vaezoo.model.latents import LatentsWiring as LatentsWiring
 from vaezoo.model.objectives import Objective as Objective
@@ -49,6 +59,10 @@ from vaezoo.model.wiring import TaskWiring as TaskWiring
 from vaezoo.model.wiring import Wiring as Wiring
 from vaezoo.plugins.hooks import Register as Register
 from vaezoo.plugins.hooks import RegisterRegistry as RegisterRegistry
+from vaezoo.utils.batch_share import BatchShare as BatchShare
 from vaezoo.utils.files import atomic_write as atomic_write
+from vaezoo.utils.finite import first_fault as first_fault
+from vaezoo.utils.finite import require_finite as require_finite
+from vaezoo.utils.memory import check_memory as check_memory
 from vaezoo.utils.paths import cache_home as cache_home
 from vaezoo.utils.paths import find_data as find_data

@@ -50,6 +50,25 @@ def check_array(
         raise DataError(f"{source}: {name!r} row {row} holds NaN or infinity; mask or remove it")
 
 
+def check_mask(mask: np.ndarray, name: str, source: str, *, rows: int) -> None:
+    """Checks that an array says what is there: 0 where it is not, positive numbers where it is.
+
+    Args:
+        mask: the array.
+        name, source, rows: as for ``check_array``.
+
+    Raises:
+        DataError: it is not valid; names the row.
+    """
+    check_array(mask, name, source, rows=rows, finite=True)
+    if mask.dtype != bool and mask.min() < 0:
+        row = int((mask < 0).reshape(rows, -1).any(1).argmax())
+        raise DataError(
+            f"{source}: {name!r} row {row} holds {mask[mask < 0][0]}; it must be 0 or 1: whether "
+            "the values of x are there"
+        )
+
+
 def check_parts(x: Any, mask: Any, present: Mapping[str, Any] | None, source: str) -> None:
     """Checks that ``x`` has rows, and that masks and presence belong to it or to its parts.
 
@@ -104,8 +123,12 @@ def hide_unobserved(
 def check_labels(labels: np.ndarray, source: str) -> tuple[str, ...]:
     """The classes of labels ``[n]``, by their numbers.
 
+    Args:
+        labels: integers, of which there is at least one.
+        source: where they come from, for messages.
+
     Raises:
-        DataError: a label is negative, or one between 0 and the greatest has no example.
+        vaezoo.DataError: a label is negative, or one between 0 and the greatest has no example.
     """
     if labels.min() < 0:
         row = int((labels < 0).argmax())

@@ -6,55 +6,26 @@ Shapes: n examples; ``...`` is the shape of one example.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.data.array_checks import check_array, check_labels, check_parts, hide_unobserved
+from vaezoo.data.array_checks import check_labels
+from vaezoo.data.array_examples import Arrays, checked_arrays, has_values
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.images import to_float, to_unit_interval
+from vaezoo.data.phrases import count_phrase, untrained_classes
 from vaezoo.data.splits import split_indices
 from vaezoo.data.supports import describe_support, first_invalid_row
 from vaezoo.utils.errors import DataError
 
 ArraySupport: TypeAlias = Literal["auto", "binary", "unit", "real", "one-hot", "count"]
 """The values that an array may take; ``auto`` derives them from the array."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrays:
-    """Examples as numpy arrays.
-
-    Attributes:
-        x: ``[n, ...]``; for data of several parts, an array for each part by name.
-        condition: labels ``[n]`` or other conditions ``[n, ...]``; or None.
-        mask: nonzero where ``x`` is observed, over its leading dimensions; or None; for data of
-            several parts, a mapping with the masks of those that have one.
-        extras: what comes with the examples by name, ``[n, ...]``.
-        present: nonzero where an example has a part, ``[n]`` by the name of the part.
-    """
-
-    x: np.ndarray | Mapping[str, np.ndarray]
-    condition: np.ndarray | None = None
-    mask: np.ndarray | Mapping[str, np.ndarray] | None = None
-    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
-    present: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def parts(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the parts by name; that of data without parts is named ``""``."""
-        return self.x if isinstance(self.x, Mapping) else {"": self.x}
-
-    def mask_of(self, part: str) -> np.ndarray | None:
-        """The mask of a part, or None."""
-        return self.mask.get(part) if isinstance(self.mask, Mapping) else self.mask
-
-    def __len__(self) -> int:
-        return len(next(iter(self.parts.values())))
 
 
 class ArrayDataset(Dataset):
@@ -85,7 +56,7 @@ class ArrayDataset(Dataset):
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
-        self.arrays = _checked_arrays(arrays, source)
+        self.arrays = checked_arrays(arrays, source)
         self.source, self.support = source, support
         self.fractions, self.split_seed = fractions, split_seed
         if unknown := {*self._supports} - {*self.arrays.parts}:
@@ -134,10 +105,34 @@ class ArrayDataset(Dataset):
         """Described by the arrays."""
         return self._spec
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples of each split."""
+        return {name: len(index) for name, index in self._indices.items()}
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """The examples of which nothing is observed."""
+        hidden = np.flatnonzero(~has_values(self.arrays)).tolist()
+        one, many = "example with no observed value", "examples with no observed value"
+        return count_phrase(hidden, one, many)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Classes that training does not have."""
+        if not self.spec.classes:
+            return ()
+        assert self.arrays.condition is not None
+        labels = self.arrays.condition[self._indices["train"]]
+        return untrained_classes(labels, self.spec.classes)
+
+    @cached_property
+    def _indices(self) -> Mapping[str, np.ndarray]:
+        return split_indices(len(self.arrays), self.fractions, self.split_seed, self.source)
+
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
-        arrays = self.arrays
-        index = split_indices(len(arrays), self.fractions, self.split_seed, self.source)[name]
+        arrays, index = self.arrays, self._indices[name]
         stored, transforms = {}, {}
         for part, x in arrays.parts.items():
             stored[part], transform = store(x[index], self.specs[part])
@@ -205,49 +200,6 @@ def _of_parts(
         }
 
     return transform
-
-
-def _checked_arrays(arrays: Arrays, source: str) -> Arrays:
-    """The arrays with ``x`` 0 where it is not observed, and without booleans beside ``x``.
-
-    Raises:
-        DataError: one is not valid.
-    """
-    check_parts(arrays.x, arrays.mask, arrays.present, source)
-    n, parts, condition = len(arrays), {}, arrays.condition
-    for part, x in arrays.parts.items():
-        suffix = f".{part}" if part else ""
-        what = f"x{suffix}"
-        check_array(x, what, source, rows=n, min_dims=2)
-        mask, present = arrays.mask_of(part), arrays.present.get(part)
-        if mask is not None:
-            name = f"mask{suffix}"
-            check_array(mask, name, source, rows=n)
-            x = hide_unobserved(x, mask, what, name, source, min_dims=2)
-        if present is not None:
-            name = f"present{suffix}"
-            check_array(present, name, source, rows=n)
-            if present.ndim != 1:
-                raise DataError(f"{source}: {name!r} must have the shape [{n}]")
-            x = hide_unobserved(x, present, what, name, source)
-        check_array(x, what, source, rows=n, min_dims=2, finite=True)
-        parts[part] = x
-    if condition is not None:
-        check_array(condition, "condition", source, rows=n, finite=True)
-        condition = to_numbers(condition)
-    for name, extra in arrays.extras.items():
-        check_array(extra, f"extras.{name}", source, rows=n, finite=True)
-    return replace(
-        arrays,
-        x=parts if isinstance(arrays.x, Mapping) else parts[""],
-        condition=condition,
-        extras={name: to_numbers(extra) for name, extra in arrays.extras.items()},
-    )
-
-
-def to_numbers(values: np.ndarray) -> np.ndarray:
-    """The values, with booleans as the integers 0 and 1."""
-    return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def is_label(condition: np.ndarray) -> bool:

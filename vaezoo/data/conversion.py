@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, TensorDataset
 
-from vaezoo.data.arrays import Arrays
+from vaezoo.data.array_examples import Arrays
 from vaezoo.data.batch import Batch
+from vaezoo.data.csv_file import Row
 from vaezoo.data.mapping import map_tensors
-from vaezoo.data.table import Row
 from vaezoo.utils.errors import DataError, UsageError
 
 _CHOICES = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.mapping import first_tensor, map_tensors
+from vaezoo.data.splits import SPLIT_NAMES
 
 
 class Dataset(ABC):
@@ -31,6 +32,27 @@ class Dataset(ABC):
             vaezoo.DataError: the file is missing or malformed; names the file and the row.
             vaezoo.UnavailableError: the data cannot be downloaded.
         """
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples of each split; unless overridden, the splits are built."""
+        return {name: len(self.split(name)) for name in SPLIT_NAMES}
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What of the source is not used, for users: a phrase with a count for each reason.
+
+        Such as ``3 files with other endings (notes.txt, ...)``. Empty unless overridden.
+        """
+        return ()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What of the source users should check, as it may be meant otherwise than it is used.
+
+        Such as ``1 class without a training example (cat)``. Empty unless overridden.
+        """
+        return ()
 
 
 @dataclass(frozen=True)

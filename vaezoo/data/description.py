@@ -54,7 +54,7 @@ def check_storable(data: DataSpec) -> None:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} cannot be stored with weights: {error}") from error
     try:
-        read = from_json(json.loads(json.dumps(values)))
+        read = from_json(json.loads(json.dumps(values, allow_nan=False)))
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

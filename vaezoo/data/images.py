@@ -10,12 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec, Shape
-from vaezoo.utils.errors import DataError
 
 Binarize: TypeAlias = Literal["none", "threshold", "dynamic", "static"]
 """How images become binary; see ``image_split``."""
@@ -171,31 +169,3 @@ class _LazyImages(torch.utils.data.Dataset[Any]):
         if self.seed is not None:
             pixels = binarize_static(pixels[None], self.seed, index)[0]
         return torch.from_numpy(np.array(pixels, order="C")), label
-
-
-def to_pixels(
-    image: Image.Image, *, channels: int, size: int, shape: Shape | None, source: str
-) -> np.ndarray:
-    """Converts a decoded image to uint8 ``[C, H, W]``.
-
-    Args:
-        image: in any mode.
-        channels: 1 for grey, 3 for colour.
-        size: height and width to resize to; 0 keeps the size of the image.
-        shape: the expected shape ``(C, H, W)``; None accepts any.
-        source: names the image in error messages.
-
-    Raises:
-        DataError: the image has another shape.
-    """
-    image = image.convert("L" if channels == 1 else "RGB")
-    if size:
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image)
-    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # [C, H, W]
-    if shape is not None and pixels.shape != shape:
-        actual = f"{pixels.shape[1]}x{pixels.shape[2]}"
-        raise DataError(
-            f"{source}: is {actual}, the first image is {shape[1]}x{shape[2]}; set `size`"
-        )
-    return pixels

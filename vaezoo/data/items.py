@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from vaezoo.data.arrays import ArraySupport, array_spec, is_label, store, to_numbers
+from vaezoo.data.array_examples import to_numbers
+from vaezoo.data.arrays import ArraySupport, array_spec, is_label, store
 from vaezoo.data.conversion import to_array
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
@@ -109,6 +110,11 @@ class ItemDataset(Dataset):
         indices = self._split_indices[name].tolist()
         items = _Items(self.items, indices, data, item, self.support == "auto")
         return Split(items, transform=store(item.x, data)[1])
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of items of each split."""
+        return {name: len(index) for name, index in self._split_indices.items()}
 
     @property
     def fingerprint(self) -> Fingerprint:

@@ -34,6 +34,10 @@ class Loader:
         seed: the seed of the order of examples.
         rank, world_size: in training, this process takes every ``world_size``-th example of each
             batch, starting with example ``rank``.
+
+    Attributes:
+        fewest_examples: the fewest examples that a process takes of a training batch. The last
+            batch of an epoch is left out if it has fewer for one of them.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Loader:
     ) -> None:
         self.split, self.device, self.batch_size = split, device, batch_size
         self.workers, self.seed, self.rank, self.world_size = workers, seed, rank, world_size
+        self.fewest_examples = 1
         self.x = _to(split.x, device) if isinstance(split.x, Tensor | Mapping) else None
         self.condition, self.mask = _to(split.condition, device), _to(split.mask, device)
         self.extras, self.present = _to(split.extras, device), _to(split.present, device)
@@ -59,12 +64,9 @@ class Loader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of batches in one epoch.
-
-        The last batch is dropped if it has fewer examples than there are processes.
-        """
+        """The number of training batches in one epoch."""
         full_batches, remaining = divmod(len(self), self.batch_size)
-        return full_batches + (remaining >= self.world_size)
+        return full_batches + (remaining >= self.world_size * self.fewest_examples)
 
     def epoch_order(self, epoch: int) -> Tensor:
         """Returns the order of an epoch's examples; it depends only on the seed and the epoch."""

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 
+from vaezoo.data.cells import first_non_number, has_leading_zeros, is_missing
+from vaezoo.data.columns import (
+    Column,
+    category_indices,
+    check_size,
+    holds_numbers,
+    standardised_column,
+)
+from vaezoo.data.csv_file import Row
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Field
+from vaezoo.data.phrases import count_phrase, untrained_classes
 from vaezoo.data.splits import split_indices
 from vaezoo.utils.errors import DataError, did_you_mean
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-Row: TypeAlias = tuple[int, list[str]]
-"""A line number of the file and the cells of that row."""
 Missing: TypeAlias = Literal["error", "drop", "mean"]
 """What to do with empty cells; see ``TableDataset``."""
-
-
-@dataclass(frozen=True)
-class _Block:
-    """The columns of ``x`` that one column of the table becomes, ``[n, columns]``."""
-
-    name: str
-    values: np.ndarray
-    categories: tuple[str, ...] = ()
-    offset: float = 0.0
-    scale: float = 1.0
 
 
 class TableDataset(Dataset):
@@ -39,7 +33,7 @@ class TableDataset(Dataset):
 
     ``x`` holds the columns in the order of the table; ``DataSpec.fields`` says where each of them
     is. A number is standardised with the mean and the standard deviation of the training split:
-    (value - mean) / standard deviation.
+    (value - mean) / standard deviation. A column that is constant there keeps its scale.
 
     Args:
         names: the names of the columns.
@@ -75,9 +69,9 @@ class TableDataset(Dataset):
         self.names, self.source, self.condition = list(names), source, condition
         self.numeric, self.categorical, self.missing = numeric, categorical, missing
         self._check_names()
-        self.rows = self._without_missing(
+        self.rows, self._incomplete = self._without_missing(
             [
-                (line, ["" if _is_missing(cell) else cell.strip() for cell in row])
+                (line, ["" if is_missing(cell) else cell.strip() for cell in row])
                 for line, row in rows
             ]
         )
@@ -87,21 +81,19 @@ class TableDataset(Dataset):
     def spec(self) -> DataSpec:
         """A vector of all columns."""
         fields, start = [], 0
-        for block in self._blocks:
-            columns = (start, start + block.values.shape[1])
+        for column in self._columns:
             kind: Literal["categorical", "numeric"]
-            kind = "categorical" if block.categories else "numeric"
-            fields.append(
-                Field(
-                    block.name,
-                    kind,
-                    columns,
-                    categories=block.categories,
-                    offset=block.offset,
-                    scale=block.scale,
-                )
+            kind = "categorical" if column.categories else "numeric"
+            field = Field(
+                column.name,
+                kind,
+                (start, start + column.width),
+                categories=column.categories,
+                offset=column.offset,
+                scale=column.scale,
             )
-            start = columns[1]
+            fields.append(field)
+            start += column.width
         classes = self._labels[1]
         return DataSpec(
             (start,),
@@ -117,16 +109,84 @@ class TableDataset(Dataset):
         condition = None if labels is None else torch.from_numpy(labels[index])
         return Split(torch.from_numpy(self._x[index]), condition)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of examples of each split."""
+        return {name: len(index) for name, index in self._splits.items()}
+
+    @property
+    def left_out(self) -> list[str]:
+        """Rows and columns that are not used."""
+        unused = [name for name in self.names if not self._is_used(name)]
+        return [
+            *count_phrase(self._incomplete, "row with an empty cell", "rows with empty cells"),
+            *count_phrase(unused, "column that no option names", "columns that no option names"),
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """Columns that may be meant otherwise, and what no row of the training split has."""
+        return [*self._ambiguous_columns(), *self._untrained_values()]
+
+    def _ambiguous_columns(self) -> Iterator[str]:
+        """Columns that no option names and that may be meant otherwise than they are read."""
+        for column in self._columns:
+            cells, name = self._cells(column.name), column.name
+            if name in (*(self.numeric or ()), *(self.categorical or ())):
+                continue
+            if column.categories:
+                place = first_non_number(cells)
+                what = "numbers"
+                reason = "so that its values are categories; mend it, or list it in categorical"
+            else:
+                place = next((i for i, cell in enumerate(cells) if has_leading_zeros(cell)), None)
+                what = "zeros before numbers"
+                reason = "read as a number; if these are codes, list it in categorical"
+            if place is not None:
+                line, cell = self.rows[place][0], cells[place]
+                yield f"{what} of column {name!r} ({cell!r} in line {line}, {reason})"
+
+    def _untrained_values(self) -> Iterator[str]:
+        """Categories and classes that only rows of other splits than the training split have."""
+        train = self._splits["train"]
+        kinds = [(each.values, each.categories, each.name) for each in self._columns]
+        labels, classes = self._labels
+        if labels is not None:
+            kinds.append((labels, classes, str(self.condition)))
+        for values, categories, name in kinds:
+            if categories:
+                yield from untrained_classes(
+                    values[train],
+                    [category or "no value" for category in categories],
+                    f"value of {name!r} without a training row",
+                    f"values of {name!r} without a training row",
+                )
+
     @cached_property
     def _x(self) -> np.ndarray:
         """All examples, float32 ``[n, D]``."""
-        return np.concatenate([block.values for block in self._blocks], 1).astype(np.float32)
+        columns = self._columns
+        rows, places = len(self.rows), np.arange(len(self.rows))
+        x = np.zeros((rows, sum(column.width for column in columns)), np.float32)
+        start = 0
+        for column in columns:
+            if column.categories:
+                x[places, start + column.values] = 1
+            else:
+                x[:, start] = column.values
+            start += column.width
+        return x
 
     def _check_names(self) -> None:
-        """Checks that the columns named in the options exist, each named once."""
+        """Checks the names of the columns, and that those in the options exist, each once."""
         names = self.names
-        if len(set(names)) != len(names):
-            raise DataError(f"{self.source}: two columns have the same name: {', '.join(names)}")
+        for place, name in enumerate(names):
+            if not name:
+                raise DataError(
+                    f"{self.source}: column {place + 1} has no name; name it, or remove it"
+                )
+            if name in names[:place]:
+                raise DataError(f"{self.source}: two columns have the same name {name!r}")
         columns = [
             *(self.numeric or ()),
             *(self.categorical or ()),
@@ -144,9 +204,13 @@ class TableDataset(Dataset):
             return True
         return name in (*self.numeric, *self.categorical) or name == self.condition
 
-    def _without_missing(self, rows: Sequence[Row]) -> list[Row]:
-        """Applies the option ``missing`` to rows with empty cells in used columns."""
-        complete = []
+    def _without_missing(self, rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
+        """Applies the option ``missing`` to rows with empty cells in used columns.
+
+        Returns:
+            The rows that are kept, and the lines of those that are dropped.
+        """
+        complete, dropped = [], []
         for line, row in rows:
             cells = zip(self.names, row, strict=True)
             empty = [name for name, cell in cells if not cell and self._is_used(name)]
@@ -157,9 +221,11 @@ class TableDataset(Dataset):
                 raise DataError(f"{place} {empty[0]!r} is empty; set missing to drop or mean")
             if not empty or self.missing == "mean":
                 complete.append((line, row))
+            else:
+                dropped.append(line)
         if not complete:
             raise DataError(f"{self.source}: every row has an empty cell")
-        return complete
+        return complete, dropped
 
     def _cells(self, name: str) -> list[str]:
         column = self.names.index(name)
@@ -168,71 +234,37 @@ class TableDataset(Dataset):
     @cached_property
     def _labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """The labels ``[n]``, or None, and the names of the classes."""
-        if self.condition is None:
-            return None, ()
-        cells = self._cells(self.condition)
-        classes = sorted(set(cells))
-        return np.array([classes.index(cell) for cell in cells], np.int64), tuple(classes)
+        return (
+            (None, ()) if self.condition is None else category_indices(self._cells(self.condition))
+        )
 
     @cached_property
-    def _blocks(self) -> list[_Block]:
-        """The columns of ``x``, by column of the table."""
-        blocks = []
+    def _columns(self) -> list[Column]:
+        """The columns that become ``x``."""
+        columns, train = [], self._splits["train"]
         for name in self.names:
-            cells = self._cells(name)
             if name == self.condition or not self._is_used(name):
                 continue
+            cells = self._cells(name)
             if self._is_numeric(name, cells):
-                blocks.append(self._standardise(name, cells))
+                columns.append(standardised_column(name, cells, self.rows, train, self.source))
             elif self.categorical is None or name in self.categorical:
-                categories = sorted(set(cells))
-                blocks.append(_Block(name, _one_hot(cells, categories), tuple(categories)))
-        if not blocks:
+                columns.append(Column(name, *category_indices(cells)))
+        if not columns:
             raise DataError(
                 f"{self.source}: no columns are left for x; name some in numeric or categorical"
             )
-        return blocks
+        check_size(columns, len(self.rows), self.source)
+        return columns
 
     def _is_numeric(self, name: str, cells: Sequence[str]) -> bool:
+        """Whether a column holds numbers, by the options or by its cells.
+
+        Raises:
+            DataError: its cells are numbers in a form that is not read.
+        """
         if self.numeric is not None:
             return name in self.numeric
-        return name not in (self.categorical or ()) and all(
-            not cell or is_number(cell) for cell in cells
-        )
-
-    def _standardise(self, name: str, cells: Sequence[str]) -> _Block:
-        """Standardises a numeric column with the training split's mean and scale."""
-        values = np.full(len(cells), math.nan)
-        for i, cell in enumerate(cells):
-            if cell and not (is_number(cell) and math.isfinite(float(cell))):
-                line = self.rows[i][0]
-                raise DataError(
-                    f"{self.source}:{line}: column {name!r}: {cell!r} is not a finite number"
-                )
-            if cell:
-                values[i] = float(cell)
-        train = values[self._splits["train"]]
-        if np.isnan(train).all():
-            raise DataError(f"{self.source}: column {name!r} has no number in the training split")
-        mean, deviation = float(np.nanmean(train)), float(np.nanstd(train))
-        scale = deviation if deviation > 0 else 1.0
-        values = np.where(np.isnan(values), mean, values)
-        return _Block(name, ((values - mean) / scale)[:, None], offset=mean, scale=scale)
-
-
-def _is_missing(cell: str) -> bool:
-    return cell.strip().lower() in _MISSING
-
-
-def is_number(cell: str) -> bool:
-    """Whether Python can parse a csv cell as a number, NaN and infinity included."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _one_hot(cells: Sequence[str], values: Sequence[str]) -> np.ndarray:
-    index = {value: i for i, value in enumerate(values)}
-    return np.eye(len(values))[[index[cell] for cell in cells]]
+        if name in (self.categorical or ()):
+            return False
+        return holds_numbers(name, cells, self.rows, self.source)

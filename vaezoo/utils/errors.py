@@ -192,6 +192,17 @@ class DataError(VaezooError):
         give another path or set VAEZOO_DATA
     """
 
+    def __init__(self, message: str) -> None:
+        # names of people's files and columns may hold anything
+        super().__init__(printable(message))
+
+
+def printable(name: object) -> str:
+    """A text without control characters, line ends and bytes that are no text: escaped."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in str(name)
+    )
+
 
 class TrainingError(VaezooError):
     """Training cannot continue, for example because a loss is no longer finite."""
@@ -214,10 +225,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         ``; did you mean 'conv'?``, or the list of known names if none is similar.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    if close := close_match(word, known):
+        return f"; did you mean {close!r}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def close_match(word: str, known: Iterable[str]) -> str | None:
+    """The name among those that exist that an unknown one is probably meant to be, or None."""
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
 
 
 def describe_error(error: Exception) -> str:

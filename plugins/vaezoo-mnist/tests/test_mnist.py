@@ -52,7 +52,8 @@ def test_the_files_are_the_official_ones(name, md5):
 def test_splits_are_the_usual_ones():
     data = MNIST()
     images, labels = read_idx("train-images-idx3-ubyte.gz"), read_idx("train-labels-idx1-ubyte.gz")
-    assert [len(data.split(name)) for name in NAMES] == [50_000, 10_000, 10_000]
+    sizes = [len(data.split(name)) for name in NAMES]
+    assert sizes == list(data.sizes.values()) == [50_000, 10_000, 10_000]
     assert np.array_equal(data.split("train").x[:, 0], images[:50_000])
     assert np.array_equal(data.split("validation").x[:, 0], images[50_000:])
     assert np.array_equal(data.split("validation").condition, labels[50_000:])
@@ -139,6 +140,15 @@ def test_a_missing_file_is_refused(damaged):
     (damaged / "t10k-images-idx3-ubyte.gz").unlink()
     with pytest.raises(vaezoo.IntegrityError, match=r"t10k-images.*reinstall"):
         MNIST().split("test")
+
+
+def test_omitted_digits_are_counted():
+    data = MNIST(omit=[3, 0])
+    assert data.sizes == {name: len(data.split(name)) for name in NAMES}
+    assert data.left_out == (
+        "10,033 train and 2,021 validation images of the omitted digits (0, 3)",
+    )
+    assert MNIST().left_out == ()
 
 
 def test_a_spec_finds_the_plugin():

@@ -42,7 +42,7 @@ def spec(ragged_file):
             "likelihood": "bernoulli",
         }
         return {
-            "spec": "vaezoo/v1",
+            "spec": "vaezoo/v2",
             "name": "sequences",
             "data": {"type": "sequences", "path": str(ragged_file), "batch_size": 8},
             "model": model | parts,

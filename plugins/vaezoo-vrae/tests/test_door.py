@@ -65,6 +65,13 @@ def text(tmp_path_factory):
 
 
 def train(home, data, latents, likelihood):
+    write_spec(home, data, latents, likelihood)
+    assert call("-q", "run", home / "spec.yaml", "--out", home / "runs") == 0
+    (result,) = (home / "runs" / "small").iterdir()
+    return result
+
+
+def write_spec(home, data, latents, likelihood):
     content = {
         "spec": "vaezoo/v1",
         "name": "small",
@@ -80,9 +87,22 @@ def train(home, data, latents, likelihood):
         "evaluate": ["elbo", "next-step", {"type": "steps", "samples": 2}],
     }
     (home / "spec.yaml").write_text(yaml.safe_dump(content))
-    assert call("-q", "run", home / "spec.yaml", "--out", home / "runs") == 0
-    (result,) = (home / "runs" / "small").iterdir()
-    return result
+
+
+def test_a_dry_run_takes_hidden_steps_and_says_what_is_not_used(tmp_path, capsys):
+    data = {"type": "sequences", "path": str(tmp_path / "x.npz")}
+    write_spec(tmp_path, data, "recurrent", "normal")
+    x = np.random.default_rng(0).normal(size=(20, 6, 2)).astype(np.float32)
+    mask = np.arange(6) < np.arange(1, 21)[:, None] % 6 + 1
+    mask[5, 1] = False
+    np.savez(tmp_path / "x.npz", x=np.where(mask[..., None], x, np.nan), mask=mask, y=0)
+    assert call("run", tmp_path / "spec.yaml", "--dry-run") == 0
+    output = capsys.readouterr().out
+    assert "16 train" in output and "left out: 1 array that is not read (y)" in output
+    np.savez(tmp_path / "x.npz", x=x, lengths=np.arange(20))
+    assert call("run", tmp_path / "spec.yaml", "--dry-run") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "x.npz: 'lengths' row 7 is 7, but x has 6 steps" in line
 
 
 def test_music_goes_on_from_a_prefix_and_is_written_as_music(music, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from vaezoo_vrae.label_accuracy import LabelAccuracy
-from vaezoo_vrae.metrics import NextStep, ReconstructionAccuracy, StepBounds
+from vaezoo_vrae.metrics import NextStep, ReconstructionAccuracy, StepBounds, per_step
 
 import vaezoo
 from vaezoo.evaluation.anomaly import scores
@@ -27,7 +27,8 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
     everything = train.first(len(train))
 
     def real(shift):
-        def sample(n, condition, **options):
+        def sample(n, condition, *, mean, **options):
+            assert not mean, "the real sequences are no means"
             requested = (condition + shift) % 3
             return torch.stack(
                 [
@@ -46,6 +47,24 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
     assert result["label_accuracy"].details["accuracy_of_1"] > 0.8
     monkeypatch.setattr(type(model), "sample", staticmethod(real(1)))
     assert LabelAccuracy(per_class=20)(model, train)["label_accuracy"].value < 0.34
+
+
+def test_a_sequence_whose_total_is_not_finite_is_named():
+    totals, steps = torch.tensor([2.0, torch.nan, 3.0]), torch.tensor([2, 2, 3])
+    assert per_step(totals, steps).note == "the total of example 1 is nan"
+    assert per_step(totals[::2], steps[::2]).note == ""
+
+
+@torch.no_grad()
+def test_predictions_that_are_nan_are_no_symbols(spec, monkeypatch):
+    _, train, (task,) = prepare_training(load_spec(spec()), pick_device("cpu"))
+
+    def predict(self, model, batch):
+        return torch.where((batch.index == 5)[:, None, None], torch.nan, batch.x)
+
+    monkeypatch.setattr(NextStep, "_predict", predict)
+    with pytest.raises(vaezoo.VaezooError, match="the prediction for example 5 is nan"):
+        NextStep()(task.model.eval(), train)
 
 
 def test_particles_are_left_out_where_there_is_no_chain(spec):

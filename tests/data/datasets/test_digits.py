@@ -12,7 +12,7 @@ from vaezoo.utils.errors import DataError
 def test_splits_hold_every_digit_once():
     data = Digits()
     parts = [data.split(name) for name in SPLIT_NAMES]
-    assert [len(part) for part in parts] == [1258, 269, 270]
+    assert [len(part) for part in parts] == list(data.sizes.values()) == [1258, 269, 270]
     together = torch.cat([part.x for part in parts]).flatten(1).tolist()
     pixels, _ = load_digits(return_X_y=True)
     assert sorted(together) == sorted((pixels * 255 / 16).round().tolist())

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from vaezoo.data.datasets import image_folder
 from vaezoo.data.datasets.image_folder import ImageFolder
+from vaezoo.data.image_files import ImageReader
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
+from vaezoo.runs.dry_run import dry_run
+from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import DataError
 
 CPU = torch.device("cpu")
@@ -62,6 +66,81 @@ def test_folders_named_as_splits_are_the_splits(tmp_path, draw):
     assert data.spec.classes == ("only",)
 
 
+def test_the_split_that_is_missing_is_cut_out_of_training(tmp_path, draw):
+    """Test images are in no other split, and the folders of splits are no classes."""
+    seen = {}
+    for i, (name, count) in enumerate((("Training", 9), ("TEST", 10))):
+        for kind in ("cat", "dog"):
+            for j in range(count):
+                file = tmp_path / name / kind / f"{j}.PNG"
+                seen[draw(file, seed=[i, j, kind == "cat"]).transpose(2, 0, 1).tobytes()] = name
+    data = ImageFolder(path=str(tmp_path))
+    assert data.spec.classes == ("cat", "dog")
+    assert data.sizes == {"train": 16, "validation": 2, "test": 20}
+    for name, folder in {"train": "Training", "validation": "Training", "test": "TEST"}.items():
+        images = [x.tobytes() for x in pixels(data.split(name))]
+        assert {seen[image] for image in images} == {folder}
+        assert len(set(images)) == data.sizes[name]
+
+
+def test_what_is_not_used_is_counted_and_named(folder, draw):
+    for name in ("cat/raw/x.png", "top.jfif", ".hidden/a.png", "cat/._a.png"):
+        draw(folder / name.replace(".jfif", ".png"))
+    (folder / "top.png").rename(folder / "top.jfif")
+    for name in ("notes.txt", "dog/x.psd", "dog/Thumbs.db"):
+        (folder / name).touch()
+    data = ImageFolder(path=str(folder))
+    assert data.spec.classes == ("cat", "dog")
+    assert data.sizes == {"train": 16, "validation": 2, "test": 2}
+    assert data.left_out == (
+        "1 image beside the classes (top.jfif)",
+        "2 files with other endings (dog/x.psd, notes.txt)",
+        "1 sub-folder (cat/raw)",
+    )
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_unreadable_images_are_skipped_if_that_is_wished(folder, memory):
+    (folder / "dog" / "c.png").write_bytes(b"")
+    cut_off = folder / "cat" / "d.png"
+    cut_off.write_bytes(cut_off.read_bytes()[:-40])
+    data = ImageFolder(path=str(folder), unreadable="skip", memory=memory)
+    assert sum(data.sizes.values()) == 18
+    assert data.left_out == ("2 images that cannot be read (cat/d.png, dog/c.png)",)
+    for file in (folder / "dog" / "c.png", cut_off):
+        file.unlink()
+    same = ImageFolder(path=str(folder))
+    for name in SPLIT_NAMES:
+        assert np.array_equal(pixels(data.split(name)), pixels(same.split(name)))
+
+
+def test_a_split_without_a_readable_image_is_refused(tmp_path, refuses):
+    (tmp_path / "a.png").touch()
+    data = ImageFolder(path=str(tmp_path), unreadable="skip")
+    refuses(DataError, lambda: data.sizes, str(tmp_path), "no image of train can be read", "a.png")
+
+
+def test_images_that_do_not_fit_in_memory_are_read_when_they_are_needed(folder, monkeypatch):
+    data = ImageFolder(path=str(folder), memory=0)
+    read, files = ImageReader.read, []
+    monkeypatch.setattr(ImageReader, "read", lambda *args: files.append(args[1]) or read(*args))
+    monkeypatch.setattr(image_folder, "_MAX_OPENED", 3)
+    opened = []
+    monkeypatch.setattr(image_folder, "count_pages", lambda file, _: opened.append(file) or 2)
+    splits = [data.split(name) for name in data.sizes]
+    assert data.left_out == (
+        f"3 images of the first 3 files with pages after the first ({named(opened[0])} has 2, "
+        f"{named(opened[1])} has 2, ...)",
+    )
+    assert len(splits) == len(opened) == 3 and len(files) == 1
+    splits[0].x[5]
+    assert len(files) == 2
+
+
+def named(file) -> str:
+    return "/".join(file.parts[-2:])
+
+
 def test_images_are_resized_and_converted(tmp_path, draw):
     for i in range(10):
         draw(tmp_path / f"{i}.png", size=(4 + i, 5), mode="RGB" if i % 2 else "L", seed=i)
@@ -95,6 +174,7 @@ def test_an_unreadable_image_is_refused(folder, refuses, memory):
         lambda: [pixels(data.split(name)) for name in SPLIT_NAMES],
         "c.png",
         "not a readable",
+        "; to leave out what cannot be read, set unreadable: skip",
     )
 
 
@@ -119,8 +199,8 @@ def test_an_image_of_another_size_is_refused(folder, draw, refuses, memory):
         DataError,
         lambda: [pixels(data.split(name)) for name in SPLIT_NAMES],
         "c.png",
-        "7x5",
-        "6x5",
+        "is 7x5",
+        "a.png is 6x5",
         "set `size`",
     )
 
@@ -138,21 +218,25 @@ def test_a_worker_process_says_the_same_one_line(folder, refuses):
     )
 
 
-def test_an_empty_class_is_refused(folder, refuses):
-    (folder / "emu").mkdir()
-    refuses(DataError, lambda: ImageFolder(path=str(folder)).spec, str(folder / "emu"), "no image")
-
-
-def test_a_class_missing_from_one_split_is_refused(tmp_path, draw, refuses):
-    for name in SPLIT_NAMES:
-        draw(tmp_path / name / "cat" / "a.png")
-    draw(tmp_path / "train" / "dog" / "a.png")
-    refuses(
-        DataError,
-        lambda: ImageFolder(path=str(tmp_path)).spec,
-        str(tmp_path / "validation" / "dog"),
-        "missing",
-    )
+@pytest.mark.parametrize(
+    ("files", "where", "words"),
+    [
+        (["cat/a.png", "emu/a.txt"], "emu", "no image in this folder; fill"),
+        (["x/cat/a.png", "x/dog/a.png"], "x", "no image in this folder, but the folder cat"),
+        (["cat/a.png", "Cat/a.png"], "", "Cat and cat differ in case only"),
+        (["old/a.png", "a.png", "b.png"], "", "1 images in folders, which are classes, and 2"),
+        (["train/cat/a.png", "train/dog/a.png", "test/cat/a.png"], "test", "lacks the folder dog"),
+        (["train/cat/a.png", "test/cat/a.png", "test/dog/a.png"], "test", "has the folder dog"),
+        (["train/cat/a.png", "test/Cat/a.png"], "test", "lacks the folder cat, which"),
+        (["train/cat/a.png", "test/a.png"], "test", "lacks the folder cat, which"),
+    ],
+)
+def test_folders_of_classes_that_do_not_fit_are_refused(tmp_path, refuses, files, where, words):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    data = ImageFolder(path=str(tmp_path))
+    refuses(DataError, lambda: data.spec, f"{tmp_path / where}: ", words)
 
 
 def test_an_empty_folder_is_refused(tmp_path, refuses):
@@ -166,3 +250,17 @@ def test_a_missing_folder_is_refused(tmp_path, refuses):
 def test_a_file_is_refused(tmp_path, refuses):
     (tmp_path / "file").touch()
     refuses(DataError, lambda: ImageFolder(path=str(tmp_path / "file")).spec, "not a folder")
+
+
+def test_a_dry_run_tells_the_sizes_and_what_is_left_out(tmp_path, draw, spec):
+    for i in range(20):
+        draw(tmp_path / "train" / f"{i}.png", size=(4, 4), mode="L", seed=i)
+    draw(tmp_path / "testing" / "a.png", size=(4, 4), mode="L")
+    (tmp_path / "train" / "0.png").write_bytes(b"")
+    (tmp_path / "readme.md").touch()
+    data = {"type": "image-folder", "path": str(tmp_path), "channels": 1, "unreadable": "skip"}
+    tree = spec(data=data, model={"likelihood": "continuous-bernoulli"})
+    assert (
+        "\ndata: 17 train, 2 validation, 1 test; left out: 1 file beside the splits (readme.md); "
+        "1 image that cannot be read (train/0.png)\n"
+    ) in dry_run(load_spec(tree)).as_text()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ from vaezoo.data.datasets.npz import NpzDataset, to_arrays, to_named
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.formats.npz import NpzFormat
 from vaezoo.data.loader import Loader
-from vaezoo.data.splits import SPLIT_NAMES
+from vaezoo.data.npz_file import read_npz
+from vaezoo.data.splits import SPLIT_NAMES, split_indices
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
+from vaezoo.utils import memory
 from vaezoo.utils.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -107,7 +111,8 @@ def holed(value, dtype=float):
         ({"x": np.ones((0, 3))}, ("(0, 3)",)),
         ({"x": np.ones((20, 0))}, ("(20, 0)",)),
         ({"x": np.full((20, 3), "a")}, ("<U1",)),
-        ({"x": np.full((20, 3), None)}, ("not a readable",)),
+        ({"x": np.full((20, 3), None)}, ("'x' holds Python objects",)),
+        ({"x": np.ones((20, 3), "c8")}, ("'x' must be numbers, not complex64",)),
         ({"x": holed(256, int)}, ("'x' row 7 must have integers from 0 to 255",)),
         ({"x": holed(-1, int)}, ("'x' row 7 must have integers", "support: count")),
         ({"x": np.ones((20, 3)), "condition": np.ones(19)}, ("'condition'", "20 rows", "(19,)")),
@@ -116,6 +121,15 @@ def holed(value, dtype=float):
         ({"x": np.ones((20, 3)), "mask": np.full((20, 3), "a")}, ("'mask'", "numbers")),
         ({"x": np.ones((20, 3)), "mask": np.ones((20, 2))}, ("'mask' (20, 2)",)),
         ({"x": np.ones((20, 3)), "mask": np.ones(20)}, ("'mask' (20,)",)),
+        ({"x": np.ones((20, 3)), "mask": holed(np.nan)}, ("'mask' row 7 holds NaN",)),
+        ({"x": np.ones((20, 3)), "mask": holed(-1, int)}, ("'mask' row 7 holds -1", "0 or 1")),
+        ({"x": np.ones((20, 3)), "lengths": [19, 2]}, ("do not add up to the 20 steps",)),
+        ({"x": np.ones((20, 3)), "lengths": [21, -1]}, ("'lengths' row 1 is -1",)),
+        ({"x": np.ones((20, 3)), "lengths": [20.0]}, ("'lengths' must be integers",)),
+        ({"x": np.ones(20), "lengths": [20]}, ("x (20,) must be sequences",)),
+        ({"x": np.ones((2, 4, 3)), "lengths": [4, 5]}, ("'lengths' row 1 is 5", "4 steps")),
+        ({"x": np.ones((2, 4, 3)), "lengths": [4]}, ("one for each of the 2 rows",)),
+        ({"x.a": np.ones((20, 3)), "lengths": [20]}, ("'lengths'", "use mask.NAME")),
         ({"x": np.ones((4, 3))}, ("4 examples are too few",)),
     ],
 )
@@ -297,4 +311,129 @@ def test_masks_of_a_file_for_a_model_belong_to_its_parts(arrays, words, tmp_path
 def test_what_a_file_has_comes_back_by_its_names():
     names = ["x.a", "x.b", "mask.a", "present.b", "extras.w", "condition"]
     arrays = {name: np.full((2, 3), i) for i, name in enumerate(names)}
-    assert to_named(to_arrays(arrays)) == arrays
+    assert to_named(to_arrays(arrays, "some.npz")) == arrays
+
+
+def padded(lengths, steps=6, **more):
+    """Sequences with NaN behind their ends, whose values name their place; in three forms."""
+    x = np.arange(len(lengths) * steps * 2, dtype=np.float32).reshape(-1, steps, 2)
+    mask = np.arange(steps) < np.array(lengths)[:, None]
+    junk = np.where(mask[..., None], x, np.nan)
+    return {
+        "mask": {"x": junk, "mask": mask, **more},
+        "lengths": {"x": junk, "lengths": lengths, **more},
+        "steps": {"x": x[mask], "lengths": lengths, **more},
+    }
+
+
+def test_sequences_are_equal_however_their_lengths_are_given(npz):
+    lengths = np.random.default_rng(0).integers(1, 7, 20)
+    lengths[0] = 6
+    base = npz(**padded(lengths)["mask"])
+    assert base.spec.mask_dims == 1 and base.spec.shape == (6, 2) and base.left_out == ()
+    splits = {name: base.split(name) for name in SPLIT_NAMES}
+    assert sum(int(split.mask.sum()) for split in splits.values()) == lengths.sum()
+    for form in ("lengths", "steps"):
+        data = npz(**padded(lengths)[form])
+        assert data.spec == base.spec and data.sizes == base.sizes
+        for name, split in splits.items():
+            assert torch.equal(data.split(name).x, split.x)
+            assert torch.equal(data.split(name).mask, split.mask)
+
+
+def test_steps_that_a_mask_hides_within_a_length_are_hidden(npz):
+    mask = np.ones((20, 6))
+    mask[:, 1] = 0
+    arrays = padded([4] * 20, mask=mask)
+    hidden = npz(**arrays["lengths"]).split("train").mask
+    assert (hidden == torch.tensor([True, False, True, True, False, False])).all()
+    mask = np.ones(80)
+    mask[1::4] = 0
+    assert torch.equal(
+        npz(**padded([4] * 20, mask=mask)["steps"]).split("train").mask, hidden[:, :4]
+    )
+
+
+@pytest.mark.parametrize("form", ["mask", "lengths", "steps"])
+def test_a_model_reads_sequences_of_a_file_as_training_does(npz, tmp_path, form):
+    lengths = [2, 3]
+    npz(**padded(lengths)[form])
+    for data in (
+        DataSpec((6, 2), mask_dims=1),
+        DataSpec((6, 2), mask_dims=1, variable_length=True),
+    ):
+        batch = NpzFormat(data).read(tmp_path / "some.npz")
+        steps = 3 if form == "steps" and data.variable_length else 6
+        assert batch.x.shape == (2, steps, 2) and batch.x.isfinite().all()
+        assert batch.mask.sum(1).tolist() == lengths and not batch.x[~batch.mask].any()
+    npz(**padded([3, 3])[form])
+    prefixes = NpzFormat(data).read_prefixes(tmp_path / "some.npz")
+    assert prefixes.x.shape == (2, 3, 2) and (prefixes.mask is None or prefixes.mask.all())
+
+
+def test_what_is_not_used_is_named(npz):
+    mask = np.ones((20, 3))
+    mask[[3, 17]] = 0
+    labels = np.r_[np.zeros(19, int), 1]
+    data = npz(x=RNG.normal(size=(20, 3)), mask=mask, condition=labels, y=labels, meta=["a"])
+    assert data.left_out == (
+        "2 arrays that are not read (meta, y)",
+        "2 examples with no observed value (3, 17)",
+    )
+    assert data.sizes == {"train": 16, "validation": 2, "test": 2}
+    train = split_indices(20, (0.8, 0.1, 0.1), 0, "")["train"]
+    labels = 1 - np.eye(20, dtype=int)[np.flatnonzero(~np.isin(np.arange(20), train))[0]]
+    data = npz(x=RNG.normal(size=(20, 3)), condition=labels)
+    assert data.left_out == () and data.notes == ("1 class without a training example (0)",)
+    parts = {"x.a": np.ones((20, 3)), "x.b": np.ones((20, 3)), "mask.a": mask}
+    parts["present.b"] = np.arange(20) != 3
+    assert npz(**parts).left_out == ("1 example with no observed value (3)",)
+
+
+def test_numbers_are_equal_however_they_are_stored(npz, tmp_path):
+    values = RNG.integers(-9, 9, (20, 3, 2)) / 4
+    base = npz(x=values, condition=np.arange(20) % 3).split("train")
+    for kind in ("f2", ">f8", "g"):
+        x = np.asfortranarray(values.astype(kind))
+        split = npz(x=x, condition=(np.arange(20) % 3).astype(">u8")).split("train")
+        assert torch.equal(split.x, base.x) and torch.equal(split.condition, base.condition)
+        read = read_npz(tmp_path / "some.npz")["x"]
+        assert read.dtype.isnative and read.dtype.itemsize <= 8 and read.flags.c_contiguous
+
+
+def write_member(path, name, data):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+
+
+def header(shape, descr="'<f4'", more=b""):
+    """A member of an npz file without its data."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + (len(text) + 1).to_bytes(2, "little") + text + b"\n" + more
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (b"\x80\x04}.", "'x' is no array of numbers"),  # a pickle
+        (header("(20, 3)", "'|O'", b"\x80\x04}."), "'x' holds Python objects"),
+        (header("(1000000000000, 3)"), "'x' declares the shape (1000000000000, 3)"),
+        (header("(-20, -3)", more=bytes(240)), "'x' declares the shape (-20, -3)"),
+        (header("(20, 3)", "[('a', '<f4')]", bytes(240)), "'x' must be numbers"),
+        (header("(20, 3)" + " " * 20_000, more=bytes(240)), "'x' is no array of numbers"),
+    ],
+)
+def test_what_a_file_declares_is_checked_first(tmp_path, refuses, member, words):
+    write_member(tmp_path / "some.npz", "x.npy", member)
+    refuses(DataError, lambda: read_npz(tmp_path / "some.npz"), "some.npz", words)
+
+
+def test_arrays_that_do_not_fit_in_memory_are_refused_before_they_are_read(
+    tmp_path, refuses, monkeypatch
+):
+    monkeypatch.setattr(memory, "memory_size", lambda: 10_000)
+    np.savez_compressed(tmp_path / "some.npz", x=np.zeros((20, 200), np.float32))
+    monkeypatch.setattr(np.lib.format, "read_array", None)
+    refuses(DataError, lambda: read_npz(tmp_path / "some.npz"), "some.npz", "'x' need", "memory")
+    with pytest.raises(DataError, match="2 sequences that are padded to 999 steps need"):
+        to_arrays({"x": np.zeros((1000, 3)), "lengths": np.array([1, 999])}, "some.npz")

@@ -9,6 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vaezoo.data.datasets.torchvision import TorchvisionDataset, import_torchvision
 from vaezoo.data.images import binarize_static
@@ -138,9 +139,22 @@ def test_static_validation_continues_the_draw_of_training(idx_root):
     assert np.array_equal(data.split("test").x, binarize_static(TEST_IMAGES[:, None], 1))
 
 
+def test_sizes_need_no_images_that_are_read_already(cifar_root, monkeypatch):
+    data, read = TorchvisionDataset(name="CIFAR10", root=cifar_root), []
+    load = TorchvisionDataset._load_source
+    monkeypatch.setattr(
+        TorchvisionDataset, "_load_source", lambda *args: read.append(args[1]) or load(*args)
+    )
+    data.split("train"), data.split("test")
+    read.clear()
+    assert data.sizes == {"train": 18, "validation": 2, "test": 4}
+    assert not read
+
+
 def test_colour_arrays_put_channels_first(cifar_root):
     data = TorchvisionDataset(name="CIFAR10", root=cifar_root)
     assert (data.spec.shape, data.spec.classes) == ((3, 32, 32), tuple("abcdefghij"))
+    assert data.sizes == {"train": 18, "validation": 2, "test": 4}
     assert [len(data.split(name)) for name in SPLIT_NAMES] == [18, 2, 4]
     stored = np.random.default_rng(5).integers(0, 256, (4, 3072), dtype=np.uint8)
     assert np.array_equal(data.split("test").x, stored.reshape(4, 3, 32, 32))
@@ -159,7 +173,7 @@ def test_a_set_without_a_test_part_is_divided():
     data = fake()
     assert (data.spec.shape, data.spec.support) == ((3, 8, 6), "unit")
     parts = [everything(data, name).x for name in SPLIT_NAMES]
-    assert [len(part) for part in parts] == [40, 5, 5]
+    assert [len(part) for part in parts] == list(data.sizes.values()) == [40, 5, 5]
     assert len(torch.cat(parts).flatten(1).unique(dim=0)) == 50
 
 
@@ -183,6 +197,31 @@ def test_images_in_folders_are_read_one_by_one_with_their_labels(classes_root, d
             for x, y in zip(part.x, part.condition)
         }
     assert result == {i: i // 10 for i in range(20)}
+
+
+def test_images_in_folders_are_read_as_all_image_files_are(classes_root, refuses):
+    """Scaled from 16 bits, over a background, and not if a file is one of other programs."""
+    ramp = np.linspace(0, 65535, 30).round().astype(np.uint16).reshape(6, 5)
+    for name in ("cat", "dog"):
+        for i in range(10):
+            Image.fromarray(ramp).save(classes_root / name / f"{i}.png")
+    Image.new("RGBA", (5, 6), (200, 0, 0, 0)).save(classes_root / "dog" / "9.png")
+    data = TorchvisionDataset(name="ImageFolder", root=str(classes_root))
+    images = torch.cat([everything(data, name).x for name in SPLIT_NAMES])
+    expected = torch.from_numpy(np.round(ramp / 257) / 255).float().expand(3, 6, 5)
+    assert ((images - expected).abs().flatten(1).amax(1) < 1e-6).sum() == 19
+    assert (images.flatten(1) == 1).all(1).sum() == 1
+    (classes_root / "dog" / "9.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    parts = lambda: [everything(data, name) for name in SPLIT_NAMES]  # noqa: E731
+    refuses(
+        DataError, parts, "row 19 cannot be read", "9.png: not a readable image", "none of PNG"
+    )
+
+
+@pytest.mark.parametrize("name", ["LSUN", "LSUNClass"])
+def test_a_set_that_reads_a_pickle_of_anybody_is_refused(name, refuses, tmp_path):
+    data = TorchvisionDataset(name=name, root=str(tmp_path))
+    refuses(DataError, lambda: data.split("train"), name, "reads a pickle", "use image-folder")
 
 
 def test_validation_of_sets_in_order_of_class_holds_every_class(classes_root, monkeypatch):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec, Field
-from vaezoo.runs.example_files import format_for, write_example_files
+from vaezoo.runs.example_files import _select_extras, format_for, write_example_files
 from vaezoo.utils.errors import DataError, UsageError
 
 VECTORS = DataSpec(
@@ -41,7 +41,7 @@ def test_numbers_come_back(tmp_path, ending, data, shape):
     path, x = tmp_path / f"x.{ending}", torch.randn(shape)
     assert write(data, path, x) == [path]
     batch = format_for(data, path).read(path)
-    torch.testing.assert_close(data.from_source_units(batch.x), x)
+    torch.testing.assert_close(data.from_source_units(batch.x).float(), x)
     assert batch.mask is None
 
 
@@ -52,6 +52,65 @@ def test_the_columns_of_a_csv_file_have_the_names_of_fields(tmp_path):
     header = (tmp_path / "x.csv").read_text().splitlines()[0]
     assert header == "example,age,town=Bonn,town=Ulm,x3"
     assert format_for(data, tmp_path / "x.csv").read(tmp_path / "x.csv").x.shape == (1, 4)
+
+
+TOWN = Field("town", "categorical", (1, 3), categories=("Bonn", "Ulm"))
+PEOPLE = DataSpec(
+    (4,),
+    "mixed",
+    classes=("no", "yes"),
+    condition_shape=(),
+    fields=(Field("age", "numeric", (0, 1)), TOWN, Field("pay", "numeric", (3, 4))),
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "condition"),
+    [
+        ("age,town,pay\n30,Ulm,5\n40,Bonn,6\n", None),
+        ('\ufeff"id,1";pay;ill;town;age\na;5;yes;Ulm;30\nb;6;no;Bonn;40\n', [1, 0]),
+        ("pay,condition,age,town=Ulm,town=Bonn\n5,no,30,1,0\n6,yes,40,0,1\n", [0, 1]),
+        ("example,age,town=Bonn,town=Ulm,pay\n0,30,0,1,5\n1,40,1,0,6\n", None),
+        ("30,0,1,5\n40,1,0,6\n", None),
+    ],
+)
+def test_the_columns_of_a_csv_file_are_found_by_name(tmp_path, content, condition):
+    (tmp_path / "x.csv").write_text(content, encoding="utf-8")
+    batch = format_for(PEOPLE, tmp_path / "x.csv").read(tmp_path / "x.csv")
+    assert batch.x.tolist() == [[30, 0, 1, 5], [40, 1, 0, 6]]
+    assert (batch.condition if condition is None else batch.condition.tolist()) == condition
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("age,twn,pay\n30,Ulm,5\n", "no column 'town=Bonn'"),
+        ("age,town,wage\n30,Ulm,5\n", "no column 'pay'; known: age, town, wage"),
+        ("age,town,pay\n30,Rom,5\n", "x.csv:2: 'town' has no value 'Rom'; known: Bonn, Ulm"),
+        ("age,town,pay,pay\n30,Ulm,5,6\n", "two columns 'pay'"),
+        ("age,town,pay\n,Ulm,5\n", "x.csv:2: '' is not a finite number"),
+    ],
+)
+def test_a_csv_file_with_other_columns_is_refused(tmp_path, content, message):
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        format_for(PEOPLE, tmp_path / "x.csv").read(tmp_path / "x.csv")
+
+
+def test_an_extra_that_is_not_finite_is_named_by_its_row():
+    data = DataSpec((3,), "real", extras={"w": ()})
+    batch = Batch(torch.zeros(2, 3), extras={"w": torch.tensor([1, torch.nan])})
+    with pytest.raises(ValueError, match=r"'extras\.w' row 1 is nan"):
+        _select_extras(data, batch)
+
+
+def test_large_numbers_keep_their_digits(tmp_path):
+    stamp = Field("t", "numeric", (0, 1), offset=1.7e9, scale=2.0)
+    data = DataSpec((1,), "real", fields=(stamp,))
+    for ending in ("csv", "npz"):
+        path = tmp_path / f"x.{ending}"
+        write(data, path, torch.tensor([[0.5]]))
+        assert format_for(data, path).read(path).x.tolist() == [[1.7e9 + 1]]
 
 
 def test_files_are_in_the_units_of_the_source(tmp_path):
@@ -66,7 +125,7 @@ def test_a_csv_file_of_rows_alone_is_one_sequence(tmp_path):
         path.write_text(f"{header}1,2\n3,4\n")
         assert format_for(SERIES, path).read(path).x.tolist() == [[[1, 2], [3, 4]]]
     path.write_text("1,b\n3,4\n")
-    with pytest.raises(DataError, match="row 1: could not convert"):
+    with pytest.raises(DataError, match="'b' is not a number"):
         format_for(SERIES, path).read(path)
 
 
@@ -103,9 +162,11 @@ def test_npz_sequences_of_unlike_lengths_have_a_mask(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "expected rows"),
-        ("1,2\n3\n", "expected rows"),
-        ("1,2\n3,x\n", "row 2: could not convert"),
+        ("", "has no rows of numbers"),
+        ("a,b\n", "has no rows of numbers"),
+        ("1,2\n3\n", "x.csv:2: has 1 cells, expected 2"),
+        ("1,2\n3,x\n", "x.csv:2: 'x' is not a number"),
+        ('1,2\n3,"4,5"\n', "x.csv:2: '4,5' has a decimal comma; write it as 1234.5"),
     ],
 )
 def test_a_bad_csv_file_is_refused_with_its_row(tmp_path, content, message):
@@ -161,8 +222,9 @@ def test_parts_masks_and_extras_come_back_in_npz_and_images_of_parts_in_png(tmp_
     write(data, path, batch)
     again = format_for(data, path).read(path)
     assert torch.equal(again.x["image"], batch.x["image"])
-    numbers = data.from_source_units(again.x)["numbers"]
-    torch.testing.assert_close(numbers, batch.x["numbers"])
+    numbers = data.from_source_units(again.x)["numbers"].float()
+    present = batch.present["numbers"]
+    torch.testing.assert_close(numbers[present], batch.x["numbers"][present])
     assert torch.equal(again.extras["w"], batch.extras["w"])
     assert torch.equal(again.present["numbers"], batch.present["numbers"])
     write(data, tmp_path / "x.png", batch, columns=2)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Len
 
+from vaezoo.data.cells import is_number
+from vaezoo.data.csv_file import guess_delimiter, read_rows
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.splits import Fractions
-from vaezoo.data.table import Missing, Row, TableDataset
+from vaezoo.data.table import Missing, TableDataset
 from vaezoo.utils.errors import DataError
 from vaezoo.utils.paths import find_data
 
@@ -21,9 +23,10 @@ class CsvDataset(Dataset):
     """A csv file with one example per row. Numbers are standardised, categories are one-hot.
 
     ``x`` holds the columns in the order of the file. A number is standardised with the mean and
-    the standard deviation of the training split: (value - mean) / standard deviation. The
-    likelihoods of a model are those of standardised numbers; files of samples are in the units of
-    the source.
+    the standard deviation of the training split: (value - mean) / standard deviation; a column
+    that is constant there keeps its scale. The likelihoods of a model are those of standardised
+    numbers; files of samples are in the units of the source. Numbers have a decimal point and no
+    other signs.
 
     Args:
         path: the file; a relative path is looked up in the working directory, then in
@@ -69,18 +72,51 @@ class CsvDataset(Dataset):
         """Returns one of the three splits."""
         return self._table.split(name)
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples of each split."""
+        return self._table.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Rows and columns that are not used."""
+        return self._table.left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Names and columns that may be meant otherwise, and values that training lacks."""
+        names, notes = self._table.names, list(self._table.notes)
+        if self.header and all(map(is_number, names)):
+            first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            reason = "which names the columns; if it is data, set header: false"
+            notes.insert(0, f"the first row ({first}), {reason}")
+        return notes
+
     @cached_property
     def _table(self) -> TableDataset:
         file = find_data(self.path)
-        rows = self._read_rows(file)
-        header = rows.pop(0)[1] if self.header else [str(i) for i in range(len(rows[0][1]))]
+        rows = read_rows(file, self.delimiter)
+        if len(rows) <= self.header:
+            raise DataError(f"{file}: has no rows")
+        line, first = rows[0]
+        self._check_delimiter(file, first)
+        header = [cell.strip() for cell in first]
+        if not self.header:
+            header = [str(i) for i in range(len(first))]
+        elif all(map(is_number, header)) and any("." in cell for cell in header):
+            raise DataError(f"{file}:{line}: has numbers as names of columns; set header: false")
+        rows = rows[self.header :]
         for line, row in rows:
             if len(row) != len(header):
-                raise DataError(f"{file}:{line}: has {len(row)} cells, expected {len(header)}")
+                hint = f"; put cells with {self.delimiter!r} in quotes"
+                raise DataError(
+                    f"{file}:{line}: has {len(row)} cells, expected {len(header)}"
+                    f"{hint if len(row) > len(header) else ''}"
+                )
         return TableDataset(
-            [cell.strip() for cell in header],
+            header,
             rows,
-            source=self.path,
+            source=str(file),
             numeric=self.numeric,
             categorical=self.categorical,
             condition=self.condition,
@@ -89,14 +125,10 @@ class CsvDataset(Dataset):
             split_seed=self.split_seed,
         )
 
-    def _read_rows(self, file: Path) -> list[Row]:
-        """Reads all rows, with the header if there is one."""
-        try:
-            with open(file, newline="", encoding="utf-8-sig") as stream:
-                reader = csv.reader(stream, delimiter=self.delimiter)
-                rows = [(reader.line_num, row) for row in reader if row]
-        except (OSError, UnicodeError, csv.Error) as error:
-            raise DataError(f"{file}: cannot be read as csv: {error}") from error
-        if len(rows) <= self.header:
-            raise DataError(f"{file}: has no rows")
-        return rows
+    def _check_delimiter(self, file: Path, first: Sequence[str]) -> None:
+        """Raises DataError if the only column of the first row would be several with another."""
+        other = guess_delimiter(first[0])
+        if len(first) == 1 and self.delimiter not in first[0] and other in first[0]:
+            raise DataError(
+                f"{file}: has one column, {first[0]!r}; set data.delimiter to {other!r}"
+            )

@@ -36,6 +36,17 @@ class Digits(Dataset):
         """An image ``(1, 8, 8)`` with ten classes."""
         return image_spec((1, 8, 8), self.binarize, tuple(map(str, range(10))))
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {name: len(index) for name, index in self._indices.items()}
+
+    @cached_property
+    def _indices(self) -> dict[str, np.ndarray]:
+        """The images of each split."""
+        count = len(self._images_and_labels[0])
+        return split_indices(count, self.fractions, self.split_seed, "digits")
+
     @cached_property
     def _images_and_labels(self) -> tuple[np.ndarray, np.ndarray]:
         """All images, uint8 ``[n, 1, 8, 8]``, and their labels ``[n]``."""
@@ -47,6 +58,6 @@ class Digits(Dataset):
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
         x, y = self._images_and_labels
-        index = split_indices(len(x), self.fractions, self.split_seed, "digits")[name]
+        index = self._indices[name]
         is_train, seed = name == "train", self.split_seed
         return image_split(x[index], y[index], self.binarize, train=is_train, seed=seed)

@@ -2,152 +2,172 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
-from PIL import Image
+from annotated_types import Ge, Gt
 
+from vaezoo.data.class_folders import ClassFolders, Item, read_class_folders
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
-from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
-from vaezoo.data.splits import SPLIT_NAMES, Fractions, split_indices
-from vaezoo.utils.errors import DataError, one_line
+from vaezoo.data.image_files import (
+    MAX_PIXELS,
+    PAGED_SUFFIXES,
+    REPLACE_HINT,
+    SUFFIXES,
+    Background,
+    ImageReader,
+    count_pages,
+)
+from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
+from vaezoo.data.phrases import count_phrase
+from vaezoo.data.split_files import SKIP_HINT, Unreadable, read_each
+from vaezoo.data.splits import SPLIT_NAMES, Fractions, complete_splits
 from vaezoo.utils.paths import find_data
 
-_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-)
-Item: TypeAlias = tuple[Path, int | None]
-"""An image file and its label, None without classes."""
+_MAX_OPENED = 2000
+"""The number of files whose further pages are counted at the start."""
 
 
 class ImageFolder(Dataset):
     """Image files: ``path/class/image.png`` with a folder per class, or ``path/image.png``.
 
     If ``path`` contains the folders train, validation and test, these are the splits, each with
-    its own folders of classes. Images that fit in ``memory`` MiB are read once; otherwise each is
-    read when it is needed.
+    its own folders of classes. They may be called training, valid, val, dev or testing, too, in
+    any case. A split that has no folder is cut out of the training images, never out of the test
+    images. A folder train among others that are no splits is a class, unless it holds folders.
+
+    Images are read upright, as their EXIF data says. What has more than 8 bits is scaled to 8 by
+    the range of its type, floats by the range 0 to 1. Of several pages or frames the first is
+    used. Images that fit in ``memory`` MiB are read once; otherwise each is read when needed.
 
     Args:
         path: the folder; a relative path is looked up in the working directory, then in
             ``VAEZOO_DATA``.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour, 4 for colour and opacity.
         size: height and width to resize to; 0 keeps the size, which must then be the same for all.
         binarize: ``none`` for values from 0 to 1, or how to make them 0 or 1: ``threshold`` at one
             half; ``static``, sampled once; ``dynamic``, sampled anew each time in training.
-        fractions: the shares of train, validation and test, if there are no folders for them.
+        fractions: the shares of train, validation and test, of those that have no folder.
         split_seed: decides which image belongs to which split.
         memory: the greatest size of a split, in MiB, up to which its images are held in memory.
+        background: what is seen where an image is transparent, unless it has 4 channels.
+        unreadable: what to do with files that are no images or are damaged: ``error``, or
+            ``skip``, which reads every image once at the start.
+        max_pixels: the number of pixels above which an image is refused before it is decoded.
     """
 
     def __init__(
         self,
         *,
         path: str,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 3, 4] = 3,
         size: Annotated[int, Ge(0)] = 0,
         binarize: Binarize = "none",
         fractions: Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
         memory: Annotated[int, Ge(0)] = 2048,
+        background: Background = "white",
+        unreadable: Unreadable = "error",
+        max_pixels: Annotated[int, Gt(0)] = MAX_PIXELS,
     ) -> None:
         self.path, self.channels, self.size, self.binarize = path, channels, size, binarize
         self.fractions, self.split_seed, self.memory = fractions, split_seed, memory
+        self.unreadable, self.max_pixels = unreadable, max_pixels
+        hint = SKIP_HINT if unreadable == "error" else REPLACE_HINT
+        self.reader = ImageReader(channels, size, background, max_pixels, hint)
 
     @cached_property
     def spec(self) -> DataSpec:
         """Described by the first image, which all others must match."""
-        return image_spec(self._shape, self.binarize, self._files[1])
+        return image_spec(self._like[0], self.binarize, self._folders.classes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {name: len(items) for name, items in self._splits.items()}
 
     @cached_property
-    def _shape(self) -> Shape:
-        """The shape of the first training image, ``(C, H, W)``."""
-        first = next(iter(self._files[0].values()))[0][0]
-        return read_image(first, self.channels, self.size, shape=None).shape
+    def left_out(self) -> Sequence[str]:
+        """Other files, stray folders, further pages, and images that are skipped."""
+        return (*self._folders.left_out, *self._readable[1], *self._further_pages())
 
     @cached_property
-    def _files(self) -> tuple[dict[str, list[Item]], tuple[str, ...]]:
-        """The files and labels of each split, and the names of the classes."""
-        root = find_data(self.path)
-        if not root.is_dir():
-            raise DataError(f"{root}: not a folder")
-        folders = [root / name for name in SPLIT_NAMES]
-        if all(folder.is_dir() for folder in folders):
-            classes = _class_names(folders[0])
-            return {folder.name: _list_images(folder, classes) for folder in folders}, classes
-        classes = _class_names(root)
-        files = _list_images(root, classes)
-        indices = split_indices(len(files), self.fractions, self.split_seed, str(root))
-        return {name: [files[i] for i in index] for name, index in indices.items()}, classes
+    def _root(self) -> Path:
+        return find_data(self.path)
+
+    @cached_property
+    def _folders(self) -> ClassFolders:
+        return read_class_folders(self._root, SUFFIXES, "image")
+
+    @cached_property
+    def _readable(self) -> tuple[Mapping[str, Sequence[Item]], tuple[str, ...]]:
+        """The images of each folder of a split, and a phrase of those that are skipped.
+
+        Raises:
+            DataError: none of the images of a split can be read.
+        """
+        if self.unreadable == "error":
+            return self._folders.items, ()
+        items = self._folders.items
+        files = {name: [file for file, _ in given] for name, given in items.items()}
+        readable, skipped = read_each(
+            files, self._check, self.unreadable, root=self._root, what="image"
+        )
+        return {
+            name: [item for item in given if item[0] in readable[name]]
+            for name, given in items.items()
+        }, skipped
+
+    def _check(self, file: Path) -> None:
+        """Raises DataError if an image cannot be read."""
+        self.reader.read(file)
+
+    @cached_property
+    def _splits(self) -> dict[str, list[Item]]:
+        """The images of each split."""
+        items, _ = self._readable
+        return complete_splits(items, self.fractions, self.split_seed, str(self._root))
+
+    @cached_property
+    def _like(self) -> tuple[Shape, str]:
+        """The shape ``(C, H, W)`` of the first training image, and its file."""
+        first = self._splits["train"][0][0]
+        return self.reader.read(first).shape, str(first)
+
+    def _further_pages(self) -> tuple[str, ...]:
+        """A phrase on images with several pages, of the first files alone if there are many."""
+        files = [file for items in self._splits.values() for file, _ in items]
+        paged = [file for file in files if file.suffix.lower() in PAGED_SUFFIXES]
+        counts = {file: count_pages(file, self.max_pixels) for file in paged[:_MAX_OPENED]}
+        names = [
+            f"{file.relative_to(self._root).as_posix()} has {pages}"
+            for file, pages in counts.items()
+            if pages > 1
+        ]
+        of = f" of the first {_MAX_OPENED:,} files" if len(paged) > _MAX_OPENED else ""
+        return count_phrase(
+            names,
+            f"image{of} with pages after the first",
+            f"images{of} with pages after the first",
+        )
 
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
-        files, train, seed = self._files[0][name], name == "train", SPLIT_NAMES.index(name)
-        if len(files) * int(np.prod(self._shape)) > self.memory * 2**20:
-            read = partial(_read_item, channels=self.channels, size=self.size, shape=self._shape)
+        files, train, seed = self._splits[name], name == "train", SPLIT_NAMES.index(name)
+        if len(files) * int(np.prod(self._like[0])) > self.memory * 2**20:
+            read = partial(_read_item, reader=self.reader, like=self._like)
             return lazy_split(files, read, self.binarize, train=train, seed=seed)
-        x = np.stack(
-            [read_image(file, self.channels, self.size, shape=self._shape) for file, _ in files]
-        )
-        labels = np.array([label for _, label in files]) if self._files[1] else None
+        x = np.stack([self.reader.read(file, self._like) for file, _ in files])
+        labels = np.array([label for _, label in files]) if self._folders.classes else None
         return image_split(x, labels, self.binarize, train=train, seed=seed)
 
 
-def read_image(file: Path, channels: int, size: int, *, shape: Shape | None) -> np.ndarray:
-    """Reads one image as uint8 ``[C, H, W]``.
-
-    Args:
-        file: the image file.
-        channels: 1 for grey, 3 for colour.
-        size: height and width to resize to; 0 keeps the size of the image.
-        shape: the expected shape ``(C, H, W)``; None accepts any.
-
-    Raises:
-        DataError: the image cannot be read or has another shape; names the file.
-    """
-    try:
-        with Image.open(file) as image:
-            return to_pixels(image, channels=channels, size=size, shape=shape, source=str(file))
-    except DataError:
-        raise
-    except Exception as error:  # the decoders raise many types on damaged files
-        reason = one_line(error)
-        raise DataError(f"{file}: not a readable image: {reason}") from error
-
-
 def _read_item(
-    item: Item, channels: int, size: int, shape: Shape
+    item: Item, reader: ImageReader, like: tuple[Shape, str]
 ) -> tuple[np.ndarray, int | None]:
     file, label = item
-    return read_image(file, channels, size, shape=shape), label
-
-
-def _class_names(root: Path) -> tuple[str, ...]:
-    """The sorted names of the folders in ``root``, without hidden ones."""
-    folders = (path for path in root.iterdir() if path.is_dir())
-    return tuple(sorted(path.name for path in folders if not path.name.startswith(".")))
-
-
-def _list_images(root: Path, classes: tuple[str, ...]) -> list[Item]:
-    """Lists every image with its label, in a fixed order.
-
-    Raises:
-        DataError: there is no image, or no folder or image of one class.
-    """
-    items: list[Item] = []
-    folders: list[tuple[int | None, Path]] = [(i, root / name) for i, name in enumerate(classes)]
-    for label, folder in folders or [(None, root)]:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: missing, although other splits have this class")
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and path.is_file()
-        )
-        if not files:
-            raise DataError(f"{folder}: no image in this folder")
-        items += [(file, label) for file in files]
-    return items
+    return reader.read(file, like), label

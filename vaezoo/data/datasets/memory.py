@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from vaezoo.data.arrays import ArrayDataset, Arrays, ArraySupport
+from vaezoo.data.array_examples import Arrays
+from vaezoo.data.arrays import ArrayDataset, ArraySupport
 from vaezoo.data.conversion import InMemoryData, Table, convert
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.datasets.npz import to_named
@@ -70,6 +72,21 @@ class MemoryDataset(Dataset):
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
         return self._dataset.split(name)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples of each split."""
+        return self._dataset.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """As for arrays, for a csv file or for items."""
+        return self._dataset.left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """As for arrays, for a csv file or for items."""
+        return self._dataset.notes
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

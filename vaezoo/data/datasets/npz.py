@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vaezoo.data.arrays import ArrayDataset, Arrays, ArraySupport
+from vaezoo.data.array_examples import Arrays
+from vaezoo.data.arrays import ArrayDataset, ArraySupport
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.npz_file import NpzArrays, read_npz
+from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import Fractions
-from vaezoo.utils.errors import DataError, one_line
+from vaezoo.data.steps import pad_steps
+from vaezoo.utils.errors import DataError
 from vaezoo.utils.paths import find_data
 
 _FIELDS = ("x", "condition", "mask", "extras", "present")
-_NAMES = ("x", "condition", "mask", "lengths")
-"""The arrays that are read from an npz file; others are ignored."""
-_PREFIXES = ("x.", "mask.", "present.", "extras.")
-"""The beginnings of the names of arrays of parts and extras."""
 
 
 class NpzDataset(Dataset):
@@ -33,6 +31,10 @@ class NpzDataset(Dataset):
     the shape ``[n]`` or ``[n, ...]``; integers ``[n]`` are class labels, counted from 0,
     everything else is a vector of numbers. ``mask`` covers leading dimensions of each example and
     is nonzero where ``x`` is observed; ``x`` may be NaN where it is not.
+
+    Sequences of different lengths have ``lengths`` ``[n]``: with ``x`` ``[n, T, ...]`` what comes
+    after them is hidden, and with their steps one after another, ``x`` ``[steps, D]``, they are
+    padded. Arrays with other names are not used.
 
     An array ``extras.NAME`` ``[n, ...]`` is what comes with the examples, such as a weight. Data
     of several parts has an array ``x.NAME`` for each part, and may have ``mask.NAME`` and
@@ -59,10 +61,15 @@ class NpzDataset(Dataset):
         self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
+    def _file(self) -> NpzArrays:
+        return read_npz(find_data(self.path))
+
+    @cached_property
     def _dataset(self) -> ArrayDataset:
+        source = str(find_data(self.path))
         return ArrayDataset(
-            to_arrays(read_npz(find_data(self.path))),
-            source=self.path,
+            to_arrays(self._file, source),
+            source=source,
             support=self.support,
             fractions=self.fractions,
             split_seed=self.split_seed,
@@ -73,46 +80,38 @@ class NpzDataset(Dataset):
         """Described by the arrays."""
         return self._dataset.spec
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples of each split."""
+        return self._dataset.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Arrays with names that mean nothing here, and what of the arrays is not used."""
+        one, many = "array that is not read", "arrays that are not read"
+        return (*count_phrase(self._file.unread, one, many), *self._dataset.left_out)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Classes that training does not have."""
+        return self._dataset.notes
+
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
         return self._dataset.split(name)
 
 
-def read_npz(file: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of examples: ``x``, ``condition``, ``mask``, ``lengths``, and those of
-    parts and extras; all but ``x`` are optional.
+def to_arrays(arrays: Mapping[str, np.ndarray], source: str, *, steps: int = 0) -> Arrays:
+    """The arrays of a file, by what they are; sequences with ``lengths`` are padded.
+
+    Args:
+        arrays: by the names that they have in a file.
+        source: where they come from, for messages.
+        steps: the number of steps to which sequences are padded at least.
 
     Raises:
-        DataError: it is no npz file, is damaged, has no ``x``, or has one array for all parts
-            beside those of single parts.
+        DataError: ``lengths`` do not fit the arrays.
     """
-    if not zipfile.is_zipfile(file):
-        raise DataError(f"{file}: not an npz file")
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {
-                name: archive[name]
-                for name in archive.files
-                if name in _NAMES or name.startswith(_PREFIXES)
-            }
-    except Exception as error:  # zipfile, zlib and numpy raise many types on damaged files
-        reason = one_line(error)
-        if "allow_pickle" in reason:
-            reason = (
-                "it contains Python objects; store sequences of different lengths as x [steps, D] "
-                "with lengths [n]"
-            )
-        raise DataError(f"{file}: not a readable npz file: {reason}") from error
-    for name in ("x", "mask"):
-        if name in arrays and any(key.startswith(f"{name}.") for key in arrays):
-            raise DataError(f"{file}: has arrays '{name}' and '{name}.NAME'; use one")
-    if not any(name.partition(".")[0] == "x" for name in arrays):
-        raise DataError(f"{file}: has no array 'x'")
-    return arrays
-
-
-def to_arrays(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """The arrays of a file, by what they are."""
 
     def named(prefix: str) -> dict[str, np.ndarray]:
         return {
@@ -121,10 +120,16 @@ def to_arrays(arrays: Mapping[str, np.ndarray]) -> Arrays:
             if name.startswith(prefix)
         }
 
+    x: Any = arrays["x"] if "x" in arrays else named("x.")
+    mask: Any = arrays["mask"] if "mask" in arrays else named("mask.") or None
+    if "lengths" in arrays:
+        if isinstance(x, dict) or isinstance(mask, dict):
+            raise DataError(f"{source}: has 'lengths', which are for one array x; use mask.NAME")
+        x, mask = pad_steps(x, arrays["lengths"], mask, source, steps=steps)
     return Arrays(
-        x=arrays["x"] if "x" in arrays else named("x."),
+        x=x,
         condition=arrays.get("condition"),
-        mask=arrays["mask"] if "mask" in arrays else named("mask.") or None,
+        mask=mask,
         extras=named("extras."),
         present=named("present."),
     )

@@ -20,10 +20,15 @@ from torch import Tensor
 
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
-from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split, to_pixels
+from vaezoo.data.image_files import ImageReader, read_rgb
+from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.splits import SPLIT_NAMES, split_indices
 from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean, one_line
 
+_UNPICKLING = frozenset({"LSUN", "LSUNClass"})
+"""Data sets that read a pickle whose content nobody has checked. Those of CIFAR check its hash."""
+_GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B"})
+"""The modes of Pillow for grey images."""
 _declared: list[torch.library.Library] = []
 """The library that declares torchvision's operators, once ``_declare_operators`` was called."""
 
@@ -93,6 +98,7 @@ class TorchvisionDataset(Dataset):
         self.name, self.root, self.download = name, root, download
         self.binarize, self.size = binarize, size or 0
         self.arguments = arguments or {}
+        self._totals: dict[str, int] = {}
 
     @property
     def spec(self) -> DataSpec:
@@ -143,6 +149,21 @@ class TorchvisionDataset(Dataset):
         seed = SPLIT_NAMES.index(name)
         return lazy_split(index.tolist(), read, self.binarize, train=is_train, seed=seed)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {
+            name: len(self._split_index(name, self._total(name), is_in_memory=True))
+            for name in SPLIT_NAMES
+        }
+
+    def _total(self, name: str) -> int:
+        """The number of images of the torchvision data set that contains a split."""
+        source_split = self._source_split(name)
+        if source_split not in self._totals:
+            self._load_source(name)
+        return self._totals[source_split]
+
     def _split_index(self, name: str, total: int, is_in_memory: bool) -> np.ndarray:
         """The indices of a split's examples in the torchvision data set that contains it."""
         if not self._has_test_split:
@@ -174,6 +195,11 @@ class TorchvisionDataset(Dataset):
     def _class(self) -> Any:
         """The class in ``torchvision.datasets``."""
         datasets = import_torchvision().datasets
+        if self.name in _UNPICKLING:
+            raise DataError(
+                f"torchvision's {self.name} reads a pickle from the working directory, which may "
+                "run any program; save the images as files and use image-folder"
+            )
         cls = getattr(datasets, self.name, None)
         if not (isinstance(cls, type) and issubclass(cls, datasets.VisionDataset)):
             hint = did_you_mean(self.name, datasets.__all__)
@@ -185,15 +211,19 @@ class TorchvisionDataset(Dataset):
         """Whether the class selects its test split by an argument that the spec does not set."""
         return bool((_parameters(self._class) & {"train", "split"}) - self.arguments.keys())
 
+    def _source_split(self, name: str) -> str:
+        """The split of the torchvision data set that contains a split."""
+        return "test" if name == "test" and self._has_test_split else "train"
+
     def _load_source(self, name: str) -> Any:
         """The torchvision data set that contains a split; validation is a part of ``train``."""
-        source_split = "test" if name == "test" else "train"
+        source_split = self._source_split(name)
         options: dict[str, Any] = {"root": self.root, "download": self.download}
-        options |= {"train": source_split == "train", "split": source_split}
+        options |= {"train": source_split == "train", "split": source_split, "loader": read_rgb}
         accepted = _parameters(self._class)
         options = {key: value for key, value in options.items() if key in accepted}
         try:
-            return self._class(**options | self.arguments)
+            source = self._class(**options | self.arguments)
         except (TypeError, ValueError) as error:
             reason = one_line(error)
             raise UnavailableError(
@@ -205,6 +235,8 @@ class TorchvisionDataset(Dataset):
             raise UnavailableError(
                 f"{self.name}: not in {self.root!r}: {reason}{'' if self.download else hint}"
             ) from error
+        self._totals[source_split] = len(source)
+        return source
 
 
 def _parameters(cls: type) -> set[str]:
@@ -252,8 +284,7 @@ def _read_item(
         raise DataError(f"{description}: row {index} cannot be read: {reason}") from error
     if not isinstance(image, Image.Image):
         raise DataError(f"{description}: row {index} is not an image")
-    channels = channels or (1 if image.mode in ("1", "L", "LA") else 3)
-    pixels = to_pixels(
-        image, channels=channels, size=size, shape=shape, source=f"{description}: row {index}"
-    )
+    channels = channels or (1 if image.mode in _GREY_MODES else 3)
+    like = None if shape is None else (shape, "the first image")
+    pixels = ImageReader(channels, size).to_pixels(image, f"{description}: row {index}", like)
     return pixels, int(label) if has_labels else None

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.data.array_checks import check_parts
-from vaezoo.data.batch import Batch, pad_sequences
-from vaezoo.data.datasets.npz import read_npz, to_arrays, to_named
+from vaezoo.data.array_examples import checked_arrays
+from vaezoo.data.batch import Batch
+from vaezoo.data.datasets.npz import to_arrays, to_named
 from vaezoo.data.format import Format
 from vaezoo.data.mapping import map_tensors
-from vaezoo.utils.errors import DataError
+from vaezoo.data.npz_file import read_npz
 
 
 class NpzFormat(Format):
@@ -32,19 +32,31 @@ class NpzFormat(Format):
             np.savez_compressed(file, **arrays)
 
     def read(self, path: Path) -> Batch:
-        """Reads the arrays as tensors of the dtypes in the file."""
-        arrays = read_npz(path)
-        file = to_arrays(arrays)
-        check_parts(file.x, file.mask, file.present, str(path))
+        """Reads arrays as the data set ``npz`` does, as tensors of the dtypes in the file.
+
+        ``x`` is 0 where it is hidden; there is no mask if nothing is.
+        """
+        data = self.data
+        steps = data.shape[0] if data.is_sequence and not data.variable_length else 0
+        file = checked_arrays(to_arrays(read_npz(path), str(path), steps=steps), str(path))
+        has_mask = not isinstance(file.mask, np.ndarray) or not (file.mask != 0).all()
         x, condition, mask, extras, present = (
             map_tensors(torch.as_tensor, value)
-            for value in (file.x, file.condition, file.mask, file.extras, file.present)
+            for value in (
+                file.x,
+                file.condition,
+                file.mask if has_mask else None,
+                file.extras,
+                file.present,
+            )
         )
-        examples = Batch(x, condition, mask, extras=extras, present=present or None)
-        if "lengths" not in arrays:
-            return examples
-        lengths = torch.as_tensor(arrays["lengths"])
-        if int(lengths.sum()) != len(x) or not len(lengths):
-            raise DataError(f"{path}: lengths do not add up to the {len(x)} steps of x")
-        padded = pad_sequences(list(x.split(lengths.tolist())))
-        return replace(examples, x=padded.x, mask=padded.mask)
+        return Batch(x, condition, mask, extras=extras, present=present or None)
+
+    def read_prefixes(self, path: Path) -> Batch:
+        """Reads prefixes, up to the last step that any of them has."""
+        batch = self.read(path)
+        if not self.data.is_sequence or batch.mask is None:
+            return batch
+        steps_of_any = (batch.mask != 0).any(0).nonzero()
+        steps = int(steps_of_any[:, 0].max()) + 1 if len(steps_of_any) else 1
+        return replace(batch, x=batch.x[:, :steps], mask=batch.mask[:, :steps])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -62,10 +63,30 @@ class ColoredMNIST(vaezoo.Dataset):
             (3, *size), "unit", pixels=True, condition_shape=(2,), condition_fields=attributes
         )
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Those of the underlying data set."""
+        return self.source.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What the underlying data set leaves out."""
+        return self.source.left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to check in the underlying data set."""
+        return self.source.notes
+
     def split(self, name: str) -> vaezoo.Split:
-        """One of the splits, with coloured images."""
+        """One of the splits, with coloured images.
+
+        Raises:
+            vaezoo.DataError: the data set reads its images one by one.
+        """
         split = self.source.split(name)
-        assert split.condition is not None, "the data set has classes"
+        if split.condition is None:
+            raise vaezoo.DataError("colored-mnist needs images in memory; raise `source.memory`")
         generator = torch.Generator().manual_seed(("train", "validation", "test").index(name))
         colors = torch.randint(len(COLORS), (len(split),), generator=generator)
         attributes = torch.stack([split.condition, colors], 1).float()

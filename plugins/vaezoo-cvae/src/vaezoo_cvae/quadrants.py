@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -46,6 +47,21 @@ class Quadrants(vaezoo.Dataset):
             condition_shape=(channels + 1, *size),
             facts={**self.source.spec.facts, "vaezoo-cvae": {"inpainting": True}},
         )
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Those of the underlying data set."""
+        return self.source.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What the underlying data set leaves out."""
+        return self.source.left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to check in the underlying data set."""
+        return self.source.notes
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the splits of the underlying data set, without its labels."""

@@ -31,6 +31,12 @@ SHA256 = {
     ),
 }
 VALIDATION = 10_000
+SLICES = {
+    "train": slice(0, -VALIDATION),
+    "validation": slice(-VALIDATION, None),
+    "test": slice(None),
+}
+"""Where the images of each split are in the files."""
 CLASSES = tuple(map(str, range(10)))
 
 
@@ -70,21 +76,42 @@ class MNIST(vaezoo.Dataset):
         """One channel, 28x28, ten classes."""
         return vaezoo.image_spec((1, 28, 28), self.binarize, CLASSES)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        omitted = {name: 0 if name == "test" else self._omitted(name) for name in SLICES}
+        return {
+            name: len(_read(name, "labels-idx1")[selected]) - omitted[name]
+            for name, selected in SLICES.items()
+        }
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """The images of training and validation whose digits are omitted."""
+        if not self.omit:
+            return ()
+        digits = ", ".join(map(str, sorted(set(self.omit))))
+        counts = " and ".join(
+            f"{self._omitted(name):,} {name}" for name in ("train", "validation")
+        )
+        return (f"{counts} images of the omitted digits ({digits})",)
+
+    def _omitted(self, name: str) -> int:
+        """How many images of training or validation have a digit that is omitted."""
+        labels = _read(name, "labels-idx1")[SLICES[name]]
+        return int(np.isin(labels, list(self.omit)).sum())
+
     def split(self, name: str) -> vaezoo.Split:
         """One of ``train``, ``validation``, ``test``."""
-        prefix = "t10k" if name == "test" else "train"
-        images = read_idx(f"{prefix}-images-idx3-ubyte.gz")
-        labels = read_idx(f"{prefix}-labels-idx1-ubyte.gz")
-        cut = len(images) - VALIDATION
-        slices = {"train": slice(0, cut), "validation": slice(cut, None), "test": slice(None)}
-        selected = slices[name]
+        images, labels = _read(name, "images-idx3"), _read(name, "labels-idx1")
+        selected = SLICES[name]
         split = vaezoo.image_split(
             images[selected, None],
             labels[selected],
             self.binarize,
             train=name == "train",
             seed=int(name == "test"),
-            skip=selected.start or 0,
+            skip=selected.indices(len(images))[0],
         )
         if name == "test":
             return split
@@ -126,6 +153,12 @@ def hide_labels(split: vaezoo.Split, count: int, labelled_share: float) -> vaezo
         return torch.where(use_labelled, labelled[choice], shuffled)
 
     return dataclasses.replace(split, condition=partial_labels, epoch_order=epoch_order)
+
+
+def _read(name: str, kind: str) -> np.ndarray:
+    """The images or the labels of the file that holds a split."""
+    prefix = "t10k" if name == "test" else "train"
+    return read_idx(f"{prefix}-{kind}-ubyte.gz")
 
 
 @lru_cache(maxsize=4)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 import vaezoo
+from vaezoo_vrae.dividing import DividedSequences, divide
 from vaezoo_vrae.polyphonic import KEYS, LOWEST, piano_roll_spec, to_float
 from vaezoo_vrae.ragged import ragged_split
-from vaezoo_vrae.sequences import RaggedSequences, read_sequences, split_sequences
+from vaezoo_vrae.sequence_files import read_npz_file
 from vaezoo_vrae.steps import PositiveInt
 
 
@@ -40,7 +41,7 @@ class Chorales(vaezoo.Dataset):
         self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
-    def _splits(self) -> dict[str, RaggedSequences]:
+    def _divided(self) -> DividedSequences:
         try:
             import music21
         except ImportError as error:
@@ -56,19 +57,21 @@ class Chorales(vaezoo.Dataset):
             lengths = [len(roll) for roll in rolls]
             with vaezoo.atomic_write(path) as temporary, open(temporary, "wb") as file:
                 np.savez_compressed(file, x=np.concatenate(rolls), lengths=lengths)
-        return split_sequences(
-            read_sequences(path), self.fractions, self.split_seed, source=str(path)
-        )
+        return divide(read_npz_file(path), self.fractions, self.split_seed, source=str(path))
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        rolls = (roll for split in self._splits.values() for roll in split.sequences)
-        return piano_roll_spec(rolls, self.steps_per_beat)
+        return piano_roll_spec(self._divided.longest, self.steps_per_beat)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of chorales of each split."""
+        return self._divided.sizes
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        return ragged_split(self._splits[name].sequences, self.spec.shape[0], to_float)
+        return ragged_split(self._divided.splits[name], self.spec.shape[0], to_float)
 
 
 def score_to_roll(score: Any, steps_per_beat: int) -> np.ndarray:

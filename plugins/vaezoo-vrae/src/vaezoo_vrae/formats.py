@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 import vaezoo
-from vaezoo_vrae.midi import read_roll, write_roll
+from vaezoo_vrae.midi import read_song, write_roll
 from vaezoo_vrae.polyphonic import KEYS, LOWEST
 
 _SAMPLE_RATE = 22_050
@@ -76,14 +76,16 @@ class TextFormat(vaezoo.Format):
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line]
-    except UnicodeDecodeError as error:
-        raise vaezoo.DataError(
-            f"{path}: not UTF-8 text: byte {error.start}; save it as UTF-8"
-        ) from error
+    """The lines of a file, without empty ones at its end.
+
+    Raises:
+        DataError: it is no text, or a line is empty.
+    """
+    lines = vaezoo.read_text(path).rstrip("\r\n").splitlines()
     if not lines:
         raise vaezoo.DataError(f"{path}: contains no lines")
+    if "" in lines:
+        raise vaezoo.DataError(f"{path}:{lines.index('') + 1}: the line is empty; remove it")
     return lines
 
 
@@ -110,7 +112,8 @@ class MidiFormat(_PianoRollFormat):
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads a piano roll ``[1, T, 88]``."""
-        return vaezoo.Batch(torch.from_numpy(read_roll(path, self.steps_per_beat))[None].float())
+        roll = read_song(path, self.steps_per_beat).roll
+        return vaezoo.Batch(torch.from_numpy(roll)[None].float())
 
 
 class WavFormat(_PianoRollFormat):

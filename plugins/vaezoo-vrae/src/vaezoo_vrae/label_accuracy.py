@@ -60,7 +60,9 @@ class LabelAccuracy(vaezoo.Metric):
 
     The classifier is trained on four fifths of the real sequences of the split. Its accuracy on
     the remaining fifth is reported too and limits how far the result can be trusted. It needs many
-    sequences: ``vaezoo evaluate RUN --split train --metric label-accuracy``.
+    sequences: ``vaezoo evaluate RUN --split train --metric label-accuracy``. Samples are drawn
+    from p(x|z), as the real sequences are data and no means. The standard errors are those over
+    samples, or sequences, for the one classifier.
 
     Args:
         per_class: number of samples per class.
@@ -81,7 +83,9 @@ class LabelAccuracy(vaezoo.Metric):
         net = train_classifier(x[train], mask[train], labels[train], len(classes))
         real_correct = net(x[test], mask[test]).argmax(1) == labels[test]
         requested = torch.arange(len(classes), device=x.device).repeat_interleave(self.per_class)
-        samples = model.sample(len(requested), requested, steps=x.shape[1])
+        steps = x.shape[1] if model.latents.stepwise else None
+        samples = model.sample(len(requested), requested, mean=False, steps=steps)
+        vaezoo.require_finite(samples, "a step of sample")
         chunks = samples.split(_SAMPLES_PER_PASS)
         predicted = torch.cat(
             [net(chunk, _sample_mask(chunk, model.data)).argmax(1) for chunk in chunks]

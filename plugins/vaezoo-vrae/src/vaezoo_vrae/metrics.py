@@ -15,6 +15,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
+from vaezoo.nn import masked
 from vaezoo_vrae.chain import Chain
 from vaezoo_vrae.particles import particle_filter
 from vaezoo_vrae.recurrent import Recurrent
@@ -26,6 +27,8 @@ def per_step(
 ) -> vaezoo.Estimate:
     """The sum over sequences divided by their number of steps, with the ratio's standard error.
 
+    If a total is NaN or infinite, so is the result, and the note names the first such sequence.
+
     Args:
         totals: the total of each sequence, ``[n]``.
         steps: the number of steps of each sequence, ``[n]``.
@@ -36,7 +39,9 @@ def per_step(
     value, n = float(totals.sum() / steps.sum()), len(totals)
     variance = (totals - value * steps).square().sum() * n / max(n - 1, 1)
     error = float(variance.sqrt() / steps.sum()) if n > 1 else None
-    return vaezoo.Estimate(value, error, n, {"steps": float(steps.sum()), **details}, unit=unit)
+    details = {"steps": float(steps.sum()), **details}
+    note = vaezoo.first_fault(totals, "the total of example")
+    return vaezoo.Estimate(value, error, n, details, unit=unit, note=note)
 
 
 def _batches(model: vaezoo.Model, data: vaezoo.Loader, samples: int) -> Iterator[vaezoo.Batch]:
@@ -114,16 +119,20 @@ class NextStep(vaezoo.Metric):
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """``next_step_rmse``, ``next_step_brier`` or ``next_step_error``."""
-        errors, counts, width = [], [], model.data.shape[1]
+        errors, counts, sums, width = [], [], [], model.data.shape[1]
         for batch in _batches(model, data, self.particles):
             mask = (
                 torch.ones_like(batch.x[..., 0], dtype=torch.bool)
                 if batch.mask is None
                 else batch.mask
             )
-            error = _prediction_error(self._predict(model, batch), batch.x, model.data.support)
-            errors.append((error * mask).sum(1).cpu())
+            prediction = self._predict(model, batch)
+            error = _prediction_error(prediction, batch.x, model.data.support)
+            errors.append(masked(error, mask).sum(1).cpu())
             counts.append(mask.sum(1).cpu())
+            sums.append(masked(prediction, mask).sum((1, 2)))
+        # the most probable symbol of NaN is a symbol
+        vaezoo.require_finite(torch.cat(sums), "the prediction for example")
         is_one_hot, is_real = model.data.support == "one-hot", model.data.support == "real"
         steps = torch.cat(counts)
         values = steps * (1 if is_one_hot else width)
@@ -217,13 +226,15 @@ class ReconstructionAccuracy(vaezoo.Metric):
         """``reconstruction_accuracy``."""
         if model.data.support != "one-hot":
             raise NotImplementedError("defined for sequences of symbols only")
-        correct, counts = [], []
+        correct, counts, means = [], [], []
         for batch in _batches(model, data, 1):
             z = model.posterior_mean(batch)
+            means.append(z)
             steps = batch.x.shape[1]
             x = model.decode(z, batch.condition, steps=steps, extras=batch.extras)
             decoded = x.argmax(-1)  # [B, T]
             mask = torch.ones_like(decoded, dtype=torch.bool) if batch.mask is None else batch.mask
             correct.append(((decoded == batch.x.argmax(-1)) & mask).sum(1).cpu())
             counts.append(mask.sum(1).cpu())
+        vaezoo.require_finite(torch.cat(means), "the posterior mean of example")
         return {"reconstruction_accuracy": per_step(torch.cat(correct), torch.cat(counts), "")}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,26 +14,42 @@ import numpy as np
 from annotated_types import Ge
 
 import vaezoo
+from vaezoo_vrae.dividing import DividedSequences, divide
 from vaezoo_vrae.polyphonic import KEYS, LOWEST, piano_roll_spec, to_float
-from vaezoo_vrae.ragged import ragged_split
-from vaezoo_vrae.sequences import RaggedSequences, split_sequences
+from vaezoo_vrae.ragged import RaggedSequences, ragged_split
+from vaezoo_vrae.sources import Unreadable
 from vaezoo_vrae.steps import PositiveInt
 
 if TYPE_CHECKING:
-    from mido import MidiFile
+    from mido import Message
 
+MAX_STEPS = 100_000
+"""The greatest number of steps of a piece, unless an option says otherwise."""
+_SUFFIXES = frozenset({".mid", ".midi"})
 _DRUM_CHANNEL = 9
+_PATTERNS = 2
+"""The type of MIDI files whose tracks have no common time."""
+_LONG_NUMBER = re.compile(rb"[\x80-\xff]{4096}")
+"""Bytes that are read as one number of thousands of digits; MIDI permits four bytes."""
 
 
 class Midi(vaezoo.Dataset):
-    """A folder of MIDI files as piano rolls of 88 keys: 1 while a key sounds. Drums are omitted.
+    """A folder of MIDI files as piano rolls of 88 keys: 1 while a key sounds.
+
+    A note sounds for at least one step. A second note of a key ends the first. Drums are omitted,
+    and so are notes that never end or lie outside of the 88 keys. Sub-folders train, validation
+    and test are the splits; other sub-folders have no meaning.
 
     Args:
         path: the folder; a relative path is searched in the working directory, then in
             ``VAEZOO_DATA``.
         steps_per_beat: number of steps per quarter note.
         window: cut pieces into windows of this many steps; 0 keeps them in full.
-        fractions: the fractions of train, validation and test.
+        max_steps: the greatest number of steps of a piece; a longer one cannot be read.
+        unreadable: what to do with a file that cannot be read, or has no note: ``error`` reports
+            it, ``skip`` leaves it out and counts it.
+        fractions: the fractions of train, validation and test; not used for splits that have a
+            folder.
         split_seed: seed of the assignment of files to splits.
     """
 
@@ -39,23 +59,43 @@ class Midi(vaezoo.Dataset):
         path: str,
         steps_per_beat: PositiveInt = 4,
         window: Annotated[int, Ge(0)] = 0,
+        max_steps: PositiveInt = MAX_STEPS,
+        unreadable: Unreadable = "error",
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
         self.path, self.steps_per_beat, self.window = path, steps_per_beat, window
+        self.max_steps, self.unreadable = max_steps, unreadable
         self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
-    def _splits(self) -> dict[str, RaggedSequences]:
-        folder = vaezoo.find_data(self.path)
-        files = sorted([*folder.glob("**/*.mid"), *folder.glob("**/*.midi")])
-        if not files:
-            raise vaezoo.DataError(f"{folder}: contains no .mid files")
-        return split_sequences(
-            RaggedSequences([read_roll(file, self.steps_per_beat) for file in files]),
+    def _divided(self) -> DividedSequences:
+        root = vaezoo.find_data(self.path)
+        folder = vaezoo.split_files(
+            root, _SUFFIXES, fractions=self.fractions, split_seed=self.split_seed
+        )
+        read = partial(read_song, steps_per_beat=self.steps_per_beat, max_steps=self.max_steps)
+        songs, skipped = folder.read_each(read, self.unreadable)
+        omitted: dict[str, list[str]] = {}
+        for file, song in (item for split in songs.values() for item in split.items()):
+            for kind in song.omitted:
+                omitted.setdefault(kind, []).append(folder.name(file))
+        phrases = [
+            phrase
+            for kind in sorted(omitted)
+            for phrase in vaezoo.count_phrase(
+                omitted[kind], f"file with {kind}", f"files with {kind}"
+            )
+        ]
+        rolls = {
+            name: RaggedSequences([song.roll for song in split.values()])
+            for name, split in songs.items()
+        }
+        return divide(
+            DividedSequences(rolls, (*folder.left_out, *skipped, *phrases)),
             self.fractions,
             self.split_seed,
-            source=str(folder),
+            source=str(root),
             window=self.window,
             stride=self.window,
         )
@@ -63,60 +103,123 @@ class Midi(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        rolls = (roll for split in self._splits.values() for roll in split.sequences)
-        return piano_roll_spec(rolls, self.steps_per_beat)
+        return piano_roll_spec(self._divided.longest, self.steps_per_beat)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of pieces or windows of each split."""
+        return self._divided.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Other files, and how many files have notes that are omitted."""
+        return self._divided.left_out
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        return ragged_split(self._splits[name].sequences, self.spec.shape[0], to_float)
+        return ragged_split(self._divided.splits[name], self.spec.shape[0], to_float)
 
 
-def read_roll(path: Path, steps_per_beat: int) -> np.ndarray:
-    """Reads the piano roll of a MIDI file, uint8 ``[T, 88]``.
+@dataclass(frozen=True)
+class Song:
+    """A MIDI file as a piano roll.
+
+    Attributes:
+        roll: uint8 ``[T, 88]``.
+        omitted: the kinds of notes that were omitted, in words.
+    """
+
+    roll: np.ndarray
+    omitted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Note:
+    """A note in ticks; ``end`` is None if it never ends."""
+
+    start: int
+    end: int | None
+    number: int
+    channel: int
+
+
+def read_song(path: Path, steps_per_beat: int, max_steps: int = MAX_STEPS) -> Song:
+    """Reads the piano roll of a MIDI file.
 
     Raises:
-        vaezoo.DataError: the file is not a MIDI file, or contains no note of a piano.
+        vaezoo.DataError: it is not a MIDI file, has no note of a piano, or has more steps than
+            ``max_steps``; names the file.
+    """
+    ticks_per_beat, messages = _read_messages(path)
+    ticks_per_step = ticks_per_beat / steps_per_beat
+    omitted, spans = set(), []
+    for note in _notes(messages):
+        key = note.number - LOWEST
+        if note.channel == _DRUM_CHANNEL:
+            omitted.add("drums")
+        elif note.end is None:
+            omitted.add("notes that never end")
+        elif not 0 <= key < KEYS:
+            omitted.add(f"notes outside of the {KEYS} keys")
+        elif note.end > max_steps * ticks_per_step:
+            raise vaezoo.DataError(
+                f"{path}: a note ends after more than {max_steps:,} steps; raise max_steps if the "
+                "piece is so long"
+            )
+        else:
+            start = round(note.start / ticks_per_step)
+            spans.append((start, max(round(note.end / ticks_per_step), start + 1), key))
+    if not spans:
+        raise vaezoo.DataError(f"{path}: contains no note within the {KEYS} keys of a piano")
+    roll = np.zeros((max(stop for _, stop, _ in spans), KEYS), np.uint8)
+    for start, stop, key in spans:
+        roll[start:stop, key] = 1
+    return Song(roll, frozenset(omitted))
+
+
+def _read_messages(path: Path) -> tuple[int, Sequence[Message]]:
+    """The ticks of a quarter note, and the messages of all tracks in the order of time.
+
+    Raises:
+        DataError: the file cannot be read, or its tracks or steps have no common time.
     """
     import mido
 
     try:
-        song = mido.MidiFile(path)
+        content = path.read_bytes()
+        if number := _LONG_NUMBER.search(content):
+            raise ValueError(f"the number at byte {number.start()} has thousands of digits")
+        song = mido.MidiFile(file=io.BytesIO(content))
+        messages = mido.merge_tracks(song.tracks)
+    except EOFError as error:
+        raise vaezoo.DataError(f"{path}: not a readable MIDI file: it ends too early") from error
     except Exception as error:  # mido raises many exception types, some without a message
-        reason = str(error) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise vaezoo.DataError(f"{path}: not a readable MIDI file: {reason}") from error
     if song.ticks_per_beat <= 0:
-        raise vaezoo.DataError(f"{path}: measures time in SMPTE frames, which is not supported")
-    ticks_per_step = song.ticks_per_beat / steps_per_beat
-    spans = [
-        (round(on / ticks_per_step), round(off / ticks_per_step), note - LOWEST)
-        for on, off, note in _read_notes(song)
-    ]
-    spans = [(on, max(off, on + 1), key) for on, off, key in spans if 0 <= key < KEYS]
-    if not spans:
-        raise vaezoo.DataError(f"{path}: contains no note within the {KEYS} keys of a piano")
-    roll = np.zeros((max(off for _, off, _ in spans), KEYS), np.uint8)
-    for on, off, key in spans:
-        roll[on:off, key] = 1
-    return roll
+        reason = "measures time in SMPTE frames" if song.ticks_per_beat else "has no unit of time"
+        raise vaezoo.DataError(f"{path}: {reason}, which is not supported")
+    if song.type == _PATTERNS:
+        raise vaezoo.DataError(f"{path}: its tracks are independent patterns (MIDI type 2)")
+    return song.ticks_per_beat, messages
 
 
-def _read_notes(song: MidiFile) -> list[tuple[int, int, int]]:
-    """The start, end (in ticks) and MIDI number of each note, without drums."""
-    import mido
-
-    notes: list[tuple[int, int, int]] = []
+def _notes(messages: Iterable[Message]) -> list[_Note]:
+    """All notes, in the order of their ends; those that never end come last."""
+    notes: list[_Note] = []
     active: dict[tuple[int, int], int] = {}  # the start of each note that is currently held
     now = 0
-    for message in mido.merge_tracks(song.tracks):
+    for message in messages:
         now += message.time
-        if message.type not in ("note_on", "note_off") or message.channel == _DRUM_CHANNEL:
+        if message.type not in ("note_on", "note_off"):
             continue
-        channel_and_note = (message.channel, message.note)
-        if channel_and_note in active:
-            notes.append((active.pop(channel_and_note), now, message.note))
+        key = (message.channel, message.note)
+        if key in active:
+            notes.append(_Note(active.pop(key), now, message.note, message.channel))
         if message.type == "note_on" and message.velocity:
-            active[channel_and_note] = now
-    return notes
+            active[key] = now
+    held = [_Note(start, None, note, channel) for (channel, note), start in active.items()]
+    return notes + held
 
 
 def write_roll(

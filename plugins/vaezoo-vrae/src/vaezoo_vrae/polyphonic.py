@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,9 +13,10 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 import vaezoo
-from vaezoo_vrae.ragged import ragged_split
+from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 
 KEYS = 88
+_BYTES = KEYS // 8
 LOWEST = 21  # MIDI number of the lowest key
 _FILE_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 
@@ -62,55 +62,74 @@ class Polyphonic(vaezoo.Dataset):
             raise vaezoo.UnavailableError(
                 f"{error}; the polyphonic music file is not part of vaezoo"
             ) from error
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {
-                    split: _read_pieces(arrays, f"{self.name}_{key}", path)
-                    for split, key in _FILE_SPLITS.items()
-                }
-        except (OSError, ValueError, TypeError, zipfile.BadZipFile, KeyError) as error:
-            raise vaezoo.DataError(
-                f"{path}: no readable set {self.name!r}: {' '.join(str(error).split())}"
-            ) from error
+        keys = {split: f"{self.name}_{key}" for split, key in _FILE_SPLITS.items()}
+        names = [name for key in keys.values() for name in (key, f"{key}_len")]
+        arrays = vaezoo.read_npz(path, names)
+        for name in names:
+            if name not in arrays:
+                raise vaezoo.DataError(
+                    f"{path}: no readable set {self.name!r}: has no array {name!r}"
+                )
+        return {split: _read_pieces(arrays, key, path) for split, key in keys.items()}
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        return piano_roll_spec(
-            (roll for rolls in self._rolls.values() for roll in rolls), self.steps_per_beat
-        )
+        longest = max(len(roll) for rolls in self._rolls.values() for roll in rolls)
+        return piano_roll_spec(longest, self.steps_per_beat)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of pieces of each split; of training, of its windows."""
+        return {name: len(self._pieces(name)) for name in _FILE_SPLITS}
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits, with its pieces in the order of the file."""
-        is_train, rolls = name == "train", self._rolls[name]
-        if self.window and is_train:
-            rolls = [
-                part
-                for roll in rolls
-                for part in np.split(roll, range(self.window, len(roll), self.window))
-            ]
-        is_transposed = self.transpose and is_train
+        rolls = self._pieces(name)
+        is_transposed = self.transpose and name == "train"
         transform = (
             partial(transpose_rolls, max_shift=self.transpose) if is_transposed else to_float
         )
-        return ragged_split(rolls, max(map(len, rolls)), transform)
+        return ragged_split(RaggedSequences(rolls), max(map(len, rolls)), transform)
+
+    def _pieces(self, name: str) -> list[np.ndarray]:
+        """The pieces of a split; those of training are cut into windows."""
+        rolls = self._rolls[name]
+        if not self.window or name != "train":
+            return rolls
+        return [
+            part
+            for roll in rolls
+            for part in np.split(roll, range(self.window, len(roll), self.window))
+        ]
 
 
-def _read_pieces(arrays: np.lib.npyio.NpzFile, key: str, path: Path) -> list[np.ndarray]:
-    """The pieces ``[T, 88]`` of one set and split."""
-    rolls = np.unpackbits(arrays[key], axis=1)[:, :KEYS]
-    lengths = arrays[f"{key}_len"]
-    if lengths.sum() != len(rolls) or lengths.min(initial=1) < 1:
+def _read_pieces(arrays: Mapping[str, np.ndarray], key: str, path: Path) -> list[np.ndarray]:
+    """The pieces ``[T, 88]`` of one set and split.
+
+    Raises:
+        DataError: the arrays are not valid.
+    """
+    packed, lengths = arrays[key], arrays[f"{key}_len"]
+    if packed.dtype != np.uint8 or packed.shape[1:] != (_BYTES,):
         raise vaezoo.DataError(
-            f"{path}: {key}_len does not add up to the {len(rolls)} steps of {key}"
+            f"{path}: {key} must be bytes of shape [steps, {_BYTES}], not {packed.dtype} "
+            f"{packed.shape}"
         )
+    if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or lengths.min(initial=1) < 1:
+        raise vaezoo.DataError(f"{path}: {key}_len must be lengths from 1 up, of shape [n]")
+    if not len(lengths) or sum(lengths.tolist()) != len(packed):
+        raise vaezoo.DataError(
+            f"{path}: {key}_len does not add up to the {len(packed)} steps of {key}"
+        )
+    rolls = np.unpackbits(packed, axis=1)[:, :KEYS]
     return np.split(rolls, np.cumsum(lengths)[:-1])
 
 
-def piano_roll_spec(rolls: Iterable[np.ndarray], steps_per_beat: int) -> vaezoo.DataSpec:
-    """Binary steps of 88 keys; the length is that of the longest piano roll ``[T, 88]``."""
+def piano_roll_spec(steps: int, steps_per_beat: int) -> vaezoo.DataSpec:
+    """Binary steps of 88 keys; ``steps`` is the length of the longest piano roll."""
     return vaezoo.DataSpec(
-        (max(map(len, rolls)), KEYS),
+        (steps, KEYS),
         "binary",
         2,
         variable_length=True,

@@ -1,8 +1,13 @@
-"""Splits of sequences with different lengths: padding, masks, batches of similar length."""
+"""Sequences of different lengths: padding, masks, batches of similar length.
+
+Shapes: n sequences, T steps, D values per step; ``...`` is the shape of one step.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,32 +20,80 @@ _LENGTH_JITTER = 0.2
 """Relative range of the noise on lengths before sorting, so that batches differ between epochs."""
 
 
+@dataclass(frozen=True)
+class RaggedSequences:
+    """Sequences of different lengths, with or without labels.
+
+    Attributes:
+        sequences: ``[T_i, ...]`` each; 0 at steps that are not observed.
+        labels: the label of each sequence, counted from 0; None without labels.
+        classes: the names of the labels.
+        observed: which steps of each sequence are observed, bool ``[T_i]``; None if all are.
+    """
+
+    sequences: list[np.ndarray]
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    observed: list[np.ndarray] | None = None
+
+    def select(self, index: Sequence[int] | np.ndarray) -> RaggedSequences:
+        """The sequences at these indices, with all that belongs to them."""
+        return RaggedSequences(
+            [self.sequences[i] for i in index],
+            None if self.labels is None else self.labels[index],
+            self.classes,
+            None if self.observed is None else [self.observed[i] for i in index],
+        )
+
+    def without_hidden(self) -> RaggedSequences:
+        """The sequences that have an observed step."""
+        steps = [
+            len(sequence) if self.observed is None else self.observed[i].any()
+            for i, sequence in enumerate(self.sequences)
+        ]
+        return self.select([i for i, shown in enumerate(steps) if shown])
+
+    def observed_steps(self) -> np.ndarray:
+        """The observed steps of all sequences, ``[steps, ...]``."""
+        steps = np.concatenate(self.sequences)
+        shown = np.concatenate(self.observed) if self.observed is not None else np.array(True)
+        return steps if shown.all() else steps[shown]
+
+
 def ragged_split(
-    sequences: Sequence[np.ndarray],
-    steps: int,
-    transform: Callable[[Tensor], Tensor],
-    condition: Tensor | None = None,
+    data: RaggedSequences, steps: int, transform: Callable[[Tensor], Tensor]
 ) -> vaezoo.Split:
-    """A split of sequences ``[T_i, ...]``, padded with 0; batches are trimmed to their longest.
+    """A split of sequences, padded with 0; batches are trimmed to their longest.
 
     Args:
-        sequences: arrays of the same dtype with at least one step each.
+        data: sequences of the same dtype with at least one step each; labels are the condition.
         steps: the padded length: that of the longest sequence in any split.
         transform: from a batch of padded sequences to model input.
-        condition: ``[n, ...]``, or None.
+
+    Raises:
+        vaezoo.DataError: the padded sequences do not fit in memory.
     """
+    sequences = data.sequences
     lengths = torch.tensor([len(sequence) for sequence in sequences])
-    x = np.zeros((len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype)
+    shape, dtype = (len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype
+    vaezoo.check_memory(
+        math.prod(shape) * dtype.itemsize + len(sequences) * steps,
+        f"{len(sequences):,} sequences, padded to the {steps:,} steps of the longest,",
+        "remove the longest, or cut them as the option window does",
+    )
+    x, mask = np.zeros(shape, dtype), torch.arange(steps) < lengths[:, None]
     for row, sequence in zip(x, sequences, strict=True):
         row[: len(sequence)] = sequence
-    mask = torch.arange(steps) < lengths[:, None]
+    if data.observed is not None:
+        for row, observed in zip(mask.numpy(), data.observed, strict=True):
+            row[: len(observed)] = observed
 
     def epoch_order(epoch: int, seed: int, batch_size: int) -> Tensor:
         return order_by_length(lengths, seed, batch_size)
 
     return vaezoo.Split(
         torch.from_numpy(x),
-        condition,
+        None if data.labels is None else torch.from_numpy(data.labels),
         mask,
         transform,
         batch_transform=trim_padding,

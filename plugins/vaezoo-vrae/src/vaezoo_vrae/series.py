@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-import torch
 from annotated_types import Ge, Lt
 
 import vaezoo
-from vaezoo_vrae.ragged import ragged_split
-from vaezoo_vrae.sequences import RaggedSequences, sequence_spec
+from vaezoo_vrae.dividing import DividedSequences
+from vaezoo_vrae.ragged import RaggedSequences, ragged_split
+from vaezoo_vrae.sequences import sequence_spec
 
 
 class Series(vaezoo.Dataset):
     """A time-series classification set included in aeon, by name.
 
-    Needs the extra ``vaezoo-vrae[series]``.
+    Needs the extra ``vaezoo-vrae[series]``. Missing steps are hidden; they have no influence.
 
     Args:
         name: such as ``GunPoint``, ``ArrowHead``, ``OSULeaf``, ``ItalyPowerDemand``, ``ACSF1`` or
@@ -40,7 +41,7 @@ class Series(vaezoo.Dataset):
         self.name, self.held_out, self.omit, self.split_seed = name, held_out, omit, split_seed
 
     @cached_property
-    def _splits(self) -> dict[str, RaggedSequences]:
+    def _divided(self) -> DividedSequences:
         try:
             from aeon.datasets import load_classification
         except ImportError as error:
@@ -49,12 +50,19 @@ class Series(vaezoo.Dataset):
             ) from error
         published = {split: self._load(load_classification, split) for split in ("train", "test")}
         classes = tuple(sorted({label for _, labels in published.values() for label in labels}))
-        train, test = (
-            RaggedSequences(
-                sequences, np.array([classes.index(label) for label in labels]), classes
+        whole = {
+            split: replace(
+                data, labels=np.array([classes.index(name) for name in names]), classes=classes
             )
-            for sequences, labels in published.values()
-        )
+            for split, (data, names) in published.items()
+        }
+        hidden = [
+            f"{split} {i}"
+            for split, data in whole.items()
+            for i, series in enumerate(data.sequences)
+            if not len(series)
+        ]
+        train, test = (data.without_hidden() for data in whole.values())
         train = self._omit_classes(train)
         count = len(train.sequences)
         if count < 2:
@@ -67,19 +75,21 @@ class Series(vaezoo.Dataset):
             "validation": np.sort(order[:validation_count]),
             "train": np.sort(order[validation_count:]),
         }
-        return {name: _select(train, index) for name, index in indices.items()} | {"test": test}
+        splits = {name: train.select(index) for name, index in indices.items()} | {"test": test}
+        left_out = vaezoo.count_phrase(hidden, "series without a value", "series without a value")
+        notes = vaezoo.untrained_classes(splits["train"].labels, classes)
+        return DividedSequences(splits, left_out, notes)
 
-    def _load(self, load: object, split: str) -> tuple[list[np.ndarray], list[str]]:
-        """The sequences of a published split ``[T_i, D]``, and their labels."""
+    def _load(self, load: object, split: str) -> tuple[RaggedSequences, list[str]]:
+        """The sequences of a published split, and their labels."""
         try:
             series, labels = load(self.name, split=split)  # type: ignore[operator]
         except Exception as error:  # aeon raises many types for a name that it does not include
-            raise vaezoo.UnavailableError(f"aeon has no set {self.name!r}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise vaezoo.UnavailableError(f"aeon has no set {self.name!r}: {reason}") from error
         # [D, T_i] -> [T_i, D]
         sequences = [np.asarray(values, np.float32).T for values in series]
-        if not all(np.isfinite(sequence).all() for sequence in sequences):
-            raise vaezoo.DataError(f"{self.name}: has missing values, which are not supported")
-        return sequences, list(map(str, labels))
+        return with_gaps(sequences, f"{self.name}: {split}"), list(map(str, labels))
 
     def _omit_classes(self, data: RaggedSequences) -> RaggedSequences:
         assert data.labels is not None
@@ -87,27 +97,58 @@ class Series(vaezoo.Dataset):
             raise vaezoo.DataError(
                 f"{self.name} has no class {min(unknown)!r}; it has {', '.join(data.classes)}"
             )
-        return _select(
-            data,
-            [i for i, label in enumerate(data.labels) if data.classes[label] not in self.omit],
+        return data.select(
+            [i for i, label in enumerate(data.labels) if data.classes[label] not in self.omit]
         )
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Standardized with the training split."""
-        return sequence_spec(self._splits, True)
+        return sequence_spec(self._divided.splits, True)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of series of each split."""
+        return self._divided.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Series without a value."""
+        return self._divided.left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Classes that training does not have."""
+        return self._divided.notes
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        split = self._splits[name]
-        assert split.labels is not None
-        labels = torch.from_numpy(split.labels)
         return ragged_split(
-            split.sequences, self.spec.shape[0], self.spec.from_source_units, labels
+            self._divided.splits[name], self.spec.shape[0], self.spec.from_source_units
         )
 
 
-def _select(data: RaggedSequences, index: Sequence[int] | np.ndarray) -> RaggedSequences:
-    """The sequences at these indices, with their labels."""
-    assert data.labels is not None
-    return RaggedSequences([data.sequences[i] for i in index], data.labels[index], data.classes)
+def with_gaps(series: Sequence[np.ndarray], source: str) -> RaggedSequences:
+    """Series whose missing steps are NaN, each up to its last step; those in between are hidden.
+
+    Args:
+        series: ``[T_i, D]`` each.
+        source: names them in messages.
+
+    Raises:
+        vaezoo.DataError: a step lacks some of its values only, or one is infinite.
+    """
+    sequences, observed = [], []
+    for i, values in enumerate(series):
+        exists = ~np.isnan(values).all(1)
+        partial = (exists & ~np.isfinite(values).all(1)).nonzero()[0]
+        if len(partial):
+            raise vaezoo.DataError(
+                f"{source} series {i}: step {partial[0]} lacks some of its values, which is not "
+                "supported"
+            )
+        end = int(exists.nonzero()[0].max(initial=-1)) + 1
+        shown = values if exists.all() else np.where(exists[:, None], values, np.float32(0))
+        sequences.append(shown[:end])
+        observed.append(exists[:end])
+    return RaggedSequences(sequences, observed=observed)

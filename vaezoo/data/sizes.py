@@ -1,0 +1,47 @@
+"""The number of examples of each split, what of the source was left out, and what to check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vaezoo.data.dataset import Dataset
+from vaezoo.data.splits import SPLIT_NAMES
+
+_CAPTIONS = {"left_out": "left out", "notes": "please check"}
+
+
+def count_examples(dataset: Dataset, known: Mapping[str, int]) -> dict[str, Any]:
+    """The number of examples of each split, ``left_out`` and ``notes``, for ``environment.json``.
+
+    Args:
+        dataset: the data set.
+        known: the sizes of splits that are built already; the others are built once.
+
+    Raises:
+        DataError: a split that is built here cannot be read.
+    """
+    sizes = dataset.sizes if _has_own_sizes(dataset) else _sizes(dataset, known)
+    return {**sizes, "left_out": list(dataset.left_out), "notes": list(dataset.notes)}
+
+
+def _has_own_sizes(dataset: Dataset) -> bool:
+    """Whether the class of a data set has sizes of its own, which need not build the splits."""
+    return type(dataset).sizes is not Dataset.sizes
+
+
+def _sizes(dataset: Dataset, known: Mapping[str, int]) -> dict[str, int]:
+    return {
+        name: known[name] if name in known else len(dataset.split(name)) for name in SPLIT_NAMES
+    }
+
+
+def describe_examples(recorded: Mapping[str, Any]) -> str:
+    """What ``count_examples`` returned, on one line; earlier versions recorded no ``notes``."""
+    sizes = ", ".join(f"{recorded[name]:,} {name}" for name in SPLIT_NAMES)
+    phrases = [
+        f"{caption}: {'; '.join(recorded[key])}"
+        for key, caption in _CAPTIONS.items()
+        if recorded.get(key)
+    ]
+    return "; ".join([sizes, *phrases])
