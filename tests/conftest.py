@@ -209,7 +209,7 @@ def standard_error(values):
 
 CPU = torch.device("cpu")
 BASE = {
-    "spec": "vaezoo/v1",
+    "spec": "vaezoo/v2",
     "name": "tiny",
     "data": {
         "type": "digits",
@@ -368,7 +368,7 @@ def resumes_exactly(train, interrupted, again, stop_at, left_by, same, monkeypat
     returns the tensors that it leaves."""
 
     def check(step, **blocks):
-        monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run: {})
+        monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run, split: {})
         whole = train(**blocks)
         stopped = interrupted(**blocks, callbacks=[stop_at(step)])
         (about, tensors), (about_again, tensors_again) = (

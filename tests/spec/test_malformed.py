@@ -407,7 +407,8 @@ EDITS = {
     "another version": (
         "vaezoo/v2",
         "vaezoo/v3",
-        "1:7: spec: must be 'vaezoo/v1' or 'vaezoo/v2', not 'vaezoo/v3'; did you mean 'vaezoo/v2'?",
+        "1:7: spec: must be 'vaezoo/v1' or 'vaezoo/v2', not 'vaezoo/v3'; "
+        "did you mean 'vaezoo/v2'?",
     ),
     "no version": ("spec: vaezoo/v2\n", "", "1:1: spec: is required"),
     "no data": ("data: {type: digits, batch_size: 64}\n", "", "1:1: data: is required"),
@@ -689,6 +690,35 @@ OVERRIDES = {
     "an unknown option": (
         "model.encoder.hiden=[3]",
         "1:1: model.encoder.hiden: unknown key; did you mean 'hidden'?",
+    ),
+    "a key of another block": (
+        "epochs=3",
+        "1:1: epochs: unknown key; did you mean 'train.epochs'?",
+    ),
+    "a learning rate without its optimizer": (
+        "train.lr=3",
+        "1:1: train.lr: unknown key; did you mean 'train.optimizer.lr'?",
+    ),
+    "an unknown option of a default": (
+        "objective.sampels=3",
+        "1:1: objective.sampels: unknown key; did you mean 'samples'?",
+    ),
+    "a name in place of an index": (
+        "regularizers.kl.weight=3",
+        "1:1: regularizers.kl.weight: no item 'kl'; the list has length 1 and indices start at 0; "
+        "'kl' is item 0",
+    ),
+    "an item of an empty default": (
+        "stages.0.epochs=3",
+        "1:1: stages.0.epochs: no item '0'; the list has length 0 and indices start at 0",
+    ),
+    "a block without a default": (
+        "train.scheduler.gamma=3",
+        "1:1: train.scheduler.type: is required",
+    ),
+    "a key below a number of a default": (
+        "data.split_seed.x.y=3",
+        "1:1: data.split_seed: must be an integer, not a mapping",
     ),
     "broken YAML": (
         "train.epochs=[1",

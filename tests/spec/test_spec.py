@@ -275,6 +275,73 @@ def test_an_override_grows_a_bare_name_into_a_block():
     assert spec.regularizers[0].options["weight"].options == weight
 
 
+LEAST = VALID.replace("train: {epochs: 1}\n", "")
+STAGES = "regularizers: [{type: kl, weight: 9}]\nstages: [{name: a}, {name: b, objective: iwae}]\n"
+LEFT_OUT = {
+    "train.optimizer.lr=0.5": {"optimizer": {"type": "adam", "lr": 0.5}, "epochs": 20},
+    "train.optimizer={weight_decay: 0.5}": {
+        "optimizer": {"type": "adam", "lr": 0.001, "weight_decay": 0.5}
+    },
+    "train.clip=2": {"epochs": 20, "clip": 2},
+    "train.steps=4": {"steps": 4, "epochs": None},
+    "objective.samples=3": {"type": "reconstruction", "samples": 3},
+    "objective={samples: 3}": {"type": "reconstruction", "samples": 3},
+    "regularizers.0.weight=3": [{"type": "kl", "weight": 3.0}],
+    "evaluate.0.samples=3": [{"type": "elbo", "samples": 3}],
+    "data.fractions.0=0.5": {"fractions": [0.5, 0.15, 0.15]},
+    "model.latents.maps=true": {"latents": {"type": "single", "maps": True}},
+}
+
+
+@pytest.mark.parametrize("override", LEFT_OUT)
+def test_an_override_changes_the_default_of_a_block_that_is_left_out(override):
+    block = read(LEAST, override).resolved()[override.replace("=", ".").split(".")[0]]
+    expected = LEFT_OUT[override]
+    if isinstance(expected, list):
+        assert block == expected
+    else:
+        assert {key: block.get(key) for key in expected} == expected
+
+
+def test_an_override_changes_the_options_of_a_bare_name_and_of_an_empty_block():
+    text = VALID.replace("{type: mlp, hidden: [32]}", "mlp") + "regularizers:\n"
+    spec = read(text, "model.encoder.hidden.1=7", "regularizers.0.weight=4")
+    assert spec.model.encoder.options["hidden"] == [400, 7]
+    assert spec.regularizers[0].options == {"weight": 4}
+
+
+def test_an_override_of_a_stage_changes_what_it_has_of_the_spec():
+    text = LEAST + STAGES + "train: {epochs: 2, optimizer: {type: sgd, lr: 1}}\n"
+    (first, second) = read(
+        text, "stages.0.optimizer.lr=0.5", "stages.0.objective.samples=3", "stages.1.steps=8"
+    ).stages
+    assert first.train.optimizer.model_dump() == {"type": "sgd", "lr": 0.5}
+    assert first.objective.options == {"samples": 3}
+    assert first.regularizers[0].options == {"weight": 9}
+    assert (second.train.steps, second.train.epochs, first.train.epochs) == (8, None, 2)
+    (first, _) = read(text, "stages.0.regularizers.0.weight=4").stages
+    assert first.regularizers[0].options == {"weight": 4}
+
+
+def test_overrides_change_defaults_of_the_spec_with_its_base_and_its_variables(tmp_path):
+    (tmp_path / "base.yaml").write_text(LEAST)
+    (tmp_path / "spec.yaml").write_text(
+        "extends: base.yaml\nobjective: '${vars.o}'\ntrain: '${vars.t}'\n"
+        "vars: {o: reconstruction, t: {epochs: 2}, n: 5}\n"
+    )
+    overrides = ["objective.samples=${vars.n}", "train.optimizer.lr=2", "vars.t.epochs=7"]
+    spec = load_spec(tmp_path / "spec.yaml", overrides)
+    assert spec.objective.options == {"samples": 5}
+    assert (spec.train.epochs, spec.train.optimizer.model_extra) == (7, {"lr": 2})
+
+
+@pytest.mark.parametrize("first", ["train.steps=4", "train={steps: 4}", "train.epochs=null"])
+def test_steps_replace_epochs_and_the_later_override_wins(first):
+    assert read(VALID, first, "train.steps=4").train.steps == 4
+    spec = read(VALID, first, "train.epochs=3")
+    assert (spec.train.steps, spec.train.epochs) == (None, 3)
+
+
 def test_later_overrides_win_and_may_set_variables():
     text = VALID.replace("dim: 8", "dim: ${vars.d}") + "vars: {d: 1}\n"
     assert read(text, "vars.d=2", "vars.d=3").model.latent_dim == 3

@@ -199,7 +199,7 @@ def test_every_process_and_every_step_has_noise_of_its_own(pair):
 def test_a_term_that_is_not_finite_in_one_process_stops_both(pair):
     _, reported, _ = pair(plan={"spoiled": 1})
     for each in reported:
-        assert each["failed"].startswith("TrainingError: kl is nan at step 1;")
+        assert each["failed"].startswith("TrainingError: kl is nan at step 1 (")
 
 
 def test_a_mean_over_processes_leaves_the_callers_numbers_alone(monkeypatch):

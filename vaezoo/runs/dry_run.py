@@ -1,4 +1,4 @@
-"""Composes a spec and trains each phase on one batch, without writing anything."""
+"""Composes a spec and trains each phase on two batches, without writing anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import torch
 from torch import nn
 
 from vaezoo.data.batch import Batch
+from vaezoo.data.dataset import Split
+from vaezoo.data.loader import Loader
+from vaezoo.data.sizes import count_examples, describe_examples
+from vaezoo.evaluation.validation import validate
 from vaezoo.model.component import StepResult
 from vaezoo.model.task import Task
 from vaezoo.runs.init import load_init
@@ -19,11 +23,15 @@ from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
+from vaezoo.training.batch_parts import describe_step_error
+from vaezoo.training.divergence import BEFORE_TRAINING
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.utils.devices import pick_device
-from vaezoo.utils.errors import TrainingError, VaezooError, describe_error
+from vaezoo.utils.errors import TrainingError, VaezooError
 from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
+
+_FIRST = "first batch"
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,14 @@ class DryRunReport:
 
     Attributes:
         spec: the spec.
+        examples: the number of examples of each split, and what was left out.
         parts: one row per part of the model.
         losses: for each training phase, its loss and metrics on one batch, in nats per example;
             the names of phases begin with that of their stage, if there are several.
     """
 
     spec: Spec
+    examples: Mapping[str, Any]
     parts: tuple[PartSummary, ...]
     losses: dict[str, dict[str, float]]
 
@@ -62,6 +72,7 @@ class DryRunReport:
         """The report as JSON values."""
         return {
             "spec": self.spec.resolved(),
+            "examples": self.examples,
             "parts": [vars(part) for part in self.parts],
             "losses": self.losses,
         }
@@ -73,7 +84,9 @@ class DryRunReport:
             for name, terms in self.losses.items()
         ]
         heading = "one batch, in nats per example"
-        return "\n".join([dump(self.spec.resolved()), *self._table(), "", heading, *losses])
+        examples = f"data: {describe_examples(self.examples)}\n"
+        resolved = dump(self.spec.resolved())
+        return "\n".join([resolved, examples, *self._table(), "", heading, *losses])
 
     def _table(self) -> list[str]:
         rows = [("part", "component", "output", "parameters")]
@@ -89,31 +102,62 @@ class DryRunReport:
 
 
 def dry_run(spec: Spec) -> DryRunReport:
-    """Composes a spec and trains every phase on one batch.
+    """Composes a spec, and trains every phase on the first and the last batch of an epoch.
+
+    The last batch may be smaller. A batch of the validation split is measured, too.
 
     Args:
         spec: the spec to check.
 
     Raises:
         SpecError: the parts of the model do not fit together.
+        DataError: the data cannot be read, or the training split is too small.
         TrainingError: a parameter gets no gradient, or a loss is not finite.
     """
     device = pick_device(spec.train.device)
     with seeded(device, spec.seed, "dry run"):
-        _, train, tasks = prepare_training(spec, device)
-        batch = next(train.epoch(0))
+        dataset, train, tasks = prepare_training(spec, device)
+        split = dataset.split("validation")
+        examples = count_examples(dataset, {"train": len(train), "validation": len(split)})
+        batch, last = next(train.epoch(0)), _smaller_last_batch(train)
+        validation, fewest = _first_examples(split, train), train.fewest_examples
         load_init(spec, tasks[0].model)
         parts = _summarize_parts(spec, tasks[0], batch)
         losses: dict[str, dict[str, float]] = {}
         for stage, task in zip(spec.stages, tasks, strict=True):
             prefix = f"{stage.name}/" if stage.name else ""
-            trained = _train_phases(stage, task, batch, prefix)
+            task.train()
+            with _named(f"{prefix}initialise", _FIRST), task.active():
+                task.initialise(batch)
+            trained = _train_phases(stage, task, batch, prefix, fewest=fewest)
             losses |= {f"{prefix}{name}": terms for name, terms in trained.items()}
-    return DryRunReport(spec, parts, losses)
+            if last is not None:
+                _train_phases(stage, task, last, prefix, fewest=fewest, full_size=len(batch))
+            _validate(task, validation, prefix)
+    return DryRunReport(spec, examples, parts, losses)
+
+
+def _smaller_last_batch(train: Loader) -> Batch | None:
+    """The last training batch of an epoch, if it has fewer examples than the others."""
+    steps = train.steps_per_epoch
+    is_smaller = steps > 1 and steps * train.batch_size > len(train)
+    return next(train.epoch(0, steps - 1)) if is_smaller else None
+
+
+def _first_examples(split: Split, train: Loader) -> Loader:
+    """The first examples of a split, as many as there are in a training batch."""
+    first = split.select(torch.arange(min(len(split), train.batch_size)))
+    return Loader(first, train.device, train.batch_size)
 
 
 def _train_phases(
-    stage: Stage, task: Task, batch: Batch, prefix: str
+    stage: Stage,
+    task: Task,
+    batch: Batch,
+    prefix: str,
+    *,
+    fewest: int,
+    full_size: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Takes one training step of a stage and returns the losses and metrics of its phases.
 
@@ -122,24 +166,37 @@ def _train_phases(
         task: its task.
         batch: the examples.
         prefix: of the names of phases in messages.
+        fewest: the fewest examples of a part of the batch.
+        full_size: for a smaller last batch, the size of the others; None for the first batch.
     """
+    is_first = full_size is None
+    where = _FIRST if is_first else f"last batch, which has {len(batch)} of {full_size} examples"
     losses: dict[str, dict[str, float]] = {}
     task.train()
     with task.active():
-        with _named(f"{prefix}initialise"):
-            task.initialise(batch)
-        for phase in task.phases():
+        for index, phase in enumerate(task.phases()):
             name = f"{prefix}{phase.name}"
-            with _named(f"phase {name!r}"):
+            with _named(f"phase {name!r}", where):
                 phase_optimizer = PhaseOptimizer(
-                    phase, task=task, config=stage.train, total_steps=1
+                    phase, task=task, config=stage.train, total_steps=1, fewest_examples=fewest
                 )
                 terms = phase_optimizer.step(batch, len(batch), measure_norm=True)
             losses[phase.name] = {key: float(values.mean()) for key, values in terms.items()}
-            _check_phase(task, phase_optimizer, name, losses[phase.name])
-        with _named(f"{prefix}after_step"):
+            is_before = is_first and stage.index == index == 0 and phase.moves == 1
+            _check_finite(losses[phase.name], f"phase {name!r}", where, is_before=is_before)
+            if is_first:  # a small batch may lack what a part needs, such as labels
+                _check_gradients(task, phase_optimizer, name)
+        with _named(f"{prefix}after_step", where):
             task.after_step(_first_step(task, losses))
     return losses
+
+
+def _validate(task: Task, examples: Loader, prefix: str) -> None:
+    """Measures a stage on validation examples, as training does after an epoch."""
+    what = f"{prefix}validation"
+    with task.active(), _named(what, _FIRST):
+        metrics = validate(task, examples)
+    _check_finite(metrics, what, _FIRST)
 
 
 def _first_step(task: Task, losses: dict[str, dict[str, float]]) -> StepResult:
@@ -153,24 +210,36 @@ def _first_step(task: Task, losses: dict[str, dict[str, float]]) -> StepResult:
 
 
 @contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Turns errors of components into ones that name what failed."""
+def _named(what: str, where: str) -> Iterator[None]:
+    """Turns errors of components into ones that name what failed, and on which batch."""
     try:
         yield
     except VaezooError:
         raise
     except Exception as error:
-        message = f"{what} failed on the first batch: {describe_error(error)}"
+        message = f"{what} failed on the {where}: {describe_step_error(error)}"
         raise TrainingError(message) from error
 
 
-def _check_phase(
-    task: Task, phase_optimizer: PhaseOptimizer, name: str, metrics: dict[str, float]
+def _check_finite(
+    metrics: Mapping[str, float], what: str, where: str, *, is_before: bool = False
 ) -> None:
-    """Raises TrainingError if a metric is not finite or a parameter has no gradient."""
+    """Raises TrainingError if a metric is not finite.
+
+    Args:
+        metrics: by name.
+        what: names the phase.
+        where: names the batch.
+        is_before: whether no weight had changed yet.
+    """
     for term, value in metrics.items():
         if not math.isfinite(value):
-            raise TrainingError(f"phase {name!r}: {term} is {value} on the first batch")
+            advice = f"; {BEFORE_TRAINING}" if is_before else ""
+            raise TrainingError(f"{what}: {term} is {value} on the {where}{advice}")
+
+
+def _check_gradients(task: Task, phase_optimizer: PhaseOptimizer, name: str) -> None:
+    """Raises TrainingError if a parameter has no gradient."""
     without_gradient = {
         id(parameter) for parameter in phase_optimizer.parameters if parameter.grad is None
     }

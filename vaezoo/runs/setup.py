@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from vaezoo.runs.process_classes import check_importable
 from vaezoo.runs.run import build_loader
 from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
+from vaezoo.training.batch_parts import needs_two_examples
 from vaezoo.utils.devices import pick_device, pick_precision
+from vaezoo.utils.errors import DataError
 from vaezoo.utils.process_group import ProcessGroup
 
 
@@ -46,10 +49,33 @@ def prepare_training(
         check_same_everywhere(dataset, process_group)
     train = build_loader(spec, dataset, "train", device, process_group)
     tasks = tuple(task.to(device) for task in compose_stages(spec, dataset.spec, len(train)))
+    _set_fewest_examples(spec, train, tasks)
     model = tasks[0].model
     model.count_classes(train.condition)
     model.precision = pick_precision(spec.train.precision, device)
     return dataset, train, tasks
+
+
+def _set_fewest_examples(spec: Spec, train: Loader, tasks: Sequence[Task]) -> None:
+    """Leaves out last batches that are too small for batch norm, and checks that others are not.
+
+    Raises:
+        SpecError: all batches are too small.
+        DataError: the training split is.
+    """
+    stages = zip(spec.stages, tasks, strict=True)
+    needs_two = (needs_two_examples(task, train, stage.train.accumulate) for stage, task in stages)
+    train.fewest_examples = 2 if any(needs_two) else 1
+    least = train.fewest_examples * train.world_size
+    needed = f"{least} examples are needed"
+    if train.fewest_examples > 1:
+        needed = f"batch norm needs {least} examples"
+    if train.world_size > 1:
+        needed += f" in {train.world_size} processes"
+    if train.batch_size < least:
+        raise spec.problem("data.batch_size", f"{train.batch_size} is too small: {needed}")
+    if len(train) < least:
+        raise DataError(f"the training split, of size {len(train)}, is too small: {needed}")
 
 
 def prepare_current_process(

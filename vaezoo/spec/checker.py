@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
 
-from vaezoo.model.defaults import FIRST_VERSION, BeforeV2
 from vaezoo.model.fusion import FusionMode
 from vaezoo.model.optimization import Optimization, TorchBlock
 from vaezoo.plugins.catalogue import Catalogue
 from vaezoo.spec import messages, torch_names
+from vaezoo.spec.block_defaults import (
+    annotation_of,
+    block_of,
+    default_of,
+    default_regularizers,
+)
 from vaezoo.spec.conflicts import find_conflicts
 from vaezoo.spec.options import ComponentSpec, LoaderOptions, component_kind, load_component
 from vaezoo.spec.schema import ConditionTarget, SpecModel, StageSpec
@@ -24,6 +28,8 @@ from vaezoo.utils.errors import PluginError, Problem, SpecError, did_you_mean
 
 _EXTRA_KEYS = {"dataset": tuple(LoaderOptions.model_fields), "conditioner": ("into", "fuse")}
 """For each kind, keys of its block that are not options of the component."""
+_NO_COMPONENTS: tuple[Any, ...] = (None, [], PydanticUndefined)
+"""The defaults of an option for components that stand for none; a required one has no default."""
 
 
 class SpecChecker:
@@ -32,7 +38,7 @@ class SpecChecker:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.problems: list[Problem] = []
-        self.is_first_version = False
+        self.version: object = None
 
     def check_spec(self, tree: Node) -> Spec:
         """The spec of a tree.
@@ -41,7 +47,7 @@ class SpecChecker:
             SpecError: with every problem.
         """
         version = tree.value.get("spec")
-        self.is_first_version = version is not None and version.value == FIRST_VERSION
+        self.version = None if version is None else version.value
         into, fuse = self.parse_into(tree), self.parse_fuse(tree)
         self.check_torch_blocks(tree.value.get("train"), "train")
         stages = tree.value.get("stages")
@@ -78,7 +84,7 @@ class SpecChecker:
         """The regularizers of a spec or a stage that has an objective; by default ``kl``."""
         if block.regularizers is not None:
             return list(block.regularizers)
-        names = [] if block.objective.cls.loss_includes_rate else ["kl"]
+        names = default_regularizers(block.objective.cls)
         path = f"{path}.regularizers".lstrip(".")
         components = [self.component("regularizer", Node(n, node.mark, {}), path) for n in names]
         return [component for component in components if component is not None]
@@ -177,38 +183,23 @@ class SpecChecker:
             return model.model_validate(self.field_values(model, node, path))
         except ValidationError as error:
             self.problems += messages.translate(
-                error, node, path, (*model.model_fields, *extra_keys)
+                error, node, path, model, extra_keys=tuple(extra_keys)
             )
             return None
 
     def field_values(self, model: type[BaseModel], node: Node, path: str) -> dict[str, Any]:
         """The plain values of a mapping, with components' blocks replaced by ``ComponentSpec``."""
         values: dict[str, Any] = {key: child.plain() for key, child in node.value.items()}
-        if self.is_first_version:
-            values = _defaults_before_v2(model) | values
         for key, info in model.model_fields.items():
-            annotation = _annotation(model, key)
             child, child_path = node.value.get(key), f"{path}.{key}" if path else key
-            kind = component_kind(annotation)
-            if block := _block(annotation):
-                if child is not None and isinstance(child.value, dict):
-                    values[key] = self.field_values(block, child, child_path)
-            elif (block := _block_in_list(annotation)) and child and _is_sequence(child):
-                values[key] = [
-                    self.field_values(block, item, f"{child_path}.{i}")
-                    if isinstance(item.value, dict)
-                    else item.plain()
-                    for i, item in enumerate(child.value)
-                ]
-            elif (
-                kind
-                and child is None
-                and not info.is_required()
-                and info.default not in (None, [])
-            ):
-                values[key] = self.default_value(kind, info.default, node.mark, child_path)
-            elif kind and child is not None:
-                values[key] = self.field_value(kind, annotation, child, child_path)
+            annotation, default = annotation_of(info), default_of(info, self.version)
+            if child is not None:
+                values[key] = self.field_value(annotation, child, child_path)
+            elif (kind := component_kind(annotation)) and default not in _NO_COMPONENTS:
+                values[key] = self.default_value(kind, default, node.mark, child_path)
+            # a stage gets what it leaves out from the block `train`
+            elif default is not info.default and not issubclass(model, StageSpec):
+                values[key] = default
         return values
 
     def default_value(self, kind: str, value: Any, mark: Mark, path: str) -> Any:
@@ -219,24 +210,36 @@ class SpecChecker:
             self.component(kind, Node(value, mark, {}), path) if isinstance(value, str) else value
         )
 
-    def field_value(self, kind: str, annotation: Any, node: Node, path: str) -> Any:
-        """The component or components of a field; the plain value if it cannot be one."""
+    def field_value(self, annotation: Any, node: Node, path: str) -> Any:
+        """The components or blocks of a field; the plain value if it cannot be one."""
+        kind, block = component_kind(annotation), block_of(annotation)
+        if kind is None and block is None:
+            return node.plain()
         if isinstance(node.value, dict) and _is_mapping(annotation):
             return {
-                key: self.field_value(kind, ComponentSpec, child, f"{path}.{key}")
+                key: self.item_value(kind, block, child, f"{path}.{key}")
                 for key, child in node.value.items()
             }
         if isinstance(node.value, list) and _is_list(annotation):
             return [
-                self.field_value(kind, ComponentSpec, child, f"{path}.{i}")
+                self.item_value(kind, block, child, f"{path}.{i}")
                 for i, child in enumerate(node.value)
             ]
-        is_name = isinstance(node.value, str) and isinstance(
-            resolve_scalar(node.value), str
-        )  # not a quoted number
         is_many = _is_list(annotation) or _is_mapping(annotation)
-        is_component = (is_name or isinstance(node.value, dict)) and not is_many
-        return self.component(kind, node, path) if is_component else node.plain()
+        return node.plain() if is_many else self.item_value(kind, block, node, path)
+
+    def item_value(
+        self, kind: str | None, block: type[BaseModel] | None, node: Node, path: str
+    ) -> Any:
+        """A block, or else a component of a kind; the plain value if it cannot be one."""
+        is_block = isinstance(node.value, dict)
+        if block is not None:
+            return self.field_values(block, node, path) if is_block else node.plain()
+        # a quoted number is no name
+        is_name = isinstance(node.value, str) and isinstance(resolve_scalar(node.value), str)
+        if kind is not None and (is_name or is_block):
+            return self.component(kind, node, path)
+        return node.plain()
 
     def component(self, kind: str, node: Node, path: str) -> ComponentSpec | None:
         """Looks up a component and checks its options; after an error, returns a placeholder."""
@@ -296,52 +299,8 @@ def _condition_value(tree: Node, key: str) -> Node | None:
     return condition.value.get(key) if condition and isinstance(condition.value, dict) else None
 
 
-def _annotation(model: type[BaseModel], key: str) -> Any:
-    """A field's annotation, with the ``Annotated`` metadata that pydantic stores separately."""
-    info = model.model_fields[key]
-    return (
-        typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-    )
-
-
-def _defaults_before_v2(model: type[BaseModel]) -> dict[str, Any]:
-    """The values of options that a spec of the first version leaves out, where they differ.
-
-    A stage has none: it gets those of the block ``train``.
-    """
-    if issubclass(model, StageSpec):
-        return {}
-    values: dict[str, Any] = {}
-    for key, info in model.model_fields.items():
-        earlier = [item.value for item in info.metadata if isinstance(item, BeforeV2)]
-        if earlier:
-            values[key] = earlier[0]
-        elif isinstance(info.default, BaseModel):
-            changes = _defaults_before_v2(type(info.default))
-            if changes:
-                values[key] = info.default.model_copy(update=changes)
-    return values
-
-
-def _block(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model of a field that is a block, or None; also of one that may be empty."""
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    if get_origin(annotation) not in (typing.Annotated, typing.Union, types.UnionType):
-        return None
-    blocks = map(_block, get_args(annotation))
-    return next((block for block in blocks if block is not None), None)
-
-
 def _is_sequence(node: Node) -> bool:
     return isinstance(node.value, list)
-
-
-def _block_in_list(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model of the items of a list; None for other annotations."""
-    args = get_args(annotation)
-    is_block = get_origin(annotation) is list and isinstance(args[0], type)
-    return args[0] if is_block and issubclass(args[0], BaseModel) else None
 
 
 def _is_list(annotation: Any) -> bool:

@@ -16,7 +16,7 @@ from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task, unique_name
 from vaezoo.model.trace import Site
 from vaezoo.model.wiring import TaskWiring
-from vaezoo.spec import checks, data_checks
+from vaezoo.spec import checks, data_checks, task_checks
 from vaezoo.spec.model_builder import ModelBuilder
 from vaezoo.spec.parts import check_phases, find_parts
 from vaezoo.spec.spec import Spec
@@ -162,6 +162,8 @@ class _StageBuilder:
         )
         checks.check_selection(self.spec, stage, task, self.model.densities[prior])
         check_phases(self.spec, stage, task)
+        task_checks.check_accumulation(self.spec, stage, task)
+        task_checks.check_path_gradients(self.spec, stage, task)
         return task
 
     def has_rate(self, parts: Sequence[str], trained: Set[int]) -> bool:

@@ -11,6 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from vaezoo.plugins import discovery
 from vaezoo.spec import messages
+from vaezoo.spec.block_defaults import BlockDefaults
 from vaezoo.spec.checker import SpecChecker
 from vaezoo.spec.dump import dump
 from vaezoo.spec.resolve import read_tree, resolve
@@ -77,10 +78,9 @@ def _read(
     """The tree of a spec with ``extends``, overrides and variables applied."""
     if isinstance(source, Mapping):
         source, text = dump(dict(source)), True
-    if text:
-        return resolve(parse(str(source), "<text>"), None, overrides)
-    file = Path(source)
-    return resolve(read_tree(file), file, overrides)
+    file = None if text else Path(source)
+    tree = parse(str(source), "<text>") if file is None else read_tree(file)
+    return resolve(tree, file, overrides, BlockDefaults(discovery.catalogue()).find)
 
 
 def _check(tree: Node) -> Spec:

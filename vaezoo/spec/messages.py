@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vaezoo.model.optimization import Optimization
 from vaezoo.spec.tree import Node
-from vaezoo.utils.errors import Problem, did_you_mean
+from vaezoo.utils.errors import Problem, close_match, did_you_mean
 
 _COMPONENT = "a component (its name, or a mapping with `type`)"
 _EXPECTED = {
@@ -44,8 +43,9 @@ def translate(
     error: ValidationError,
     node: Node,
     path: str,
-    known_keys: tuple[str, ...],
+    model: type[BaseModel],
     *,
+    extra_keys: tuple[str, ...] = (),
     max_errors: int | None = None,
 ) -> list[Problem]:
     """One problem for each location in the file that pydantic reports.
@@ -56,7 +56,8 @@ def translate(
         error: pydantic's error about the plain value of ``node``.
         node: the node that was validated.
         path: the path of ``node`` in the file.
-        known_keys: the keys that ``node`` may have, for hints about misspelled ones.
+        model: that of ``node``, for hints about misspelled keys.
+        extra_keys: further keys that ``node`` may have.
         max_errors: how many of pydantic's errors to translate; None for all.
     """
     errors_by_location: dict[tuple[str | int, ...], list[dict[str, Any]]] = {}
@@ -67,7 +68,8 @@ def translate(
         full_path = ".".join(str(step) for step in (path, *location) if step != "")
         concerns_key = items[0]["type"] in ("missing", "extra_forbidden")
         mark = node.locate(location) if concerns_key else node.find(location).mark
-        problems.append(mark.problem(full_path, _message(items, location, known_keys)))
+        message = _message(items, location, model, extra_keys)
+        problems.append(mark.problem(full_path, message))
     return problems
 
 
@@ -89,18 +91,20 @@ def _location(item: Any, node: Node) -> tuple[str | int, ...]:
 
 
 def _message(
-    items: list[dict[str, Any]], location: tuple[str | int, ...], known_keys: tuple[str, ...]
+    items: list[dict[str, Any]],
+    location: tuple[str | int, ...],
+    model: type[BaseModel],
+    extra_keys: tuple[str, ...],
 ) -> str:
-    """The message for all errors at one location."""
+    """The message for all errors at one location in a block that a model describes."""
     expected: list[str] = []
     for item in items:
         error_type, context = item["type"], item.get("ctx", {})
         if error_type == "missing":
             return "is required"
         if error_type == "extra_forbidden":
-            siblings = known_keys if len(location) == 1 else _sibling_keys(item, known_keys)
-            hint = did_you_mean(str(location[-1]), siblings) or "; there are no options here"
-            return f"unknown key{hint}"
+            known = _keys_beside(location, model) + (extra_keys if len(location) == 1 else ())
+            return f"unknown key{_key_hint(location, known, model)}"
         expected.append(_expected_value(error_type, context, item))
     value = items[0].get("input")
     choices = [
@@ -109,9 +113,9 @@ def _message(
         if item["type"] == "literal_error"
         for choice in _text_choices(item["ctx"]["expected"])
     ]
-    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-    if len(choices) <= 1 or not hint.startswith("; did you mean"):
-        hint = ""  # the message already lists the choices
+    hint = ""  # the message lists the choices
+    if len(choices) > 1 and isinstance(value, str) and close_match(value, choices):
+        hint = did_you_mean(value, choices)
     rejected = (
         "" if isinstance(value, dict) and _is_custom(items) else f", not {quote_value(value)}"
     )
@@ -123,20 +127,46 @@ def _is_custom(items: list[dict[str, Any]]) -> bool:
     return all(item["type"] == "value_error" for item in items)
 
 
-def _sibling_keys(item: dict[str, Any], known_keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys that the block with the unknown key may have."""
-    from vaezoo.spec.schema import InitSpec, ModelSpec, StageSpec, TrainSpec
+def _keys_beside(location: tuple[str | int, ...], model: type[BaseModel]) -> tuple[str, ...]:
+    """The keys of the block that the last step leads into, of which ``model`` is the outermost."""
+    from vaezoo.spec.block_defaults import block_of
 
-    models: dict[str, type[BaseModel]] = {
-        "model": ModelSpec,
-        "train": TrainSpec,
-        "stages": StageSpec,
-        "init": InitSpec,
-    }
-    model = models.get(str(item["loc"][0]))
-    if model is None:  # the only mapping with keys of its own among the options of components
-        model = Optimization
+    for step in location[:-1]:
+        info = model.model_fields.get(str(step))
+        model = (info and block_of(info.annotation)) or model
     return tuple(info.alias or name for name, info in model.model_fields.items())
+
+
+def _key_hint(
+    location: tuple[str | int, ...], known: tuple[str, ...], model: type[BaseModel]
+) -> str:
+    """A hint at the key that is meant: one of the same block, or of another block of a spec."""
+    from vaezoo.spec.schema import SpecModel
+
+    key = str(location[-1])
+    if model is SpecModel and close_match(key, known) is None:
+        place = _place_of(location)
+        if place is not None:
+            return f"; did you mean {place!r}?"
+    return did_you_mean(key, known) or "; there are no options here"
+
+
+def _place_of(location: tuple[str | int, ...]) -> str | None:
+    """Where a key of a spec belongs that is at another place; None if nowhere."""
+    from vaezoo.spec.options import LoaderOptions
+    from vaezoo.spec.schema import ModelSpec, SpecModel, TrainSpec
+
+    if location[0] == "stages":
+        return None
+    places = {
+        "": SpecModel.model_fields,
+        "data.": LoaderOptions.model_fields,
+        "model.": ModelSpec.model_fields,
+        "train.": TrainSpec.model_fields,
+        "train.optimizer.": ("lr", "weight_decay"),
+    }
+    key = str(location[-1])
+    return next((f"{place}{key}" for place, keys in places.items() if key in keys), None)
 
 
 def _text_choices(expected: str) -> list[str]:

@@ -71,7 +71,7 @@ def check_phases(spec: Spec, stage: Stage, task: Task) -> None:
         phases = owner.phases()
         if not (isinstance(phases, Sequence) and all(isinstance(p, Phase) for p in phases)):
             message = "phases() must return a sequence of vaezoo.Phase"
-            raise spec.problem(_path_of(spec, stage, task, owner), message)
+            raise spec.problem(path_of(spec, stage, task, owner), message)
     owners: dict[int, str] = {}
     for path, phase in _phases_with_paths(spec, stage, task):
         weights = task.parameters_of(phase)
@@ -97,13 +97,13 @@ def _phases_with_paths(spec: Spec, stage: Stage, task: Task) -> Iterator[tuple[s
     """The phases of a task, each with the path in the spec of the component that owns it."""
     first, *others = task.phases()
     paths = [
-        _path_of(spec, stage, task, owner) for owner in task.phase_owners for _ in owner.phases()
+        path_of(spec, stage, task, owner) for owner in task.phase_owners for _ in owner.phases()
     ]
     yield from zip(paths, others, strict=True)
     yield f"{stage.path}.parts" if stage.parts else stage.path or "model", first
 
 
-def _path_of(spec: Spec, stage: Stage, task: Task, owner: nn.Module) -> str:
+def path_of(spec: Spec, stage: Stage, task: Task, owner: nn.Module) -> str:
     """The path in the spec of the component that a module is, or is a part of."""
     name = next(name for name, module in task.named_modules() if module is owner)
     root, _, rest = name.partition(".")

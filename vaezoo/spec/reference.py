@@ -10,8 +10,9 @@ from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from vaezoo.model.defaults import FIRST_VERSION, BeforeV2
+from vaezoo.model.defaults import FIRST_VERSION
 from vaezoo.plugins import discovery
+from vaezoo.spec.block_defaults import annotation_of, default_of
 from vaezoo.spec.options import ComponentSpec, KindMarker, LoaderOptions, options_model, summary
 
 
@@ -40,19 +41,14 @@ def _describe_options(model: type[BaseModel]) -> list[dict[str, Any]]:
     """Name, type, default and description of each option."""
     rows = []
     for name, info in model.model_fields.items():
-        annotation: Any = info.annotation
-        if info.metadata:
-            annotation = typing.Annotated[(annotation, *info.metadata)]
-        default = (
-            "required" if info.default is PydanticUndefined else _format_default(info.default)
-        )
-        for item in info.metadata:
-            if isinstance(item, BeforeV2):
-                default = f"{default} (in {FIRST_VERSION}: {_format_default(item.value)})"
+        default = _format_default(info.default)
+        earlier = _format_default(default_of(info, FIRST_VERSION))
+        if earlier != default:
+            default = f"{default} (in {FIRST_VERSION}: {earlier})"
         rows.append(
             {
                 "name": name,
-                "type": type_name(annotation),
+                "type": type_name(annotation_of(info)),
                 "default": default,
                 "description": info.description or "",
             }
@@ -62,8 +58,12 @@ def _describe_options(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 def _format_default(value: Any) -> str:
     """A default value in YAML's spelling."""
+    if value is PydanticUndefined:
+        return "required"
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
+    if isinstance(value, BaseModel):  # a block
+        return str(value.model_dump(exclude_unset=True)).replace("'", "")
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 

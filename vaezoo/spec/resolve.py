@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaezoo.spec.changes import FindDefault, change_value, merge, parse_override, set_value
 from vaezoo.spec.messages import quote_value
-from vaezoo.spec.tree import MAX_DEPTH, Mark, Node, mark_after, parse
-from vaezoo.utils.errors import Problem, SpecError, UsageError, did_you_mean
+from vaezoo.spec.tree import Mark, Node, mark_after, parse
+from vaezoo.utils.errors import Problem, SpecError, did_you_mean
 
 MAX_EXTENDS = 8
 _VARIABLE = re.compile(r"\$\{vars\.([A-Za-z_][\w-]*)\}")
@@ -34,29 +35,41 @@ def read_tree(path: Path) -> Node:
     return _check_mapping(parse(text, str(path)))
 
 
-def resolve(root: Node, file: Path | None, overrides: Sequence[str]) -> Node:
+def resolve(
+    root: Node, file: Path | None, overrides: Sequence[str], find_default: FindDefault
+) -> Node:
     """The complete tree of a spec, with ``extends``, overrides and variables applied.
+
+    An override of a key in a block that the spec leaves out changes the default of that block.
 
     Args:
         root: the parsed spec.
         file: the file it was read from; None for text, which cannot extend a file.
         overrides: ``key.path=value`` as on the command line, the value in YAML.
+        find_default: finds the default of a block.
 
     Raises:
         SpecError: a base, an override or a variable is not valid.
         UsageError: an override does not have the form ``key.path=value``.
     """
     tree = _extend(_check_mapping(root), file, (), file.parent.resolve() if file else None)
-    for override in overrides:
-        tree = _override(tree, override)
+    changes = [parse_override(override) for override in overrides]
+    for steps, value in changes:
+        if steps[0] == "vars":
+            tree = set_value(tree, steps, value)
     variables = tree.value.get("vars")
     if variables is not None and not isinstance(variables.value, dict):
         message = f"must be a mapping of names to values, not {quote_value(variables.plain())}"
         raise SpecError([variables.mark.problem("vars", message)])
-    values = {key: node for key, node in tree.value.items() if key != "vars"}
-    problems: list[Problem] = []
     known = variables.value if variables else {}
-    result = _interpolate(Node(values, tree.mark, tree.keys), known, "", problems)
+    values = {key: node for key, node in tree.value.items() if key != "vars"}
+    # an override may reach into the value of a variable; or replace a faulty one
+    tree = _interpolate(Node(values, tree.mark, tree.keys), known, "", [])
+    for steps, value in changes:
+        if steps[0] != "vars":
+            tree = change_value(tree, steps, value, find_default)
+    problems: list[Problem] = []
+    result = _interpolate(tree, known, "", problems)
     if problems:
         raise SpecError(problems)
     return result
@@ -128,68 +141,6 @@ def _base_file(
     return file.parent / path
 
 
-def merge(base: Node, changes: Node) -> Node:
-    """Merges mappings; replaces everything else and blocks with another ``type``."""
-    if not (isinstance(base.value, dict) and isinstance(changes.value, dict)):
-        return changes
-    if "type" in changes.value and _type_of(base) != _type_of(changes):
-        return changes
-    values, keys = dict(base.value), dict(base.keys)
-    for key, node in changes.value.items():
-        values[key] = merge(values[key], node) if key in values else node
-        keys[key] = changes.keys[key]
-    return Node(values, changes.mark, keys)
-
-
-def _type_of(node: Node) -> object:
-    block_type = node.value.get("type")
-    return block_type.value if block_type is not None else None
-
-
-def _override(tree: Node, override: str) -> Node:
-    """The tree with one override of the form ``key.path=value`` applied."""
-    path, equals, text = override.partition("=")
-    steps = path.strip().split(".")
-    if not equals or not all(steps):
-        raise UsageError(f"-s {override}: write key.path=value, such as -s train.epochs=3")
-    if len(steps) > MAX_DEPTH:
-        raise UsageError(
-            f"-s {override[:60]}...: nested deeper than {MAX_DEPTH} levels; use fewer"
-        )
-    value = parse(text if text.strip() else "''", f"-s {override}")
-    return _set(tree, steps, value, path)
-
-
-def _set(node: Node, steps: Sequence[str], value: Node, path: str) -> Node:
-    """A copy of the tree with one value changed; a bare component name becomes a block.
-
-    Args:
-        node: the tree to change.
-        steps: the keys and indices that lead from ``node`` to the value.
-        value: the new value.
-        path: the full path as written, for messages.
-    """
-    step, remaining = steps[0], steps[1:]
-    if isinstance(node.value, list):
-        if not step.isdecimal() or int(step) >= len(node.value):
-            message = (
-                f"no item {step!r}; the list has length {len(node.value)} and indices start at 0"
-            )
-            raise SpecError([value.mark.problem(path, message)])
-        items = list(node.value)
-        items[int(step)] = _set(items[int(step)], remaining, value, path) if remaining else value
-        return Node(items, node.mark, {})
-    if isinstance(node.value, str) and step != "type":
-        node = Node({"type": node}, node.mark, {"type": node.mark})
-    if not isinstance(node.value, dict):
-        node = Node({}, value.mark, {})
-    values, keys = dict(node.value), {**node.keys, step: value.mark}
-    child = values.get(step, Node({}, value.mark, {}))
-    new = _set(child, remaining, value, path) if remaining else value
-    values[step] = merge(values[step], new) if step in values and not remaining else new
-    return Node(values, node.mark, keys)
-
-
 def _interpolate(
     node: Node, variables: dict[str, Node], path: str, problems: list[Problem]
 ) -> Node:
@@ -225,5 +176,6 @@ def _interpolate(
         if "${" in str(variable.plain()):
             message = "a variable cannot refer to another; write the value out"
             problems.append(variable.mark.problem(f"vars.{match[1]}", message))
+            return node
         return Node(variable.value, node.mark, variable.keys)
     return node

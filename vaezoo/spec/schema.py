@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
-from vaezoo.model.defaults import VERSIONS
+from vaezoo.model.defaults import Version
 from vaezoo.model.fusion import FusionMode
 from vaezoo.model.optimization import CONFIG, Optimization
 from vaezoo.plugins.catalogue import Catalogue
@@ -142,7 +142,7 @@ class SpecModel(BaseModel):
     """The top level of a spec."""
 
     model_config = CONFIG
-    spec: Literal[VERSIONS]
+    spec: Version
     name: Annotated[str, Field(pattern=NAME)]
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     requires: list[str] = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from vaezoo.model.defaults import Version
 from vaezoo.model.fusion import FusionMode
 from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.schema import InitSpec, ModelSpec, TrainSpec
@@ -56,7 +57,7 @@ class Spec:
         [{'type': 'kl', 'weight': 1.0}]
     """
 
-    version: str
+    version: Version
     name: str
     seed: int
     requires: tuple[str, ...]

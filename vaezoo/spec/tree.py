@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -85,6 +85,17 @@ class Node:
         if isinstance(self.value, list):
             return [node.plain() for node in self.value]
         return self.value
+
+    def get_at(self, steps: Sequence[str]) -> Node | None:
+        """The node that keys and indices lead to; None if there is none."""
+        node: Node | None = self
+        for step in steps:
+            value = None if node is None else node.value
+            if isinstance(value, list):
+                node = value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+            else:
+                node = value.get(step) if isinstance(value, dict) else None
+        return node
 
     def find(self, path: tuple[str | int, ...]) -> Node:
         """The node at ``path``, which must exist."""

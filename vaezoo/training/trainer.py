@@ -19,6 +19,8 @@ from vaezoo.model.task import Task
 from vaezoo.model.trace import elbo
 from vaezoo.nn.loading import load_strict
 from vaezoo.spec.stage import Stage
+from vaezoo.training.batch_parts import describe_step_error
+from vaezoo.training.divergence import describe_divergence
 from vaezoo.training.metric_logger import MetricLogger, NonFiniteError
 from vaezoo.training.phase_optimizer import Loss, PhaseOptimizer
 from vaezoo.training.run_log import RunLog
@@ -29,7 +31,6 @@ from vaezoo.utils.errors import (
     Interrupted,
     TrainingError,
     VaezooError,
-    describe_error,
     one_line,
 )
 from vaezoo.utils.process_group import ProcessGroup
@@ -95,6 +96,7 @@ class Trainer:
                 config=self.config,
                 total_steps=self.total_steps,
                 process_group=self.process_group,
+                fewest_examples=self.loader.fewest_examples,
             )
             for phase, loss in zip(phases, losses, strict=True)
         ]
@@ -216,11 +218,8 @@ class Trainer:
         """An error of a component, such as out of memory, with the step in which it occurred."""
         if isinstance(error, VaezooError):
             return error
-        reason = describe_error(error)
-        if "aot_autograd" in reason:
-            reason += "; a component that differentiates within a pass must set eager = True"
         return TrainingError(
-            f"step {self.run_step + 1}{self._in_stage()}, {what}: {reason}; "
+            f"step {self.run_step + 1}{self._in_stage()}, {what}: {describe_step_error(error)}; "
             f"{self.run_log.describe_last_checkpoint()}"
         )
 
@@ -274,7 +273,20 @@ class Trainer:
         try:
             return read()
         except NonFiniteError as error:
-            raise TrainingError(f"{error}; {self.run_log.describe_last_checkpoint()}") from error
+            raise self._divergence(str(error), step=error.step, term=error.term) from error
+
+    def _divergence(self, what: str, *, step: int, term: str = "") -> TrainingError:
+        """An error about a value that is not finite, as ``describe_divergence`` describes it."""
+        description = describe_divergence(
+            what,
+            self.phase_optimizers,
+            self.stage,
+            precision=self.task.model.precision,
+            epoch=-(-step // self.loader.steps_per_epoch),
+            step=step,
+            term=term,
+        )
+        return TrainingError(f"{description}; {self.run_log.describe_last_checkpoint()}")
 
     def _position(self, split: str) -> dict[str, Any]:
         """The first keys of a record: the position in the run, and in the stage."""
@@ -305,10 +317,9 @@ class Trainer:
         self.task.train()
         score = self.selection.score(metrics, self.step)
         if not math.isfinite(score):
-            raise TrainingError(
-                f"validation {self.config.select} is {score}; "
-                f"{self.run_log.describe_last_checkpoint()}"
-            )
+            name = next(name for name, value in metrics.items() if not math.isfinite(value))
+            what = f"validation {name} is {metrics[name]} after step {self.run_step}"
+            raise self._divergence(what, step=self.run_step)
         for phase_optimizer in self.phase_optimizers:
             phase_optimizer.step_plateau_schedulers(self.selection.plateau_loss(metrics, score))
         is_best = self.selection.consider(score, self.step, self.evaluation_task)
@@ -320,10 +331,8 @@ class Trainer:
         self._call_checked(self.metric_logger.peek)
         for name, weight in self.task.named_parameters():
             if not bool(weight.isfinite().all()):
-                raise TrainingError(
-                    f"{name} is not finite after step {self.run_step}; "
-                    f"{self.run_log.describe_last_checkpoint()}"
-                )
+                what = f"{name} is not finite after step {self.run_step}"
+                raise self._divergence(what, step=self.run_step)
         self._broadcast_buffers()
         state = self.state()  # in every process, because it exchanges the metrics
         if self.process_group.is_main:
