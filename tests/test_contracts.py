@@ -87,8 +87,8 @@ def test_a_loss_that_mixes_up_samples_and_batch_is_caught(monkeypatch):
 def test_a_weight_without_gradient_is_caught(monkeypatch):
     original = DiagonalNormalPosterior.__init__
 
-    def init(self, wiring):
-        original(self, wiring)
+    def init(self, wiring, **options):
+        original(self, wiring, **options)
         self.idle = torch.nn.Linear(1, 1)
 
     monkeypatch.setattr(DiagonalNormalPosterior, "__init__", init)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from vaezoo.data.loader import Loader
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.evaluation.anomaly import Anomaly, detection_metrics, scores
 from vaezoo.evaluation.classification import Classification, calibration_error, class_posterior
+from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.model.fusion import ContextFusion
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Conditioner, Decoder, Encoder, Posterior
@@ -172,6 +174,49 @@ def test_the_metric_tells_the_left_out_class_apart(mixture):
             Anomaly(anomalous=["d"])(mixture, data)
 
 
+@pytest.mark.parametrize(
+    ("training", "count", "says"),
+    [
+        ([0, 1, 1], 0, ""),
+        ([0, 2, 1, 2], 2, "2 of 4 training examples are anomalies"),
+        (
+            [2, -1, 0],
+            1,
+            "1 of 3 .*; 1 training examples have no label and may be anomalies",
+        ),
+        (None, None, "whether the training split has anomalies is not known"),
+    ],
+)
+def test_anomalies_in_the_training_split_are_counted(training, count, says, mixture):
+    """Which is legitimate, but must be told."""
+    x, labels = draw(60)
+    labels[:2] = torch.tensor([2, 0])
+    data, metric = Loader(Split(x, labels), torch.device("cpu"), 60), Anomaly(anomalous=["c"])
+    if training is not None:
+        split = Split(x[: len(training)], torch.tensor(training))
+        metric.training = lambda: Loader(split, torch.device("cpu"), 2)
+    with mixture.inference():
+        results = metric(mixture, data)
+    for result in results.values():
+        assert result.details.get("anomalies_in_training") == count
+        assert re.fullmatch(says, result.note), result.note
+
+
+def test_a_run_tells_anomalies_in_its_training_split(train):
+    anomaly = {"type": "anomaly", "anomalous": ["3"], "samples": 1}
+    run = train(train={"epochs": 1}, evaluate=[anomaly])
+    row = run.evaluation["metrics"]["anomaly_auroc"]
+    count = int((run.data("train").condition == 3).sum())
+    assert row["anomalies_in_training"] == count > 0
+    assert metric_rows(run.evaluation)[0][3].endswith(f"; {row['note']}")
+
+
+def test_scores_of_one_kind_of_example_detect_nothing():
+    for anomalous in (np.ones(3, bool), np.zeros(3, bool)):
+        with pytest.raises(NotImplementedError, match="needs anomalies and other examples"):
+            detection_metrics(np.arange(3.0), anomalous)
+
+
 def saved(path, condition=None):
     """A file of two examples, with their conditions if there are any."""
     np.savez(
@@ -187,6 +232,15 @@ def test_a_file_without_the_conditions_that_a_model_needs_is_refused(mixture, tm
         DataError, match=r"x.npz: this model is conditional: give a condition, as the array"
     ):
         read_examples(mixture, saved(tmp_path / "x.npz"))
+
+
+def test_what_a_mask_hides_in_a_file_may_be_anything(exact, tmp_path):
+    exact.model.data = replace(exact.model.data, mask_dims=1)
+    mask = np.ones((2, 6), bool)
+    mask[1, 4] = False
+    np.savez(tmp_path / "x.npz", x=np.where(mask, 0.5, np.nan).astype(np.float32), mask=mask)
+    batch = read_examples(exact.model, tmp_path / "x.npz").first(2)
+    assert bool(batch.x.isfinite().all()) and batch.mask.tolist() == mask.tolist()
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.uint64, np.float32])
@@ -216,5 +270,5 @@ def test_vectors_of_numbers_are_conditions_too(mixture, tmp_path):
             [0.5],
             [2.0],
         ]
-    with pytest.raises(DataError, match="'condition' row 1 is not finite"):
+    with pytest.raises(DataError, match="'condition' row 1 holds NaN"):
         read_examples(mixture, saved(tmp_path / "x.npz", [0.5, float("nan")]))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.utils.errors import DataError, UsageError
 
 SHAPE = (1, 2, 2)
 PARTS = DataSpec(
@@ -198,3 +201,34 @@ def test_a_part_without_data_is_missing_in_all_examples(parted):
     for x in ({}, {"sound": torch.ones(2, 3)}):
         with pytest.raises(ValueError, match="expected some of the parts image, note, got"):
             next(parted.batches(Batch(x)))
+
+
+def test_an_example_that_is_not_finite_is_an_error_that_names_it(model):
+    built, x = model((6,)), torch.zeros(2, 6)
+    x[1, 3] = torch.nan
+    for call in (built.encode, built.reconstruct, built.log_likelihood):
+        with pytest.raises(DataError, match="x of example 1 is nan"):
+            call(x)
+        with pytest.raises(UsageError, match="expected at least one example, got none"):
+            call(x[:0])
+        hidden = torch.ones(2, 6) > 0
+        hidden[1, 3] = False
+        with pytest.raises(DataError, match="x of example 0 is inf"):
+            call(torch.where(hidden, torch.inf, x), mask=hidden)
+
+
+def test_what_is_hidden_or_missing_may_be_anything(parted):
+    note = torch.tensor([[1.0, torch.nan, 3.0], [torch.inf] * 3])
+    batch = Batch(
+        {"image": BRIGHT.repeat(2, 1, 1, 1), "note": note},
+        mask={"note": torch.tensor([[True, False, True], [True] * 3])},
+        present={"note": torch.tensor([True, False])},
+    )
+    assert len(next(parted.batches(batch))) == 2
+    for changes, says in (
+        ({"mask": None}, "note of example 0 is nan"),
+        ({"present": None}, "note of example 1 is inf"),
+        ({"extras": {"weight": [1.0, torch.nan]}}, "weight of example 1 is nan"),
+    ):
+        with pytest.raises(DataError, match=says):
+            next(parted.batches(replace(batch, **changes)))

@@ -275,7 +275,7 @@ def test_the_elbo_of_evaluation_is_below_log_p_by_enumeration(composed):
 def test_the_temperature_follows_its_schedule(
     accumulate, spec, interrupted, train, again, stop_at, monkeypatch
 ):
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run: {})
+    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run, split: {})
     taus, original = [], F.gumbel_softmax
     monkeypatch.setattr(
         F, "gumbel_softmax", lambda h, tau: (taus.append(float(tau)), original(h, tau))[1]
@@ -432,7 +432,7 @@ def test_a_restarted_code_is_a_vector_of_the_main_process():
 
 @pytest.mark.parametrize("restart", [0.0, 20.0])
 def test_a_batch_in_parts_counts_like_a_whole_one(restart, spec, train, monkeypatch):
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run: {})
+    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", lambda run, split: {})
     buffers = []
     for accumulate in (1, 2):
         changes = blocks("vq", spec, accumulate=accumulate)

@@ -164,7 +164,7 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
         ({"requires": ["x @ https://host/x.whl"]}, "by name, not by URL"),
         ({"requires": ["x; os_name ~= 'posix'"]}, "with a valid environment marker"),
         ({"title": 3}, "must be text"),
-        ({"sise": 3}, "unknown key"),
+        ({"titel": "x"}, r"unknown key; did you mean 'title'\?$"),
     ],
 )
 def test_what_is_wrong_is_said(change, says):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import torch
 
 import vaezoo
+from vaezoo.cli.main import cli
 from vaezoo.pretrained.entry import LIMITS, parse_registry
 from vaezoo.runs import hub
 from vaezoo.runs.publishing import publish
@@ -21,8 +24,6 @@ from vaezoo.utils.files import read_tensors
 
 
 def vz(*words, code=0, **environment):
-    import os
-
     done = subprocess.run(
         [sys.executable, "-m", "vaezoo", *map(str, words)],
         capture_output=True,
@@ -99,7 +100,7 @@ def test_an_id_is_never_taken_twice(published, small_run, about):
 
 
 def test_what_fails_leaves_nothing_behind(small_run, tmp_path, about, monkeypatch):
-    import vaezoo.runs.publishing as module
+    import vaezoo.runs.registry_folder as module
 
     monkeypatch.setattr(module, "card", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -221,6 +222,97 @@ def test_the_commands_from_run_to_reproduction(small_run, tmp_path):
         "weights", "reproduce", "lab:vae-small", "--registry", lab, "--out", tmp_path / "runs"
     )
     assert again.stdout.count("agrees") == 2
+
+
+def call(*words):
+    """A command in this process; returns its exit code."""
+    with patch.dict(os.environ):  # --registry adds to a variable
+        return cli.main([*map(str, words)], prog_name="vaezoo", standalone_mode=False, obj={})
+
+
+def listed(folder):
+    """The entries of a registry by version."""
+    entries = parse_registry((folder / "registry.yaml").read_bytes(), "registry.yaml")
+    return {entry.version: entry for entry in entries}
+
+
+def test_weights_are_measured_again_and_wrong_figures_taken_back(published, capfd):
+    path = published / "registry.yaml"
+    before = listed(published)[1]
+    true = before.metrics[0].value
+    text = path.read_text("utf-8").replace(f"value: {true}", f"value: {true + 5}")
+    path.write_text(text.replace("name: active_units", "name: gone_units"), "utf-8")
+    lab = ("--registry", published)
+    words = ("--name", "vae/small@2", "--to", published, "--reason", "counted wrongly")
+    assert not call("publish", "lab:vae/small@1", *words, *lab)
+    old, new = listed(published).values()
+    assert [(row.name, row.value) for row in new.metrics] == [
+        (row.name, row.value) for row in before.metrics
+    ]
+    for kept in ("files", "tensors", "training", "licence", "title", "citation", "classes"):
+        assert getattr(new, kept) == getattr(before, kept) == getattr(old, kept)
+    assert old.spec == before.spec and (old.status, old.successor) == ("deprecated", new.id)
+    assert {row.retracted for row in old.metrics} == {"counted wrongly"}
+    assert not (published / "weights" / "vae-small-2" / "model.safetensors").exists()
+    card = (published / "weights" / "vae-small-1" / "README.md").read_text("utf-8")
+    assert "retracted: counted wrongly" in card and f"{true + 5:.5g}" not in card
+    assert "(samples.png)" in (published / "weights" / "vae-small-2" / "README.md").read_text()
+    with pytest.warns(
+        UserWarning, match="metrics retracted: counted wrongly; its successor is lab:vae/small@2"
+    ):
+        first = vaezoo.load("lab:vae/small@1", registry=published)
+    newest = vaezoo.load("lab:vae-small", registry=published)  # does not warn
+    assert torch.equal(*(next(each.parameters()) for each in (first, newest)))
+    capfd.readouterr()
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert call("weights", "verify", "lab:vae/small@1", "--metrics", *lab) == 0
+    assert "metrics: 0, retracted: 2" in capfd.readouterr().err
+    call("weights", "list", "--metric", "elbo", *lab)
+    assert "lab:vae/small@1" not in capfd.readouterr().out
+
+
+def test_weights_of_another_registry_are_copied(published, tmp_path):
+    (entry,) = listed(published).values()
+    mine = tmp_path / "mine"
+    words = ("--name", "vae/other@1", "--to", mine, "--metric", "rate", "--licence", "MIT")
+    before = (published / "registry.yaml").read_bytes()
+    assert not call("publish", "lab:vae-small", *words, "--registry", published)
+    (copy,) = listed(mine).values()
+    assert [row.name for row in copy.metrics] == ["rate"] and copy.status == "active"
+    assert "type: rate" in (mine / copy.spec.path).read_text() and copy.tensors == entry.tensors
+    assert copy.licence.weights == "MIT" and copy.licence.data == entry.licence.data
+    assert (published / "registry.yaml").read_bytes() == before
+    assert vaezoo.load("mine:vae-other", registry=mine).data == load_data(published)
+
+
+def test_figures_that_are_not_measured_again_stay_unless_they_are_named(published):
+    words = ("--name", "vae/small@2", "--metric", "rate", "--retract", "active-units")
+    call("publish", "lab:vae/small@1", *words, "--to", published, "--registry", published)
+    assert [(row.name, row.retracted) for row in listed(published)[1].metrics] == [
+        ("elbo", None),
+        ("active_units", "not confirmed by vae/small@2"),
+    ]
+
+
+def load_data(folder):
+    return vaezoo.load("lab:vae-small", registry=folder).data
+
+
+def test_options_that_do_not_belong_to_what_is_published_are_refused(published, small_run):
+    lab = ("--name", "vae/small@2", "--to", published, "--registry", published)
+    before = (published / "registry.yaml").read_bytes()
+    for words, says in (
+        (("lab:vae-small", "--half"), "published already never change"),
+        ((small_run, "--metric", "elbo"), "a run is published with its own evaluation"),
+        (("lab:vae-smal",), "not a run, and no weights named"),
+        (("lab:vae-small", "--reason", "two\nlines"), "reason: must be one line"),
+        (("lab:vae-small", "--metric", "elbow"), "--metric:1:1: no metric named 'elbow'"),
+        (("lab:vae-small", "--retract", "elbow"), "no metric 'elbow'; did you mean 'elbo'"),
+    ):
+        with pytest.raises(vaezoo.VaezooError, match=says):
+            call("publish", *words, *lab)
+    assert (published / "registry.yaml").read_bytes() == before
+    assert not (published / "weights" / "vae-small-2").exists()
 
 
 def test_weights_stand_where_a_run_may(published, tmp_path):

@@ -13,11 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
+from vaezoo.data.batch import Batch
+from vaezoo.data.dataspec import DataSpec, Field
 from vaezoo.evaluation.bounds import ELBO
 from vaezoo.evaluation.latent_space import MutualInformation
 from vaezoo.model.model import Model
 from vaezoo.plugins import discovery
-from vaezoo.runs.report.pictures import latent_map, pairs
+from vaezoo.runs.report import sequences
+from vaezoo.runs.report.pictures import grid, is_image, latent_map, pairs
 from vaezoo.runs.start import run
 
 EVERY = [
@@ -92,12 +95,12 @@ def test_a_report_needs_nothing_beside_itself_and_holds_every_picture(report):
         "1 × 8 × 8",
         "elbo",
         "nats per example",
-        "mutual information",
+        "mutual information lower",
         "latent_dim: 2",
         "step 10",
     ):
         assert word in page
-    assert done.evaluation["undefined"] == {} and len(done.evaluation["metrics"]) == 7
+    assert done.evaluation["undefined"] == {} and len(done.evaluation["metrics"]) == 9
 
 
 def test_pictures_show_every_example_above_its_reconstruction(report):
@@ -127,7 +130,7 @@ def test_a_test_split_of_one_image_is_evaluated_and_drawn(report, data):
     assert set(pictures) == {"samples", "reconstructions", "traversals", "curves", "latents"}
     metrics = done.evaluation["metrics"]
     assert all(row["examples"] == 1 and row["standard_error"] is None for row in metrics.values())
-    assert len(metrics) == 6 and metrics["mutual_information"]["value"] == pytest.approx(
+    assert len(metrics) == 8 and metrics["mutual_information_lower"]["value"] == pytest.approx(
         0, abs=1e-6
     )
     json.dumps(done.evaluation, allow_nan=False)
@@ -177,7 +180,7 @@ def test_a_metric_that_is_not_defined_says_why_and_leaves_the_others(report, mon
     metrics = {
         name: row
         for name, row in complete.evaluation["metrics"].items()
-        if name != "mutual_information"
+        if not name.startswith("mutual_information")
     }
     assert done.evaluation["metrics"] == metrics
     for name in (
@@ -236,3 +239,26 @@ def test_each_reconstruction_is_below_its_original():
     originals = torch.arange(5.0)[:, None, None, None]
     sheet = pairs(originals, originals + 10, 3).flatten()
     assert sheet.tolist() == [0, 1, 2, 10, 11, 12, 3, 4, 1, 13, 14, 1]
+
+
+def test_images_with_alpha_are_drawn_over_white():
+    assert is_image(DataSpec((4, 2, 2), "unit"))
+    red = torch.tensor([1.0, 0, 0, 0.5])[:, None, None].expand(4, 2, 2)
+    with Image.open(io.BytesIO(grid(red[None], 1))) as picture:
+        half = picture.convert("RGB").getpixel((picture.width // 2, picture.height // 2))
+    assert half == (255, 128, 128)
+
+
+def test_any_text_is_drawn_without_a_warning(monkeypatch):
+    symbols = ("<eos>", "$", "\x1b", "\u5b57")
+    field = Field("symbol", "categorical", (0, 4), categories=symbols)
+    data = DataSpec((4, 4), "one-hot", variable_length=True, mask_dims=1, fields=(field,))
+    drawn = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.text", lambda axes, x, y, text, **_: drawn.append(text)
+    )
+    batch = Batch(torch.eye(4)[None, [1, 2, 3, 0]], mask=torch.ones(1, 4, dtype=torch.bool))
+    sequences.picture(data, batch)
+    assert drawn == [r"\$\x1b" + "\u5b57"]
+    monkeypatch.undo()
+    assert sequences.picture(data, batch).startswith(b"\x89PNG")

@@ -48,6 +48,7 @@ VARIANTS = {
         "regularizers": [CYCLES],
         "train": {
             "optimizer": {"type": "adamw", "lr": 1e-2},
+            "decay": "networks",
             "scheduler": "cosine-annealing",
             "warmup": 3,
             "ema": 0.8,

@@ -10,12 +10,13 @@ from vaezoo.cli.output import json_option, metrics_table, print_json
 from vaezoo.cli.shared import (
     check_sampler,
     device_option,
+    metric_errors,
     open_run,
     run_argument,
     sampler_option,
     split_option,
 )
-from vaezoo.utils.errors import Problem, SpecError, VaezooError
+from vaezoo.utils.errors import VaezooError
 
 
 @click.command("evaluate")
@@ -43,32 +44,33 @@ def evaluate_command(
 ) -> None:
     """Evaluate a model on a split of its data.
 
-    On the test split with the metrics of the spec, the result replaces evaluation.json. With
-    --metric, the command fails if a metric is not defined for this model or data.
+    On the test split with the metrics of the spec, the result replaces evaluation.json. The
+    command fails if a metric is NaN or infinite, after it wrote and printed the others; with
+    --metric, also if one is not defined for this model or data.
 
     With --sampler, the bounds are those of the model with the sampler as its prior.
     """
+    from vaezoo.evaluation.evaluate import EvaluationError
     from vaezoo.spec.tree import parse
     from vaezoo.utils.files import write_json
 
-    run = open_run(path, device)
+    run, failure = open_run(path, device), None
     requested_metrics = [parse(metric, "--metric").plain() for metric in metrics]
     if sampler is not None:
         check_sampler(run, sampler)
     try:
-        evaluation = run.evaluate(split, requested_metrics or None, sampler=sampler)
-    except SpecError as error:  # the error is in the value of --metric, not in a file
-        problems = [
-            Problem("--metric", 1, 1, path="", message=problem.message)
-            for problem in error.problems
-        ]
-        raise SpecError(problems) from error
+        with metric_errors():
+            evaluation = run.evaluate(split, requested_metrics or None, sampler=sampler)
+    except EvaluationError as error:
+        evaluation, failure = error.evaluation, error
     replaces_file = split == "test" and not requested_metrics and sampler is None
     if replaces_file and run.directory.spec.is_file():
         write_json(run.directory.evaluation, evaluation)
     print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
         evaluation
     )
+    if failure is not None:
+        raise failure
     if requested_metrics and evaluation["undefined"]:
         reasons = "; ".join(
             f"{name}: {reason}" for name, reason in evaluation["undefined"].items()

@@ -34,10 +34,12 @@ from vaezoo.utils.errors import UsageError
 def encode_command(
     ctx: click.Context, path: Path, split: str, count: int, out: Path, device: str
 ) -> None:
-    """Write the posterior means of a split."""
+    """Write the posterior means of a split; fail if one is NaN or infinite."""
     import numpy as np
+    import torch
 
     from vaezoo.utils.files import atomic_write
+    from vaezoo.utils.finite import require_finite
     from vaezoo.utils.seeds import seeded
 
     if out.suffix not in (".npz", ".csv"):
@@ -46,10 +48,10 @@ def encode_command(
     means, labels = [], []
     with run.model.inference(), seeded(run.model.device, 0, "encode"):
         for batch in run.data(split).ordered(limit=count or None):
-            means.append(run.model.posterior_mean(batch).cpu().numpy())
+            means.append(run.model.posterior_mean(batch).cpu())
             if batch.condition is not None and batch.condition.dim() == 1:
                 labels.append(batch.condition.cpu().numpy())
-    arrays: dict[str, Any] = {"mean": np.concatenate(means)}
+    arrays: dict[str, Any] = {"mean": torch.cat(means).numpy()}
     if labels:
         arrays["label"] = np.concatenate(labels)
     with atomic_write(out) as temporary:
@@ -59,6 +61,7 @@ def encode_command(
         else:
             _write_csv(temporary, arrays)
     line_printer(ctx)(f"wrote {len(arrays['mean']):,} latents to {out}")
+    require_finite(torch.from_numpy(arrays["mean"]), f"{path}: the posterior mean of example")
 
 
 def _write_csv(path: Path, arrays: dict[str, Any]) -> None:

@@ -23,7 +23,9 @@ from vaezoo.utils.errors import (
     UsageError,
     VaezooError,
     describe_failure,
+    one_line,
     print_error,
+    printable,
 )
 
 _COMMANDS = {
@@ -125,7 +127,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ..
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"warning: {message}", err=True)
+    click.echo(f"warning: {printable(one_line(message))}", err=True)
 
 
 def main(args: list[str] | None = None) -> None:

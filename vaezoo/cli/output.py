@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+from vaezoo.utils.json_text import json_text
 
 SCHEMA_VERSION = 1
 
@@ -28,7 +29,7 @@ overrides_option = click.option(
 def print_json(content: Mapping[str, Any]) -> None:
     """Prints JSON on stdout."""
     document = {"schema_version": SCHEMA_VERSION, **content}
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    click.echo(json_text(document, indent=2))
 
 
 def line_printer(ctx: click.Context) -> Callable[[str], None]:

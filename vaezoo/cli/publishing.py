@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vaezoo.cli.output import line_printer
-from vaezoo.cli.shared import open_run, run_argument
+from vaezoo.cli.shared import is_run_path, metric_errors, open_run, run_argument
 from vaezoo.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    from vaezoo.pretrained.registries import RegistryEntry
 
 
 @click.command("publish")
-@click.argument("path", type=click.Path(path_type=Path), metavar="RUN")
+@run_argument
 @click.option(
     "--name", required=True, metavar="ID", help="architecture/tag@version, such as cvae/mnist@1."
 )
@@ -24,19 +29,28 @@ from vaezoo.utils.errors import UsageError
     help="The folder or Hugging Face repository of the registry.",
 )
 @click.option("--title", help="A title in one line.  [default: the name of the spec]")
-@click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
+@click.option("--licence", help="Licence of the weights.  [default: Apache-2.0]")
+@click.option("--data-licence", help="Licence of the training data.  [default: see the data set]")
+@click.option("--citation", help="Citation of the method.  [default: see the spec]")
 @click.option(
-    "--data-licence",
-    default="see the data set",
-    show_default=True,
-    help="Licence of the training data.",
+    "--half",
+    is_flag=True,
+    help="Store the weights of a run in half precision and evaluate them again.",
 )
 @click.option(
-    "--citation", default="see the spec", show_default=True, help="Citation of the method."
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="METRIC",
+    help="For WEIGHTS: measure this metric instead of those in the spec. May be repeated.",
 )
 @click.option(
-    "--half", is_flag=True, help="Store the weights in half precision and evaluate them again."
+    "--retract",
+    multiple=True,
+    metavar="METRIC",
+    help="For WEIGHTS: also retract the old value of this metric. May be repeated.",
 )
+@click.option("--reason", help="For WEIGHTS: why the old values of metrics are retracted.")
 @click.pass_context
 def publish_command(
     ctx: click.Context,
@@ -45,35 +59,105 @@ def publish_command(
     name: str,
     to: str,
     title: str | None,
-    licence: str,
-    data_licence: str,
-    citation: str,
+    licence: str | None,
+    data_licence: str | None,
+    citation: str | None,
     half: bool,
+    metrics: tuple[str, ...],
+    retract: tuple[str, ...],
+    reason: str | None,
 ) -> None:
-    """Add RUN to a registry: weights, spec, a card with images, and an entry with the metrics."""
-    from vaezoo.runs import hub, opening
+    """Add RUN to a registry: weights, spec, a card with images, and an entry with the metrics.
+
+    WEIGHTS of a registry are measured again and published under a new id. In the same registry
+    they share the file of the weights, and old values that the new ones contradict are
+    retracted. Texts that are not given are those of the old entry.
+    """
+    from vaezoo.runs import hub
+
+    if "://" in to and not to.startswith(hub.SCHEME):
+        raise UsageError(f"--to {to}: must be a folder or {hub.SCHEME}owner/repo")
+    texts = {
+        "title": title,
+        "weights_licence": licence,
+        "data_licence": data_licence,
+        "citation": citation,
+    }
+    given = {key: text for key, text in texts.items() if text is not None}
+    if is_run_path(path):
+        if metrics or retract or reason:
+            raise UsageError(
+                "--metric, --retract and --reason are for pretrained weights; a run is published "
+                f"with its own evaluation: vaezoo evaluate {path}"
+            )
+        add = _publish_run(path, name, given, half)
+    elif half:
+        raise UsageError("--half is for a run; weights that are published already never change")
+    else:
+        add = _publish_weights(path, name, given, metrics=metrics, retract=retract, reason=reason)
+    if to.startswith(hub.SCHEME):
+        url = hub.upload(add, name, to)
+        line_printer(ctx)(f"published {name}; vaezoo weights list --registry {url}")
+        return
+    entry = add(Path(to))
+    size = f"{entry.weights.size:,} bytes"
+    line_printer(ctx)(f"published {entry.weights.id} in {entry.registry.origin}: {size}")
+
+
+def _publish_run(
+    path: Path, name: str, texts: Mapping[str, str], half: bool
+) -> Callable[[Path], RegistryEntry]:
+    """Opens a run; the result adds it to the registry in a folder."""
+    from vaezoo.runs import opening
     from vaezoo.runs.directory import RunDirectory
     from vaezoo.runs.process_classes import check_public
     from vaezoo.runs.publishing import PublicationInfo, publish
 
-    if "://" in to and not to.startswith(hub.SCHEME):
-        raise UsageError(f"--to {to}: must be a folder or {hub.SCHEME}owner/repo")
     # before the run is opened, which would ask for classes that only Python can register
     check_public(RunDirectory.open(path))
     run = opening.open_run(path)
     info = PublicationInfo(
-        title=title or run.spec.name,
-        weights_licence=licence,
-        data_licence=data_licence,
-        citation=citation,
+        title=texts.get("title", run.spec.name),
+        weights_licence=texts.get("weights_licence", "Apache-2.0"),
+        data_licence=texts.get("data_licence", "see the data set"),
+        citation=texts.get("citation", "see the spec"),
     )
-    if to.startswith(hub.SCHEME):
-        url = hub.publish(run, name, to, info, half=half)
-        line_printer(ctx)(f"published {name}; vaezoo weights list --registry {url}")
-        return
-    entry = publish(run, name, Path(to), info, half=half)
-    size = f"{entry.weights.size:,} bytes"
-    line_printer(ctx)(f"published {entry.weights.id} in {entry.registry.origin}: {size}")
+    return lambda folder: publish(run, name, folder, info, half=half)
+
+
+def _publish_weights(
+    path: Path,
+    name: str,
+    texts: Mapping[str, str],
+    *,
+    metrics: Sequence[str],
+    retract: Sequence[str],
+    reason: str | None,
+) -> Callable[[Path], RegistryEntry]:
+    """Finds weights; the result measures them and adds them to the registry in a folder."""
+    from vaezoo.pretrained.registries import find_entry
+    from vaezoo.runs.republishing import republish
+    from vaezoo.spec.tree import parse
+
+    try:
+        published = find_entry(str(path))
+    except UsageError as error:
+        raise UsageError(f"{path}: not a run, and {error}") from None
+    requested = [parse(metric, "--metric").plain() for metric in metrics]
+
+    def add(folder: Path) -> RegistryEntry:
+        with metric_errors():
+            return republish(
+                published,
+                name,
+                folder,
+                metrics=requested,
+                retract=retract,
+                texts=texts,
+                reason=reason,
+            )
+
+    return add
 
 
 @click.command("export")

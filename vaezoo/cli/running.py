@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def _print_results(run: Run, as_json: bool) -> None:
+    evaluation = run.stored_evaluation(run.evaluated_split)
     if as_json:
-        print_json({"run": str(run.path), "evaluation": run.evaluation})
+        print_json({"run": str(run.path), "evaluation": evaluation})
         return
-    metrics_table(run.evaluation)
+    metrics_table(evaluation)
     click.echo(f"run       {run.path}")
     click.echo(f"pictures  {run.directory.pictures}")
     click.echo(f"report    {run.directory.report}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import click
@@ -83,10 +84,12 @@ def score_command(
     """Compute an anomaly score for each example of a split, or of the array x in a file.
 
     The larger the score, the less an example resembles the training data. The csv file has a row
-    for each example with its number, its score and, if there is one, its label.
+    for each example with its number, its score and, if there is one, its label. A score that is
+    NaN or infinite is left empty, and the command fails once the others are written.
     """
     from vaezoo.evaluation.anomaly import scores
     from vaezoo.utils.files import atomic_write
+    from vaezoo.utils.finite import require_finite
 
     run = open_run(path, device)
     is_split = data in ("train", "validation", "test")
@@ -98,8 +101,9 @@ def score_command(
         result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
-    has_labels = loader.condition is not None and loader.condition.dim() == 1
-    labels = loader.condition if has_labels else None
+    classes = run.model.data.classes
+    has_labels = bool(classes) and loader.condition is not None and loader.condition.dim() == 1
+    labels = loader.condition.tolist() if has_labels else None
     with (
         atomic_write(out) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -107,6 +111,9 @@ def score_command(
         writer = csv.writer(file)
         writer.writerow(["example", "score", *(["label"] if labels is not None else [])])
         for index, score in enumerate(result.tolist()):
-            label = [] if labels is None else [run.model.data.classes[int(labels[index])]]
-            writer.writerow([index, score, *label])
+            row = [index, score if math.isfinite(score) else ""]
+            if labels is not None:  # below 0 if it is unknown
+                row.append(classes[labels[index]] if labels[index] >= 0 else "")
+            writer.writerow(row)
     line_printer(ctx)(f"wrote {len(result):,} scores to {out}")
+    require_finite(result, f"{data}: the score of example")

@@ -3,14 +3,15 @@ goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vaezoo.cli.weights import registry_option
-from vaezoo.utils.errors import UsageError
+from vaezoo.utils.errors import Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +52,11 @@ def out_option(default: str, help_text: str) -> Callable[[Any], Any]:
     )
 
 
+def is_run_path(path: Path) -> bool:
+    """Whether the argument RUN|WEIGHTS is the directory of a run."""
+    return path.exists() or str(path).startswith(("/", ".", "~"))
+
+
 def open_run(path: Path, device: str) -> Run:
     """Opens the run at a path, or pretrained weights by name; tunes the process's allocator."""
     from vaezoo.utils.allocator import tune_allocator
@@ -58,12 +64,25 @@ def open_run(path: Path, device: str) -> Run:
     tune_allocator()
     from vaezoo.runs import opening
 
-    if path.exists() or str(path).startswith(("/", ".", "~")):
+    if is_run_path(path):
         return opening.open_run(path, device=device)
     try:
         return opening.open_weights(str(path), device=device)
     except UsageError as error:
         raise UsageError(f"{path}: not a run, and {error}") from None
+
+
+@contextmanager
+def metric_errors() -> Iterator[None]:
+    """Within, the errors of specs are in the values of ``--metric``, not in a file."""
+    try:
+        yield
+    except SpecError as error:
+        problems = [
+            Problem("--metric", 1, 1, path="", message=problem.message)
+            for problem in error.problems
+        ]
+        raise SpecError(problems) from error
 
 
 def check_sampler(run: Run, name: str) -> None:

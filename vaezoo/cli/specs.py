@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -56,8 +55,9 @@ def schema_command(out: Path | None) -> None:
     from vaezoo.plugins.discovery import catalogue
     from vaezoo.spec.schema import json_schema
     from vaezoo.utils.files import write_text
+    from vaezoo.utils.json_text import json_text
 
-    text = json.dumps(json_schema(catalogue()), indent=2)
+    text = json_text(json_schema(catalogue()), indent=2)
     if out is None:
         click.echo(text)
     else:

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from vaezoo.cli.group import rank
-from vaezoo.cli.output import line_printer, overrides_option, table
+from vaezoo.cli.output import (
+    json_option,
+    line_printer,
+    overrides_option,
+    print_json,
+    table,
+)
 
 
 @click.command("sweep")
@@ -24,7 +30,7 @@ from vaezoo.cli.output import line_printer, overrides_option, table
     "--metric",
     default="elbo",
     show_default=True,
-    help="The metric of evaluation.json to optimize.",
+    help="The metric of the spec's `evaluate` to optimize, on the validation split.",
 )
 @click.option("--minimize", is_flag=True, help="Lower values of the metric are better.")
 @click.option(
@@ -45,6 +51,7 @@ from vaezoo.cli.output import line_printer, overrides_option, table
     type=click.Path(path_type=Path),
     help="The folder of the sweep.  [default: sweeps/NAME]",
 )
+@json_option
 @click.pass_context
 def sweep_command(
     ctx: click.Context,
@@ -57,17 +64,22 @@ def sweep_command(
     prune: str | None,
     overrides: tuple[str, ...],
     out: Path | None,
+    as_json: bool,
 ) -> None:
     """Run SPEC with different option values and compare the results.
 
+    Trials are compared on the validation split. The best one is then evaluated on the test split,
+    and no other is.
+
     Repeating the command continues the study in --out, and several processes can share it. The
-    folder gets trials.csv, and rate-distortion.png with a point for each run.
+    folder gets trials.csv, and rate-distortion.png with a point for each run (validation split).
     """
     import csv
     import io
 
     from vaezoo.runs.report.pictures import rate_distortion
-    from vaezoo.runs.sweep import Parameter, sweep, trial_rows
+    from vaezoo.runs.study import Parameter, trial_records, trial_table
+    from vaezoo.runs.sweep import sweep
     from vaezoo.spec.load import load_spec
     from vaezoo.utils.allocator import tune_allocator
     from vaezoo.utils.files import write_bytes, write_text
@@ -88,16 +100,28 @@ def sweep_command(
     )
     if rank():
         return
-    headings = ("trial", "state", "parameters", metric, "rate", "distortion", "run")
-    rows = trial_rows(study)
+    records = trial_records(study, folder)
+    headings, rows = trial_table(records, metric)
     text = io.StringIO()
     csv.writer(text).writerows([headings, *rows])
     write_text(folder / "trials.csv", text.getvalue())
-    points = [(float(row[4]), float(row[5]), _short_label(row[2])) for row in rows if row[4]]
+    points = [
+        (record["validation"]["rate"], record["validation"]["distortion"], _short_label(row[2]))
+        for record, row in zip(records, rows, strict=True)
+        if {"rate", "distortion"} <= record["validation"].keys()
+    ]
     if points:
         write_bytes(folder / "rate-distortion.png", rate_distortion(points))
+    if as_json:
+        direction = "minimize" if minimize else "maximize"
+        chosen = {"metric": metric, "split": "validation", "direction": direction}
+        print_json({"sweep": str(folder), "chosen_by": chosen, "trials": records})
+        return
     table(headings, rows)
-    click.echo(f"sweep  {folder}")
+    for record in records:
+        if record["chosen"]:
+            click.echo(f"chosen  trial {record['trial']}, by {metric} on the validation split")
+    click.echo(f"sweep   {folder}")
 
 
 def _short_label(parameters: str) -> str:

@@ -91,7 +91,7 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
     rows = []
     for entry in entries:
         weights = entry.weights
-        matches = [row for row in weights.metrics if metric in (None, row.name)]
+        matches = [row for row in weights.stated_metrics if metric in (None, row.name)]
         value = f"{matches[0].name} {matches[0].value:.4g}" if matches else ""
         rows.append(
             (entry.name, weights.status, f"{weights.size / 1e6:.1f} MB", value, weights.title)
@@ -108,7 +108,7 @@ def _matches(
     return (
         (plugin is None or plugin in [Requirement(text).name for text in weights.requires])
         and (data is None or data in [row.data for row in weights.metrics])
-        and (metric is None or metric in [row.name for row in weights.metrics])
+        and (metric is None or metric in [row.name for row in weights.stated_metrics])
     )
 
 
@@ -165,6 +165,7 @@ def verify_command(
     """Verify the hashes of WEIGHTS and load them.
 
     With --metrics, each metric must agree with the recorded value within its standard error.
+    Values that were retracted are left out.
     """
     from vaezoo.runs.checking import remeasure, verify
 
@@ -184,7 +185,9 @@ def verify_command(
         rows += [(entry.name, *cells) for cells in _comparison_rows(comparisons)]
         if not all(comparison.agrees for comparison in comparisons):
             failed, exit_code = failed + 1, max(exit_code, RegistryError.exit_code)
+        retracted = len(entry.weights.metrics) - len(entry.weights.stated_metrics)
         suffix = f", metrics: {len(comparisons)}" if metrics else ""
+        suffix += f", retracted: {retracted}" if metrics and retracted else ""
         line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified{suffix}")
     if rows:
         table(("weights", *_COMPARISON_HEADINGS), rows)

@@ -6,6 +6,7 @@ Shapes: n examples of a split, B examples of a batch, D latent dimensions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.utils.errors import did_you_mean
+from vaezoo.utils.finite import require_finite
 
 Method: TypeAlias = Literal["reconstruction", "elbo", "nll", "critic", "mahalanobis"]
 
@@ -133,7 +135,12 @@ def detection_metrics(score: np.ndarray, anomalous: np.ndarray) -> Mapping[str, 
     Returns:
         ``anomaly_auroc`` and ``anomaly_average_precision``; ``floor`` in the details of the latter
         is the share of anomalies, which random scores would reach.
+
+    Raises:
+        NotImplementedError: all examples are anomalies, or none is.
     """
+    if anomalous.all() or not anomalous.any():
+        raise NotImplementedError("needs anomalies and other examples in the split")
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     area = float(roc_auc_score(anomalous, score))
@@ -159,7 +166,10 @@ def detection_metrics(score: np.ndarray, anomalous: np.ndarray) -> Mapping[str, 
 
 
 class Anomaly(Metric):
-    """How well an anomaly score detects the examples of classes that were left out of training.
+    """How well an anomaly score detects the examples of some classes.
+
+    These classes are usually left out of training; where they are not, because the training split
+    is unlabelled and contaminated in practice, ``anomalies_in_training`` counts them.
 
     Args:
         anomalous: the names of the classes that are anomalies.
@@ -192,10 +202,38 @@ class Anomaly(Metric):
             raise NotImplementedError(
                 f"no class {unknown[0]!r}{did_you_mean(unknown[0], model.data.classes)}"
             )
-        labels = torch.cat(
-            [batch.condition for batch in data.ordered() if batch.condition is not None]
-        ).cpu()
-        indices = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
-        anomalous = torch.isin(labels, indices).numpy()
-        anomaly_scores = scores(model, data, self.method, self.samples, per_step=self.per_step)
-        return detection_metrics(anomaly_scores.numpy(), anomalous)
+        classes = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
+        labels = _labels(data)
+        if labels is None or not bool((labels >= 0).all()):
+            raise NotImplementedError("needs a label for each example")
+        anomalous = torch.isin(labels, classes).numpy()
+        result = scores(model, data, self.method, self.samples, per_step=self.per_step)
+        require_finite(result, "the score of example")
+        details, note = self._describe_training(classes)
+        return {
+            name: replace(estimate, details={**(estimate.details or {}), **details}, note=note)
+            for name, estimate in detection_metrics(result.numpy(), anomalous).items()
+        }
+
+    def _describe_training(self, classes: Tensor) -> tuple[dict[str, float], str]:
+        """How many training examples are of some classes: details, and a note if there are any."""
+        labels = None if self.training is None else _labels(self.training())
+        if labels is None:
+            return {}, "whether the training split has anomalies is not known"
+        count, unlabelled = int(torch.isin(labels, classes).sum()), int((labels < 0).sum())
+        details, notes = {"anomalies_in_training": float(count)}, []
+        if count:
+            notes.append(f"{count:,} of {len(labels):,} training examples are anomalies")
+        if unlabelled:
+            details["unlabelled_in_training"] = float(unlabelled)
+            notes.append(f"{unlabelled:,} training examples have no label and may be anomalies")
+        return details, "; ".join(notes)
+
+
+def _labels(data: Loader) -> Tensor | None:
+    """The labels of a split, ``[n]``, below 0 where they are unknown; None if it has none."""
+    labels = data.condition
+    if labels is None or data.split.batch_transform is not None:
+        batches = [batch.condition for batch in data.ordered() if batch.condition is not None]
+        labels = torch.cat(batches) if batches else None
+    return None if labels is None or labels.dim() != 1 else labels.cpu()

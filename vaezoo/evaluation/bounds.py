@@ -19,15 +19,20 @@ from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.model import Model
 from vaezoo.model.trace import elbo
+from vaezoo.utils.finite import first_fault
 
 Samples = Annotated[int, Gt(0)]
 
 
 def mean_with_error(values: Tensor, **details: float) -> Estimate:
-    """The mean of one number per example, ``[n]``, with its standard error."""
+    """The mean of one number per example, ``[n]``, with its standard error.
+
+    If a number is NaN or infinite, so is the mean, and the note names the first such example.
+    """
     values = values.double()
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
-    return Estimate(float(values.mean()), error, len(values), details)
+    note = first_fault(values, "its value for example")
+    return Estimate(float(values.mean()), error, len(values), details, note=note)
 
 
 def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:

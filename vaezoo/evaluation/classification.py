@@ -19,6 +19,7 @@ from vaezoo.evaluation.bounds import mean_with_error
 from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.model import Model
+from vaezoo.utils.finite import require_finite
 
 _BINS = 15
 
@@ -86,7 +87,8 @@ class Classification(Metric):
             assert batch.condition is not None
             labels.append(batch.condition.cpu())
         log_posterior, label = torch.cat(log_posteriors), torch.cat(labels)  # [n, C], [n]
-        confidence, prediction = log_posterior.exp().max(1)
+        probability = require_finite(log_posterior.exp(), "p(y|x) of example")
+        confidence, prediction = probability.max(1)
         correct = prediction == label
         nll = -log_posterior.gather(1, label[:, None])[:, 0]
         error = calibration_error(confidence, correct)

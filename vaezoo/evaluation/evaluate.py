@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
+import torch
+
 from vaezoo.data.loader import Loader
+from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.model import Model
 from vaezoo.model.task import unique_name
-from vaezoo.utils.errors import one_line
+from vaezoo.utils.errors import VaezooError, one_line
+from vaezoo.utils.finite import NotFiniteError, first_fault
 from vaezoo.utils.seeds import seeded
 
 SCHEMA_VERSION = 1
+_COLUMNS = ("value", "standard_error", "examples", "unit", "note")
+"""The keys of a metric in ``evaluation.json`` that are no details."""
 
 
 class MetricSpec(Protocol):
@@ -26,8 +33,27 @@ class MetricSpec(Protocol):
         """Constructs the metric."""
 
 
+class EvaluationError(VaezooError):
+    """A metric is NaN or infinite.
+
+    Attributes:
+        evaluation: all that was measured, in the format of ``evaluation.json``.
+    """
+
+    def __init__(self, evaluation: dict[str, Any], source: str) -> None:
+        self.evaluation = evaluation
+        faults = "; ".join(f"{name}: {why}" for name, why in evaluation["not_finite"].items())
+        super().__init__(f"{source}: {evaluation['split']} split: {faults}")
+
+
 def evaluate(
-    model: Model, metrics: Sequence[MetricSpec], data: Loader, split: str, *, seed: int
+    model: Model,
+    metrics: Sequence[MetricSpec],
+    data: Loader,
+    split: str,
+    *,
+    seed: int,
+    training: Callable[[], Loader] | None = None,
 ) -> dict[str, Any]:
     """Runs metrics on one split.
 
@@ -38,36 +64,102 @@ def evaluate(
         split: its name.
         seed: the seed of the run; the random draws of a metric depend only on it and on the
             metric's name.
+        training: loads the training split, for metrics that compare with it.
 
     Returns:
         The contents of ``evaluation.json``: ``metrics`` maps each number's name to its value,
-        standard error and details; ``undefined`` maps each metric that failed to the reason.
+        standard error and details; ``undefined`` maps each metric that failed to the reason;
+        ``not_finite`` maps each number, or metric, that is NaN or infinite to the first example at
+        fault. The caller must fail if it is not empty: see ``require_all_finite``.
     """
     model.eval()
     rows: dict[str, Any] = {}
     undefined: dict[str, str] = {}
-    for metric in metrics:
-        with model.inference(), seeded(model.device, seed, "evaluation", metric.name):
+    not_finite: dict[str, str] = {}
+    for spec in metrics:
+        with model.inference(), seeded(model.device, seed, "evaluation", spec.name):
             try:
-                estimates = metric.build()(model, data)
+                metric: Metric = spec.build()
+                metric.training = training
+                estimates = metric(model, data)
+            except NotFiniteError as error:
+                not_finite[unique_name(spec.name, not_finite)] = str(error)
+                continue
             except (
                 RuntimeError,
                 ValueError,
             ) as error:  # such as: not defined for this model, out of memory
-                undefined[unique_name(metric.name, undefined)] = one_line(error)
+                undefined[unique_name(spec.name, undefined)] = one_line(error)
                 continue
-        for name, estimate in estimates.items():
-            row = dataclasses.asdict(estimate)
-            details = row.pop("details") or {}
-            row["standard_error"] = row.pop("error")
-            rows[unique_name(name, rows)] = row | dict(details)
+            for name, estimate in estimates.items():
+                name = unique_name(name, {**rows, **not_finite})
+                if fault := _fault(estimate, model, data):
+                    not_finite[name] = fault
+                else:
+                    rows[name] = _row(estimate)
     return {
         "schema_version": SCHEMA_VERSION,
         "split": split,
         "seed": seed,
         "metrics": rows,
         "undefined": undefined,
+        "not_finite": not_finite,
     }
+
+
+def require_all_finite(evaluation: dict[str, Any], source: object) -> dict[str, Any]:
+    """Returns an evaluation in which every metric is finite.
+
+    Args:
+        evaluation: what ``evaluate`` returned.
+        source: what was evaluated, for the message.
+
+    Raises:
+        EvaluationError: a metric is not; it holds the evaluation, so that the others can be kept.
+    """
+    if evaluation["not_finite"]:
+        raise EvaluationError(evaluation, str(source))
+    return evaluation
+
+
+def _fault(estimate: Estimate, model: Model, data: Loader) -> str:
+    """Why an estimate is not finite, with the first example at fault; empty if it is finite."""
+    if not math.isfinite(estimate.value):
+        reason = f"it is {estimate.value}"
+    elif estimate.error is not None and not math.isfinite(estimate.error):
+        reason = f"its standard error is {estimate.error}"
+    else:
+        return ""
+    if estimate.note:
+        return estimate.note
+    example = _find_example(model, data)
+    return f"{reason}; {example}" if example else reason
+
+
+def _find_example(model: Model, data: Loader) -> str:
+    """The first example whose ELBO is not finite, in words; empty if none is found."""
+    bounds = []
+    with suppress(RuntimeError, ValueError):  # of a density that is missing or refuses NaN
+        for batch in data.ordered(model.batch_size()):
+            trace = model(batch)
+            bounds.append(trace.mean_elbo if trace.has_rate else -trace.mean_distortion)
+    return first_fault(torch.cat(bounds), "the ELBO of example") if bounds else ""
+
+
+def _row(estimate: Estimate) -> dict[str, Any]:
+    """An estimate in the form of ``evaluation.json``; details that are not finite become null."""
+    details = {
+        name: value if math.isfinite(value) else None
+        for name, value in (estimate.details or {}).items()
+    }
+    row = {
+        "value": estimate.value,
+        "standard_error": estimate.error,
+        "examples": estimate.examples,
+        "unit": estimate.unit,
+        **details,
+    }
+    return {**row, "note": estimate.note} if estimate.note else row
 
 
 def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -75,14 +167,20 @@ def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     rows = []
     for name, row in evaluation["metrics"].items():
         error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
-        other_columns = ("value", "standard_error", "examples", "unit")
         details = [
-            f"{key.replace('_', ' ')} {value:g}"
+            f"{key.replace('_', ' ')} {'not finite' if value is None else f'{value:g}'}"
             for key, value in row.items()
-            if key not in other_columns
+            if key not in _COLUMNS
         ]
         method = ", ".join([f"{row['examples']:,} examples", *details])
+        method += f"; {row['note']}" if row.get("note") else ""
         rows.append((name.replace("_", " "), f"{row['value']:.3f}{error}", row["unit"], method))
+    faults = {
+        "not finite": evaluation.get("not_finite", {}),  # which earlier versions did not record
+        "not defined": evaluation["undefined"],
+    }
     return rows + [
-        (name, "not defined", "", reason) for name, reason in evaluation["undefined"].items()
+        (name, value, "", reason)
+        for value, reasons in faults.items()
+        for name, reason in reasons.items()
     ]

@@ -1,6 +1,6 @@
 """Metrics of the latent space: active units, mutual information, aggregate posterior.
 
-The aggregate posterior q(z) is the mixture of the posteriors q(z|x) of all examples.
+The aggregate posterior q(z) is the mixture of the posteriors q(z|x) of random examples x.
 Shapes: n examples of a split, B examples of a batch, D latent dimensions.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -21,6 +21,7 @@ from vaezoo.evaluation.bounds import mean_with_error
 from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.model.model import Model
 from vaezoo.model.trace import Site
+from vaezoo.utils.finite import require_finite
 
 _PAIRS_PER_CHUNK = 2**20
 """How many pairs of samples and posteriors, times D, are computed at once, to bound the memory."""
@@ -40,6 +41,7 @@ class ActiveUnits(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``active_units``."""
         means = torch.cat([model.posterior_mean(batch) for batch in data.ordered()])
+        require_finite(means, "the posterior mean of example")
         active = (means.double().var(0, correction=0) > self.threshold).sum()
         details = {"dimensions": float(means.shape[1]), "threshold": self.threshold}
         return {
@@ -67,17 +69,21 @@ def dimension_rates(model: Model, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class _LogDensities:
-    """Log densities at one posterior sample of each example, ``[n]`` each.
+    """Log densities at one posterior sample of each of n examples, ``[n]`` each, in nats.
 
     Attributes:
         posterior: log q(z|x).
-        aggregate: log q(z).
         prior: log p(z).
+        kl: KL(q(z|x) || p(z)), in closed form where there is one.
+        mixture: the log of the mean of q(z|x') over all examples x', its own among them.
+        others: the same over the other n - 1 examples.
     """
 
     posterior: Tensor
-    aggregate: Tensor
     prior: Tensor
+    kl: Tensor
+    mixture: Tensor
+    others: Tensor
 
 
 def _log_densities(model: Model, data: Loader, limit: int) -> _LogDensities:
@@ -91,57 +97,104 @@ def _log_densities(model: Model, data: Loader, limit: int) -> _LogDensities:
     site: Site = sites[0]
     if site.density != "exact" or site.log_q is not None:
         raise NotImplementedError("defined only where the densities q(z|x) and p(z) are known")
+    posterior = require_finite(site.q.log_prob(site.z)[0].double(), "log q(z|x) of example")
+    prior = require_finite(site.p.log_prob(site.z)[0].double(), "log p(z) of example")
+    kl = require_finite(site.kl[0].double(), "the rate of example")
     n, z = len(batch), site.z[0]  # [n, D]
-    rows = max(1, _PAIRS_PER_CHUNK // (n * z.shape[1]))
-    log_sums = [  # each from log densities [rows, n] to [rows]
-        torch.logsumexp(site.q.log_prob(z[i : i + rows, None]), 1) for i in range(0, n, rows)
-    ]
-    aggregate = torch.cat(log_sums) - math.log(n)
+    mixture, others = torch.empty_like(posterior), torch.empty_like(posterior)
+    count = max(1, _PAIRS_PER_CHUNK // (n * z.shape[1]))
+    for rows in torch.arange(n, device=z.device).split(count):
+        log_q = site.q.log_prob(z[rows, None]).double()  # [rows, n]
+        mixture[rows] = log_q.logsumexp(1) - math.log(n)
+        log_q[torch.arange(len(rows)), rows] = -math.inf
+        others[rows] = log_q.logsumexp(1) - math.log(max(n - 1, 1))
     return _LogDensities(
-        posterior=site.q.log_prob(site.z)[0].cpu(),
-        aggregate=aggregate.cpu(),
-        prior=site.p.log_prob(site.z)[0].cpu(),
+        posterior=posterior.cpu(),
+        prior=prior.cpu(),
+        kl=kl.cpu(),
+        mixture=mixture.cpu(),
+        others=others.cpu(),
     )
 
 
-class MutualInformation(Metric):
-    """The mutual information I(x; z) = E[log q(z|x) - log q(z)], with q(z) the mixture of all
-    posteriors (Hoffman & Johnson 2016).
-
-    The estimate cannot exceed the logarithm of the number of examples, which is reported as
-    ``largest_possible``.
+def _bound(values: Tensor, note: str = "", **details: float) -> Estimate:
+    """The mean of one number per example, or 0 if that is greater: of what is never below 0.
 
     Args:
-        examples: how many examples to use, starting with the first.
+        values: ``[n]``.
+        note, details: of the estimate.
+    """
+    estimate = mean_with_error(values, **details)
+    value, error = max(0.0, estimate.value), estimate.error
+    if error is not None:  # of 0, only what one standard error reaches above it
+        error = max(0.0, estimate.value + error) - value
+    return replace(estimate, value=value, error=error, note=note)
+
+
+class MutualInformation(Metric):
+    """Bounds of the mutual information I(x; z) of a random example x and a sample z of q(z|x).
+
+    Here x has the distribution that the examples are drawn from, not that of the n examples
+    themselves, and z has the density q(z) = E[q(z|x)], the aggregate posterior. All bounds hold in
+    expectation over the examples and samples, each with its standard error (Poole et al. 2019):
+
+    - lower: the mean of log q(z|x) - log (1/n) sum q(z|x'), where the sum has all n examples
+      (InfoNCE). It cannot exceed log n, ``largest_possible``; close to it, the mutual information
+      may be much larger.
+    - upper: the smaller one of the mean of log q(z|x) - log 1/(n-1) sum q(z|x'), where the sum
+      leaves out x itself, and the rate, which is the mutual information plus KL(q(z) || p(z)).
+      Where these two agree within their errors, the choice takes off a part of such an error.
+
+    Args:
+        examples: how many examples to use, starting with the first; more give tighter bounds.
     """
 
     def __init__(self, *, examples: Annotated[int, Gt(1)] = 5000) -> None:
         self.examples = examples
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
-        """``mutual_information``."""
-        log_densities = _log_densities(model, data, self.examples)
-        maximum = math.log(len(log_densities.prior))
-        log_ratio = log_densities.posterior - log_densities.aggregate
-        return {"mutual_information": mean_with_error(log_ratio, largest_possible=maximum)}
+        """``mutual_information_lower`` and ``mutual_information_upper``."""
+        density = _log_densities(model, data, self.examples)
+        limit = math.log(len(density.prior))
+        lower, upper = density.posterior - density.mixture, density.posterior - density.others
+        note = "the leave-one-out bound"
+        if float(upper.mean()) > float(density.kl.mean()):
+            upper, note = density.kl, "the rate"
+        return {
+            "mutual_information_lower": _bound(
+                lower, _range_note(density), largest_possible=limit
+            ),
+            "mutual_information_upper": _bound(upper, note),
+        }
 
 
 class AggregatePosteriorGap(Metric):
-    """KL(q(z) || p(z)) of the mixture of all posteriors from the prior: the rate minus the mutual
-    information.
+    """Bounds of KL(q(z) || p(z)) of the aggregate posterior q(z) from the prior, in nats.
+
+    It is the rate minus the mutual information, whose bounds give the bounds of the gap: see
+    ``mutual-information`` for what is meant by q(z), in which sense they hold, and the paper. No
+    bound is below 0.
 
     Args:
-        examples: how many examples to use, starting with the first.
+        examples: how many examples to use, starting with the first; more give tighter bounds.
     """
 
     def __init__(self, *, examples: Annotated[int, Gt(1)] = 5000) -> None:
         self.examples = examples
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
-        """``aggregate_posterior_gap``."""
-        log_densities = _log_densities(model, data, self.examples)
+        """``aggregate_posterior_gap_lower`` and ``aggregate_posterior_gap_upper``."""
+        density = _log_densities(model, data, self.examples)
+        lower, upper = density.others - density.prior, density.mixture - density.prior
         return {
-            "aggregate_posterior_gap": mean_with_error(
-                log_densities.aggregate - log_densities.prior
-            )
+            "aggregate_posterior_gap_lower": _bound(lower),
+            "aggregate_posterior_gap_upper": _bound(upper, _range_note(density)),
         }
+
+
+def _range_note(density: _LogDensities) -> str:
+    """Says so if the lower bound of the mutual information is within 1 nat of its maximum."""
+    limit = math.log(len(density.prior))
+    if float((density.posterior - density.mixture).mean()) < limit - 1:
+        return ""
+    return f"out of range: {len(density.prior):,} examples tell at most {limit:.2f} nats"

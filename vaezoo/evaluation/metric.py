@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
@@ -17,6 +17,9 @@ class Metric(ABC):
     requires_exact_density: ClassVar[bool] = False
     """Whether it needs the densities of posterior and prior themselves. The composer then refuses
     a model with a latent variable whose density is only a bound."""
+
+    training: Callable[[], Loader] | None = None
+    """Loads the training split; None where only the split that is measured is known."""
 
     @abstractmethod
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
@@ -40,6 +43,8 @@ class Estimate:
         examples: the number of examples it was measured on.
         details: further numbers, such as ``samples`` or ``effective_sample_size``.
         unit: the unit of ``value``.
+        note: what a reader must know to take the number for what it is; for a value that is NaN or
+            infinite, the first example at fault.
     """
 
     value: float
@@ -48,3 +53,4 @@ class Estimate:
     details: Mapping[str, float] | None = None
     _: KW_ONLY
     unit: str = "nats per example"
+    note: str = ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-FIRST_VERSION = "vaezoo/v1"
-VERSIONS = (FIRST_VERSION, "vaezoo/v2")
+Version: TypeAlias = Literal["vaezoo/v1", "vaezoo/v2"]
 """The versions of the format of specs. They differ in the defaults of a few options only."""
+FIRST_VERSION: Version = "vaezoo/v1"
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,12 @@ class BeforeV2:
     Example:
         >>> from typing import Annotated
         >>> import vaezoo
-        >>> class Scaled(vaezoo.Callback):
-        ...     def __init__(self, *, limit: Annotated[float | None, vaezoo.BeforeV2(None)] = 10.0):
-        ...         self.limit = limit
+        >>> class Every(vaezoo.Callback):
+        ...     def __init__(self, *, steps: Annotated[int, vaezoo.BeforeV2(1)] = 10) -> None:
+        ...         self.steps = steps
+        ...
+        ...     def log(self, record):
+        ...         pass
     """
 
     value: Any

@@ -17,6 +17,9 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.mapping import map_tensors
 from vaezoo.data.supports import BOUNDED
+from vaezoo.nn import masked
+from vaezoo.utils.errors import DataError, UsageError
+from vaezoo.utils.finite import first_fault
 
 Examples: TypeAlias = Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray]
 """Examples ``[B, *shape]``; for data of several parts, those of each part by name."""
@@ -156,6 +159,30 @@ def _check_parts(data: DataSpec, batch: Batch) -> None:
         x = batch.x[name] if data.parts else batch.x
         if mask.shape != x.shape[: mask.dim()]:
             raise ValueError(f"mask {tuple(mask.shape)} does not fit examples {tuple(x.shape)}")
+
+
+def check_examples(batch: Batch) -> None:
+    """Checks that there are examples, and that all that is observed of them is finite.
+
+    What a mask hides and what a missing part holds has no influence and may be anything.
+
+    Raises:
+        UsageError: there are no examples.
+        DataError: a number is NaN or infinite; names the first such example.
+    """
+    if not len(batch):
+        raise UsageError("expected at least one example, got none")
+    if isinstance(batch.x, Mapping):
+        parts = {name: batch.part(name) for name in batch.x}
+        observed = {
+            name: masked(masked(part.x, part.mask), batch.has(name))
+            for name, part in parts.items()
+        }
+    else:
+        observed = {"x": masked(batch.x, batch.mask)}
+    for name, values in {**observed, "condition": batch.condition, **batch.extras}.items():
+        if values is not None and (fault := first_fault(values, f"{name} of example")):
+            raise DataError(f"{fault}; only what a mask hides may be missing")
 
 
 def to_extras(

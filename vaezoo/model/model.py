@@ -24,7 +24,7 @@ from vaezoo.data.mapping import (
     unflatten_rows,
 )
 from vaezoo.model.estimators import importance_sampling
-from vaezoo.model.inputs import Examples, to_batch, to_extras, to_input
+from vaezoo.model.inputs import Examples, check_examples, to_batch, to_extras, to_input
 from vaezoo.model.latent_variable_model import LatentVariableModel
 from vaezoo.model.passes import Generation
 from vaezoo.model.step_generator import generate_data
@@ -114,6 +114,10 @@ class Model(LatentVariableModel):
             condition, mask: as in ``Batch``.
             size: the number of examples in a batch; None chooses it by the memory it takes.
 
+        Raises:
+            UsageError: there are no examples.
+            DataError: an example has NaN or infinity where no mask hides it.
+
         Example:
             >>> import vaezoo
             >>> model = vaezoo.load("vae-mnist-conv")
@@ -121,6 +125,7 @@ class Model(LatentVariableModel):
             [2, 2, 1]
         """
         examples = to_batch(self.data, x, condition, mask, self.device)
+        check_examples(examples)
         size = size or self.batch_size()
         for start in range(0, len(examples), size):
             yield examples.select(slice(start, start + size))

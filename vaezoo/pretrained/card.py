@@ -19,10 +19,14 @@ def metrics_table(weights: WeightsEntry) -> list[str]:
     lines = ["| metric | value | unit | examples |", "|---|---|---|---|"]
     for metric in weights.metrics[:_MAX_METRICS]:
         error = "" if metric.error is None else f" ± {metric.error:.3g}"
+        value = f"{metric.value:.5g}{error}"
+        if metric.retracted is not None:
+            value = f"retracted: {metric.retracted}"
         samples = "" if metric.samples is None else f", {metric.samples:,} samples"
         examples = f"{metric.examples:,} {metric.split}{samples}"
+        examples += f"; {metric.note}" if metric.note else ""
         name = metric.name.replace("_", " ")
-        lines.append(f"| {name} | {metric.value:.5g}{error} | {metric.unit} | {examples} |")
+        lines.append(f"| {name} | {value} | {metric.unit} | {examples} |")
     return lines
 
 

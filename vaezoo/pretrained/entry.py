@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date
 from typing import Annotated, Any, Literal
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vaezoo.pretrained.names import parse_hub_url, path_fault, split_url
+from vaezoo.pretrained.entry_types import (
+    Count,
+    Date,
+    FileName,
+    OneLine,
+    RelativePath,
+    RequirementText,
+    Sha256,
+    Size,
+    Source,
+    WeightsId,
+)
 from vaezoo.spec import messages
 from vaezoo.spec.tree import SPEC_LIMITS, Limits, Node, parse
 from vaezoo.utils.errors import RegistryError, SpecError
@@ -27,79 +26,6 @@ FORMAT = "vaezoo/weights/v1"
 LIMITS = Limits(256 * 1024, 10_000, "split the registry in two", f"registry: {FORMAT}")
 """Chosen such that even a hostile file is parsed in less than a second."""
 _MAX_PROBLEMS = 50
-_WORDS = r"[a-z0-9]+(?:-[a-z0-9]+)*"
-_ID = re.compile(rf"(?P<architecture>{_WORDS})/(?P<tag>{_WORDS})@(?P<version>[1-9][0-9]{{0,5}})")
-_HTTPS = re.compile(r"https://[^/\s@]+/\S+")
-_SIZE_LIMIT = 2**40
-
-
-# Validators. An error message reads "PATH: must be MESSAGE".
-
-
-def _check_id(text: str) -> str:
-    if len(text) > 100 or not _ID.fullmatch(text):
-        raise ValueError(
-            "an id such as cvae/mnist@1: architecture/tag@version in lower-case words"
-        )
-    return text
-
-
-def _check_path(text: str) -> str:
-    if reason := path_fault(text):
-        raise ValueError(f"a path below the registry file; {text!r} {reason}")
-    return text
-
-
-def _check_source(text: str) -> str:
-    if "://" not in text:
-        return _check_path(text)
-    parts = split_url(text) if _HTTPS.fullmatch(text) else None
-    if not (parse_hub_url(text) or (parts and parts.hostname)):
-        raise ValueError(
-            "a relative path, https://host/file, or hf://owner/repo@commit/file with a full "
-            "commit hash"
-        )
-    return text
-
-
-def _check_file_name(text: str) -> str:
-    if "/" in text:
-        raise ValueError("a file name without folders")
-    return _check_path(text)
-
-
-def _check_requirement(text: str) -> str:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        raise ValueError("a package and its versions, such as vaezoo-cvae>=0.1") from None
-    if requirement.url:
-        raise ValueError("a package by name, not by URL")
-    try:
-        _ = requirement.marker and requirement.marker.evaluate()
-    except (UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise ValueError(f"a package with a valid environment marker: {error}") from None
-    return text
-
-
-def _check_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("one line of text without control characters")
-    return text
-
-
-def _check_date(text: str) -> str:
-    date.fromisoformat(text)
-    return text
-
-
-WeightsId = Annotated[str, AfterValidator(_check_id)]
-RelativePath = Annotated[str, AfterValidator(_check_path)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-OneLine = Annotated[
-    str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_line)
-]
-Count = Annotated[int, Field(ge=0, le=_SIZE_LIMIT)]
 
 
 class _StrictModel(BaseModel):
@@ -109,12 +35,10 @@ class _StrictModel(BaseModel):
 class File(_StrictModel):
     """A file of an entry, with the sources to fetch it from in order of preference."""
 
-    name: Annotated[str, AfterValidator(_check_file_name)]
+    name: FileName
     sha256: Sha256
-    size: Annotated[int, Field(ge=1, le=_SIZE_LIMIT)]
-    sources: Annotated[
-        list[Annotated[str, AfterValidator(_check_source)]], Field(min_length=1, max_length=20)
-    ]
+    size: Size
+    sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
 
 
 class SpecSource(_StrictModel):
@@ -178,7 +102,7 @@ class MeasuredMetric(_StrictModel):
 
     name: OneLine
     value: float
-    error: Annotated[float | None, Field(description="standard error over examples")] = None
+    error: Annotated[float | None, Field(description="standard error")] = None
     unit: OneLine
     data: OneLine
     split: Literal["train", "validation", "test"]
@@ -186,6 +110,14 @@ class MeasuredMetric(_StrictModel):
     samples: Count | None = None
     seed: Count
     spec_sha256: Sha256
+    note: Annotated[
+        OneLine | None,
+        Field(description="what a reader must know to take the value for what it is"),
+    ] = None
+    retracted: Annotated[
+        OneLine | None,
+        Field(description="why the value was wrong; it is no longer stated as true"),
+    ] = None
 
 
 class Training(_StrictModel):
@@ -206,18 +138,20 @@ class Licence(_StrictModel):
 
 
 class WeightsEntry(_StrictModel):
-    """One set of weights in a registry. An id is never reused: a new version gets a new id."""
+    """One set of weights in a registry. An id is never reused: a new version gets a new id.
+
+    Its weights and its spec never change. Its status does, and a value that turns out to be wrong
+    is marked as retracted.
+    """
 
     id: WeightsId
     title: OneLine
-    published: Annotated[str, AfterValidator(_check_date)]
+    published: Date
     status: Literal["active", "deprecated", "revoked"] = "active"
     successor: WeightsId | None = None
     reason: OneLine | None = None
     spec: SpecSource
-    requires: Annotated[
-        list[Annotated[str, AfterValidator(_check_requirement)]], Field(max_length=50)
-    ]
+    requires: Annotated[list[RequirementText], Field(max_length=50)]
     files: Annotated[list[File], Field(min_length=1, max_length=20)]
     tensors: TensorTable
     preprocessing: Preprocessing
@@ -241,6 +175,11 @@ class WeightsEntry(_StrictModel):
     def version(self) -> int:
         """The part of the id after the ``@``."""
         return int(self.id.partition("@")[2])
+
+    @property
+    def stated_metrics(self) -> list[MeasuredMetric]:
+        """The metrics whose values are stated as true: those that were not retracted."""
+        return [metric for metric in self.metrics if metric.retracted is None]
 
     @property
     def size(self) -> int:
@@ -297,9 +236,7 @@ def parse_registry(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
 
 
 def _problems(error: ValidationError, node: Node) -> list[Any]:
-    return sorted(
-        messages.translate(error, node, "", ("registry", "entries"), max_errors=_MAX_PROBLEMS)
-    )
+    return sorted(messages.translate(error, node, "", _RegistryFile, max_errors=_MAX_PROBLEMS))
 
 
 def _check_ids(entries: tuple[WeightsEntry, ...], origin: str) -> None:

@@ -23,7 +23,7 @@ def write_model_header(data: DataSpec, train_size: int, step: int) -> dict[str, 
         step: the training step of the weights.
     """
     about = {"data": to_json(data), "train_size": train_size, "step": step}
-    return {"vaezoo": _FORMAT, "about": json.dumps(about)}
+    return {"vaezoo": _FORMAT, "about": json.dumps(about, allow_nan=False)}
 
 
 def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpec, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaezoo.pretrained.entry import MeasuredMetric
 from vaezoo.pretrained.loading import check_requirements, check_status, fetch, read_spec
 from vaezoo.pretrained.registries import RegistryEntry
 from vaezoo.runs.log import PrintLine
@@ -62,8 +63,11 @@ def verify(entry: RegistryEntry) -> int:
 
 
 def remeasure(entry: RegistryEntry) -> list[Comparison]:
-    """Measures every metric of an entry again, with its standard error as tolerance."""
-    return _compare(entry, open_entry(entry).evaluate(), 1.0)
+    """Measures every metric of an entry again, with its standard error as tolerance.
+
+    Retracted ones are left out, here and in ``reproduce``.
+    """
+    return compare(entry.weights.metrics, open_entry(entry).evaluate(), 1.0)
 
 
 def reproduce(
@@ -83,18 +87,22 @@ def reproduce(
     check_requirements(entry)
     spec = load_spec(dump(read_spec(entry).resolved()), text=True)
     reproduced = run(spec, out=out, print_line=print_line)
-    return reproduced, _compare(entry, reproduced.evaluation, _REPRODUCTION_TOLERANCE)
+    return reproduced, compare(
+        entry.weights.metrics, reproduced.evaluation, _REPRODUCTION_TOLERANCE
+    )
 
 
-def _compare(
-    entry: RegistryEntry, evaluation: Mapping[str, Any], standard_errors: float
+def compare(
+    metrics: Iterable[MeasuredMetric], evaluation: Mapping[str, Any], standard_errors: float
 ) -> list[Comparison]:
-    """Compares the metrics of an entry with an evaluation.
+    """Compares the metrics of an entry that were not retracted with an evaluation.
 
     The tolerance is ``standard_errors`` times the recorded standard error, plus rounding.
     """
     rows = []
-    for recorded in entry.weights.metrics:
+    for recorded in metrics:
+        if recorded.retracted is not None:
+            continue
         row = evaluation["metrics"].get(recorded.name)
         error = recorded.error
         if error is None:

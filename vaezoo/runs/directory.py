@@ -10,6 +10,7 @@ regularizers.safetensors  the state of the regularizers at that step, such as cr
                           have trainable parameters
 objective.safetensors     likewise the state of the objective, such as that of a discriminator
 evaluation.json           metrics on the test split
+evaluation-validation.json  those on the validation split, which a sweep chooses a trial by
 pictures/                 samples, reconstructions, curves, latent map
 report.html               all of these on one page
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,7 @@ from vaezoo.utils.files import (
     write_tensors,
     write_text,
 )
+from vaezoo.utils.json_text import json_text
 
 _FORMAT = "checkpoint/v4"
 
@@ -95,6 +98,10 @@ class RunDirectory:
             raise UsageError(f"{path}: not a run: it has no spec.yaml")
         return directory
 
+    def evaluation_of(self, split: str) -> Path:
+        """The file with the metrics on a split; ``evaluation.json`` is that of the test split."""
+        return self.evaluation if split == "test" else self.path / f"evaluation-{split}.json"
+
     def read_environment(self) -> dict[str, Any]:
         """Reads ``environment.json``; empty if the run ended before it was written."""
         if not self.environment.is_file():
@@ -103,12 +110,16 @@ class RunDirectory:
         return environment
 
     def records(self) -> list[dict[str, Any]]:
-        """Reads ``metrics.jsonl``; a line that is incomplete because of a kill is skipped."""
+        """Reads ``metrics.jsonl``; a line that is incomplete because of a kill is skipped.
+
+        Numbers that are not finite are null in the file, and NaN in the records.
+        """
         records = []
         text = self.metrics.read_text("utf-8") if self.metrics.exists() else ""
         for line in text.splitlines():
             with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
+                record = json.loads(line)
+                records.append({k: math.nan if v is None else v for k, v in record.items()})
         return records
 
     def rewind(self, step: int) -> None:
@@ -116,7 +127,7 @@ class RunDirectory:
         for path in self.checkpoint_files():
             if int(path.stem.removeprefix("step-")) > step:
                 path.unlink()
-        lines = [json.dumps(record) for record in self.records() if record["step"] <= step]
+        lines = [json_text(record) for record in self.records() if record["step"] <= step]
         write_text(self.metrics, "".join(line + "\n" for line in lines))
 
     def checkpoint_files(self) -> list[Path]:
@@ -127,7 +138,7 @@ class RunDirectory:
         """Writes a checkpoint, then removes all checkpoints except the last ``keep``."""
         packed, tensors = pack(state)
         path = self.checkpoints / f"step-{step:09d}.safetensors"
-        write_tensors(path, tensors, {"vaezoo": _FORMAT, "state": json.dumps(packed)})
+        write_tensors(path, tensors, {"vaezoo": _FORMAT, "state": json_text(packed)})
         for old in self.checkpoint_files()[:-keep]:
             old.unlink(missing_ok=True)
 

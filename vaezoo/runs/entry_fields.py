@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from vaezoo.runs.run import Run
 from vaezoo.spec.spec import components
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json
+from vaezoo.utils.json_text import json_text
 
 _OUTPUT_RANGES = {
     "binary": "[0, 1]: the probability of a 1",
@@ -59,7 +59,7 @@ def preprocessing(run: Run) -> dict[str, Any]:
     """Describes the data that the model takes and the range of its outputs."""
     data = run.model.data
     fields: dict[str, Any] = {
-        "data": json.dumps(run.spec.data.resolved(), ensure_ascii=False),
+        "data": json_text(run.spec.data.resolved()),
         "shape": list(data.shape),
         "support": data.support,
         "output": _describe_output(data),
@@ -111,6 +111,8 @@ def metric_rows(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list
             row["error"] = float(f"{measured['standard_error']:.3g}")
         if "samples" in measured:
             row["samples"] = int(measured["samples"])
+        if measured.get("note"):
+            row["note"] = measured["note"]
         rows.append(row)
     if not rows:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from vaezoo.data.loader import Loader
 from vaezoo.data.supports import BOUNDED, describe_support, first_invalid_row
 from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
+from vaezoo.nn import masked
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
 from vaezoo.utils.files import atomic_write
+from vaezoo.utils.finite import first_fault
 
 
 def format_for(data: DataSpec, path: Path) -> Format:
@@ -60,7 +63,8 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     Returns:
         The paths of the files that were written.
     """
-    batch = replace(batch, x=file_format.data.to_source_units(batch.x)).to("cpu")
+    batch = batch.to("cpu")
+    batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
     paths, n = [path], len(batch)
     if file_format.one_example_per_file and n > 1:
         digits = len(str(n))
@@ -107,12 +111,13 @@ def _read_batch(model: Model, path: Path, *, is_prefix: bool) -> Batch:
         file_format = format_for(model.data, path)
         batch = file_format.read_prefixes(path) if is_prefix else file_format.read(path)
         extras = {} if is_prefix else _select_extras(model.data, batch)
+        stored = batch
         batch = to_batch(model.data, replace(batch, extras=extras), None, None, model.device)
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
-    batch = replace(batch, x=model.data.from_source_units(batch.x))
+    batch = replace(batch, x=_standardised(model.data, stored.x, batch.x))
     if not model.data.parts:
         return _checked_part(model.data, batch, path, "")
     batch = replace(batch, x=hide_missing(batch))
@@ -122,6 +127,35 @@ def _read_batch(model: Model, path: Path, *, is_prefix: bool) -> Batch:
     }
     masks = {name: part.mask for name, part in parts.items() if part.mask is not None}
     return replace(batch, x={name: part.x for name, part in parts.items()}, mask=masks or None)
+
+
+def _standardised(data: DataSpec, stored: Any, x: Any) -> Any:
+    """Examples in the range of the model, from their numbers in the precision of the file.
+
+    Args:
+        data: describes them.
+        stored: as they were read; parts may be missing.
+        x: as input of the model, but in the units of the source.
+    """
+    if data.parts:
+        return {
+            name: _standardised(part, stored.get(name), x[name])
+            for name, part in data.parts.items()
+        }
+    exact = x if stored is None else torch.as_tensor(stored)
+    return _convert(data, exact, DataSpec.from_source_units).to(x) if _is_scaled(data) else x
+
+
+def _convert(data: DataSpec, x: Any, convert: Callable[[DataSpec, Any], Any]) -> Any:
+    """Converts units in float64: a mean may be large in comparison with the deviation."""
+    if data.parts:
+        return {name: _convert(part, x[name], convert) for name, part in data.parts.items()}
+    return convert(data, x.cpu().double()) if _is_scaled(data) else x
+
+
+def _is_scaled(data: DataSpec) -> bool:
+    """Whether examples have other units than the source."""
+    return any(field.offset != 0 or field.scale != 1 for field in data.fields)
 
 
 def _checked_part(data: DataSpec, batch: Batch, path: Path, suffix: str) -> Batch:
@@ -149,10 +183,11 @@ def _checked_part(data: DataSpec, batch: Batch, path: Path, suffix: str) -> Batc
         )
     # grey values and probabilities are welcome, where the model was trained on 0 and 1
     support = "unit" if data.support in BOUNDED else data.support
+    x = masked(x, mask)  # what it hides may be anything
     row = first_invalid_row(x, support)
     if row is not None:
         raise DataError(f"{path}: 'x{suffix}' row {row} must have {describe_support(support)}")
-    return replace(batch, mask=mask)
+    return replace(batch, x=x, mask=mask)
 
 
 def _select_extras(data: DataSpec, batch: Batch) -> dict[str, Tensor]:
@@ -164,8 +199,8 @@ def _select_extras(data: DataSpec, batch: Batch) -> dict[str, Tensor]:
     for name in data.extras:
         if name not in batch.extras:
             raise ValueError(f"has no array 'extras.{name}', which the data of the model has")
-        if not bool(batch.extras[name].isfinite().all()):
-            raise ValueError(f"'extras.{name}' has NaN or infinity")
+        if fault := first_fault(batch.extras[name], f"'extras.{name}' row"):
+            raise ValueError(fault)
     return {name: batch.extras[name] for name in data.extras}
 
 

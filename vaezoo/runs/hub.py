@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from vaezoo.pretrained import download
@@ -18,10 +19,25 @@ SCHEME = "hf://"
 def publish(
     run: Run, entry_id: str, address: str, info: PublicationInfo, *, half: bool = False
 ) -> str:
-    """Adds a run to the registry in a repository of the hub.
+    """Adds a run to the registry in a repository of the hub; see ``upload``.
 
     Args:
         run, entry_id, info, half: see ``vaezoo.runs.publishing.publish``.
+        address: ``hf://owner/repo``; the repository must exist.
+    """
+
+    def add(folder: Path) -> None:
+        publish_to_folder(run, entry_id, folder, info, half=half)
+
+    return upload(add, entry_id, address)
+
+
+def upload(add: Callable[[Path], object], entry_id: str, address: str) -> str:
+    """Adds an entry to the registry in a repository of the hub.
+
+    Args:
+        add: adds the entry to the registry in a folder.
+        entry_id: its id.
         address: ``hf://owner/repo``; the repository must exist.
 
     Returns:
@@ -49,7 +65,7 @@ def publish(
         try:
             base = HfApi().repo_info(repo).sha
             _download_registry(repo, base, folder)
-            publish_to_folder(run, entry_id, folder, info, half=half)
+            add(folder)
             commit = HfApi().upload_folder(
                 repo_id=repo,
                 folder_path=folder,

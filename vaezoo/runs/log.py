@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.signals import StopSignal
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.files import sync
+from vaezoo.utils.json_text import json_text
 
 PrintLine = Callable[[str], None]
 """A function that receives one line of progress."""
@@ -40,9 +40,9 @@ class FileRunLog:
             callback.start(step)
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Appends one line to ``metrics.jsonl``."""
+        """Appends one line to ``metrics.jsonl``; a number that is not finite is null in it."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({**record, "time": time})
+        line = json_text({**record, "time": time})
         try:
             with open(self.directory.metrics, "a", encoding="utf-8") as file:
                 file.write(line + "\n")

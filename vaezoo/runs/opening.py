@@ -66,7 +66,7 @@ def open_run(
         >>> mlp = {"type": "mlp", "hidden": [16]}
         >>> trained = vaezoo.run(
         ...     {
-        ...         "spec": "vaezoo/v1",
+        ...         "spec": "vaezoo/v2",
         ...         "name": "tiny",
         ...         "data": {"type": "digits", "batch_size": 128},
         ...         "model": {

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
 from torch import Tensor
 
-from vaezoo.evaluation.evaluate import evaluate
+from vaezoo.evaluation.evaluate import evaluate, require_all_finite
 from vaezoo.pretrained import safetensors_header
-from vaezoo.pretrained.card import card
-from vaezoo.pretrained.entry import FORMAT, OneLine, WeightsEntry, WeightsId, parse_registry
+from vaezoo.pretrained.entry import WeightsEntry
 from vaezoo.pretrained.loading import WEIGHTS_FILE
-from vaezoo.pretrained.names import resolve_inside
-from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry, default_prefix
+from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry
 from vaezoo.runs import entry_fields
 from vaezoo.runs.opening import open_entry
 from vaezoo.runs.process_classes import check_public
+from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder, read_entries
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import read_json, read_tensors, write_bytes, write_text
-
-_WEIGHTS_FOLDER = "weights"
-_CARD_PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
-_FILE_HEADER = (
-    "# Pretrained weights by name. `vaezoo publish` adds entries; an id always means the same "
-    "weights.\n"
-)
+from vaezoo.utils.files import read_json, read_tensors, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,91 +68,17 @@ def publish(
     if not run.directory.evaluation.is_file():
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = entry_fields.requirements(run)
-    _check_texts(entry_id, info)
+    check_texts(entry_id, vars(info))
     registry_file = folder / REGISTRY_FILE
-    _read_entries(registry_file, new_id=entry_id)
-    entry_folder = f"{_WEIGHTS_FOLDER}/{re.sub('[/@]', '-', entry_id)}"
-    resolve_inside(
-        folder, f"{entry_folder}/{WEIGHTS_FILE}"
-    )  # loading refuses links out of the folder
-    with _new_folder(folder / entry_folder):
+    read_entries(registry_file, new_id=entry_id)
+    with new_entry_folder(folder, entry_id) as entry_folder:
         entry = _write_entry_files(
             run, entry_id, folder, entry_folder, info=info, requires=requires, half=half
         )
         if half:
             registry = Registry("", str(registry_file), folder, (entry,))
             entry = _remeasure(run, RegistryEntry(registry, entry))
-        registry = Registry(default_prefix(registry_file), str(registry_file), folder, ())
-        pictures = _copy_pictures(run, folder / entry_folder)
-        text = card(entry, pictures, registry.qualify(""))
-        write_text(folder / entry_folder / "README.md", text)
-        entries = _append_entry(registry_file, entry)
-        return RegistryEntry(Registry("", str(registry_file), folder, entries), entry)
-
-
-def _check_texts(entry_id: str, info: PublicationInfo) -> None:
-    """Raises UsageError if a registry cannot contain the id or a text."""
-    try:
-        TypeAdapter(WeightsId).validate_python(entry_id)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--name {entry_id}: must be {message}") from None
-    for name, text in vars(info).items():
-        try:
-            TypeAdapter(OneLine).validate_python(text)
-        except ValidationError:
-            label = name.replace("_", " ")
-            raise UsageError(f"{label}: must be one line of 1 to 2,000 characters") from None
-
-
-def _append_entry(registry_file: Path, entry: WeightsEntry) -> tuple[WeightsEntry, ...]:
-    """Adds an entry to a registry file, under a lock, and returns all its entries."""
-    lock = registry_file.with_name(f".{registry_file.name}.lock")
-    with FileLock(lock):
-        try:
-            entries = (*_read_entries(registry_file, new_id=entry.id), entry)
-            text = _dump_registry(entries)
-            # Checks that the file can be read again; it could be too large, for example.
-            parse_registry(text.encode(), str(registry_file))
-            write_text(registry_file, text)
-            return entries
-        finally:
-            lock.unlink()
-
-
-def _read_entries(registry_file: Path, *, new_id: str) -> tuple[WeightsEntry, ...]:
-    """The entries of a registry file; raises UsageError if one of them has ``new_id``."""
-    entries: tuple[WeightsEntry, ...] = ()
-    if registry_file.is_file():
-        entries = parse_registry(registry_file.read_bytes(), str(registry_file))
-    if any(entry.id == new_id for entry in entries):
-        raise UsageError(
-            f"{new_id} already exists in {registry_file}, and an id never changes; "
-            "give it another version"
-        )
-    return entries
-
-
-def _dump_registry(entries: tuple[WeightsEntry, ...]) -> str:
-    """The text of a registry file."""
-    plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries]
-    return _FILE_HEADER + dump({"registry": FORMAT, "entries": plain})
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Creates a folder and removes it again if the block fails."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(
-            f"{folder} exists already; remove it, or publish under another id"
-        ) from None
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        return add_entry(folder, entry_folder, entry, run.directory.pictures)
 
 
 def _write_entry_files(
@@ -238,6 +150,7 @@ def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:
     evaluation = evaluate(
         stored.model, stored.spec.evaluate, run.data("test"), "test", seed=stored.spec.seed
     )
+    require_all_finite(evaluation, entry.id)
     metrics = entry_fields.metric_rows(evaluation, run, entry.spec.sha256)
     return WeightsEntry.model_validate(entry.model_dump() | {"metrics": metrics})
 
@@ -251,14 +164,3 @@ def _to_half(name: str, tensor: Tensor) -> Tensor:
             f"{name} has values that half precision cannot represent; publish without --half"
         )
     return half
-
-
-def _copy_pictures(run: Run, folder: Path) -> list[str]:
-    """Copies the pictures of the card and returns their names."""
-    pictures = run.directory.pictures
-    # those of the parts of data are named samples.PART
-    stems = sorted(path.stem for path in pictures.glob("*.png"))
-    names = [stem for kind in _CARD_PICTURES for stem in stems if stem.split(".")[0] == kind]
-    for name in names:
-        write_bytes(folder / f"{name}.png", (pictures / f"{name}.png").read_bytes())
-    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
-from vaezoo.evaluation.evaluate import evaluate
+from vaezoo.evaluation.evaluate import EvaluationError, evaluate, require_all_finite
 from vaezoo.model.latent_variable_model import OWN_PRIOR
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
@@ -19,12 +20,13 @@ from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.example_files import read_examples
 from vaezoo.runs.in_memory import build_dataset, data_caption
+from vaezoo.runs.log import PrintLine
 from vaezoo.runs.report.page import ReportData
 from vaezoo.runs.workers import check_workers
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
-from vaezoo.utils.files import read_json
+from vaezoo.utils.files import read_json, write_json
 from vaezoo.utils.process_group import ProcessGroup
 
 
@@ -42,7 +44,7 @@ class Run:
         >>> mlp = {"type": "mlp", "hidden": [16]}
         >>> run = vaezoo.run(
         ...     {
-        ...         "spec": "vaezoo/v1",
+        ...         "spec": "vaezoo/v2",
         ...         "name": "tiny",
         ...         "data": {"type": "digits", "batch_size": 128},
         ...         "model": {
@@ -58,6 +60,8 @@ class Run:
         torch.Size([3, 1, 8, 8])
         >>> sorted(run.evaluation["metrics"])
         ['elbo']
+        >>> run.evaluated_split, run.stored_evaluation("test") == run.evaluation
+        ('test', True)
         >>> [(record["split"], record["step"]) for record in run.records]
         [('train', 5), ('validation', 5)]
         >>> len(run.data("validation"))
@@ -108,8 +112,34 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """The content of ``evaluation.json``, such as ``["metrics"]["elbo"]["value"]``."""
-        evaluation: dict[str, Any] = read_json(self.directory.evaluation)
+        """The content of ``evaluation.json``, such as ``["metrics"]["elbo"]["value"]``.
+
+        Raises:
+            UsageError: the run was not evaluated on the test split.
+        """
+        return self.stored_evaluation("test")
+
+    @property
+    def evaluated_split(self) -> str:
+        """The split of the evaluation in the report: ``test``, if there is an evaluation of it.
+
+        Trials of a sweep are evaluated on ``validation``, and on ``test`` if they are chosen.
+        """
+        return "test" if self.directory.evaluation.is_file() else "validation"
+
+    def stored_evaluation(self, split: str) -> dict[str, Any]:
+        """The evaluation of a split that training wrote, in the format of ``evaluation.json``.
+
+        Raises:
+            UsageError: there is none.
+        """
+        path = self.directory.evaluation_of(split)
+        if not path.is_file():
+            raise UsageError(
+                f"{self.path}: it has no {path.name}; "
+                f"vaezoo evaluate {self.path} --split {split} measures the {split} split"
+            )
+        evaluation: dict[str, Any] = read_json(path)
         return evaluation
 
     @property
@@ -164,6 +194,8 @@ class Run:
 
         Raises:
             SpecError: a metric does not exist or has invalid options.
+            EvaluationError: a metric is NaN or infinite; names the first example at fault. Its
+                attribute ``evaluation`` has all that was measured.
             ValueError: there is no such sampler.
         """
         if sampler is not None:
@@ -172,8 +204,17 @@ class Run:
         if metrics is not None:
             specs = load_spec({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
         with self.model.use_prior(sampler or OWN_PRIOR):
-            evaluation = evaluate(self.model, specs, self.data(split), split, seed=self.spec.seed)
-        return evaluation if sampler is None else {**evaluation, "sampler": sampler}
+            evaluation = evaluate(
+                self.model,
+                specs,
+                self.data(split),
+                split,
+                seed=self.spec.seed,
+                training=partial(self.data, "train"),
+            )
+        if sampler is not None:
+            evaluation["sampler"] = sampler
+        return require_all_finite(evaluation, self.path)
 
 
 def build_loader(
@@ -212,8 +253,29 @@ def build_loader(
     )
 
 
+def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
+    """Evaluates a run on a split; writes the evaluation, and the report with examples of it.
+
+    Raises:
+        EvaluationError: a metric is NaN or infinite; all else is written before.
+    """
+    from vaezoo.runs.report.page import write_report
+
+    failure = None
+    try:
+        evaluation = run.evaluate(split)
+    except EvaluationError as error:
+        evaluation, failure = error.evaluation, error
+    write_json(run.directory.evaluation_of(split), evaluation)
+    print_line("drawing the report")
+    write_report(report_data(run))
+    if failure is not None:
+        raise failure
+
+
 def report_data(run: Run) -> ReportData:
     """Collects the data from which the report is drawn."""
+    split = run.evaluated_split
     environment = read_json(run.directory.environment)
     return ReportData(
         name=run.spec.name,
@@ -223,9 +285,9 @@ def report_data(run: Run) -> ReportData:
         spec=run.directory.spec.read_text("utf-8"),
         records=run.records,
         environment=environment,
-        evaluation=run.evaluation,
+        evaluation=run.stored_evaluation(split),
         model=run.model,
-        test=run.data("test"),
+        examples=run.data(split),
         pictures=run.directory.pictures,
         page=run.directory.report,
     )

@@ -10,6 +10,8 @@ from typing import Any
 from vaezoo.components.callbacks import Callback
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
+from vaezoo.data.sizes import count_examples, describe_examples
+from vaezoo.evaluation.evaluate import EvaluationError
 from vaezoo.model.task import Task
 from vaezoo.pretrained.model_header import write_model_header
 from vaezoo.runs.directory import RunDirectory
@@ -19,7 +21,7 @@ from vaezoo.runs.init import load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
-from vaezoo.runs.run import Run, build_loader, report_data
+from vaezoo.runs.run import Run, build_loader, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
 from vaezoo.runs.stages import fit_samplers, train_stages
@@ -40,6 +42,7 @@ def run(
     *,
     data: Any = None,
     out: str | Path = "runs",
+    evaluation_split: str = "test",
     callbacks: Sequence[Callback] = (),
     print_line: PrintLine = lambda line: None,
 ) -> Run:
@@ -54,6 +57,9 @@ def run(
             the spec may then be left out, or be of the type ``memory``; ``vaezoo show dataset
             memory`` lists its options.
         out: the folder in which the run's directory ``<name>/<time>`` is created.
+        evaluation_split: ``test``, or ``validation`` for a run that a setting is chosen by: it is
+            evaluated on the validation split, in ``evaluation-validation.json``, and test examples
+            are neither measured nor drawn.
         callbacks: receive every record, in addition to the callbacks of the spec.
         print_line: is called with one line of text at each stage of the run.
 
@@ -68,7 +74,7 @@ def run(
         >>> mlp = {"type": "mlp", "hidden": [16]}
         >>> run = vaezoo.run(
         ...     {
-        ...         "spec": "vaezoo/v1",
+        ...         "spec": "vaezoo/v2",
         ...         "name": "tiny",
         ...         "data": {"type": "digits", "batch_size": 128},
         ...         "model": {
@@ -92,7 +98,7 @@ def run(
         >>> labels = np.arange(500) % 10
         >>> run = vaezoo.run(
         ...     {
-        ...         "spec": "vaezoo/v1",
+        ...         "spec": "vaezoo/v2",
         ...         "name": "tiny",
         ...         "model": {
         ...             "latent_dim": 2, "encoder": mlp, "decoder": mlp, "likelihood": "bernoulli"
@@ -108,6 +114,8 @@ def run(
         raise UsageError(
             "overrides need a spec that is a path or a mapping: a loaded Spec cannot be changed"
         )
+    if evaluation_split not in ("test", "validation"):
+        raise UsageError(f"evaluation_split {evaluation_split!r}: must be test or validation")
     with work_together() as process_group:
         if not isinstance(spec, Spec):
             spec = (load_spec if data is None else load_spec_for_data)(spec, overrides)
@@ -120,6 +128,7 @@ def run(
             directory,
             process_group,
             init=init,
+            evaluation_split=evaluation_split,
             callbacks=callbacks,
             print_line=print_line,
         )
@@ -153,7 +162,7 @@ def resume(
         >>> mlp = {"type": "mlp", "hidden": [16]}
         >>> run = vaezoo.run(
         ...     {
-        ...         "spec": "vaezoo/v1",
+        ...         "spec": "vaezoo/v2",
         ...         "name": "tiny",
         ...         "data": {"type": "digits", "batch_size": 128},
         ...         "model": {
@@ -173,7 +182,13 @@ def resume(
         spec = load_spec(directory.spec)
         prepared = prepare_current_process(spec, data, directory.path)
         return _train(
-            spec, prepared, directory, process_group, callbacks=callbacks, print_line=print_line
+            spec,
+            prepared,
+            directory,
+            process_group,
+            evaluation_split=directory.read_environment().get("evaluation_split", "test"),
+            callbacks=callbacks,
+            print_line=print_line,
         )
 
 
@@ -193,6 +208,7 @@ def _train(
     directory: RunDirectory,
     process_group: ProcessGroup,
     *,
+    evaluation_split: str,
     callbacks: Sequence[Callback],
     print_line: PrintLine,
     init: list[dict[str, Any]] | None = None,
@@ -227,11 +243,15 @@ def _train(
             if is_main:
                 run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
                 recorded = data_record(dataset)
-                if recorded:
-                    caption = data_caption(spec.data.name, recorded["data"])
-                    print_stage(f"data: {caption}{reading_note(dataset.spec)}")
+                known = {"train": len(train), "validation": len(validation)}
+                recorded["examples"] = count_examples(dataset, known)
+                caption = data_caption(spec.data.name, recorded.get("data"))
+                note = reading_note(dataset.spec) if "data" in recorded else ""
+                print_stage(f"data: {caption}: {describe_examples(recorded['examples'])}{note}")
                 environment = describe_environment(device, model.precision)
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})
+                if evaluation_split != "test":  # which `resume` evaluates on, too
+                    environment["evaluation_split"] = evaluation_split
                 _write_environment(directory, environment)
             step = train_stages(
                 spec,
@@ -245,9 +265,15 @@ def _train(
             )
         fit_samplers(spec, model, train, process_group)
         finished = Run(directory, spec, tasks[-1], dataset)
+        failure = None
         if is_main:
-            _write_results(finished, step, len(train), print_line)
+            try:
+                _write_results(finished, step, len(train), evaluation_split, print_line)
+            except EvaluationError as error:  # all else is written
+                failure = error
         process_group.barrier()  # the files of the results are there, for every process
+        if failure is not None:
+            raise failure
         return finished
 
 
@@ -299,10 +325,10 @@ def _build_run_log(
     return FileRunLog(directory, spec.train.keep, (*spec_callbacks, *callbacks), stop)
 
 
-def _write_results(finished: Run, step: int, train_size: int, print_line: PrintLine) -> None:
+def _write_results(
+    finished: Run, step: int, train_size: int, evaluation_split: str, print_line: PrintLine
+) -> None:
     """Writes the selected weights, their evaluation and the report."""
-    from vaezoo.runs.report.page import write_report
-
     directory = finished.directory
     header = write_model_header(finished.model.data, train_size, step)
     write_tensors(directory.model, finished.model.state_dict(), header)
@@ -313,6 +339,4 @@ def _write_results(finished: Run, step: int, train_size: int, print_line: PrintL
         if any(True for _ in module.parameters()):
             write_tensors(path, module.state_dict(), {"vaezoo": file_format})
     print_line(f"evaluating the weights of step {step}")
-    write_json(directory.evaluation, finished.evaluate())
-    print_line("drawing the report")
-    write_report(report_data(finished))
+    write_evaluation(finished, evaluation_split, print_line)

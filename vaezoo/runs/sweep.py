@@ -4,87 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
+from vaezoo.evaluation.evaluate import EvaluationError
 from vaezoo.runs.in_memory import check_no_data_needed
 from vaezoo.runs.log import PrintLine
+from vaezoo.runs.opening import open_run
 from vaezoo.runs.processes import join_process_group, work_together
-from vaezoo.runs.run import Run
+from vaezoo.runs.run import Run, write_evaluation
 from vaezoo.runs.signals import request_stop
 from vaezoo.runs.start import run
-from vaezoo.spec.load import load_spec
-from vaezoo.spec.spec import Spec
-from vaezoo.utils.errors import (
-    Interrupted,
-    TrainingError,
-    UnavailableError,
-    UsageError,
-    did_you_mean,
+from vaezoo.runs.study import (
+    CHOOSING_SPLIT,
+    Parameter,
+    chosen_trial,
+    open_study,
+    store_trial,
+    trial_run,
 )
+from vaezoo.spec.load import load_spec
+from vaezoo.utils.errors import Interrupted, TrainingError, UsageError, did_you_mean, one_line
 from vaezoo.utils.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     import optuna
 
-
-_RANGE = re.compile(r"(?P<key>[^=]+)=(?P<low>[^:.]+(?:\.\d+)?)\.\.(?P<high>[^:]+)(?P<log>:log)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """An option of the spec and the values to try: a range or a list of choices.
-
-    Attributes:
-        key: the path of the option, such as ``regularizers.0.weight``.
-        low, high: the limits of a range.
-        log: whether values of the range are sampled on a logarithmic scale.
-        choices: the values of a list; empty for a range.
-    """
-
-    key: str
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    choices: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Parameter:
-        """Parses ``key=low..high``, ``key=low..high:log`` or ``key=a,b,c``.
-
-        Raises:
-            UsageError: the text has another form.
-        """
-        try:
-            if match := _RANGE.fullmatch(text):
-                key, low, high = match["key"].strip(), float(match["low"]), float(match["high"])
-                log = bool(match["log"])
-                if low < high and (low > 0 or not log):
-                    return cls(key=key, low=low, high=high, log=log)
-            else:
-                key, equals, values = text.partition("=")
-                if equals and values:
-                    choices = tuple(value.strip() for value in values.split(","))
-                    return cls(key=key.strip(), choices=choices)
-        except ValueError:
-            pass
-        raise UsageError(
-            f"--param {text!r}: must be KEY=LOW..HIGH, KEY=LOW..HIGH:log (LOW > 0) or KEY=A,B,C"
-        )
-
-    def suggest(self, trial: optuna.Trial) -> str:
-        """Returns the override of a trial, with a value that Optuna suggests."""
-        if self.choices:
-            return f"{self.key}={trial.suggest_categorical(self.key, self.choices)}"
-        is_integer = self.low == int(self.low) and self.high == int(self.high)
-        if is_integer and not self.log and self.high - self.low > 2:
-            return f"{self.key}={trial.suggest_int(self.key, int(self.low), int(self.high))}"
-        return f"{self.key}={trial.suggest_float(self.key, self.low, self.high, log=self.log)!r}"
+_FAILURES = (TrainingError, EvaluationError)
+"""What ends a trial, but not the study."""
 
 
 class _Pruner(Callback):
@@ -121,13 +70,17 @@ def sweep(
 ) -> optuna.Study:
     """Runs a spec ``trials`` times with different options.
 
+    Trials are compared by the metric of their selected weights on the validation split, which each
+    run keeps in ``evaluation-validation.json``. The best one is the chosen trial: at the end of
+    the call it alone is evaluated on the test split, in ``evaluation.json``, unless it has been.
+
     Another call with the same ``out`` continues the study, and several processes can share it.
     Processes that train together, which torchrun started, run each trial together.
 
     Args:
         spec: the path of the spec.
         parameters: the options to vary.
-        metric: the metric of ``evaluation.json`` to optimize, such as ``mig`` or ``elbo``.
+        metric: the metric of the spec's ``evaluate`` to optimize, such as ``mig`` or ``elbo``.
         trials: the number of trials of this call.
         out: the folder of ``study.log`` and of the runs.
         overrides: changes of the spec that apply to every run.
@@ -141,20 +94,25 @@ def sweep(
 
     Raises:
         SpecError: the spec, or the option of a parameter, is not valid.
-        UsageError: Python must give the data of the spec.
+        UsageError: Python must give the data of the spec, the evaluation does not contain the
+            metric, or the study in ``out`` compares its trials by other values.
         UnavailableError: Optuna is not installed.
     """
     with work_together() as process_group:
         loaded = load_spec(spec, overrides)
         check_no_data_needed(loaded)
-
-        def open_study() -> optuna.Study:
-            return _open_study(loaded, out, maximize=maximize, does_prune=prune is not None)
-
         if not process_group.is_main:
             _follow_trials(spec, metric, out=out, process_group=process_group)
-            return open_study()
-        study = open_study()
+        study = open_study(
+            loaded.name,
+            out,
+            metric,
+            maximize=maximize,
+            does_prune=prune is not None,
+            seed=loaded.seed,
+        )
+        if not process_group.is_main:
+            return study
         objective = _build_objective(
             spec,
             parameters,
@@ -165,31 +123,10 @@ def sweep(
             print_line=print_line,
             process_group=process_group,
         )
-        study.optimize(objective, n_trials=trials, catch=(TrainingError,))
+        study.optimize(objective, n_trials=trials, catch=_FAILURES)
+        _test_chosen(study, out, loaded.train.device, print_line)
         process_group.broadcast_text("")  # there are no more trials
         return study
-
-
-def _open_study(loaded: Spec, out: Path, *, maximize: bool, does_prune: bool) -> optuna.Study:
-    """Creates or continues the study of a sweep in a folder."""
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as error:
-        raise UnavailableError("a sweep needs Optuna; pip install 'vaezoo[sweep]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(
-        study_name=loaded.name,
-        storage=JournalStorage(JournalFileBackend(str(out / "study.log"))),
-        direction="maximize" if maximize else "minimize",
-        sampler=optuna.samplers.TPESampler(
-            seed=None if (out / "study.log").exists() else loaded.seed
-        ),
-        pruner=optuna.pruners.MedianPruner() if does_prune else optuna.pruners.NopPruner(),
-        load_if_exists=True,
-    )
 
 
 def _build_objective(
@@ -208,19 +145,29 @@ def _build_objective(
 
     def objective(trial: optuna.Trial) -> float:
         join_process_group()  # fails if the others no longer follow
-        suggestions = [parameter.suggest(trial) for parameter in parameters]
+        try:
+            suggestions = [parameter.suggest(trial) for parameter in parameters]
+        except ValueError as error:  # earlier trials chose among other values
+            reason = one_line(error)
+            raise UsageError(f"{out / 'study.log'}: {reason}; choose another --out") from error
         sign = 1 if trial.study.direction.name == "MAXIMIZE" else -1
         pruner = _Pruner(trial, prune, sign) if prune else None
         options = [*overrides, *suggestions]
-        process_group.broadcast_text(json.dumps(options))
-        finished = _run_trial(
-            spec, options, metric, out=out, pruner=pruner, process_group=process_group
-        )
+        process_group.broadcast_text(json.dumps(options, allow_nan=False))
+        try:
+            finished = _run_trial(
+                spec, options, metric, out=out, pruner=pruner, process_group=process_group
+            )
+        except _FAILURES as error:  # with which the study goes on
+            print_line(f"trial {trial.number}: {' '.join(suggestions)}: {error}")
+            raise
         if finished is None:
             raise optuna.TrialPruned()
-        _store_results(trial, finished)
-        value = float(finished.evaluation["metrics"][metric]["value"])
-        print_line(f"trial {trial.number}: {' '.join(suggestions)}: {metric} {value:.4f}")
+        store_trial(trial, finished, out)
+        evaluation = finished.stored_evaluation(CHOOSING_SPLIT)
+        value = float(evaluation["metrics"][metric]["value"])
+        measured = f"{CHOOSING_SPLIT} {metric} {value:.4f}"
+        print_line(f"trial {trial.number}: {' '.join(suggestions)}: {measured}")
         return value
 
     return objective
@@ -254,46 +201,31 @@ def _run_trial(
     Raises:
         UsageError: the evaluation does not contain the metric.
     """
+    callbacks = [pruner] if pruner else []
     try:
-        finished = run(spec, options, out=out / "runs", callbacks=[pruner] if pruner else [])
+        finished = run(
+            spec, options, out=out / "runs", evaluation_split=CHOOSING_SPLIT, callbacks=callbacks
+        )
     except Interrupted:
         if process_group.any(pruner is not None and pruner.is_pruned):
             return None
         raise
-    metrics = finished.evaluation["metrics"]
+    evaluation = finished.stored_evaluation(CHOOSING_SPLIT)
+    metrics, undefined = evaluation["metrics"], evaluation["undefined"]
     if metric not in metrics:
-        raise UsageError(f"evaluation has no {metric!r}{did_you_mean(metric, metrics)}")
+        reasons = "; ".join(f"{name} is not defined: {why}" for name, why in undefined.items())
+        raise UsageError(
+            f"the evaluation of the {CHOOSING_SPLIT} split has no {metric!r}"
+            f"{did_you_mean(metric, metrics)}{f' ({reasons})' if reasons else ''}"
+        )
     return finished
 
 
-def _store_results(trial: optuna.Trial, finished: Run) -> None:
-    """Stores the run's path, its metrics, and its best rate and distortion in the trial."""
-    trial.set_user_attr("run", str(finished.path))
-    for name, row in finished.evaluation["metrics"].items():
-        trial.set_user_attr(name, row["value"])
-    validations = (record for record in finished.records if record["split"] == "validation")
-    best = max(validations, key=lambda record: record["best"] * record["step"])
-    for name in ("rate", "distortion"):
-        if name in best:
-            trial.set_user_attr(f"validation_{name}", best[name])
-
-
-def trial_rows(study: optuna.Study) -> list[tuple[str, ...]]:
-    """One row per trial: number, state, parameters, value, validation rate, distortion, run."""
-    rows: list[tuple[str, ...]] = []
-    for trial in study.trials:
-        attributes = trial.user_attrs
-        value = "" if trial.value is None or math.isnan(trial.value) else f"{trial.value:.4f}"
-        rate, distortion = (
-            f"{attributes[key]:.2f}" if key in attributes else ""
-            for key in ("validation_rate", "validation_distortion")
-        )
-        parameters = " ".join(f"{key}={_format(item)}" for key, item in trial.params.items())
-        path = str(attributes.get("run", ""))
-        state = trial.state.name.lower()
-        rows.append((str(trial.number), state, parameters, value, rate, distortion, path))
-    return rows
-
-
-def _format(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _test_chosen(study: optuna.Study, out: Path, device: str, print_line: PrintLine) -> None:
+    """Evaluates the chosen trial on the test split, unless an earlier call has done so."""
+    trial = chosen_trial(study)
+    if trial is None or trial_run(trial, out).evaluation.is_file():
+        return
+    print_line(f"evaluating trial {trial.number} on the test split")
+    chosen = open_run(trial_run(trial, out).path, device=device)
+    write_evaluation(chosen, "test", print_line)

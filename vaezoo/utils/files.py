@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vaezoo.utils.errors import IntegrityError, VaezooError
+from vaezoo.utils.json_text import json_text
 
 TEMPORARY = ".tmp-"
 """The prefix of the names of temporary files."""
@@ -69,8 +71,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Writes the JSON of ``json_text`` atomically."""
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -114,7 +116,8 @@ def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
         state: mappings, lists and tuples of tensors, numbers, strings, booleans and None.
 
     Returns:
-        A JSON value in which each tensor is replaced by its name, and the tensors by name.
+        A JSON value in which each tensor is replaced by its name, and the tensors by name. JSON
+        lacks NaN and infinity, so they are text in it.
 
     Raises:
         TypeError: the state contains a value of another type.
@@ -130,6 +133,8 @@ def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
             return {"map": [[walk(key), walk(item)] for key, item in value.items()]}
         if isinstance(value, list | tuple):
             return {"list" if isinstance(value, list) else "tuple": [walk(item) for item in value]}
+        if isinstance(value, float) and not math.isfinite(value):
+            return {"float": str(value)}  # JSON has no such numbers
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise TypeError(f"cannot store {type(value).__name__} in a checkpoint")
@@ -144,6 +149,8 @@ def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
     ((kind, value),) = packed.items()
     if kind == "tensor":
         return tensors[value]
+    if kind == "float":
+        return float(value)
     if kind == "map":
         return {unpack(key, tensors): unpack(item, tensors) for key, item in value}
     items = [unpack(item, tensors) for item in value]

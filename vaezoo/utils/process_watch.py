@@ -50,7 +50,8 @@ class Link:
     def send(self, kind: str, **content: object) -> None:
         """Sends a message; does nothing if the other process is gone."""
         with contextlib.suppress(OSError):
-            self.connection.sendall(json.dumps({"kind": kind, **content}).encode() + b"\n")
+            text = json.dumps({"kind": kind, **content}, allow_nan=False)
+            self.connection.sendall(text.encode() + b"\n")
 
     def close(self) -> None:
         """Closes the connection; a thread that reads from it sees its end."""

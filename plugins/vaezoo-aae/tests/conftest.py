@@ -113,7 +113,7 @@ def spec(
         **model,
     }
     return {
-        "spec": "vaezoo/v1",
+        "spec": "vaezoo/v2",
         "name": "aae",
         "data": data or {"type": "digits", "batch_size": 64},
         "model": block,

@@ -56,6 +56,14 @@ def test_a_perfect_head_makes_no_error():
     assert measure(ClusteringError(), sure(label), label).value == 0
 
 
+@pytest.mark.parametrize("metric", [HeadError(), ClusteringError()])
+def test_a_head_that_is_nan_has_no_most_probable_category(metric):
+    logits, label = sure(torch.arange(10)), torch.arange(10)
+    logits[8] = torch.nan
+    with pytest.raises(vaezoo.VaezooError, match="of example 8 is nan"):
+        measure(metric, logits, label)
+
+
 def test_the_share_of_errors_and_its_uncertainty():
     label = torch.arange(10).repeat(4)
     guess = label.clone()

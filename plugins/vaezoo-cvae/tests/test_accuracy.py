@@ -7,12 +7,15 @@ from importlib import resources
 import pytest
 import torch
 from vaezoo_cvae import classifier
-from vaezoo_cvae.accuracy import ConditionalAccuracy, SampleRecall, coverage
+from vaezoo_cvae.accuracy import ConditionalAccuracy, SampleRecall
+from vaezoo_cvae.coverage import Coverage, coverage
 
+import vaezoo
+from vaezoo.data.loader import Loader
 from vaezoo.runs.run import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
-from vaezoo.utils.errors import IntegrityError
+from vaezoo.utils.errors import IntegrityError, VaezooError
 
 CPU = torch.device("cpu")
 SPEC = {
@@ -30,11 +33,17 @@ SPEC = {
 }
 
 
+def prepared(binarize="none", images=1000):
+    """The first test images, and a model of them that is not trained."""
+    loaded = load_spec({**SPEC, "data": {**SPEC["data"], "binarize": binarize}})
+    dataset, _, (task,) = prepare_training(loaded, CPU)
+    first = build_loader(loaded, dataset, "test", CPU).split.select(torch.arange(images))
+    return Loader(first, CPU, 64), task.model.eval()
+
+
 @pytest.fixture(scope="module")
 def mnist():
-    loaded = load_spec(SPEC)
-    dataset, _, (task,) = prepare_training(loaded, CPU)
-    return build_loader(loaded, dataset, "test", CPU), task.model.eval()
+    return prepared()
 
 
 class Replay:
@@ -47,7 +56,8 @@ class Replay:
     def __getattr__(self, name):
         return getattr(self.model, name)
 
-    def sample(self, n, condition=None):
+    def sample(self, n, condition=None, *, mean):
+        self.mean = mean
         label = (int(condition[0]) + self.lie) % 10
         of_label = self.batch.x[self.batch.condition == label][: self.variety]
         return of_label[torch.arange(n) % len(of_label)]
@@ -56,19 +66,19 @@ class Replay:
 def judged(mnist, **options):
     data, model = mnist
     with torch.inference_mode():
-        return ConditionalAccuracy(per_class=200)(Replay(model, data.first(4000), **options), data)
+        replay = Replay(model, data.first(500), **options)
+        return ConditionalAccuracy(per_class=40, draws=2)(replay, data)
 
 
 def test_the_shipped_classifier_has_the_accuracy_it_states(mnist):
-    data, _ = mnist
-    split = data.split
+    split = vaezoo.load_spec(SPEC).data.build().split("test")
     net = classifier.load()
     measured = classifier.accuracy(net, split.x, split.condition)
     assert measured == pytest.approx(net.test_accuracy, abs=2e-4) and measured >= 0.99
 
 
 def test_real_images_pass_and_cover(mnist):
-    result = judged(mnist, variety=200)
+    result = judged(mnist, variety=40)
     assert result["conditional_accuracy"].value > 0.98
     assert result["recall_by_class"].value > 0.5 and result["precision_by_class"].value > 0.95
     details = result["conditional_accuracy"].details
@@ -76,7 +86,7 @@ def test_real_images_pass_and_cover(mnist):
 
 
 def test_images_of_another_class_fail(mnist):
-    assert judged(mnist, variety=200, lie=1)["conditional_accuracy"].value < 0.05
+    assert judged(mnist, variety=40, lie=1)["conditional_accuracy"].value < 0.05
 
 
 def test_recall_collapses_where_samples_of_a_class_are_alike(mnist):
@@ -93,6 +103,43 @@ def test_coverage_is_that_of_the_definition():
     assert torch.equal(coverage(points, manifold), expected)
 
 
+def test_the_stated_errors_are_the_spread_of_repeated_estimates():
+    """Also where all real points share one drawn manifold, and all samples one real manifold."""
+    stated, recall, precision, once = [], [], [], []
+    for seed in range(30):
+        torch.manual_seed(seed)
+        real, draws = torch.randn(500, 4), [0.7 * torch.randn(40, 4) + 1 for _ in range(5)]
+        result = Coverage.of(real, draws)
+        estimates = result.estimate_recall(), result.estimate_precision()
+        stated.append([estimate.error for estimate in estimates])
+        recall.append(estimates[0].value)
+        precision.append(estimates[1].value)
+        once.append(float(result.recall[0].double().mean()))
+    stated, spread = torch.tensor(stated).mean(0), torch.tensor([recall, precision]).std(1)
+    assert (0.6 * spread < stated).all() and (stated < 1.6 * spread).all(), stated / spread
+    once = torch.tensor(once)
+    binomial = (once.mean() * (1 - once.mean()) / 500).sqrt()
+    assert binomial < 0.6 * once.std(), "an error that ignores the draw is too small"
+
+
+@pytest.mark.parametrize(("binarize", "mean"), [("none", True), ("static", False)])
+def test_images_of_binary_data_are_drawn(binarize, mean, mnist):
+    data, model = mnist if binarize == "none" else prepared(binarize, images=300)
+    replay = Replay(model, data.first(300), variety=30)
+    with torch.inference_mode():
+        result = ConditionalAccuracy(per_class=30, draws=2)(replay, data)
+    note = "images are means of p(x|z)" if mean else "images drawn from p(x|z)"
+    assert replay.mean == mean and {each.note for each in result.values()} == {note}
+
+
+def test_images_that_are_not_finite_are_no_misses(mnist):
+    data, model = mnist
+    broken = Replay(model, data.first(300), variety=30)
+    broken.batch.x[0] = torch.nan
+    with torch.inference_mode(), pytest.raises(VaezooError, match=r"pixel of sample \d+ is nan"):
+        ConditionalAccuracy(per_class=30, draws=2)(broken, data)
+
+
 def test_samples_without_labels_are_judged_too(mnist):
     data, _ = mnist
     plain = {
@@ -101,8 +148,8 @@ def test_samples_without_labels_are_judged_too(mnist):
     }
     model = prepare_training(load_spec(plain), CPU)[2][0].model.eval()
     with model.inference():
-        result = SampleRecall(samples=100)(model, data)
-        assert result["sample_recall"].examples == 10_000 and result["sample_recall"].value < 0.1
+        result = SampleRecall(samples=50, draws=2)(model, data)
+        assert result["sample_recall"].examples == 1000 and result["sample_recall"].value < 0.1
         with pytest.raises(NotImplementedError, match="conditional on ten digits"):
             ConditionalAccuracy()(model, data)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 import vaezoo
 from vaezoo.runs.setup import prepare_training
@@ -128,6 +129,32 @@ def test_colours_by_name_are_attributes():
     assert red.any() and torch.equal(batch.x[red, 1], batch.x[red, 2]), (
         "red has as much green as blue"
     )
+
+
+def folder_of_images(folder, **options):
+    """A data set of ten grey images of two classes, with a file that is none."""
+    for i in range(10):
+        (folder / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.new("L", (4, 4), i).save(folder / "ab"[i % 2] / f"{i}.png")
+    (folder / "notes.txt").touch()
+    return {"type": "image-folder", "path": str(folder), "channels": 1, **options}
+
+
+@pytest.mark.parametrize("kind", ["colored-mnist", "quadrants"])
+def test_sizes_and_what_is_left_out_are_those_of_the_source(tmp_path, kind, monkeypatch):
+    source = folder_of_images(tmp_path)
+    dataset = load_spec(spec({"type": kind, "source": source}, "image")).data.build()
+    assert dataset.sizes == {"train": 8, "validation": 1, "test": 1}
+    assert dataset.left_out == ("1 file with another ending (notes.txt)",)
+    monkeypatch.setattr(type(dataset.source), "notes", ("a note",), raising=False)
+    assert dataset.notes == ("a note",)
+
+
+def test_images_to_colour_must_be_in_memory(tmp_path):
+    source = folder_of_images(tmp_path, memory=0)
+    dataset = load_spec(spec({"type": "colored-mnist", "source": source}, "image")).data.build()
+    with pytest.raises(DataError, match=r"needs images in memory; raise `source\.memory`"):
+        dataset.split("train")
 
 
 def test_data_that_is_no_image_is_refused(tmp_path):

@@ -20,6 +20,7 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import ALL, parse_conditions
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
+from vaezoo.data.sizes import describe_examples
 from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
 from vaezoo.model.model import Model
@@ -30,9 +31,9 @@ from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.seeds import seeded
 
 _MAX_LATENT_POINTS = 5000
-"""The number of test examples in the map of the latent space."""
+"""The number of examples in the map of the latent space."""
 _MAX_VALUES = 2**26
-"""The number of values of test examples in memory at once: 256 MiB in fp32."""
+"""The number of values of examples in memory at once: 256 MiB in fp32."""
 _TRAVERSED_DIMENSIONS = 10
 _SEQUENCES = 8
 """The number of sequences in a picture."""
@@ -41,17 +42,18 @@ _MAX_CLASS_ROWS = 20
 
 _CAPTIONS = {
     "samples": "Samples: the mean of p(x|z) for z drawn from the prior",
-    "reconstructions": "Test examples, each above its reconstruction",
-    "interpolations": "Interpolations between two test examples, along a path in the latent space "
-    "between their posterior means",
-    "traversals": "Latent traversals of one test example: each row varies one latent dimension "
+    "reconstructions": "{split} examples, each above its reconstruction",
+    "interpolations": "Interpolations between two {split} examples, along a path in the latent "
+    "space between their posterior means",
+    "traversals": "Latent traversals of one {split} example: each row varies one latent dimension "
     "from -3 to 3; the dimensions with the highest rate come first",
-    "rates": "The rate of each latent variable at each step, in nats, averaged over test examples",
+    "rates": "The rate of each latent variable at each step, in nats, averaged over {split} "
+    "examples",
     "curves": "Metrics on the training split (thin lines) and on the validation split (thick "
     "lines), in nats per example",
-    "latents": "The latent space: posterior means of test examples",
+    "latents": "The latent space: posterior means of {split} examples",
 }
-_SEQUENCE_CAPTIONS = {"reconstructions": "Test examples and their reconstructions"}
+_SEQUENCE_CAPTIONS = {"reconstructions": "{split} examples and their reconstructions"}
 _STEPWISE_CAPTIONS = {
     "samples": "Samples: z from the prior, and each step sampled conditional on the previous steps"
 }
@@ -69,9 +71,9 @@ class ReportData:
         spec: the resolved spec as YAML.
         records: the records of ``metrics.jsonl``.
         environment: the content of ``environment.json``.
-        evaluation: the content of ``evaluation.json``.
+        evaluation: the content of ``evaluation.json``, or that of the validation split.
         model: the trained model.
-        test: the test split.
+        examples: the split of the evaluation.
         pictures: the folder to which the pictures are written.
         page: the HTML file that is written.
     """
@@ -85,7 +87,7 @@ class ReportData:
     environment: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     model: Model
-    test: Loader
+    examples: Loader
     pictures: Path
     page: Path
 
@@ -94,7 +96,7 @@ def write_report(run: ReportData) -> None:
     """Writes all pictures that the model and the data allow, then the page."""
     run.model.eval()
     count = min(_MAX_LATENT_POINTS, _MAX_VALUES // run.model.data.dimensions)
-    batch = run.test.first(max(1, count))
+    batch = run.examples.first(max(1, count))
     with seeded(run.model.device, run.seed, "pictures"):
         files = {"curves": pictures.curves(run.records), **_draw_data(run, batch)}
         with suppress(NotImplementedError):  # the posterior has no mean
@@ -108,9 +110,9 @@ def _first(batch: Batch, count: int) -> Batch:
     return batch.select(slice(count))
 
 
-def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
-    """Draws the pictures of samples and test examples that the model and the data allow."""
-    model, batch = run.model, _first(test_batch, 32)
+def _draw_data(run: ReportData, examples: Batch) -> dict[str, bytes]:
+    """Draws the pictures of samples and examples that the model and the data allow."""
+    model, batch = run.model, _first(examples, 32)
     if model.data.is_sequence:
         return _draw_sequences(run, batch)
     if model.data.parts:
@@ -119,7 +121,7 @@ def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
     if not pictures.is_image(model.data):
         plots = pictures.vectors(batch.x.cpu().numpy(), reconstructions.cpu().numpy())
         return {"reconstructions": plots}
-    condition = _sample_conditions(run, test_batch)
+    condition = _sample_conditions(run, examples)
     count = 100 if condition is None else len(condition)
     sheets = {
         "samples": (model.sample(count, condition, seed=run.seed), 10),
@@ -135,7 +137,7 @@ def _draw_data(run: ReportData, test_batch: Batch) -> dict[str, bytes]:
     with suppress(NotImplementedError):  # no density, or more than one latent variable
         rates = dimension_rates(model, batch)
         dimensions = rates.argsort(descending=True)[:_TRAVERSED_DIMENSIONS]
-        images = model.traverse(_first(test_batch, 1), dimensions)
+        images = model.traverse(_first(examples, 1), dimensions)
         sheets["traversals"] = (images.flatten(0, 1), 11)  # [dimensions * 11, C, H, W]
     return {
         name: pictures.grid(images, columns, pictures.zoom_for(images, columns))
@@ -197,7 +199,7 @@ def _remarks(run: ReportData) -> list[str]:
     if not run.model.data.is_sequence:
         return remarks
     with run.model.inference():
-        sites = run.model.infer_detached(run.test.first(32), 1).sites
+        sites = run.model.infer_detached(run.examples.first(32), 1).sites
     return remarks + sequences.remarks(sites)
 
 
@@ -237,7 +239,9 @@ def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
         f"samples-{name}": f"Samples: the mean of p(x|z) for z drawn from the sampler {name}"
         for name in run.model.samplers
     }
-    parts = part_captions(run.model.data.parts, run.model.samplers)
+    split = run.evaluation["split"]
+    captions = {name: _name_split(text, split) for name, text in captions.items()}
+    parts = part_captions(run.model.data.parts, run.model.samplers, split)
     captions = {"samples": captions["samples"], **samplers, **parts, **captions}
     return environment.from_string(source).render(
         name=run.name,
@@ -253,6 +257,11 @@ def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
         ],
         spec=run.spec,
     )
+
+
+def _name_split(caption: str, split: str) -> str:
+    text = caption.format(split=split)
+    return text[:1].upper() + text[1:]
 
 
 def _facts(run: ReportData) -> list[tuple[str, str]]:
@@ -274,8 +283,10 @@ def _facts(run: ReportData) -> list[tuple[str, str]]:
         f"torch {environment['torch']}",
         f"Python {environment['python']}",
     ]
+    examples = environment.get("examples")  # runs of earlier versions have none
     return [
         ("data", f"{run.data_name}, {_describe(data)}"),
+        *([("examples", describe_examples(examples))] if examples else []),
         ("parameters", f"{parameters:,}"),
         ("training", training),
         ("selected weights", f"step {best['step']:,}" if best else "-"),

@@ -20,7 +20,7 @@ def draw_parts(model: Model, batch: Batch, seed: int) -> dict[str, bytes]:
 
     Args:
         model: in evaluation mode.
-        batch: test examples.
+        batch: examples of the split that was evaluated.
         seed: of the samples.
 
     Returns:
@@ -80,15 +80,15 @@ def _sheet(images: Tensor) -> bytes:
     return pictures.grid(images, _COLUMNS, pictures.zoom_for(images, _COLUMNS))
 
 
-def captions(parts: Mapping[str, DataSpec], samplers: Iterable[str]) -> dict[str, str]:
-    """The captions of the pictures, in the order of the report."""
+def captions(parts: Mapping[str, DataSpec], samplers: Iterable[str], split: str) -> dict[str, str]:
+    """The captions of the pictures, with examples of a split, in the order of the report."""
     kinds = {
         "samples": "Samples of {}: the mean of p(x|z) for z drawn from the prior",
         **{
             f"samples-{name}": f"Samples of {{}}: the mean of p(x|z) for z drawn from {name}"
             for name in samplers
         },
-        "reconstructions": "{} of test examples, each with its reconstruction",
-        "others": "{} of test examples, and its mean given the other parts alone",
+        "reconstructions": f"{{}} of {split} examples, each with its reconstruction",
+        "others": f"{{}} of {split} examples, and its mean given the other parts alone",
     }
     return {f"{kind}.{name}": text.format(name) for kind, text in kinds.items() for name in parts}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +26,23 @@ _GAP = 1
 
 
 def is_image(data: DataSpec) -> bool:
-    """Whether examples are greyscale or RGB images."""
+    """Whether examples are greyscale or colour images, with or without an alpha channel."""
     is_shown = data.support in ("binary", "unit")
-    return len(data.shape) == 3 and data.shape[0] in (1, 3) and is_shown
+    return len(data.shape) == 3 and data.shape[0] in (1, 3, 4) and is_shown
 
 
 def grid(images: Tensor, columns: int, zoom: int = 1) -> bytes:
     """A PNG of images in rows, with white lines between them.
 
     Args:
-        images: ``[n, C, H, W]`` in [0, 1], with C = 1 or 3.
+        images: ``[n, C, H, W]`` in [0, 1], with C = 1 or 3, or 4 with alpha.
         columns: the number of images in a row.
         zoom: the width of each image pixel in the picture.
     """
     from PIL import Image
 
+    if images.shape[1] == 4:  # over white, as transparent images are read
+        images = images[:, :3] * images[:, 3:] + 1 - images[:, 3:]
     n, channels, height, width = images.shape
     rows = -(-n // columns)
     shape = (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels)
@@ -109,9 +113,11 @@ def style_axes(axes: Any, title: str, x: str, y: str) -> None:
 
 
 def to_png(fig: Figure) -> bytes:
-    """Renders a figure as a PNG."""
+    """Renders a figure as a PNG; a letter that the font lacks is an empty box."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        fig.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -144,7 +150,7 @@ def _plot_curve(axes: Any, records: Sequence[dict[str, Any]], key: str) -> None:
             axes.plot(
                 xs, ys, color=colour, linewidth=width, label=split, marker=marker, markersize=3
             )
-    _limit_y_axis(axes, [r[key] for r in records if key in r])
+    _limit_y_axis(axes, [r[key] for r in records if key in r and math.isfinite(r[key])])
 
 
 def _limit_y_axis(axes: Any, values: Sequence[float]) -> None:

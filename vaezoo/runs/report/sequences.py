@@ -18,6 +18,7 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.symbols import decode_symbols
 from vaezoo.model.trace import Site
 from vaezoo.runs.report.pictures import ACCENT, INK, SECOND, new_figure, style_axes, to_png
+from vaezoo.utils.errors import printable
 
 _MAX_PANELS, _MAX_TEXT_LINES = 40, 200
 """The number of sequences in one picture: as panels, and as lines of text."""
@@ -179,7 +180,7 @@ def _draw_text(
     for row, (colour, line) in enumerate(lines):
         if len(line) > _MAX_CHARACTERS:
             line = line[: _MAX_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
-        line = line.replace("$", r"\$")  # otherwise matplotlib reads it as mathematics
+        line = printable(line).replace("$", r"\$")  # otherwise matplotlib reads it as mathematics
         axes.text(0, row, line, color=colour, fontsize=8, family="monospace", va="center")
     return fig
 

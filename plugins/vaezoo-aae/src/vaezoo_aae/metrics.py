@@ -32,6 +32,8 @@ def _labelled_predictions(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Ten
         log_probs.append(logits.double().log_softmax(-1).cpu())
         labels.append(batch.condition.cpu())
     log_q, label = torch.cat(log_probs), torch.cat(labels)
+    # the most probable category of NaN is a category
+    vaezoo.require_finite(log_q, "log q(y|x) of example")
     known = label >= 0
     if not bool(known.any()):
         raise NotImplementedError("no label of this split is known")

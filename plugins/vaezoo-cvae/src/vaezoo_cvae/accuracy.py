@@ -1,45 +1,28 @@
 """Metrics of samples by an independent classifier: conditional accuracy, recall and precision.
 
-Shapes: n, m images; D features of the classifier's penultimate layer.
+Like is compared with like: where the data are binary, images are drawn from p(x|z). Where they
+are grey, an image is the mean of p(x|z), because a Bernoulli has no grey values, and the noise of
+other likelihoods is no part of an image. The note of each result says which. Shapes: n, m images;
+D features of the classifier's penultimate layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 import vaezoo
 from vaezoo_cvae import classifier
+from vaezoo_cvae.coverage import NEIGHBOURS, Coverage
 
-NEIGHBOURS = 3
-
-
-def coverage(points: Tensor, manifold: Tensor, neighbours: int = NEIGHBOURS) -> Tensor:
-    """Which points lie within the manifold of others (Kynkaanniemi et al. 2019, eq. 1), ``[n]``.
-
-    With real points and a generated manifold their mean is the recall; with generated points and a
-    real manifold, the precision.
-
-    Args:
-        points: features ``[n, D]``.
-        manifold: features ``[m, D]``: the manifold is the union of balls around them, each of
-            which reaches to its ``neighbours``-th nearest neighbour.
-        neighbours: which neighbour sets the radius of a ball.
-    """
-    radius = torch.cat(
-        [
-            torch.cdist(block, manifold).kthvalue(neighbours + 1, 1).values
-            for block in manifold.split(1000)
-        ]
-    )
-    return torch.cat(
-        [(torch.cdist(block, manifold) <= radius).any(1) for block in points.split(1000)]
-    )
+_BLOCK = 1000
+Draws = Annotated[int, Ge(2)]
 
 
 def share(values: Tensor, **details: float) -> vaezoo.Estimate:
@@ -49,7 +32,7 @@ def share(values: Tensor, **details: float) -> vaezoo.Estimate:
     return vaezoo.Estimate(mean, error, len(values), details, unit="share")
 
 
-class _Reference:
+class _Judge:
     """The classifier, with the features and labels of all real images of a split."""
 
     def __init__(self, path: str | None, model: vaezoo.Model, data: vaezoo.Loader) -> None:
@@ -57,23 +40,33 @@ class _Reference:
             raise NotImplementedError(
                 f"the classifier reads grey images of 28x28, not {model.data.shape}"
             )
+        self.model, self.is_binary = model, model.data.support == "binary"
         self.net = classifier.load(None if path is None else Path(path)).to(model.device)
-        batches = list(data.ordered(1000))
+        batches = list(data.ordered(_BLOCK))
         conditions = [batch.condition for batch in batches if batch.condition is not None]
-        self.labels = torch.cat(conditions)
+        self.conditions = torch.cat(conditions) if conditions else None
         self.real = torch.cat([self.net.features(batch.x) for batch in batches])
 
-    def sample_features(self, model: vaezoo.Model, labels: Tensor | None, count: int) -> Tensor:
-        """The features of sampled images: z from the prior, then the mean of p(x|z)."""
-        images = model.sample(count, labels)
-        return torch.cat([self.net.features(block) for block in images.split(1000)])
+    def draw(self, count: int, condition: Tensor | None) -> Tensor:
+        """The features of sampled images, ``[count, D]``."""
+        images = self.model.sample(count, condition, mean=not self.is_binary)
+        vaezoo.require_finite(images, "a pixel of sample")
+        return torch.cat([self.net.features(block) for block in images.split(_BLOCK)])
+
+    def annotate(self, estimates: Mapping[str, vaezoo.Estimate]) -> dict[str, vaezoo.Estimate]:
+        """The estimates with a note of what the images are."""
+        note = "images drawn from p(x|z)" if self.is_binary else "images are means of p(x|z)"
+        return {name: replace(estimate, note=note) for name, estimate in estimates.items()}
 
 
 class ConditionalAccuracy(vaezoo.Metric):
     """The share of samples that an independent classifier assigns to their condition's label.
 
+    Images of binary data are drawn from p(x|z); those of grey data are its means.
+
     Args:
-        per_class: the number of samples of each class.
+        per_class: the number of samples of each class in a draw.
+        draws: the number of independent draws, whose spread is part of the standard errors.
         classifier: a file that ``python -m vaezoo_cvae.classifier`` wrote; by default the
             classifier in this package.
     """
@@ -82,9 +75,10 @@ class ConditionalAccuracy(vaezoo.Metric):
         self,
         *,
         per_class: Annotated[int, Gt(NEIGHBOURS)] = 1000,
+        draws: Draws = 5,
         classifier: str | None = None,
     ) -> None:
-        self.per_class, self.classifier = per_class, classifier
+        self.per_class, self.draws, self.classifier = per_class, draws, classifier
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``conditional_accuracy``, ``recall_by_class`` and ``precision_by_class``.
@@ -94,33 +88,36 @@ class ConditionalAccuracy(vaezoo.Metric):
         """
         if model.conditioner is None or len(model.data.classes) != 10:
             raise NotImplementedError("needs a model that is conditional on ten digits")
-        reference = _Reference(self.classifier, model, data)
-        correct, recall, precision = [], [], []
-        details = {"classifier_test_accuracy": reference.net.test_accuracy}
+        judge = _Judge(self.classifier, model, data)
+        correct, coverages = [], []
+        details = {"classifier_test_accuracy": judge.net.test_accuracy}
         for label, name in enumerate(model.data.classes):
             labels = torch.full((self.per_class,), label, device=model.device)
-            samples = reference.sample_features(model, labels, self.per_class)
-            correct.append(reference.net.head(samples).argmax(1) == label)
+            draws = [judge.draw(self.per_class, labels) for _ in range(self.draws)]
+            correct.append(judge.net.head(torch.cat(draws)).argmax(1) == label)
             details[f"accuracy_of_{name}"] = float(correct[-1].double().mean())
-            real = reference.real[reference.labels == label]
-            recall.append(coverage(real, samples))
-            precision.append(coverage(samples, real))
-            details[f"recall_of_{name}"] = float(recall[-1].double().mean())
-        return {
-            "conditional_accuracy": share(torch.cat(correct), **details),
-            "recall_by_class": share(torch.cat(recall)),
-            "precision_by_class": share(torch.cat(precision)),
-        }
+            coverages.append(Coverage.of(judge.real[judge.conditions == label], draws))
+            details[f"recall_of_{name}"] = float(coverages[-1].recall.double().mean())
+        pooled = Coverage.pool(coverages)
+        return judge.annotate(
+            {
+                "conditional_accuracy": share(torch.cat(correct), **details),
+                "recall_by_class": pooled.estimate_recall(samples=self.per_class),
+                "precision_by_class": pooled.estimate_precision(),
+            }
+        )
 
 
 class SampleRecall(vaezoo.Metric):
     """The share of real images that samples cover, and of samples that look real.
 
     From Kynkaanniemi et al. 2019, with the penultimate features of an independent classifier. The
-    labels given to a conditional model are those of the test split.
+    labels given to a conditional model are those of the split. Images of binary data are drawn
+    from p(x|z); those of grey data are its means.
 
     Args:
-        samples: the number of samples.
+        samples: the number of samples in a draw.
+        draws: the number of independent draws, whose spread is part of the standard errors.
         classifier: as for ``conditional-accuracy``.
     """
 
@@ -128,21 +125,23 @@ class SampleRecall(vaezoo.Metric):
         self,
         *,
         samples: Annotated[int, Gt(NEIGHBOURS)] = 10_000,
+        draws: Draws = 5,
         classifier: str | None = None,
     ) -> None:
-        self.samples, self.classifier = samples, classifier
+        self.samples, self.draws, self.classifier = samples, draws, classifier
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``sample_recall`` and ``sample_precision``."""
-        reference = _Reference(self.classifier, model, data)
-        labels = None
-        if model.conditioner is not None:
-            repeats = -(-self.samples // len(reference.labels))
-            labels = reference.labels.repeat(repeats)[: self.samples]
-        samples = reference.sample_features(model, labels, self.samples)
-        recall = coverage(reference.real, samples)
-        precision = coverage(samples, reference.real)
-        return {
-            "sample_recall": share(recall, samples=len(samples)),
-            "sample_precision": share(precision),
-        }
+        judge = _Judge(self.classifier, model, data)
+        condition = None
+        if model.conditioner is not None and judge.conditions is not None:
+            rows = torch.arange(self.samples, device=model.device) % len(judge.conditions)
+            condition = judge.conditions[rows]
+        draws = [judge.draw(self.samples, condition) for _ in range(self.draws)]
+        result = Coverage.of(judge.real, draws)
+        return judge.annotate(
+            {
+                "sample_recall": result.estimate_recall(samples=self.samples),
+                "sample_precision": result.estimate_precision(),
+            }
+        )

@@ -138,7 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     model = train(options.epochs)
     about = {"data": "mnist", "test_accuracy": model.test_accuracy, "epochs": options.epochs}
-    save_file(model.state_dict(), options.out, {"about": json.dumps(about)})
+    save_file(model.state_dict(), options.out, {"about": json.dumps(about, allow_nan=False)})
     print(f"test accuracy {model.test_accuracy:.4f}; wrote {options.out}")
 
 

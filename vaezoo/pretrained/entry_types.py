@@ -1,0 +1,89 @@
+"""The types of the fields of a registry file. An error message reads "PATH: must be MESSAGE"."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import AfterValidator, Field, StringConstraints
+
+from vaezoo.pretrained.names import parse_hub_url, path_fault, split_url
+
+_WORDS = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+_ID = re.compile(rf"(?P<architecture>{_WORDS})/(?P<tag>{_WORDS})@(?P<version>[1-9][0-9]{{0,5}})")
+_HTTPS = re.compile(r"https://[^/\s@]+/\S+")
+_SIZE_LIMIT = 2**40
+
+
+def _check_id(text: str) -> str:
+    if len(text) > 100 or not _ID.fullmatch(text):
+        raise ValueError(
+            "an id such as cvae/mnist@1: architecture/tag@version in lower-case words"
+        )
+    return text
+
+
+def _check_path(text: str) -> str:
+    if reason := path_fault(text):
+        raise ValueError(f"a path below the registry file; {text!r} {reason}")
+    return text
+
+
+def _check_source(text: str) -> str:
+    if "://" not in text:
+        return _check_path(text)
+    parts = split_url(text) if _HTTPS.fullmatch(text) else None
+    if not (parse_hub_url(text) or (parts and parts.hostname)):
+        raise ValueError(
+            "a relative path, https://host/file, or hf://owner/repo@commit/file with a full "
+            "commit hash"
+        )
+    return text
+
+
+def _check_file_name(text: str) -> str:
+    if "/" in text:
+        raise ValueError("a file name without folders")
+    return _check_path(text)
+
+
+def _check_requirement(text: str) -> str:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        raise ValueError("a package and its versions, such as vaezoo-cvae>=0.1") from None
+    if requirement.url:
+        raise ValueError("a package by name, not by URL")
+    try:
+        _ = requirement.marker and requirement.marker.evaluate()
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise ValueError(f"a package with a valid environment marker: {error}") from None
+    return text
+
+
+def _check_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("one line of text without control characters")
+    return text
+
+
+def _check_date(text: str) -> str:
+    date.fromisoformat(text)
+    return text
+
+
+WeightsId = Annotated[str, AfterValidator(_check_id)]
+RelativePath = Annotated[str, AfterValidator(_check_path)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+OneLine = Annotated[
+    str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_line)
+]
+Count = Annotated[int, Field(ge=0, le=_SIZE_LIMIT)]
+Size = Annotated[int, Field(ge=1, le=_SIZE_LIMIT)]
+Date = Annotated[str, AfterValidator(_check_date)]
+FileName = Annotated[str, AfterValidator(_check_file_name)]
+Source = Annotated[str, AfterValidator(_check_source)]
+RequirementText = Annotated[str, AfterValidator(_check_requirement)]

@@ -1,0 +1,200 @@
+"""Measures published weights again, publishes them under a new id, and takes back old figures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vaezoo.pretrained.entry import File, WeightsEntry
+from vaezoo.pretrained.loading import fetch, read_spec
+from vaezoo.pretrained.registries import REGISTRY_FILE, RegistryEntry
+from vaezoo.runs import entry_fields
+from vaezoo.runs.checking import compare
+from vaezoo.runs.opening import open_entry
+from vaezoo.runs.registry_folder import (
+    add_entry,
+    check_texts,
+    new_entry_folder,
+    read_entries,
+    write_card,
+)
+from vaezoo.runs.run import Run
+from vaezoo.spec.dump import dump
+from vaezoo.spec.load import load_spec
+from vaezoo.utils.errors import UsageError, did_you_mean
+from vaezoo.utils.files import write_bytes
+
+_LICENCES = {"weights_licence": "weights", "data_licence": "data"}
+"""The texts that are fields of ``licence``."""
+
+
+def republish(
+    published: RegistryEntry,
+    entry_id: str,
+    folder: Path,
+    *,
+    metrics: Sequence[str | Mapping[str, Any]] = (),
+    retract: Sequence[str] = (),
+    texts: Mapping[str, str] | None = None,
+    reason: str | None = None,
+) -> RegistryEntry:
+    """Publishes weights under a new id, with metrics that are measured now.
+
+    Weights, spec and training record are those of the published entry. If the registry lists that
+    entry, the new one shares its files, and figures of the old one are retracted: those that
+    differ from the new ones by more than their standard error, and those that its spec no longer
+    gives, because a metric was renamed.
+
+    Args:
+        published: the entry whose weights are published again.
+        entry_id: ``architecture/tag@version`` of the new entry.
+        folder: the folder of ``registry.yaml``, which is created if it does not exist.
+        metrics: the metrics to measure: names, or mappings with ``type`` and options; they take
+            the place of those in the spec. Empty for those of the spec. Figures that are not
+            measured again are retracted only if they are named.
+        retract: names of figures to retract in any case.
+        texts: ``title``, ``weights_licence``, ``data_licence`` and ``citation``, as far as they
+            differ from those of the published entry.
+        reason: why figures are retracted, in one line.
+
+    Returns:
+        The new entry.
+
+    Raises:
+        UsageError: a plugin is not a release, the registry already has an entry with this id, or
+            the old one has no figure of a name.
+        SpecError: a metric does not exist or has invalid options.
+        EvaluationError: a metric is NaN or infinite.
+        RegistryError: a registry or its weights are not valid.
+    """
+    old, texts = published.weights, texts or {}
+    check_texts(entry_id, {**texts, **({"reason": reason} if reason else {})})
+    spec = read_spec(published)
+    if metrics:
+        spec = load_spec({**spec.resolved(), "evaluate": list(metrics)})
+    listed = read_entries(folder / REGISTRY_FILE, new_id=entry_id)
+    shares = any((entry.id, entry.files) == (old.id, old.files) for entry in listed)
+    opened = open_entry(published)
+    run = Run(opened.directory, spec, opened.task)
+    requires = entry_fields.requirements(run)
+    _wrong_figures(old, {"metrics": {}}, is_complete=False, named=retract)  # refuses names early
+    evaluation = run.evaluate()
+    wrong = _wrong_figures(old, evaluation, is_complete=not metrics, named=retract)
+    with new_entry_folder(folder, entry_id) as entry_folder:
+        text = dump(spec.resolved()).encode()
+        write_bytes(folder / entry_folder / "spec.yaml", text)
+        spec_hash = hashlib.sha256(text).hexdigest()
+        source = {"path": f"{entry_folder}/spec.yaml", "sha256": spec_hash, "size": len(text)}
+        files = old.files if shares else _copy_files(published, folder, entry_folder)
+        changes = {
+            "id": entry_id,
+            "published": datetime.now(UTC).date().isoformat(),
+            "spec": source,
+            "requires": requires,
+            "files": [file.model_dump() for file in files],
+            "metrics": entry_fields.metric_rows(evaluation, run, spec_hash),
+        }
+        entry = _changed_entry(old, changes, texts)
+
+        def update(existing: WeightsEntry) -> WeightsEntry:
+            if not shares or existing.id != old.id:
+                return existing
+            return take_back(existing, entry_id, wrong, reason)
+
+        added = add_entry(folder, entry_folder, entry, _pictures_folder(published), update)
+    if shares:
+        _rewrite_card(folder, next(each for each in added.registry.entries if each.id == old.id))
+    return added
+
+
+def take_back(
+    entry: WeightsEntry, successor: str, wrong: Container[str], reason: str | None
+) -> WeightsEntry:
+    """An entry with some figures marked as retracted; its weights and its spec never change.
+
+    If the successor is a newer version of the same name, the entry is deprecated.
+
+    Args:
+        entry: the entry.
+        successor: the id of the entry with the new measurement.
+        wrong: the names of the figures.
+        reason: why they are retracted; by default that the successor does not confirm them.
+    """
+    reason = reason or f"not confirmed by {successor}"
+    metrics = [
+        metric.model_copy(update={"retracted": reason})
+        if metric.name in wrong and metric.retracted is None
+        else metric
+        for metric in entry.metrics
+    ]
+    update: dict[str, Any] = {"metrics": metrics}
+    name, _, version = successor.partition("@")
+    is_newer = name == entry.id.partition("@")[0] and int(version) > entry.version
+    if is_newer and entry.status == "active":
+        update |= {"status": "deprecated", "successor": successor}
+        update |= {"reason": f"metrics retracted: {reason}"} if wrong else {}
+    return entry.model_copy(update=update)
+
+
+def _wrong_figures(
+    entry: WeightsEntry, evaluation: Mapping[str, Any], *, is_complete: bool, named: Iterable[str]
+) -> set[str]:
+    """The names of the figures of an entry to retract: see ``republish``.
+
+    Args:
+        entry: the entry.
+        evaluation: the new measurement, in the format of ``evaluation.json``.
+        is_complete: whether it has all metrics of the entry's spec.
+        named: figures to retract in any case.
+
+    Raises:
+        UsageError: a named figure does not exist.
+    """
+    known = [metric.name for metric in entry.metrics]
+    wrong = {name.replace("-", "_") for name in named}
+    if unknown := sorted(wrong - {*known}):
+        hint = did_you_mean(unknown[0], known)
+        raise UsageError(f"{entry.id} states no metric {unknown[0]!r}{hint}")
+    for row in compare(entry.metrics, evaluation, 1.0):
+        if not row.agrees and (is_complete or row.measured is not None):
+            wrong.add(row.name)
+    return wrong
+
+
+def _changed_entry(
+    old: WeightsEntry, changes: Mapping[str, Any], texts: Mapping[str, str]
+) -> WeightsEntry:
+    """The entry with changed fields, as a new and active one."""
+    fields = old.model_dump(exclude={"status", "successor", "reason"})
+    fields |= {name: text for name, text in texts.items() if name not in _LICENCES}
+    licence = {_LICENCES[name]: text for name, text in texts.items() if name in _LICENCES}
+    fields["licence"] = {**fields["licence"], **licence}
+    return WeightsEntry.model_validate({**fields, **changes})
+
+
+def _copy_files(published: RegistryEntry, folder: Path, entry_folder: str) -> list[File]:
+    """Copies the files of an entry to the folder of another, and returns them as its files."""
+    copies = []
+    for file in published.weights.files:
+        path = f"{entry_folder}/{file.name}"
+        write_bytes(folder / path, bytes(fetch(published, file)))
+        urls = [source for source in file.sources if "://" in source]
+        copies.append(file.model_copy(update={"sources": [path, *urls]}))
+    return copies
+
+
+def _rewrite_card(folder: Path, entry: WeightsEntry) -> None:
+    """Writes the card of an entry again, if it has one, because its figures changed."""
+    entry_folder = str(PurePosixPath(entry.spec.path or "").parent)
+    if entry.spec.path is not None and (folder / entry_folder / "README.md").is_file():
+        write_card(folder, entry_folder, entry)
+
+
+def _pictures_folder(published: RegistryEntry) -> Path | None:
+    """The folder with the pictures of an entry; None if it is not on this machine."""
+    path = published.weights.spec.path
+    location = None if path is None else published.registry.locate(path)
+    return location.parent if isinstance(location, Path) else None
