@@ -135,6 +135,12 @@ def test_photographs_are_read_upright(read, name, orientation, quarter_turns):
     assert np.abs(actual.astype(int) - expected).max() <= 2  # JPEG rounds
 
 
+def test_damaged_exif_is_no_matter(read):
+    assert read("a.png", pillow(GREY, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")).tolist() == [
+        GREY.tolist()
+    ]
+
+
 def test_pages_after_the_first_are_counted(tmp_path):
     frames = [Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (10, 90, 200)]
     for name in ("a.gif", "b.tif", "c.webp", "d.png", "e.jpg"):

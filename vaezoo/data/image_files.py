@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,7 +150,11 @@ def open_image(file: Path, max_pixels: int, hint: str = REPLACE_HINT) -> Iterato
     """
     try:
         # from a stream: Pillow reads turned TIFF files wrongly where it maps them to memory
-        with _LimitedReader(io.FileIO(file)) as stream, _open(stream) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of damaged EXIF, which leaves the pixels
+            _LimitedReader(io.FileIO(file)) as stream,
+            _open(stream) as image,
+        ):
             if image.width * image.height > max_pixels:
                 raise DataError(
                     f"{file}: has {image.width:,} x {image.height:,} pixels, more than "

@@ -152,6 +152,11 @@ def test_a_column_that_varies_little_about_a_large_mean_is_scaled(npz, tmp_path,
     torch.testing.assert_close(steps, torch.ones_like(steps), rtol=1e-3, atol=0)
 
 
+def test_half_precision_is_read_without_a_warning(npz):
+    x = np.linspace(-9, 9, 120, dtype=np.float16).reshape(20, 3, 2)
+    assert npz(x=x).spec.shape == (3, 2)
+
+
 def test_binary_sequences_are_stored_as_bytes(npz):
     data = npz(x=np.random.default_rng(0).integers(0, 2, (20, 3, 2)).astype(np.float64))
     split = data.split("train")

@@ -126,7 +126,7 @@ def read_npz_file(path: Path) -> DividedSequences:
 
 def _check_finite(sequence: np.ndarray, source: str) -> None:
     """Raises DataError if a value ``[T, D]`` is not finite as float32."""
-    is_finite = np.abs(sequence) <= _MAX_NUMBER
+    is_finite = np.abs(sequence.astype(np.float64)) <= _MAX_NUMBER
     if not is_finite.all():
         step = int((~is_finite).any(1).argmax())
         raise vaezoo.DataError(
