@@ -62,9 +62,14 @@ Generated from the records in [docs/results](results/README.md) by `make docs`.
 - S is the number of samples, importance samples or particles that an estimate takes for each
   example.
 - A target is the figure that was aimed at, and the page says where it was **missed**.
+- A section says by which split a setting was chosen where that is known. Elsewhere it is not
+  recorded: the settings may have been found with an eye on figures of the test split. Figures of
+  other settings are of the split that the section names, from one run each unless it gives more
+  seeds, and choose nothing.
 - Figures from the literature are *reference* rows. They come from other training budgets and
-  often from other binarizations or evaluations, so they are shown for orientation and are not
-  ranked against the rows above them.
+  often from other binarizations, preprocessing, posteriors, bounds or numbers of samples, so they
+  are shown for orientation and are not ranked against the rows above them. What is not known of
+  them is called not recorded.
 - Machines are noisy: repeat a measurement before you compare.
 """
 

@@ -102,7 +102,7 @@ def sweep(
         loaded = load_spec(spec, overrides)
         check_no_data_needed(loaded)
         if not process_group.is_main:
-            _follow_trials(spec, metric, out=out, process_group=process_group)
+            _follow_trials(spec, out=out, process_group=process_group)
         study = open_study(
             loaded.name,
             out,
@@ -156,16 +156,15 @@ def _build_objective(
         process_group.broadcast_text(json.dumps(options, allow_nan=False))
         try:
             finished = _run_trial(
-                spec, options, metric, out=out, pruner=pruner, process_group=process_group
+                spec, options, out=out, pruner=pruner, process_group=process_group
             )
         except _FAILURES as error:  # with which the study goes on
             print_line(f"trial {trial.number}: {' '.join(suggestions)}: {error}")
             raise
         if finished is None:
             raise optuna.TrialPruned()
+        value = _value(finished, metric)
         store_trial(trial, finished, out)
-        evaluation = finished.stored_evaluation(CHOOSING_SPLIT)
-        value = float(evaluation["metrics"][metric]["value"])
         measured = f"{CHOOSING_SPLIT} {metric} {value:.4f}"
         print_line(f"trial {trial.number}: {' '.join(suggestions)}: {measured}")
         return value
@@ -173,14 +172,30 @@ def _build_objective(
     return objective
 
 
-def _follow_trials(spec: Path, metric: str, *, out: Path, process_group: ProcessGroup) -> None:
+def _value(finished: Run, metric: str) -> float:
+    """The value of a metric on the split that decides.
+
+    Raises:
+        UsageError: the evaluation does not contain the metric.
+    """
+    evaluation = finished.stored_evaluation(CHOOSING_SPLIT)
+    metrics, undefined = evaluation["metrics"], evaluation["undefined"]
+    if metric not in metrics:
+        reasons = "; ".join(f"{name} is not defined: {why}" for name, why in undefined.items())
+        raise UsageError(
+            f"the evaluation of the {CHOOSING_SPLIT} split has no {metric!r}"
+            f"{did_you_mean(metric, metrics)}{f' ({reasons})' if reasons else ''}"
+        )
+    return float(metrics[metric]["value"])
+
+
+def _follow_trials(spec: Path, *, out: Path, process_group: ProcessGroup) -> None:
     """Takes part in the trials of the main process, which has the study."""
     while options := process_group.broadcast_text(""):
         with contextlib.suppress(TrainingError):  # with which the study of the main one goes on
             _run_trial(
                 spec,
                 json.loads(options),
-                metric,
                 out=out,
                 pruner=None,
                 process_group=process_group,
@@ -190,35 +205,21 @@ def _follow_trials(spec: Path, metric: str, *, out: Path, process_group: Process
 def _run_trial(
     spec: Path,
     options: Sequence[str],
-    metric: str,
     *,
     out: Path,
     pruner: _Pruner | None,
     process_group: ProcessGroup,
 ) -> Run | None:
-    """Runs one trial; returns None if it was pruned.
-
-    Raises:
-        UsageError: the evaluation does not contain the metric.
-    """
+    """Runs one trial; returns None if it was pruned."""
     callbacks = [pruner] if pruner else []
     try:
-        finished = run(
+        return run(
             spec, options, out=out / "runs", evaluation_split=CHOOSING_SPLIT, callbacks=callbacks
         )
     except Interrupted:
         if process_group.any(pruner is not None and pruner.is_pruned):
             return None
         raise
-    evaluation = finished.stored_evaluation(CHOOSING_SPLIT)
-    metrics, undefined = evaluation["metrics"], evaluation["undefined"]
-    if metric not in metrics:
-        reasons = "; ".join(f"{name} is not defined: {why}" for name, why in undefined.items())
-        raise UsageError(
-            f"the evaluation of the {CHOOSING_SPLIT} split has no {metric!r}"
-            f"{did_you_mean(metric, metrics)}{f' ({reasons})' if reasons else ''}"
-        )
-    return finished
 
 
 def _test_chosen(study: optuna.Study, out: Path, device: str, print_line: PrintLine) -> None:
