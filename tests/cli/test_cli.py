@@ -465,7 +465,7 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path):
                     np.arange(4)[:, None, None, None] == 2, np.nan, np.zeros((4, 1, 8, 8))
                 )
             },
-            "'x' row 2 must have numbers",
+            "'x' row 2 holds NaN or infinity",
         ),
     ],
 )
