@@ -23,7 +23,7 @@ from vaezoo.utils.finite import NotFiniteError, first_fault
 from vaezoo.utils.json_text import json_text
 
 ROOT = Path(__file__).parents[2]
-HUGE = 1e19  # finite, but its square is not in single precision
+HUGE = 1e20  # finite, but its square is not in single precision
 
 
 def call(*words):
@@ -45,7 +45,7 @@ def spoilt(spec, tmp_path):
     }
 
 
-FAULT = "its value for example 3 is nan"
+FAULT = "its value for example 3 is -inf"
 
 
 def strict(path):
@@ -76,7 +76,7 @@ def test_a_run_keeps_all_but_the_metric_that_is_not_finite(spoilt, tmp_path, no_
     assert printed == kept == strict(directory.evaluation)
 
     out = tmp_path / "scores.csv"
-    with pytest.raises(NotFiniteError, match="test: the score of example 3 is nan"):
+    with pytest.raises(NotFiniteError, match="test: the score of example 3 is inf"):
         call("score", path, "--out", out)
     cells = [line.split(",")[1] for line in out.read_text().splitlines()[1:]]
     assert len(cells) == 10 and cells[3] == "" and all(cells[:3] + cells[4:])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo.distributions import DiagonalNormal
+from vaezoo.distributions import DiagonalNormal, LogScaleLimits
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.devices import pick_device
@@ -91,10 +91,16 @@ def _pin_latents(latents):
     """Pins every posterior and prior at 0.1, so that only the handling of steps is compared."""
     for level in getattr(latents, "levels", []):
         _pin(level.p_out)
-        _pin(level.q_out.linear)
+        _pin_posterior(level.q_out)
+        level.prior_limits = LogScaleLimits()  # none
     if latents.sequence_latent.posterior is not None:
-        _pin(latents.sequence_latent.posterior.linear)
+        _pin_posterior(latents.sequence_latent.posterior)
         latents.sequence_latent.prior = _Pinned(latents.sequence_latent.latent_dim)
+
+
+def _pin_posterior(posterior):
+    _pin(posterior.linear)
+    posterior.limit = LogScaleLimits()  # none
 
 
 def _pin(linear):
