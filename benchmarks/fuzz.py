@@ -172,7 +172,8 @@ def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
         cases += 1
         try:
             verdicts[run(name, seed, folder, options)] += 1
-        except Fault as fault:
+        except Exception as error:  # of the reader, or of what the tests expect of it
+            fault = error if isinstance(error, Fault) else repr(error)
             mutator = case(FORMATS[name], seed, options.mutator)[2]
             faults.append({"seed": seed, "mutator": mutator, "fault": str(fault)})
             print(f"{name} --seed {seed}  # {mutator}: {fault}", flush=True)

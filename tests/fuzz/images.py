@@ -89,16 +89,19 @@ class Images(Format):
         )
 
     def reference(self, source: Source) -> Claim:
-        examples, is_known = [], True
+        examples, shapes, is_known = [], set(), True
         for picture in source.content:
             try:
                 pixels, is_plain = decode(source.files[picture.file])
             except Exception:
                 return refused(*_names(picture.file))
-            is_known &= is_plain
             picture.pixels = pixels
-            examples.append(expect(source, picture))
-        if len({example["x"].shape for example in examples}) > 1:
+            shapes.add(None if source.options["size"] else pixels.shape)
+            is_uniform = bool((np.ptp(pixels, (0, 1)) < 3).all())  # scaling keeps the colour
+            is_known &= is_plain and (is_uniform or not source.options["size"])
+            if is_known:
+                examples.append(expect(source, picture))
+        if len(shapes) > 1:
             return refused(*(picture.file.rpartition("/")[2] for picture in source.content))
         if not is_known:
             return bounded(names=_all_names(source))

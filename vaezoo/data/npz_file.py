@@ -79,6 +79,7 @@ def _read_arrays(archive: zipfile.ZipFile, names: Collection[str] | None, file: 
     for name, info in chosen.items():
         with archive.open(info) as stream:
             arrays[name] = _native(np.lib.format.read_array(stream, allow_pickle=False))
+            stream.read(1)  # at the end of the member its checksum is verified
     arrays.unread = tuple(sorted(members.keys() - chosen.keys()))
     return arrays
 
@@ -91,7 +92,8 @@ def _declared_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path, 
     """The number of bytes of an array by its header.
 
     Raises:
-        DataError: the header is not one of an array of numbers, or declares more than there is.
+        DataError: the header is not one of an array of numbers, or declares another size than
+            there is.
     """
     with archive.open(info) as stream:
         try:
@@ -107,9 +109,9 @@ def _declared_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path, 
     if dtype.kind not in "fiub":
         raise DataError(f"{file}: {name!r} must be numbers, not {dtype}")
     size = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or start + size > info.file_size:
+    if min(shape, default=0) < 0 or start + size != info.file_size:
         raise DataError(
-            f"{file}: {name!r} declares the shape {shape}, but holds only "
+            f"{file}: {name!r} declares the shape {shape} of {dtype}, but holds "
             f"{max(info.file_size - start, 0):,} bytes; the file is damaged"
         )
     return size

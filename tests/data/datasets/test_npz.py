@@ -419,6 +419,7 @@ def header(shape, descr="'<f4'", more=b""):
         (header("(20, 3)", "'|O'", b"\x80\x04}."), "'x' holds Python objects"),
         (header("(1000000000000, 3)"), "'x' declares the shape (1000000000000, 3)"),
         (header("(-20, -3)", more=bytes(240)), "'x' declares the shape (-20, -3)"),
+        (header("(20, 3)", more=bytes(241)), "holds 241 bytes; the file is damaged"),
         (header("(20, 3)", "[('a', '<f4')]", bytes(240)), "'x' must be numbers"),
         (header("(20, 3)" + " " * 20_000, more=bytes(240)), "'x' is no array of numbers"),
     ],
