@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import optuna
 import pytest
@@ -27,6 +28,8 @@ measured: list[tuple[str, float]] = []
 
 class Nearness(Metric):
     """How near ``x`` is to 1 on the validation split, and to 3 on the test split."""
+
+    higher_is_better = frozenset({"nearness"})
 
     def __init__(self, *, x: float) -> None:
         self.x = x
@@ -96,6 +99,24 @@ def test_validation_chooses_and_the_chosen_trial_alone_is_tested(start, tmp_path
     assert resumed.evaluated_split == "validation" and measured[-1] == ("validation", 2)
     with pytest.raises(UsageError, match=r"no 'nearness'.* \(nearness is not defined: x is too"):
         start("19.9..20.1")
+
+
+def test_the_metric_says_which_values_are_better(spec, tmp_path, no_report):
+    file = tmp_path / "spec.yaml"
+    metrics = ["rate", {"type": "nll", "samples": 2, "limit": 9}]
+    file.write_text(yaml.safe_dump(spec(train={"epochs": 1}, evaluate=metrics)))
+    rates = [Parameter.parse("train.optimizer.lr=0.01,1e-9")]
+    for trials in (1, 4):  # until both have been tried
+        study = sweep(file, rates, "nll", trials, out=tmp_path / "s")
+    assert study.best_params == {"train.optimizer.lr": "0.01"}
+    assert study.best_value == min(trial.value for trial in study.trials)
+    assert len({trial.value for trial in study.trials}) == 2
+    for metric, hint in (("rate", "; known: nll"), ("nl", "; did you mean 'nll'?")):
+        with pytest.raises(UsageError, match=f"of {metric!r} are better{re.escape(hint)}; give"):
+            sweep(file, rates, metric, 1, out=tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+    study = sweep(file, rates, "rate", 1, out=tmp_path / "t", maximize=False)
+    assert study.direction.name == "MINIMIZE"
 
 
 def test_a_study_that_compares_other_values_is_not_continued(start, tmp_path):

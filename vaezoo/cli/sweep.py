@@ -32,7 +32,11 @@ from vaezoo.cli.output import (
     show_default=True,
     help="The metric of the spec's `evaluate` to optimize, on the validation split.",
 )
-@click.option("--minimize", is_flag=True, help="Lower values of the metric are better.")
+@click.option(
+    "--maximize/--minimize",
+    default=None,
+    help="Whether higher or lower values of the metric are better.  [default: as it says]",
+)
 @click.option(
     "--trials",
     default=10,
@@ -59,7 +63,7 @@ def sweep_command(
     spec: Path,
     parameters: tuple[str, ...],
     metric: str,
-    minimize: bool,
+    maximize: bool | None,
     trials: int,
     prune: str | None,
     overrides: tuple[str, ...],
@@ -94,7 +98,7 @@ def sweep_command(
         trials,
         out=folder,
         overrides=overrides,
-        maximize=not minimize,
+        maximize=maximize,
         prune=prune,
         print_line=line_printer(ctx),
     )
@@ -113,14 +117,16 @@ def sweep_command(
     if points:
         write_bytes(folder / "rate-distortion.png", rate_distortion(points))
     if as_json:
-        direction = "minimize" if minimize else "maximize"
+        direction = study.direction.name.lower()
         chosen = {"metric": metric, "split": "validation", "direction": direction}
         print_json({"sweep": str(folder), "chosen_by": chosen, "trials": records})
         return
     table(headings, rows)
     for record in records:
         if record["chosen"]:
-            click.echo(f"chosen  trial {record['trial']}, by {metric} on the validation split")
+            extreme = "highest" if study.direction.name == "MAXIMIZE" else "lowest"
+            reason = f"by the {extreme} {metric} on the validation split"
+            click.echo(f"chosen  trial {record['trial']}, {reason}")
     click.echo(f"sweep   {folder}")
 
 

@@ -180,6 +180,8 @@ class Anomaly(Metric):
             grow with the length.
     """
 
+    higher_is_better = frozenset({"anomaly_auroc", "anomaly_average_precision"})
+
     def __init__(
         self,
         *,

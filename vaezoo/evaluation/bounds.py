@@ -59,6 +59,8 @@ class ELBO(Metric):
         samples: posterior samples for each example.
     """
 
+    higher_is_better = frozenset({"elbo"})
+
     def __init__(self, *, samples: Samples = 1) -> None:
         self.samples = samples
 
@@ -99,6 +101,8 @@ class Distortion(Metric):
         samples: posterior samples for each example.
     """
 
+    lower_is_better = frozenset({"distortion"})
+
     def __init__(self, *, samples: Samples = 1) -> None:
         self.samples = samples
 
@@ -123,6 +127,7 @@ class NLL(Metric):
         limit: how many examples to use, starting with the first; 0 for all.
     """
 
+    lower_is_better = frozenset({"nll"})
     requires_exact_density = True
 
     def __init__(self, *, samples: Samples = 500, limit: Annotated[int, Ge(0)] = 0) -> None:

@@ -72,6 +72,8 @@ class Classification(Metric):
         limit: how many examples to use, starting with the first; 0 for all.
     """
 
+    higher_is_better = frozenset({"accuracy"})
+    lower_is_better = frozenset({"label_nll", "calibration_error"})
     requires_exact_density = True
 
     def __init__(

@@ -35,6 +35,8 @@ class ActiveUnits(Metric):
         threshold: a dimension is active if the variance of its posterior mean is larger.
     """
 
+    higher_is_better = frozenset({"active_units"})
+
     def __init__(self, *, threshold: Annotated[float, Gt(0)] = 0.01) -> None:
         self.threshold = threshold
 

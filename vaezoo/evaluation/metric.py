@@ -18,6 +18,12 @@ class Metric(ABC):
     """Whether it needs the densities of posterior and prior themselves. The composer then refuses
     a model with a latent variable whose density is only a bound."""
 
+    higher_is_better: ClassVar[frozenset[str]] = frozenset()
+    """The names of its numbers of which higher values are better."""
+
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    """The names of its numbers of which lower values are better."""
+
     training: Callable[[], Loader] | None = None
     """Loads the training split; None where only the split that is measured is known."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.evaluation.evaluate import EvaluationError
+from vaezoo.evaluation.metric import Metric
 from vaezoo.runs.in_memory import check_no_data_needed
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_run
@@ -26,6 +28,7 @@ from vaezoo.runs.study import (
     trial_run,
 )
 from vaezoo.spec.load import load_spec
+from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import Interrupted, TrainingError, UsageError, did_you_mean, one_line
 from vaezoo.utils.process_group import ProcessGroup
 
@@ -64,7 +67,7 @@ def sweep(
     *,
     out: Path,
     overrides: Sequence[str] = (),
-    maximize: bool = True,
+    maximize: bool | None = None,
     prune: str | None = None,
     print_line: PrintLine = lambda line: None,
 ) -> optuna.Study:
@@ -84,7 +87,7 @@ def sweep(
         trials: the number of trials of this call.
         out: the folder of ``study.log`` and of the runs.
         overrides: changes of the spec that apply to every run.
-        maximize: whether higher values of the metric are better.
+        maximize: whether higher values of the metric are better; by default what the metric says.
         prune: a metric of the validation records, such as ``bound``; trials whose values are worse
             than the median are ended early. None ends no trial.
         print_line: is called with one line of text at the end of each trial.
@@ -94,8 +97,9 @@ def sweep(
 
     Raises:
         SpecError: the spec, or the option of a parameter, is not valid.
-        UsageError: Python must give the data of the spec, the evaluation does not contain the
-            metric, or the study in ``out`` compares its trials by other values.
+        UsageError: Python must give the data of the spec, the metric does not say which values
+            are better, the evaluation does not contain it, or the study in ``out`` compares its
+            trials by other values.
         UnavailableError: Optuna is not installed.
     """
     with work_together() as process_group:
@@ -107,7 +111,7 @@ def sweep(
             loaded.name,
             out,
             metric,
-            maximize=maximize,
+            maximize=_is_maximized(loaded, metric) if maximize is None else maximize,
             does_prune=prune is not None,
             seed=loaded.seed,
         )
@@ -127,6 +131,24 @@ def sweep(
         _test_chosen(study, out, loaded.train.device, print_line)
         process_group.broadcast_text("")  # there are no more trials
         return study
+
+
+def _is_maximized(spec: Spec, metric: str) -> bool:
+    """Whether higher values of a metric are better.
+
+    Raises:
+        UsageError: no metric of the spec says so.
+    """
+    metrics: list[type[Metric]] = [component.cls for component in spec.evaluate]
+    higher = {name for each in metrics for name in each.higher_is_better}
+    lower = {name for each in metrics for name in each.lower_is_better}
+    name = re.sub(r"-\d+$", "", metric)  # of one that is measured several times
+    if name in higher or name in lower:
+        return name in higher
+    raise UsageError(
+        f"no metric of the spec says whether higher or lower values of {metric!r} are better"
+        f"{did_you_mean(metric, higher | lower)}; give --maximize or --minimize"
+    )
 
 
 def _build_objective(

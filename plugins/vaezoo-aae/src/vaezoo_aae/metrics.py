@@ -50,6 +50,8 @@ def _share(wrong: Tensor, **details: float) -> vaezoo.Estimate:
 class HeadError(vaezoo.Metric):
     """The share of examples whose most probable category is not their label."""
 
+    lower_is_better = frozenset({"head_error"})
+
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``head_error``."""
         log_q, label = _labelled_predictions(model, data)
@@ -67,6 +69,8 @@ class ClusteringError(vaezoo.Metric):
     is measured. ``majority_vote`` is the error where a cluster gets the most frequent label of its
     examples instead, which uses all labels.
     """
+
+    lower_is_better = frozenset({"clustering_error"})
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``clustering_error``, with ``majority_vote`` and the number of ``clusters``."""

@@ -180,6 +180,8 @@ class MIG(vaezoo.Metric):
         examples: the number of examples, drawn at random; 0 for all.
     """
 
+    higher_is_better = frozenset({"mig"})
+
     def __init__(self, *, bins: Bins = 20, examples: Annotated[int, Ge(0)] = 10_000) -> None:
         self.bins, self.examples = bins, examples
 
@@ -201,6 +203,8 @@ class Modularity(vaezoo.Metric):
         bins: the number of bins of each dimension.
         examples: the number of examples, drawn at random; 0 for all.
     """
+
+    higher_is_better = frozenset({"modularity"})
 
     def __init__(self, *, bins: Bins = 20, examples: Annotated[int, Ge(0)] = 10_000) -> None:
         self.bins, self.examples = bins, examples
@@ -227,6 +231,8 @@ class SAP(vaezoo.Metric):
         test: the number of other examples to test on; a split with fewer examples than ``train``
             and ``test`` together is divided in their proportion.
     """
+
+    higher_is_better = frozenset({"sap"})
 
     def __init__(self, *, train: Count = 10_000, test: Count = 5_000) -> None:
         self.train, self.test = train, test
@@ -255,6 +261,10 @@ class DCI(vaezoo.Metric):
             and ``test`` together is divided in their proportion.
         trees: the number of trees of each forest.
     """
+
+    higher_is_better = frozenset(
+        {"dci_disentanglement", "dci_completeness", "dci_informativeness"}
+    )
 
     def __init__(self, *, train: Count = 10_000, test: Count = 5_000, trees: Count = 10) -> None:
         self.train, self.test, self.trees = train, test, trees

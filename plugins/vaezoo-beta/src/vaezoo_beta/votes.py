@@ -191,6 +191,8 @@ class FactorVAEScore(vaezoo.Metric):
         examples: the number of examples to draw from, a random subset of the split; 0 for all.
     """
 
+    higher_is_better = frozenset({"factor_vae_score"})
+
     def __init__(
         self,
         *,
@@ -238,6 +240,8 @@ class BetaVAEScore(vaezoo.Metric):
         batch: the number of pairs in a trial.
         examples: the number of examples to draw from, a random subset of the split; 0 for all.
     """
+
+    higher_is_better = frozenset({"beta_vae_score"})
 
     def __init__(
         self,

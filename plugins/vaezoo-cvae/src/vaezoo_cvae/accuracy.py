@@ -71,6 +71,8 @@ class ConditionalAccuracy(vaezoo.Metric):
             classifier in this package.
     """
 
+    higher_is_better = frozenset({"conditional_accuracy", "recall_by_class", "precision_by_class"})
+
     def __init__(
         self,
         *,
@@ -122,6 +124,8 @@ class SampleRecall(vaezoo.Metric):
         draws: the number of independent draws, whose spread is part of the standard errors.
         classifier: as for ``conditional-accuracy``.
     """
+
+    higher_is_better = frozenset({"sample_recall", "sample_precision"})
 
     def __init__(
         self,

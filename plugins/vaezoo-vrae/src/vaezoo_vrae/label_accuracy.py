@@ -68,6 +68,8 @@ class LabelAccuracy(vaezoo.Metric):
         per_class: number of samples per class.
     """
 
+    higher_is_better = frozenset({"label_accuracy"})
+
     def __init__(self, *, per_class: PositiveInt = 100) -> None:
         self.per_class = per_class
 

@@ -64,6 +64,8 @@ class StepBounds(vaezoo.Metric):
         particles: K of the particle bound; 0 omits it.
     """
 
+    higher_is_better = frozenset({"elbo_per_step", "iwae_per_step", "fivo_per_step"})
+
     def __init__(self, *, samples: PositiveInt = 1, particles: Annotated[int, Ge(0)] = 0) -> None:
         self.samples, self.particles = samples, particles
 
@@ -113,6 +115,8 @@ class NextStep(vaezoo.Metric):
     Args:
         particles: K, the number of particles.
     """
+
+    lower_is_better = frozenset({"next_step_rmse", "next_step_brier", "next_step_error"})
 
     def __init__(self, *, particles: PositiveInt = 128) -> None:
         self.particles = particles
@@ -221,6 +225,8 @@ class ReconstructionAccuracy(vaezoo.Metric):
     Each decoded symbol is the input of the next step. For text and other one-hot sequences with a
     single latent vector; steps after the end of a sequence are not counted.
     """
+
+    higher_is_better = frozenset({"reconstruction_accuracy"})
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """``reconstruction_accuracy``."""
