@@ -153,7 +153,10 @@ def test_a_sweep_leaves_a_table_and_a_picture(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == ["complete", "complete"]
     chosen = max(rows, key=lambda row: float(row["validation elbo"]))
-    assert f"chosen  trial {chosen['trial']}, by the highest elbo on the validation split" in done.stdout
+    assert (
+        f"chosen  trial {chosen['trial']}, by the highest elbo on the validation split"
+        in done.stdout
+    )
     assert chosen["test elbo"] in done.stdout
     for row in rows:
         path, split = Path(row["run"]), "test" if row is chosen else "validation"

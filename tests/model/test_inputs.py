@@ -10,6 +10,9 @@ import torch
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.runs.setup import prepare_training
+from vaezoo.spec.load import load_spec
+from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import DataError, UsageError
 
 SHAPE = (1, 2, 2)
@@ -90,6 +93,17 @@ def test_sequences_have_any_number_of_steps(model):
 
 
 @pytest.fixture
+def composed_model():
+    """Composes the model of a spec."""
+
+    def make(spec):
+        _, _, (task,) = prepare_training(load_spec(spec), pick_device("cpu"))
+        return task.model
+
+    return make
+
+
+@pytest.fixture
 def parted(exact):
     exact.model.data = PARTS
     return exact.model
@@ -108,7 +122,10 @@ def test_each_part_is_read_as_its_data(parted):
         ({"image": DIM}, "expected a mapping with the parts image, note of each example"),
         ({"image": DIM, "note": torch.zeros(1, 3), "sound": DIM}, "with the parts image, note"),
         (DIM, "expected a mapping with the parts image, note"),
-        ({"image": DIM[0], "note": torch.zeros(1, 3)}, r"part 'image': expected .*, got \(2, 2\)"),
+        (
+            {"image": DIM[0], "note": torch.zeros(1, 3)},
+            "part 'image': expected .*, got one example",
+        ),
         ({"image": 2 * BRIGHT.long(), "note": torch.zeros(1, 3)}, "part 'image': expected integ"),
     ],
 )
@@ -232,3 +249,33 @@ def test_what_is_hidden_or_missing_may_be_anything(parted):
     ):
         with pytest.raises(DataError, match=says):
             next(parted.batches(replace(batch, **changes)))
+
+
+def test_what_the_likelihood_has_no_density_for_is_refused(spec, composed_model):
+    grey = torch.full((3, 1, 8, 8), 0.5)
+    for likelihood, permits in (("bernoulli", False), ("normal", True)):
+        built = composed_model(spec(data={"type": "digits"}, model={"likelihood": likelihood}))
+        built.encode(grey)
+        bright = grey.clone()
+        bright[2, 0, 0, 0] = 1.5
+        for call in (built.encode, built.log_likelihood, built.reconstruct):
+            if permits:
+                call(bright)
+                continue
+            with pytest.raises(DataError, match="x of example 2 must be numbers from 0 to 1"):
+                call(bright)
+
+
+def test_calls_without_examples_say_so(spec, composed_model):
+    built = composed_model(spec(data={"type": "digits"}))
+    for n in (0, -1):
+        with pytest.raises(UsageError, match=f"expected at least one example, got {n}"):
+            built.sample(n)
+    with pytest.raises(UsageError, match="samples must be at least 1, not 0"):
+        built.log_likelihood(torch.zeros(2, 1, 8, 8), samples=0)
+    with pytest.raises(ValueError, match=r"got one example; add a first dimension: x\[None\]"):
+        built.encode(torch.zeros(1, 8, 8))
+    z = torch.zeros(2, built.latent_dim)
+    z[1, 0] = torch.nan
+    with pytest.raises(DataError, match="z of example 1 is nan"):
+        built.decode(z)

@@ -101,6 +101,11 @@ class JointLikelihood(Likelihood):
         return list(self.parts.items())
 
     @property
+    def by_part(self) -> Mapping[str, Likelihood]:
+        """The likelihood of each part."""
+        return dict(self._named_parts())
+
+    @property
     def parameter_shape(self) -> Shape:
         """``(P,)``: the parameters of all parts in one vector."""
         return (sum(math.prod(shape) for shape in self.part_shapes.values()),)

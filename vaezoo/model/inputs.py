@@ -16,7 +16,8 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.mapping import map_tensors
-from vaezoo.data.supports import BOUNDED
+from vaezoo.data.supports import BOUNDED, describe_support, first_invalid_row
+from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
 from vaezoo.utils.errors import DataError, UsageError
 from vaezoo.utils.finite import first_fault
@@ -72,8 +73,11 @@ def _to_input(
     if data.variable_length:  # any number of steps
         shape, expected = shape[1:], expected[1:]
     if shape != expected:
+        one = "one example" if tuple(tensor.shape) == data.shape else ""
+        hint = "; add a first dimension: x[None]" if one else ""
         raise ValueError(
-            f"{prefix}expected examples of shape {data.shape}, got {tuple(tensor.shape[1:])}"
+            f"{prefix}expected examples of shape {data.shape}, got "
+            f"{one or tuple(tensor.shape[1:])}{hint}"
         )
     return tensor
 
@@ -161,14 +165,18 @@ def _check_parts(data: DataSpec, batch: Batch) -> None:
             raise ValueError(f"mask {tuple(mask.shape)} does not fit examples {tuple(x.shape)}")
 
 
-def check_examples(batch: Batch) -> None:
-    """Checks that there are examples, and that all that is observed of them is finite.
+def check_examples(batch: Batch, likelihoods: Mapping[str, Likelihood]) -> None:
+    """Checks that there are examples, and that the likelihood has a density for what is observed.
 
     What a mask hides and what a missing part holds has no influence and may be anything.
 
+    Args:
+        batch: the examples.
+        likelihoods: ``Likelihood.by_part``.
+
     Raises:
         UsageError: there are no examples.
-        DataError: a number is NaN or infinite; names the first such example.
+        DataError: a number is NaN or infinite, or has no density; names the first such example.
     """
     if not len(batch):
         raise UsageError("expected at least one example, got none")
@@ -183,6 +191,10 @@ def check_examples(batch: Batch) -> None:
     for name, values in {**observed, "condition": batch.condition, **batch.extras}.items():
         if values is not None and (fault := first_fault(values, f"{name} of example")):
             raise DataError(f"{fault}; only what a mask hides may be missing")
+        support = likelihoods[name].permitted_values if name in likelihoods else "real"
+        row = None if values is None else first_invalid_row(values, support)
+        if row is not None:
+            raise DataError(f"{name} of example {row} must be {describe_support(support)}")
 
 
 def to_extras(

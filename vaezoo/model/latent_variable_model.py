@@ -257,7 +257,8 @@ class LatentVariableModel(nn.Module):
         shape = self.data.condition_shape
         if shape is not None and tuple(raw.shape) != (n, *shape):
             raise ValueError(
-                f"conditions for {n} examples have the shape {(n, *shape)}, not {tuple(raw.shape)}"
+                f"conditions for {n} examples have the shape {(n, *shape)}, not "
+                f"{tuple(raw.shape)}; one condition for all is an int or text"
             )
         return self.conditioner(raw if shape == () else raw.float())
 

@@ -28,6 +28,8 @@ from vaezoo.model.inputs import Examples, check_examples, to_batch, to_extras, t
 from vaezoo.model.latent_variable_model import LatentVariableModel
 from vaezoo.model.passes import Generation
 from vaezoo.model.step_generator import generate_data
+from vaezoo.utils.errors import DataError, UsageError
+from vaezoo.utils.finite import first_fault
 from vaezoo.utils.seeds import seeded
 
 P = ParamSpec("P")
@@ -116,7 +118,8 @@ class Model(LatentVariableModel):
 
         Raises:
             UsageError: there are no examples.
-            DataError: an example has NaN or infinity where no mask hides it.
+            DataError: an example has NaN, infinity or a value outside of the support of its
+                likelihood where no mask hides it.
 
         Example:
             >>> import vaezoo
@@ -125,7 +128,7 @@ class Model(LatentVariableModel):
             [2, 2, 1]
         """
         examples = to_batch(self.data, x, condition, mask, self.device)
-        check_examples(examples)
+        check_examples(examples, self.likelihood.by_part)
         size = size or self.batch_size()
         for start in range(0, len(examples), size):
             yield examples.select(slice(start, start + size))
@@ -193,6 +196,10 @@ class Model(LatentVariableModel):
         Returns:
             ``[B, *shape]`` in the model's data range; for data of several parts, a mapping.
 
+        Raises:
+            UsageError: there are no codes.
+            DataError: a code is NaN or infinite; names the first.
+
         Example:
             >>> import torch, vaezoo
             >>> model = vaezoo.load("vae-mnist-conv")
@@ -200,6 +207,8 @@ class Model(LatentVariableModel):
             (4, 1, 28, 28)
         """
         z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
+        if fault := first_fault(z, "z of example"):
+            raise DataError(fault)
         context, extras = self.context(condition, len(z)), self.extras_for(len(z), extras)
         decoded = [
             generate_data(
@@ -220,7 +229,13 @@ class Model(LatentVariableModel):
         extras: Mapping[str, Tensor],
         prior_temperature: float = 1.0,
     ) -> Iterator[tuple[slice, Generation]]:
-        """The generation of n codes in batches, each with the rows that it makes."""
+        """The generation of n codes in batches, each with the rows that it makes.
+
+        Raises:
+            UsageError: n is less than 1.
+        """
+        if n < 1:
+            raise UsageError(f"expected at least one example, got {n}")
         size = self.batch_size()
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
@@ -299,6 +314,7 @@ class Model(LatentVariableModel):
             Sequences include their prefix, and inpainted images the pixels of their condition.
 
         Raises:
+            UsageError: n is less than 1.
             ValueError: ``steps`` or ``prefix`` is given to a model that does not generate step by
                 step, the number of prefixes is not n, or there is no such sampler.
             NotImplementedError: a temperature is not defined for p(z) or p(x|z).
@@ -489,11 +505,17 @@ class Model(LatentVariableModel):
             samples: the number of importance samples; more samples give a tighter bound.
             condition, mask: as in ``Batch``.
 
+        Raises:
+            UsageError: there are no examples or no samples.
+            DataError: as for ``batches``.
+
         Example:
             >>> import vaezoo
             >>> model = vaezoo.load("vae-mnist-conv")
             >>> tuple(model.log_likelihood(model.sample(4, seed=0), samples=10).shape)
             (4,)
         """
+        if samples < 1:
+            raise UsageError(f"samples must be at least 1, not {samples}")
         batches = self.batches(x, condition, mask, self.importance_batch_size)
         return torch.cat([importance_sampling(self, batch, samples)[0] for batch in batches])

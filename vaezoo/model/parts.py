@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaezoo.data.dataspec import Shape
+from vaezoo.data.supports import BOUNDED
 from vaezoo.model.component import Component
 from vaezoo.model.protocol import GenerativeModel
 from vaezoo.model.trace import Trace, sum_event_dims
@@ -149,6 +150,18 @@ class Likelihood(Component, ABC):
             raise ValueError(f"needs {supported} data, but this data set is {data.support}")
         self.data = data
         self.event_dims = len(data.shape) - data.mask_dims
+
+    @property
+    def by_part(self) -> Mapping[str, Likelihood]:
+        """The likelihood of each part by name; of data that is one tensor, itself under ``x``."""
+        return {"x": self}
+
+    @property
+    def permitted_values(self) -> str:
+        """The support of the values that it has a density for: grey values count as binary."""
+        if "real" in self.supports:
+            return "real"
+        return "unit" if self.data.support in BOUNDED else self.data.support
 
     @property
     def _is_sequence(self) -> bool:
