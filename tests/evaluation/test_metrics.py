@@ -188,7 +188,7 @@ def test_a_posterior_that_is_the_prior_tells_nothing(exact):
 
 
 def test_chance_does_not_take_bounds_beyond_each_other_or_the_rate():
-    """With few examples and posteriors that are nearly alike, which of them is larger is chance."""
+    """With few examples and posteriors that are nearly alike it decides which one is larger."""
     linear = LinearGaussian(spoil=0.1)
     posterior = linear.model.latents.posterior
     with torch.no_grad():
@@ -308,3 +308,12 @@ def test_many_samples_take_few_examples_at_a_time(exact):
             1, min(1000, 2**20 // (model.decoder_outputs * samples))
         )
     assert model.batch_size(10**9) == 1 <= model.importance_batch_size <= complete
+
+
+def test_a_cross_entropy_of_grey_values_is_called_so(train):
+    for likelihood, noted in (("bernoulli", True), ("continuous-bernoulli", False)):
+        metrics = ["elbo", "distortion", "rate", {"type": "nll", "samples": 2, "limit": 5}]
+        run = train(model={"likelihood": likelihood}, evaluate=metrics, train={"epochs": 1})
+        rows = run.evaluation["metrics"]
+        says = {name for name, row in rows.items() if "cross-entropy" in row.get("note", "")}
+        assert says == ({"elbo", "distortion", "nll"} if noted else set())

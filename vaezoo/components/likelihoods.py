@@ -48,6 +48,11 @@ class BernoulliLikelihood(Likelihood):
 
     supports = frozenset({"binary", "unit"})
 
+    @property
+    def has_density(self) -> bool:
+        """Only of 0 and 1."""
+        return self.data.support == "binary"
+
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From logits ``[*, *shape]``."""
         return BinaryLogits(h, self.event_dims)

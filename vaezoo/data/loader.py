@@ -65,8 +65,13 @@ class Loader:
     @property
     def steps_per_epoch(self) -> int:
         """The number of training batches in one epoch."""
-        full_batches, remaining = divmod(len(self), self.batch_size)
-        return full_batches + (remaining >= self.world_size * self.fewest_examples)
+        return -(-(len(self) - self.examples_left_out) // self.batch_size)
+
+    @property
+    def examples_left_out(self) -> int:
+        """The number of training examples that each epoch leaves out: too few for a last batch."""
+        remaining = len(self) % self.batch_size
+        return remaining if remaining < self.world_size * self.fewest_examples else 0
 
     def epoch_order(self, epoch: int) -> Tensor:
         """Returns the order of an epoch's examples; it depends only on the seed and the epoch."""

@@ -6,23 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaezoo.data.dataset import Dataset
+from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 
 _CAPTIONS = {"left_out": "left out", "notes": "please check"}
 
 
-def count_examples(dataset: Dataset, known: Mapping[str, int]) -> dict[str, Any]:
+def count_examples(dataset: Dataset, train: Loader, validation: int) -> dict[str, Any]:
     """The number of examples of each split, ``left_out`` and ``notes``, for ``environment.json``.
 
     Args:
         dataset: the data set.
-        known: the sizes of splits that are built already; the others are built once.
+        train: the loader of its training split.
+        validation: the size of its validation split, which is built already, too.
 
     Raises:
         DataError: a split that is built here cannot be read.
     """
+    known = {"train": len(train), "validation": validation}
     sizes = dataset.sizes if _has_own_sizes(dataset) else _sizes(dataset, known)
-    return {**sizes, "left_out": list(dataset.left_out), "notes": list(dataset.notes)}
+    left_out = list(dataset.left_out)
+    if count := train.examples_left_out:
+        what = "example" if count == 1 else "examples"
+        left_out.append(f"{count:,} training {what} of each epoch, too few for a last batch")
+    return {**sizes, "left_out": left_out, "notes": list(dataset.notes)}
 
 
 def _has_own_sizes(dataset: Dataset) -> bool:

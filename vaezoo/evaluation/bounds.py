@@ -49,6 +49,14 @@ def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tenso
     return distortion, rate
 
 
+def with_note(estimate: Estimate, model: Model) -> Estimate:
+    """Says of a number in nats if the likelihood is no density of the data."""
+    if all(each.has_density for each in model.likelihood.by_part.values()):
+        return estimate
+    note = "cross-entropy of grey values, which compares with no other likelihood"
+    return replace(estimate, note=estimate.note or note)
+
+
 class ELBO(Metric):
     """The evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)).
 
@@ -71,7 +79,7 @@ class ELBO(Metric):
         if model.density == "bound":
             unit = "nats per example, with a lower bound of log p(z)"
             estimate = replace(estimate, unit=unit)
-        return {"elbo": estimate}
+        return {"elbo": with_note(estimate, model)}
 
 
 class Rate(Metric):
@@ -111,11 +119,9 @@ class Distortion(Metric):
         traces = (
             model(batch, self.samples) for batch in data.ordered(model.batch_size(self.samples))
         )
-        return {
-            "distortion": mean_with_error(
-                torch.cat([t.mean_distortion for t in traces]).cpu(), samples=self.samples
-            )
-        }
+        distortion = torch.cat([trace.mean_distortion for trace in traces]).cpu()
+        estimate = mean_with_error(distortion, samples=self.samples)
+        return {"distortion": with_note(estimate, model)}
 
 
 class NLL(Metric):
@@ -139,8 +145,5 @@ class NLL(Metric):
         results = [importance_sampling(model, batch, self.samples) for batch in batches]
         log_p = torch.cat([result[0] for result in results]).cpu()
         sample_size = torch.cat([result[1] for result in results]).double().mean()
-        return {
-            "nll": mean_with_error(
-                -log_p, samples=self.samples, effective_sample_size=float(sample_size)
-            )
-        }
+        details = {"samples": self.samples, "effective_sample_size": float(sample_size)}
+        return {"nll": with_note(mean_with_error(-log_p, **details), model)}

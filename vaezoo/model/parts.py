@@ -157,6 +157,11 @@ class Likelihood(Component, ABC):
         return {"x": self}
 
     @property
+    def has_density(self) -> bool:
+        """Whether p(x|z) is a normalised density, or a probability, of the data."""
+        return True
+
+    @property
     def permitted_values(self) -> str:
         """The support of the values that it has a density for: grey values count as binary."""
         if "real" in self.supports:

@@ -118,7 +118,7 @@ def dry_run(spec: Spec) -> DryRunReport:
     with seeded(device, spec.seed, "dry run"):
         dataset, train, tasks = prepare_training(spec, device)
         split = dataset.split("validation")
-        examples = count_examples(dataset, {"train": len(train), "validation": len(split)})
+        examples = count_examples(dataset, train, len(split))
         batch, last = next(train.epoch(0)), _smaller_last_batch(train)
         validation, fewest = _first_examples(split, train), train.fewest_examples
         load_init(spec, tasks[0].model)

@@ -243,8 +243,7 @@ def _train(
             if is_main:
                 run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
                 recorded = data_record(dataset)
-                known = {"train": len(train), "validation": len(validation)}
-                recorded["examples"] = count_examples(dataset, known)
+                recorded["examples"] = count_examples(dataset, train, len(validation))
                 caption = data_caption(spec.data.name, recorded.get("data"))
                 note = reading_note(dataset.spec) if "data" in recorded else ""
                 print_stage(f"data: {caption}: {describe_examples(recorded['examples'])}{note}")
