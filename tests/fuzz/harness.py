@@ -278,17 +278,25 @@ def _difference(form: Format, wanted: Sequence[Example], result: Reading, tolera
     left, train = list(wanted), []
     for name in SPLITS:
         for number, got in enumerate(form.examples(result, name)):
-            for place, example in enumerate(left):
-                if form.compare(result, example, got, tolerance):
-                    del left[place]
-                    train += [example] if name == "train" else []
-                    break
-            else:
+            alike = [each for each in left if form.compare(result, each, got, tolerance)]
+            if not alike:
                 return f"example {number} of {name} is not expected: {_brief(got)}"
+            nearest = min(alike, key=lambda example: _distance(example, got))
+            left = [example for example in left if example is not nearest]
+            train += [nearest] if name == "train" else []
     if left:
         return f"{len(left)} of {len(wanted)} examples are missing: {_brief(left[0])}"
     form.check(result, train)
     return ""
+
+
+def _distance(wanted: Example, got: Example) -> float:
+    """The sum of the differences between the arrays of two examples that compare as equal."""
+    return sum(
+        float(np.abs(value - got[key]).sum())
+        for key, value in wanted.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    )
 
 
 def _brief(example: Example) -> str:

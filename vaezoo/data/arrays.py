@@ -5,6 +5,7 @@ Shapes: n examples; ``...`` is the shape of one example.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -23,6 +24,9 @@ from vaezoo.data.phrases import count_phrase, untrained_classes
 from vaezoo.data.splits import split_indices
 from vaezoo.data.supports import describe_support, first_invalid_row
 from vaezoo.utils.errors import DataError
+
+_MAX_SIZE = 50
+"""The root mean square of numbers from which they are probably meant to be standardised."""
 
 ArraySupport: TypeAlias = Literal["auto", "binary", "unit", "real", "one-hot", "count"]
 """The values that an array may take; ``auto`` derives them from the array."""
@@ -119,12 +123,28 @@ class ArrayDataset(Dataset):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Classes that training does not have."""
+        """Classes that training does not have, and numbers that are far from standardised."""
+        large = [
+            f"numbers of {f'x.{name}' if name else 'x'}, which are not standardised (root mean "
+            f"square {size:,.4g})"
+            for name, size in self._sizes_of_numbers().items()
+            if size > _MAX_SIZE
+        ]
         if not self.spec.classes:
-            return ()
+            return tuple(large)
         assert self.arrays.condition is not None
         labels = self.arrays.condition[self._indices["train"]]
-        return untrained_classes(labels, self.spec.classes)
+        return (*large, *untrained_classes(labels, self.spec.classes))
+
+    def _sizes_of_numbers(self) -> Mapping[str, float]:
+        """The root mean square of what is observed of each part that holds real numbers."""
+        sizes = {}
+        for name, x in self.arrays.parts.items():
+            if self.specs[name].support == "real":
+                mask = self.arrays.mask_of(name)
+                values = (x if mask is None else x[mask != 0]).astype(np.float64)
+                sizes[name] = math.sqrt(np.square(values).mean()) if values.size else 0.0
+        return sizes
 
     @cached_property
     def _indices(self) -> Mapping[str, np.ndarray]:

@@ -20,6 +20,7 @@ from vaezoo.utils.seeds import seeded
 SCHEMA_VERSION = 1
 _COLUMNS = ("value", "standard_error", "examples", "unit", "note")
 """The keys of a metric in ``evaluation.json`` that are no details."""
+_MAX_PLAIN = 1e9
 
 
 class MetricSpec(Protocol):
@@ -162,11 +163,17 @@ def _row(estimate: Estimate) -> dict[str, Any]:
     return {**row, "note": estimate.note} if estimate.note else row
 
 
+def _number(value: float) -> str:
+    """A number with three decimals, or, of a diverged run, with an exponent."""
+    return f"{value:.3f}" if abs(value) < _MAX_PLAIN else f"{value:.3e}"
+
+
 def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows of a table: name, value with standard error, unit, and how it was measured."""
     rows = []
     for name, row in evaluation["metrics"].items():
-        error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
+        error = row["standard_error"]
+        error = "" if error is None else f" ± {_number(error)}"
         details = [
             f"{key.replace('_', ' ')} {'not finite' if value is None else f'{value:g}'}"
             for key, value in row.items()
@@ -174,7 +181,9 @@ def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         ]
         method = ", ".join([f"{row['examples']:,} examples", *details])
         method += f"; {row['note']}" if row.get("note") else ""
-        rows.append((name.replace("_", " "), f"{row['value']:.3f}{error}", row["unit"], method))
+        rows.append(
+            (name.replace("_", " "), f"{_number(row['value'])}{error}", row["unit"], method)
+        )
     faults = {
         "not finite": evaluation.get("not_finite", {}),  # which earlier versions did not record
         "not defined": evaluation["undefined"],

@@ -33,6 +33,8 @@ def metrics_table(weights: WeightsEntry) -> list[str]:
 def usage_example(weights: WeightsEntry, prefix: str = "") -> list[str]:
     """The lines of a Python example that loads an entry and samples from it."""
     name, condition = prefix + short_name(weights), ""
+    if weights.status != "active":  # the name alone loads the newest version
+        name += f"@{weights.version}"
     shape = None if weights.classes else weights.preprocessing.condition
     lines = ["```python", *(["import torch"] if shape else []), "import vaezoo", ""]
     if prefix:

@@ -272,6 +272,8 @@ def check_density(
             continue
         if any(getattr(cls, name, False) for name in needs):
             message = f"{component.kind} {component.name!r} is not defined here: the {known}"
+            if component.kind == "regularizer" and site.density == "none":
+                message += "; list regularizers without it, or write regularizers: []"
             raise spec.problem(component.path, message)
 
 

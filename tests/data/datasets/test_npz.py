@@ -438,3 +438,12 @@ def test_arrays_that_do_not_fit_in_memory_are_refused_before_they_are_read(
     refuses(DataError, lambda: read_npz(tmp_path / "some.npz"), "some.npz", "'x' need", "memory")
     with pytest.raises(DataError, match="2 sequences that are padded to 999 steps need"):
         to_arrays({"x": np.zeros((1000, 3)), "lengths": np.array([1, 999])}, "some.npz")
+
+
+def test_numbers_that_are_not_standardised_are_told(npz):
+    x = RNG.normal(size=(40, 4, 2)) * [1, 3000]
+    mask = np.ones((40, 4))
+    (note,) = npz(x=x, mask=mask).notes
+    assert note.startswith("numbers of x, which are not standardised (root mean square 2,")
+    mask[(abs(x) > 50).any(-1)] = 0  # what is hidden does not count
+    assert not npz(x=x, mask=mask).notes and not npz(x=x / 100).notes

@@ -117,7 +117,8 @@ class SampleRecall(vaezoo.Metric):
 
     From Kynkaanniemi et al. 2019, with the penultimate features of an independent classifier. The
     labels given to a conditional model are those of the split. Images of binary data are drawn
-    from p(x|z); those of grey data are its means.
+    from p(x|z); those of grey data are its means. Both shares depend on the number of samples and
+    of real images, so that only values with equal numbers compare.
 
     Args:
         samples: the number of samples in a draw.
