@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ VECTORS = DataSpec(
     ),
 )
 SERIES = DataSpec((6, 2), "real", mask_dims=1, variable_length=True)
+NUMBERED = replace(SERIES, fields=tuple(Field(str(i), "numeric", (i, i + 1)) for i in range(2)))
 ROLLS = DataSpec((6, 5), "binary", 2, mask_dims=1, variable_length=True)
 SYMBOLS = Field("symbol", "categorical", (0, 3), categories=("<eos>", "<unk>", "a"))
 TEXT = DataSpec((6, 3), "one-hot", 2, mask_dims=1, variable_length=True, fields=(SYMBOLS,))
@@ -35,8 +37,11 @@ def write(data, path, x, columns=4):
     )
 
 
+SHAPES = [(VECTORS, (5, 3)), (SERIES, (5, 6, 2)), (NUMBERED, (5, 6, 2))]
+
+
 @pytest.mark.parametrize("ending", ["npz", "csv"])
-@pytest.mark.parametrize(("data", "shape"), [(VECTORS, (5, 3)), (SERIES, (5, 6, 2))])
+@pytest.mark.parametrize(("data", "shape"), SHAPES)
 def test_numbers_come_back(tmp_path, ending, data, shape):
     path, x = tmp_path / f"x.{ending}", torch.randn(shape)
     assert write(data, path, x) == [path]
