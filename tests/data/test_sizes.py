@@ -50,12 +50,12 @@ def test_a_split_that_is_known_is_not_built_again():
     assert Points().sizes == Counted.sizes
 
 
-def test_examples_that_no_epoch_has_room_for_are_told():
+def test_examples_that_every_epoch_leaves_out_are_reported():
     train = loader_of(Points())
     train.fewest_examples = 2
     assert (train.examples_left_out, train.steps_per_epoch) == (1, 1)
-    (_, told) = count_examples(Counted(), train, 7)["left_out"]
-    assert told == "1 training example of each epoch, too few for a last batch"
+    (_, phrase) = count_examples(Counted(), train, 7)["left_out"]
+    assert phrase == "1 training example of each epoch, too few for a last batch"
 
 
 def test_sizes_of_items_need_no_item():

@@ -169,3 +169,9 @@ def test_json_is_written_where_nan_is_no_number():
         for node in (each for each in nodes if isinstance(each, ast.Call)):
             if ast.unparse(node.func) in ("json.dumps", "json.dump"):
                 assert "allow_nan" in [word.arg for word in node.keywords], f"{path}:{node.lineno}"
+
+
+def test_numbers_of_a_diverged_run_are_short():
+    row = {"value": -2e12, "standard_error": 3e9, "examples": 5, "unit": "nats per example"}
+    evaluation = {"metrics": {"elbo": row}, "undefined": {}}
+    assert metric_rows(evaluation)[0][1] == "-2.000e+12 ± 3.000e+09"

@@ -159,6 +159,10 @@ class Format:
             close(wanted[key], got[key], tolerance) for key in wanted
         )
 
+    def scaled(self, reading: Reading, wanted: Example) -> Example:
+        """An expected example in the units of those that are read; 0 where it is hidden."""
+        return wanted
+
     def check(self, reading: Reading, train: list[Example]) -> None:
         """Checks what the description says of the training split, whose examples are given."""
 
@@ -281,7 +285,7 @@ def _difference(form: Format, wanted: Sequence[Example], result: Reading, tolera
             alike = [each for each in left if form.compare(result, each, got, tolerance)]
             if not alike:
                 return f"example {number} of {name} is not expected: {_brief(got)}"
-            nearest = min(alike, key=lambda example: _distance(example, got))
+            nearest = min(alike, key=lambda each: _distance(form.scaled(result, each), got))
             left = [example for example in left if example is not nearest]
             train += [nearest] if name == "train" else []
     if left:
@@ -293,7 +297,7 @@ def _difference(form: Format, wanted: Sequence[Example], result: Reading, tolera
 def _distance(wanted: Example, got: Example) -> float:
     """The sum of the differences between the arrays of two examples that compare as equal."""
     return sum(
-        float(np.abs(value - got[key]).sum())
+        float(np.abs(value.astype(np.float64) - got[key]).sum())
         for key, value in wanted.items()
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
     )

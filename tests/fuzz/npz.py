@@ -79,14 +79,16 @@ class Npz(Format):
             found.append(example)
         return found
 
+    def scaled(self, reading: Reading, wanted: Example) -> Example:
+        if not reading.spec.fields:
+            return wanted
+        with np.errstate(all="ignore"):
+            x = (wanted["x"] - offsets(reading)) / scales(reading)
+        return {**wanted, "x": np.where(wanted["mask"][:, None], x, 0.0)}
+
     def compare(self, reading: Reading, wanted: Example, got: Example, tolerance: float) -> bool:
-        if reading.spec.fields:
-            with np.errstate(all="ignore"):
-                scaled = (wanted["x"] - offsets(reading)) / scales(reading)
-            wanted = {**wanted, "x": np.where(wanted["mask"][:, None], scaled, 0.0)}
-        return super().compare(
-            reading, wanted, got, max(tolerance, 2e-4 * bool(reading.spec.fields))
-        )
+        tolerance = max(tolerance, 2e-4 * bool(reading.spec.fields))
+        return super().compare(reading, self.scaled(reading, wanted), got, tolerance)
 
     def check(self, reading: Reading, train: list[Example]) -> None:
         if reading.spec.fields:

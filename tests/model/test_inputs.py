@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import vaezoo
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.runs.setup import prepare_training
@@ -271,6 +272,8 @@ def test_calls_without_examples_say_so(spec, composed_model):
     for n in (0, -1):
         with pytest.raises(UsageError, match=f"expected at least one example, got {n}"):
             built.sample(n)
+    with pytest.raises(UsageError, match="expected at least one code, got none"):
+        built.decode(torch.zeros(0, built.latent_dim))
     with pytest.raises(UsageError, match="samples must be at least 1, not 0"):
         built.log_likelihood(torch.zeros(2, 1, 8, 8), samples=0)
     with pytest.raises(ValueError, match=r"got one example; add a first dimension: x\[None\]"):
@@ -279,3 +282,36 @@ def test_calls_without_examples_say_so(spec, composed_model):
     z[1, 0] = torch.nan
     with pytest.raises(DataError, match="z of example 1 is nan"):
         built.decode(z)
+    conditional = vaezoo.load("cvae-mnist")
+    with pytest.raises(UsageError, match="expected at least one example, got -1"):
+        conditional.sample(-1, condition=9)
+    with pytest.raises(ValueError, match=r"not \(\); one condition for all is an int or text"):
+        conditional.sample(3, condition=9.5)
+
+
+def test_one_sequence_alone_gets_a_hint(model):
+    built = model((6, 2), variable_length=True, mask_dims=1)
+    with pytest.raises(ValueError, match=r"got one example; add a first dimension: x\[None\]"):
+        built.prepare(torch.zeros(9, 2))
+
+
+@pytest.mark.parametrize(
+    ("support", "supports", "permitted"),
+    [
+        ("binary", {"binary"}, "unit"),
+        ("one-hot", {"one-hot"}, "unit"),
+        ("count", {"count"}, "count"),
+        ("count", {"count", "real"}, "real"),
+        ("mixed", {"mixed"}, "mixed"),
+    ],
+)
+def test_means_may_be_passed_to_a_model(support, supports, permitted):
+    class Some(vaezoo.Likelihood):
+        def forward(self, h, extras):
+            raise NotImplementedError
+
+    Some.supports = frozenset(supports)
+    wiring = vaezoo.Wiring(data=DataSpec((3,), support), train_size=1)
+    likelihood = Some(wiring)
+    assert likelihood.permitted_support == permitted
+    assert likelihood.by_part == {"x": likelihood} and likelihood.is_normalised

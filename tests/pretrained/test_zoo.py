@@ -122,6 +122,10 @@ def test_the_card_says_what_a_condition_without_a_name_is():
     from vaezoo.pretrained.card import usage_example
 
     lines = {each.id: "\n".join(usage_example(each, "lab:")) for each in ENTRIES}
+    assert 'vaezoo.load("lab:vae-mnist-mlp")' in lines["vae/mnist-mlp@2"]
+    (entry,) = (each for each in ENTRIES if each.id == "vae/mnist-mlp@2")
+    old = "\n".join(usage_example(entry.model_copy(update={"status": "deprecated"})))
+    assert 'vaezoo.load("vae-mnist-mlp@2")' in old
     assert "condition = torch.rand(16, 4, 28, 28)" in lines["cvae/colored-mnist@1"]
     assert (
         'vaezoo.load("lab:cvae-quadrants-mnist").sample(16, condition=condition)'

@@ -176,7 +176,8 @@ def test_the_support_of_a_plugin_has_its_name(refused, monkeypatch):
     [
         (
             {},
-            "regularizers: regularizer 'kl' is not defined here: the prior of latent variable 'z'",
+            "regularizers: regularizer 'kl' is not defined here: the prior of latent variable 'z' "
+            "has no density, so no rate; list regularizers without it, or write regularizers: []",
         ),
         ({"objective": "iwae"}, "objective: objective 'iwae' is not defined here: the prior of"),
         (

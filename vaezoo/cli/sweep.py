@@ -35,7 +35,7 @@ from vaezoo.cli.output import (
 @click.option(
     "--maximize/--minimize",
     default=None,
-    help="Whether higher or lower values of the metric are better.  [default: as it says]",
+    help="Whether higher or lower values of the metric are better.  [default: as it declares]",
 )
 @click.option(
     "--trials",

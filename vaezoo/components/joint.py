@@ -89,21 +89,19 @@ class JointLikelihood(Likelihood):
             parts,
             lambda part, name: replace(wiring, data=replace(part, extras=extras)),
         )
-        for name, part in self._named_parts():
+        for name, part in self.by_part.items():
             if part.pools_examples:
                 raise ValueError(
                     f"the likelihood of part {name!r} needs all examples of a batch, but parts "
                     "may be missing; for normal use scale: learned"
                 )
-        self.part_shapes = {name: part.parameter_shape for name, part in self._named_parts()}
-
-    def _named_parts(self) -> list[tuple[str, Any]]:
-        return list(self.parts.items())
+        self.part_shapes = {name: part.parameter_shape for name, part in self.by_part.items()}
 
     @property
     def by_part(self) -> Mapping[str, Likelihood]:
         """The likelihood of each part."""
-        return dict(self._named_parts())
+        parts: Any = self.parts  # a ModuleDict, whose values are modules to mypy
+        return dict(parts.items())
 
     @property
     def parameter_shape(self) -> Shape:
@@ -113,7 +111,7 @@ class JointLikelihood(Likelihood):
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Joint:
         """From ``[*, P]`` to a distribution over the data of each part."""
         sizes = [math.prod(shape) for shape in self.part_shapes.values()]
-        blocks = zip(self._named_parts(), h.split(sizes, -1), strict=True)
+        blocks = zip(self.by_part.items(), h.split(sizes, -1), strict=True)
         return Joint(
             {
                 # [*, parameters of the part] -> [*, *parameter_shape]
@@ -126,7 +124,7 @@ class JointLikelihood(Likelihood):
         """Those of all parts."""
         return {
             name: value
-            for _, part in self._named_parts()
+            for part in self.by_part.values()
             for name, value in part.typical_extras(n).items()
         }
 
@@ -139,7 +137,7 @@ class JointLikelihood(Likelihood):
         assert isinstance(trace.px, Joint), "asked for only where the decoder ran"
         # NaN in what is missing would reach the gradients although it is not counted
         batch, log_probs = replace(trace.batch, x=hide_missing(trace.batch)), {}
-        for name, part in self._named_parts():
+        for name, part in self.by_part.items():
             px = trace.px.parts[name]
             log_prob = part.log_prob(replace(trace, px=px, batch=batch.part(name)))
             present = batch.has(name)

@@ -49,7 +49,7 @@ class BernoulliLikelihood(Likelihood):
     supports = frozenset({"binary", "unit"})
 
     @property
-    def has_density(self) -> bool:
+    def is_normalised(self) -> bool:
         """Only of 0 and 1."""
         return self.data.support == "binary"
 

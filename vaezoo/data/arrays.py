@@ -25,8 +25,8 @@ from vaezoo.data.splits import split_indices
 from vaezoo.data.supports import describe_support, first_invalid_row
 from vaezoo.utils.errors import DataError
 
-_MAX_SIZE = 50
-"""The root mean square of numbers from which they are probably meant to be standardised."""
+_MAX_ROOT_MEAN_SQUARE = 50
+"""Real numbers with a larger root mean square were probably not standardised."""
 
 ArraySupport: TypeAlias = Literal["auto", "binary", "unit", "real", "one-hot", "count"]
 """The values that an array may take; ``auto`` derives them from the array."""
@@ -125,10 +125,10 @@ class ArrayDataset(Dataset):
     def notes(self) -> Sequence[str]:
         """Classes that training does not have, and numbers that are far from standardised."""
         large = [
-            f"numbers of {f'x.{name}' if name else 'x'}, which are not standardised (root mean "
-            f"square {size:,.4g})"
-            for name, size in self._sizes_of_numbers().items()
-            if size > _MAX_SIZE
+            f"numbers of {f'x.{name}' if name else 'x'} with a root mean square of {value:,.4g}; "
+            "models train best on numbers that are standardised"
+            for name, value in self._root_mean_squares().items()
+            if value > _MAX_ROOT_MEAN_SQUARE
         ]
         if not self.spec.classes:
             return tuple(large)
@@ -136,15 +136,21 @@ class ArrayDataset(Dataset):
         labels = self.arrays.condition[self._indices["train"]]
         return (*large, *untrained_classes(labels, self.spec.classes))
 
-    def _sizes_of_numbers(self) -> Mapping[str, float]:
+    def _root_mean_squares(self) -> Mapping[str, float]:
         """The root mean square of what is observed of each part that holds real numbers."""
-        sizes = {}
+        result = {}
         for name, x in self.arrays.parts.items():
-            if self.specs[name].support == "real":
-                mask = self.arrays.mask_of(name)
-                values = (x if mask is None else x[mask != 0]).astype(np.float64)
-                sizes[name] = math.sqrt(np.square(values).mean()) if values.size else 0.0
-        return sizes
+            data, mask = self.specs[name], self.arrays.mask_of(name)
+            present = self.arrays.present.get(name)
+            if data.support != "real" or data.pixels:  # pixels are divided by 255
+                continue
+            if present is not None:
+                x, mask = x[present != 0], None if mask is None else mask[present != 0]
+            values = (x if mask is None else x[mask != 0]).ravel()
+            # einsum converts to float64 in chunks, without a copy of all values
+            total = float(np.einsum("i,i->", values, values, dtype=np.float64))
+            result[name] = math.sqrt(total / values.size) if values.size else 0.0
+        return result
 
     @cached_property
     def _indices(self) -> Mapping[str, np.ndarray]:

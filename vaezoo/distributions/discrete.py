@@ -91,7 +91,8 @@ class CategoricalLevels(Distribution):
     def mean(self) -> Tensor:
         """The expected value, in [0, 1], ``[*]``."""
         values = torch.linspace(0, 1, self.num_levels, device=self.log_probabilities.device)
-        return (self.log_probabilities.exp() * values).sum(-1)
+        mean = (self.log_probabilities.exp() * values).sum(-1)
+        return mean.clamp(max=1)  # which rounding can exceed
 
     @property
     def mode(self) -> Tensor:

@@ -49,11 +49,14 @@ def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tenso
     return distortion, rate
 
 
-def with_note(estimate: Estimate, model: Model) -> Estimate:
-    """Says of a number in nats if the likelihood is no density of the data."""
-    if all(each.has_density for each in model.likelihood.by_part.values()):
+def note_if_not_normalised(estimate: Estimate, model: Model) -> Estimate:
+    """Adds a note to a number in nats if p(x|z) is no normalised density of the data."""
+    if all(each.is_normalised for each in model.likelihood.by_part.values()):
         return estimate
-    note = "cross-entropy of grey values, which compares with no other likelihood"
+    note = (
+        "p(x|z) is not normalised (such as the cross-entropy of grey values): comparable only "
+        "with the same likelihood"
+    )
     return replace(estimate, note=estimate.note or note)
 
 
@@ -79,7 +82,7 @@ class ELBO(Metric):
         if model.density == "bound":
             unit = "nats per example, with a lower bound of log p(z)"
             estimate = replace(estimate, unit=unit)
-        return {"elbo": with_note(estimate, model)}
+        return {"elbo": note_if_not_normalised(estimate, model)}
 
 
 class Rate(Metric):
@@ -121,7 +124,7 @@ class Distortion(Metric):
         )
         distortion = torch.cat([trace.mean_distortion for trace in traces]).cpu()
         estimate = mean_with_error(distortion, samples=self.samples)
-        return {"distortion": with_note(estimate, model)}
+        return {"distortion": note_if_not_normalised(estimate, model)}
 
 
 class NLL(Metric):
@@ -146,4 +149,4 @@ class NLL(Metric):
         log_p = torch.cat([result[0] for result in results]).cpu()
         sample_size = torch.cat([result[1] for result in results]).double().mean()
         details = {"samples": self.samples, "effective_sample_size": float(sample_size)}
-        return {"nll": with_note(mean_with_error(-log_p, **details), model)}
+        return {"nll": note_if_not_normalised(mean_with_error(-log_p, **details), model)}

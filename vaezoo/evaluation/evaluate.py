@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 _COLUMNS = ("value", "standard_error", "examples", "unit", "note")
 """The keys of a metric in ``evaluation.json`` that are no details."""
 _MAX_PLAIN = 1e9
+"""Numbers from this size on are written with an exponent."""
 
 
 class MetricSpec(Protocol):
@@ -163,7 +164,7 @@ def _row(estimate: Estimate) -> dict[str, Any]:
     return {**row, "note": estimate.note} if estimate.note else row
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     """A number with three decimals, or, of a diverged run, with an exponent."""
     return f"{value:.3f}" if abs(value) < _MAX_PLAIN else f"{value:.3e}"
 
@@ -173,7 +174,7 @@ def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     rows = []
     for name, row in evaluation["metrics"].items():
         error = row["standard_error"]
-        error = "" if error is None else f" ± {_number(error)}"
+        error = "" if error is None else f" ± {_format_number(error)}"
         details = [
             f"{key.replace('_', ' ')} {'not finite' if value is None else f'{value:g}'}"
             for key, value in row.items()
@@ -182,7 +183,7 @@ def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         method = ", ".join([f"{row['examples']:,} examples", *details])
         method += f"; {row['note']}" if row.get("note") else ""
         rows.append(
-            (name.replace("_", " "), f"{_number(row['value'])}{error}", row["unit"], method)
+            (name.replace("_", " "), f"{_format_number(row['value'])}{error}", row["unit"], method)
         )
     faults = {
         "not finite": evaluation.get("not_finite", {}),  # which earlier versions did not record

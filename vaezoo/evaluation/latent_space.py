@@ -130,7 +130,7 @@ def _bounds(lower: Tensor, upper: Tensor, rate: Tensor) -> tuple[Estimate, Estim
     first, second = mean_with_error(lower), mean_with_error(upper)
     high = max(0.0, min(second.value, float(rate.mean())))
     low = max(0.0, min(first.value, high))  # chance may have them cross
-    return replace(first, value=low), replace(second, value=high)
+    return replace(first, value=low, note=""), replace(second, value=high, note="")
 
 
 class MutualInformation(Metric):
@@ -157,10 +157,10 @@ class MutualInformation(Metric):
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``mutual_information_lower`` and ``mutual_information_upper``."""
         density = _log_densities(model, data, self.examples)
-        note, others = "leaves out x itself", density.posterior - density.others
-        if float(others.mean()) > float(density.kl.mean()):
-            note, others = "the rate", density.kl
-        lower, upper = _bounds(density.posterior - density.mixture, others, density.kl)
+        note, bound = "the leave-one-out bound", density.posterior - density.others
+        if float(bound.mean()) > float(density.kl.mean()):
+            note, bound = "the rate", density.kl
+        lower, upper = _bounds(density.posterior - density.mixture, bound, density.kl)
         details = {"largest_possible": math.log(len(density.prior))}
         return {
             "mutual_information_lower": replace(
@@ -214,12 +214,12 @@ def _range_note(density: _LogDensities, bound: str) -> str:
 
     Args:
         density: the log densities.
-        bound: which bound of the number tells nothing then.
+        bound: the bound that is loose then, ``lower`` or ``upper``.
     """
     limit = math.log(len(density.prior))
     if float((density.posterior - density.mixture).mean()) < limit - 1:
         return ""
     return (
-        f"{len(density.prior):,} examples tell at most {limit:.2f} nats of mutual information, so "
-        f"that the {bound} bound may be far off"
+        f"with {len(density.prior):,} examples the lower bound of the mutual information is at "
+        f"most {limit:.2f} nats, so that this {bound} bound may be loose"
     )

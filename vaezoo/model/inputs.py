@@ -73,12 +73,10 @@ def _to_input(
     if data.variable_length:  # any number of steps
         shape, expected = shape[1:], expected[1:]
     if shape != expected:
-        one = "one example" if tuple(tensor.shape) == data.shape else ""
-        hint = "; add a first dimension: x[None]" if one else ""
-        raise ValueError(
-            f"{prefix}expected examples of shape {data.shape}, got "
-            f"{one or tuple(tensor.shape[1:])}{hint}"
-        )
+        got, skipped = str(tuple(tensor.shape[1:])), int(data.variable_length)
+        if tensor.dim() == len(data.shape) and tuple(tensor.shape[skipped:]) == expected:
+            got = "one example; add a first dimension: x[None]"
+        raise ValueError(f"{prefix}expected examples of shape {data.shape}, got {got}")
     return tensor
 
 
@@ -188,13 +186,24 @@ def check_examples(batch: Batch, likelihoods: Mapping[str, Likelihood]) -> None:
         }
     else:
         observed = {"x": masked(batch.x, batch.mask)}
-    for name, values in {**observed, "condition": batch.condition, **batch.extras}.items():
-        if values is not None and (fault := first_fault(values, f"{name} of example")):
-            raise DataError(f"{fault}; only what a mask hides may be missing")
-        support = likelihoods[name].permitted_values if name in likelihoods else "real"
-        row = None if values is None else first_invalid_row(values, support)
+    for name, values in observed.items():
+        _check_finite(name, values)
+        likelihood = likelihoods.get(name)  # those of plugins may not know their parts
+        support = "real" if likelihood is None else likelihood.permitted_support
+        row = None if support == "real" else first_invalid_row(values, support)
         if row is not None:
-            raise DataError(f"{name} of example {row} must be {describe_support(support)}")
+            hint = "; draw samples with mean=False" if support == "count" else ""
+            raise DataError(f"{name} of example {row} must be {describe_support(support)}{hint}")
+    if batch.condition is not None:
+        _check_finite("condition", batch.condition)
+    for name, values in batch.extras.items():
+        _check_finite(name, values)
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    """Raises DataError if a number is NaN or infinite; names the first such example."""
+    if fault := first_fault(values, f"{name} of example"):
+        raise DataError(f"{fault}; only what a mask hides may be missing")
 
 
 def to_extras(

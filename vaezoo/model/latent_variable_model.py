@@ -256,9 +256,11 @@ class LatentVariableModel(nn.Module):
         raw = torch.as_tensor(condition, device=self.device)
         shape = self.data.condition_shape
         if shape is not None and tuple(raw.shape) != (n, *shape):
+            has_names = self.data.classes or self.data.condition_fields
+            hint = "; one condition for all is an int or text" if has_names else ""
             raise ValueError(
                 f"conditions for {n} examples have the shape {(n, *shape)}, not "
-                f"{tuple(raw.shape)}; one condition for all is an int or text"
+                f"{tuple(raw.shape)}{hint}"
             )
         return self.conditioner(raw if shape == () else raw.float())
 

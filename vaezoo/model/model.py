@@ -207,6 +207,8 @@ class Model(LatentVariableModel):
             (4, 1, 28, 28)
         """
         z = torch.as_tensor(z, device=self.device, dtype=torch.float32)
+        if not len(z):
+            raise UsageError("expected at least one code, got none")
         if fault := first_fault(z, "z of example"):
             raise DataError(fault)
         context, extras = self.context(condition, len(z)), self.extras_for(len(z), extras)
@@ -229,13 +231,7 @@ class Model(LatentVariableModel):
         extras: Mapping[str, Tensor],
         prior_temperature: float = 1.0,
     ) -> Iterator[tuple[slice, Generation]]:
-        """The generation of n codes in batches, each with the rows that it makes.
-
-        Raises:
-            UsageError: n is less than 1.
-        """
-        if n < 1:
-            raise UsageError(f"expected at least one example, got {n}")
+        """The generation of n codes in batches, each with the rows that it makes."""
         size = self.batch_size()
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
@@ -325,6 +321,8 @@ class Model(LatentVariableModel):
             >>> tuple(model.sample(4, condition=7, seed=0).shape)
             (4, 1, 28, 28)
         """
+        if n < 1:
+            raise UsageError(f"expected at least one example, got {n}")
         if sampler is not None:
             self.check_sampler(sampler)
         context, extras = self.context(condition, n), self.extras_for(n, extras)

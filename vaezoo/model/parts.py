@@ -128,8 +128,9 @@ class Likelihood(Component, ABC):
     Wiring: a ``Wiring``. Required: ``forward``, and an ``__init__`` that calls
     ``super().__init__(wiring)``, which rejects data whose support is not in ``supports``.
     Optional: ``log_prob``, which owns the rules of masks, missing parts and missing cells;
-    ``typical_extras``. The event dimensions of the distribution must be the last ``event_dims``
-    dimensions of the data: those that the mask does not cover.
+    ``typical_extras``, ``is_normalised``, ``permitted_support`` and ``by_part``. The event
+    dimensions of the distribution must be the last ``event_dims`` dimensions of the data: those
+    that the mask does not cover.
     """
 
     params_per_value: int = 1
@@ -157,13 +158,16 @@ class Likelihood(Component, ABC):
         return {"x": self}
 
     @property
-    def has_density(self) -> bool:
+    def is_normalised(self) -> bool:
         """Whether p(x|z) is a normalised density, or a probability, of the data."""
         return True
 
     @property
-    def permitted_values(self) -> str:
-        """The support of the values that it has a density for: grey values count as binary."""
+    def permitted_support(self) -> str:
+        """The support of the values that users may pass to a model with this likelihood.
+
+        Binary data may be grey values, and one-hot data probabilities: means are both.
+        """
         if "real" in self.supports:
             return "real"
         return "unit" if self.data.support in BOUNDED else self.data.support

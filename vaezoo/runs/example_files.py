@@ -15,9 +15,10 @@ from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
 from vaezoo.data.loader import Loader
-from vaezoo.data.supports import BOUNDED, describe_support, first_invalid_row
+from vaezoo.data.supports import describe_support, first_invalid_row
 from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
+from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
@@ -119,10 +120,12 @@ def _read_batch(model: Model, path: Path, *, is_prefix: bool) -> Batch:
         raise DataError(f"{path}: {error}") from error
     batch = replace(batch, x=_standardised(model.data, stored.x, batch.x))
     if not model.data.parts:
-        return _checked_part(model.data, batch, path, "")
-    batch = replace(batch, x=hide_missing(batch))
+        return _checked_part(model.data, model.likelihood, batch, path, "")
+    batch, likelihoods = replace(batch, x=hide_missing(batch)), model.likelihood.by_part
     parts = {
-        name: _checked_part(part, batch.part(name), path, f".{name}")
+        name: _checked_part(
+            part, likelihoods.get(name, model.likelihood), batch.part(name), path, f".{name}"
+        )
         for name, part in model.data.parts.items()
     }
     masks = {name: part.mask for name, part in parts.items() if part.mask is not None}
@@ -158,11 +161,14 @@ def _is_scaled(data: DataSpec) -> bool:
     return any(field.offset != 0 or field.scale != 1 for field in data.fields)
 
 
-def _checked_part(data: DataSpec, batch: Batch, path: Path, suffix: str) -> Batch:
+def _checked_part(
+    data: DataSpec, likelihood: Likelihood, batch: Batch, path: Path, suffix: str
+) -> Batch:
     """Examples of one tensor, with their mask if the data has masks.
 
     Args:
         data: describes them.
+        likelihood: theirs.
         batch: the examples in the range of the model.
         path: the file, for messages.
         suffix: what follows ``x`` and ``mask`` in the names of their arrays.
@@ -181,8 +187,7 @@ def _checked_part(data: DataSpec, batch: Batch, path: Path, suffix: str) -> Batc
             f"{path}: the mask{suffix} has the shape {tuple(mask.shape)}; it must be "
             f"{tuple(mask_shape)}"
         )
-    # grey values and probabilities are welcome, where the model was trained on 0 and 1
-    support = "unit" if data.support in BOUNDED else data.support
+    support = likelihood.permitted_support
     x = masked(x, mask)  # what it hides may be anything
     row = first_invalid_row(x, support)
     if row is not None:

@@ -142,9 +142,9 @@ def _is_maximized(spec: Spec, metric: str) -> bool:
     metrics: list[type[Metric]] = [component.cls for component in spec.evaluate]
     higher = {name for each in metrics for name in each.higher_is_better}
     lower = {name for each in metrics for name in each.lower_is_better}
-    name = re.sub(r"-\d+$", "", metric)  # of one that is measured several times
-    if name in higher or name in lower:
-        return name in higher
+    for name in (metric, re.sub(r"-\d+$", "", metric)):  # NAME-2 is the second one of a name
+        if (name in higher) != (name in lower):
+            return name in higher
     raise UsageError(
         f"no metric of the spec says whether higher or lower values of {metric!r} are better"
         f"{did_you_mean(metric, higher | lower)}; give --maximize or --minimize"

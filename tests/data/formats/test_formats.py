@@ -37,7 +37,12 @@ def write(data, path, x, columns=4):
     )
 
 
-SHAPES = [(VECTORS, (5, 3)), (SERIES, (5, 6, 2)), (NUMBERED, (5, 6, 2))]
+SHAPES = [
+    (VECTORS, (5, 3)),
+    (replace(VECTORS, fields=(*NUMBERED.fields, Field("2", "numeric", (2, 3)))), (5, 3)),
+    (SERIES, (5, 6, 2)),
+    (NUMBERED, (5, 6, 2)),
+]
 
 
 @pytest.mark.parametrize("ending", ["npz", "csv"])

@@ -93,7 +93,7 @@ class NpzDataset(Dataset):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Classes that training does not have."""
+        """Classes that training does not have, and numbers that are far from standardised."""
         return self._dataset.notes
 
     def split(self, name: str) -> Split:

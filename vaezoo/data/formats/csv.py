@@ -90,7 +90,7 @@ class CsvFormat(Format):
         first = [cell.strip() for cell in rows[0][1]] if rows else []
         known = {*self._column_names(), *(field.name for field in self.data.fields)}
         is_known = self._has_names and not known.isdisjoint(first)
-        is_known |= first[: len(self.index_columns)] == self.index_columns  # as it is written
+        is_known |= first[: len(self.index_columns)] == self.index_columns  # as `write` does
         has_header = bool(rows) and (is_known or not any(map(is_number, first)))
         table = _Table(path, first if has_header else [], rows[has_header:])
         if not table.rows:
