@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 import vaezoo
+from vaezoo_cvae.derived import DerivedDataset
 
 COLORS = {
     "red": (230, 60, 60),
@@ -25,7 +25,7 @@ COLORS = {
 }
 
 
-class ColoredMNIST(vaezoo.Dataset):
+class ColoredMNIST(DerivedDataset):
     """Grey images of another data set, coloured on black in one of ten colours.
 
     The colour of each image is drawn once, with a fixed seed.
@@ -62,21 +62,6 @@ class ColoredMNIST(vaezoo.Dataset):
         return vaezoo.DataSpec(
             (3, *size), "unit", pixels=True, condition_shape=(2,), condition_fields=attributes
         )
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Those of the underlying data set."""
-        return self.source.sizes
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """What the underlying data set leaves out."""
-        return self.source.left_out
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What to check in the underlying data set."""
-        return self.source.notes
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the splits, with coloured images.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 import vaezoo
+from vaezoo_cvae.derived import DerivedDataset
 
 _ORDER = ((1, 0), (0, 0), (0, 1))
 """Row and column of observed quadrants: bottom left, top left, top right (Sohn et al. 2015)."""
 
 
-class Quadrants(vaezoo.Dataset):
+class Quadrants(DerivedDataset):
     """Images of another data set, with 1, 2 or 3 observed quadrants as the condition.
 
     The mask hides the observed quadrants from encoder and likelihood, so that metrics count the
@@ -47,21 +47,6 @@ class Quadrants(vaezoo.Dataset):
             condition_shape=(channels + 1, *size),
             facts={**self.source.spec.facts, "vaezoo-cvae": {"inpainting": True}},
         )
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Those of the underlying data set."""
-        return self.source.sizes
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """What the underlying data set leaves out."""
-        return self.source.left_out
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What to check in the underlying data set."""
-        return self.source.notes
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the splits of the underlying data set, without its labels."""

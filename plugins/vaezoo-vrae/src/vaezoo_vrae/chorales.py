@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 import vaezoo
-from vaezoo_vrae.dividing import DividedSequences, divide
+from vaezoo_vrae.dividing import DividedDataset, DividedSequences, divide
 from vaezoo_vrae.polyphonic import KEYS, LOWEST, piano_roll_spec, to_float
 from vaezoo_vrae.ragged import ragged_split
 from vaezoo_vrae.sequence_files import read_npz_file
 from vaezoo_vrae.steps import PositiveInt
 
 
-class Chorales(vaezoo.Dataset):
+class Chorales(DividedDataset):
     """About 370 four-part chorales as piano rolls of 88 keys.
 
     Needs the extra ``vaezoo-vrae[chorales]``. The rolls are built once from music21's corpus,
@@ -41,7 +41,8 @@ class Chorales(vaezoo.Dataset):
         self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
-    def _divided(self) -> DividedSequences:
+    def divided(self) -> DividedSequences:
+        """The sequences of the splits."""
         try:
             import music21
         except ImportError as error:
@@ -62,16 +63,11 @@ class Chorales(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        return piano_roll_spec(self._divided.longest, self.steps_per_beat)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The number of chorales of each split."""
-        return self._divided.sizes
+        return piano_roll_spec(self.divided.longest, self.steps_per_beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        return ragged_split(self._divided.splits[name], self.spec.shape[0], to_float)
+        return ragged_split(self.divided.splits[name], self.spec.shape[0], to_float)
 
 
 def score_to_roll(score: Any, steps_per_beat: int) -> np.ndarray:

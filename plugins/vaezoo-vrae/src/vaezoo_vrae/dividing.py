@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,30 @@ class DividedSequences:
     def longest(self) -> int:
         """The number of steps of the longest sequence."""
         return max(len(one) for split in self.splits.values() for one in split.sequences)
+
+
+class DividedDataset(vaezoo.Dataset):
+    """A data set of divided sequences: how many there are, and what was left out of them."""
+
+    @property
+    @abstractmethod
+    def divided(self) -> DividedSequences:
+        """The sequences of the splits."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of sequences, pieces or windows of each split."""
+        return self.divided.sizes
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Files, arrays, sequences and notes that are not used."""
+        return self.divided.left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Classes that training does not have."""
+        return self.divided.notes
 
 
 def divide(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge
 
 import vaezoo
-from vaezoo_vrae.dividing import DividedSequences, divide
+from vaezoo_vrae.dividing import DividedDataset, DividedSequences, divide
 from vaezoo_vrae.polyphonic import KEYS, LOWEST, piano_roll_spec, to_float
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sources import Unreadable
@@ -33,7 +33,7 @@ _LONG_NUMBER = re.compile(rb"[\x80-\xff]{4096}")
 """Bytes that are read as one number of thousands of digits; MIDI permits four bytes."""
 
 
-class Midi(vaezoo.Dataset):
+class Midi(DividedDataset):
     """A folder of MIDI files as piano rolls of 88 keys: 1 while a key sounds.
 
     A note sounds for at least one step. A second note of a key ends the first. Drums are omitted,
@@ -69,7 +69,8 @@ class Midi(vaezoo.Dataset):
         self.fractions, self.split_seed = fractions, split_seed
 
     @cached_property
-    def _divided(self) -> DividedSequences:
+    def divided(self) -> DividedSequences:
+        """The sequences of the splits."""
         root = vaezoo.find_data(self.path)
         folder = vaezoo.split_files(
             root, _SUFFIXES, fractions=self.fractions, split_seed=self.split_seed
@@ -103,21 +104,11 @@ class Midi(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Binary steps of 88 keys."""
-        return piano_roll_spec(self._divided.longest, self.steps_per_beat)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The number of pieces or windows of each split."""
-        return self._divided.sizes
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """Other files, and how many files have notes that are omitted."""
-        return self._divided.left_out
+        return piano_roll_spec(self.divided.longest, self.steps_per_beat)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        return ragged_split(self._divided.splits[name], self.spec.shape[0], to_float)
+        return ragged_split(self.divided.splits[name], self.spec.shape[0], to_float)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Shapes: n sequences, T steps, D values per step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated
@@ -15,14 +15,14 @@ import torch
 from annotated_types import Ge
 
 import vaezoo
-from vaezoo_vrae.dividing import DividedSequences, divide
+from vaezoo_vrae.dividing import DividedDataset, DividedSequences, divide
 from vaezoo_vrae.polyphonic import to_float
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sequence_files import read_source
 from vaezoo_vrae.sources import Unreadable
 
 
-class Sequences(vaezoo.Dataset):
+class Sequences(DividedDataset):
     """Sequences of vectors of the same width, from an npz file or a folder of csv files.
 
     The npz file contains ``x``: all sequences one after another ``[steps, D]`` with their
@@ -75,7 +75,8 @@ class Sequences(vaezoo.Dataset):
         self.unreadable = unreadable
 
     @cached_property
-    def _divided(self) -> DividedSequences:
+    def divided(self) -> DividedSequences:
+        """The sequences of the splits."""
         path = vaezoo.find_data(self.path)
         return divide(
             read_source(path, self.fractions, self.split_seed, self.unreadable),
@@ -89,26 +90,11 @@ class Sequences(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """The longest length of all splits; values are standardized with the training split."""
-        return sequence_spec(self._divided.splits, self.standardise)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The number of sequences of each split."""
-        return self._divided.sizes
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """Files, arrays and sequences that are not used."""
-        return self._divided.left_out
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Classes that training does not have."""
-        return self._divided.notes
+        return sequence_spec(self.divided.splits, self.standardise)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
-        data = self._divided.splits[name]
+        data = self.divided.splits[name]
         observed = data.observed or [np.array(True)] * len(data.sequences)
         stored = [
             np.where(shown[..., None], self._model_input(values), 0)

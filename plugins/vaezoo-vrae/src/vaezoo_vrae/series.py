@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated
@@ -11,12 +11,12 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 import vaezoo
-from vaezoo_vrae.dividing import DividedSequences
+from vaezoo_vrae.dividing import DividedDataset, DividedSequences
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sequences import sequence_spec
 
 
-class Series(vaezoo.Dataset):
+class Series(DividedDataset):
     """A time-series classification set included in aeon, by name.
 
     Needs the extra ``vaezoo-vrae[series]``. Missing steps are hidden; they have no influence.
@@ -41,7 +41,8 @@ class Series(vaezoo.Dataset):
         self.name, self.held_out, self.omit, self.split_seed = name, held_out, omit, split_seed
 
     @cached_property
-    def _divided(self) -> DividedSequences:
+    def divided(self) -> DividedSequences:
+        """The sequences of the splits."""
         try:
             from aeon.datasets import load_classification
         except ImportError as error:
@@ -104,27 +105,12 @@ class Series(vaezoo.Dataset):
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
         """Standardized with the training split."""
-        return sequence_spec(self._divided.splits, True)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The number of series of each split."""
-        return self._divided.sizes
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """Series without a value."""
-        return self._divided.left_out
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Classes that training does not have."""
-        return self._divided.notes
+        return sequence_spec(self.divided.splits, True)
 
     def split(self, name: str) -> vaezoo.Split:
         """One of the three splits."""
         return ragged_split(
-            self._divided.splits[name], self.spec.shape[0], self.spec.from_source_units
+            self.divided.splits[name], self.spec.shape[0], self.spec.from_source_units
         )
 
 
