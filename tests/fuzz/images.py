@@ -97,7 +97,7 @@ class Images(Format):
                 return refused(*_names(picture.file))
             picture.pixels = pixels
             shapes.add(None if source.options["size"] else pixels.shape)
-            is_uniform = bool((np.ptp(pixels, (0, 1)) < 3).all())  # scaling keeps the colour
+            is_uniform = bool((np.ptp(pixels, (0, 1)) < 2).all())  # scaling keeps the colour
             is_known &= is_plain and (is_uniform or not source.options["size"])
             if is_known:
                 examples.append(expect(source, picture))
