@@ -82,7 +82,7 @@ def sweep_command(
     import io
 
     from vaezoo.runs.report.pictures import rate_distortion
-    from vaezoo.runs.study import Parameter, trial_records, trial_table
+    from vaezoo.runs.study import Parameter, decides_by, trial_records, trial_table
     from vaezoo.runs.sweep import sweep
     from vaezoo.spec.load import load_spec
     from vaezoo.utils.allocator import tune_allocator
@@ -124,9 +124,7 @@ def sweep_command(
     table(headings, rows)
     for record in records:
         if record["chosen"]:
-            extreme = "highest" if study.direction.name == "MAXIMIZE" else "lowest"
-            reason = f"by the {extreme} {metric} on the validation split"
-            click.echo(f"chosen  trial {record['trial']}, {reason}")
+            click.echo(f"chosen  trial {record['trial']}, by {decides_by(study)}")
     click.echo(f"sweep   {folder}")
 
 

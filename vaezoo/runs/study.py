@@ -114,19 +114,24 @@ def open_study(
     return study
 
 
-def _check_values(study: optuna.Study, decides_by: str, file: Path) -> None:
+def _check_values(study: optuna.Study, compared_by: str, file: Path) -> None:
     """Refuses to compare the trials of a study by other values than before."""
     # looked up before the attribute, which another process that shares the study may set now
     has_trials = bool(study.trials)
     known = study.user_attrs.get(_DECIDES_BY)
     if known is None and not has_trials:
-        study.set_user_attr(_DECIDES_BY, decides_by)
-    elif known != decides_by:
+        study.set_user_attr(_DECIDES_BY, compared_by)
+    elif known != compared_by:
         known = known or "their metric on the test split, as in earlier versions of vaezoo"
         raise UsageError(
-            f"{file}: its trials are compared by {known}, and not by {decides_by}; "
+            f"{file}: its trials are compared by {known}, and not by {compared_by}; "
             "choose another --out"
         )
+
+
+def decides_by(study: optuna.Study) -> str:
+    """What trials are compared by, such as ``the highest elbo on the validation split``."""
+    return str(study.user_attrs[_DECIDES_BY])
 
 
 def store_trial(trial: optuna.Trial, finished: Run, out: Path) -> None:
