@@ -18,8 +18,11 @@ from vaezoo.data.loader import Loader as Loader
 from vaezoo.data.npz_file import read_npz as read_npz
 from vaezoo.data.phrases import count_phrase as count_phrase
 from vaezoo.data.phrases import untrained_classes as untrained_classes
+from vaezoo.data.proposal import Proposal as Proposal
+from vaezoo.data.proposal import training_length as training_length
 from vaezoo.data.split_files import split_files as split_files
 from vaezoo.data.splits import Fractions as Fractions
+from vaezoo.data.splits import complete_splits as complete_splits
 from vaezoo.data.splits import split_indices as split_indices
 from vaezoo.data.standardise import mean_and_scale as mean_and_scale
 from vaezoo.data.steps import split_steps as split_steps

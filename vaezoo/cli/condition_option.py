@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.data.conditions import parse_conditions
+from vaezoo.data.conditions import parse_columns, parse_conditions
 from vaezoo.utils.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
+    from vaezoo.model.model import Model
     from vaezoo.runs.run import Run
 
 
 condition_option = click.option(
     "--condition",
     metavar="CONDITION",
-    help="A class such as 9; 'all' for every class; attributes such as color=red,digit=all; or "
-    "'data' for the conditions of test examples.",
+    help="A class such as 9; 'all' for every class; attributes such as color=red,digit=all; "
+    "'data' for the conditions of test examples; or values of columns such as town=Ulm,age=30.",
 )
+_LEAST_SIZE = 2.0
+"""The least effective sample size with which samples are chosen from proposals."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,30 @@ def requested_conditions(run: Run, text: str | None, count: int | None) -> Condi
     # [conditions * per_condition, ...]
     condition = conditions.repeat_interleave(per_condition, 0)
     return ConditionRequest(condition, per_condition * len(names), columns)
+
+
+def takes_columns(model: Model) -> bool:
+    """Whether conditions name columns of rows: of unconditional models that may hide cells."""
+    data = model.data
+    return (
+        model.conditioner is None and bool(data.fields) and data.mask_dims == len(data.shape) == 1
+    )
+
+
+def sample_given(
+    model: Model, text: str, count: int, *, proposals: int, seed: int
+) -> tuple[torch.Tensor, str]:
+    """Rows in which some columns have given values, and what to know of them.
+
+    Raises:
+        UsageError: there are no such columns or values, or the model hardly ever makes them.
+    """
+    x, known = parse_columns(model.data, text)
+    result = model.impute(
+        x.expand(count, -1), known.expand(count, -1), samples=proposals, from_prior=True, seed=seed
+    )
+    size = float(result.effective_sample_size.mean())
+    note = f"effective sample size {size:.1f} of {proposals} proposals"
+    if size < _LEAST_SIZE:
+        raise UsageError(f"--condition {text}: too improbable: {note}; raise --proposals")
+    return result.x[0], note

@@ -11,33 +11,39 @@ import click
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.shared import (
     FORMAT_HELP,
+    data_argument,
     device_option,
     open_run,
     out_option,
     output_format,
     run_argument,
     save_examples,
-    split_option,
 )
 from vaezoo.utils.errors import UsageError
 
 
 @click.command("encode")
 @run_argument
-@split_option
+@data_argument
 @click.option(
     "-n", "count", default=0, type=click.IntRange(0), help="Number of examples; 0 for all."
 )
-@out_option("latents.npz", "A .npz with the arrays mean and label, or a .csv.")
+@out_option(
+    "latents.npz", "A .npz with the arrays mean, label and those that name examples, or a .csv."
+)
 @device_option
 @click.pass_context
 def encode_command(
-    ctx: click.Context, path: Path, split: str, count: int, out: Path, device: str
+    ctx: click.Context, path: Path, data: str, count: int, out: Path, device: str
 ) -> None:
-    """Write the posterior means of a split; fail if one is NaN or infinite."""
+    """Write the posterior means of a split, a file or a folder; fail if one is NaN or infinite.
+
+    Beside them stands what names each example: its file, its number, the identifiers of a table.
+    """
     import numpy as np
     import torch
 
+    from vaezoo.runs.named_examples import named_examples
     from vaezoo.utils.files import atomic_write
     from vaezoo.utils.finite import require_finite
     from vaezoo.utils.seeds import seeded
@@ -45,13 +51,17 @@ def encode_command(
     if out.suffix not in (".npz", ".csv"):
         raise UsageError(f"{out}: the file must end in .npz or .csv")
     run = open_run(path, device)
+    examples = named_examples(run, data)
     means, labels = [], []
     with run.model.inference(), seeded(run.model.device, 0, "encode"):
-        for batch in run.data(split).ordered(limit=count or None):
+        for batch in examples.loader.ordered(limit=count or None):
             means.append(run.model.posterior_mean(batch).cpu())
             if batch.condition is not None and batch.condition.dim() == 1:
                 labels.append(batch.condition.cpu().numpy())
     arrays: dict[str, Any] = {"mean": torch.cat(means).numpy()}
+    arrays |= {
+        name: np.array(each[: len(arrays["mean"])]) for name, each in examples.names.items()
+    }
     if labels:
         arrays["label"] = np.concatenate(labels)
     with atomic_write(out) as temporary:
@@ -65,24 +75,27 @@ def encode_command(
 
 
 def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes a row for each example: its posterior mean and, if there is one, its label."""
-    has_label = "label" in arrays
+    """Writes a row for each example: what names it, its posterior mean, and its label if any."""
+    means = [f"z{i}" for i in range(arrays["mean"].shape[1])]
+    names = [name for name in arrays if name not in ("mean", "label")]
+    label = [name for name in arrays if name == "label"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        names = [f"z{i}" for i in range(arrays["mean"].shape[1])]
-        writer.writerow([*names, *(["label"] if has_label else [])])
+        writer.writerow([*names, *means, *label])
         for i, row in enumerate(arrays["mean"].tolist()):
-            writer.writerow([*row, *([int(arrays["label"][i])] if has_label else [])])
+            before, after = ([arrays[name][i] for name in each] for each in (names, label))
+            writer.writerow([*before, *row, *after])
 
 
 @click.command("traverse")
 @run_argument
+@data_argument
 @click.option(
     "--index",
     default=0,
     show_default=True,
     type=click.IntRange(0),
-    help="Index of the example in the split.",
+    help="Index of the example.",
 )
 @click.option(
     "--dimensions",
@@ -98,7 +111,6 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
     help="Number of values in each row.",
 )
 @click.option("--span", default=3.0, show_default=True, help="Values range from -SPAN to SPAN.")
-@split_option
 @out_option("traversals.png", FORMAT_HELP)
 @device_option
 @click.pass_context
@@ -106,46 +118,48 @@ def traverse_command(
     ctx: click.Context,
     *,
     path: Path,
+    data: str,
     index: int,
     count: int | None,
     steps: int,
     span: float,
-    split: str,
     out: Path,
     device: str,
 ) -> None:
     """Vary one latent dimension of an example in each row, in the order of decreasing KL."""
     from vaezoo.data.mapping import map_tensors
     from vaezoo.evaluation.latent_space import dimension_rates
+    from vaezoo.runs.named_examples import named_examples
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    data = run.data(split)
-    if index >= len(data):
-        raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
+    examples = named_examples(run, data).loader
+    if index >= len(examples):
+        raise UsageError(f"{data} has {len(examples):,} examples, numbered from 0")
     with run.model.inference():
         try:
-            rates = dimension_rates(run.model, data.first(min(1000, len(data))))
+            rates = dimension_rates(run.model, examples.first(min(1000, len(examples))))
         except NotImplementedError as error:
             raise UsageError(f"traversals: {error}") from error
     order = rates.argsort(descending=True)[: count or (3 if run.model.data.is_sequence else 10)]
-    example = data.first(index + 1).select(slice(index, index + 1))
+    example = examples.first(index + 1).select(slice(index, index + 1))
     sheet = run.model.traverse(example, order, steps, span)
-    examples = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [dimensions * steps, *shape]
-    message = save_examples(file_format, out, examples, columns=steps)
+    drawn = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [dimensions * steps, *shape]
+    message = save_examples(file_format, out, drawn, columns=steps)
     dimensions = ", ".join(f"{d} ({rates[d]:.2f} nats)" for d in order.tolist())
     line_printer(ctx)(f"{message}: dimensions {dimensions}")
 
 
 @click.command("interpolate")
 @run_argument
+@data_argument
 @click.option(
     "--from",
     "first",
     default=0,
     show_default=True,
     type=click.IntRange(0),
-    help="Index of the first example in the split.",
+    help="Index of the first example.",
 )
 @click.option(
     "--to",
@@ -153,7 +167,7 @@ def traverse_command(
     default=1,
     show_default=True,
     type=click.IntRange(0),
-    help="Index of the second example in the split.",
+    help="Index of the second example.",
 )
 @click.option(
     "--steps",
@@ -162,7 +176,6 @@ def traverse_command(
     type=click.IntRange(2, 1000),
     help="Number of points, including both ends.",
 )
-@split_option
 @out_option("interpolation.png", FORMAT_HELP)
 @device_option
 @click.pass_context
@@ -170,22 +183,23 @@ def interpolate_command(
     ctx: click.Context,
     *,
     path: Path,
+    data: str,
     first: int,
     second: int,
     steps: int,
-    split: str,
     out: Path,
     device: str,
 ) -> None:
-    """Interpolate in the latent space between two examples of a split."""
+    """Interpolate in the latent space between two examples of a split, a file or a folder."""
     from vaezoo.data.mapping import map_tensors
+    from vaezoo.runs.named_examples import named_examples
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    data = run.data(split)
-    if max(first, second) >= len(data):
-        raise UsageError(f"the {split} split has {len(data):,} examples, numbered from 0")
-    batch = data.first(max(first, second) + 1)
+    examples = named_examples(run, data).loader
+    if max(first, second) >= len(examples):
+        raise UsageError(f"{data} has {len(examples):,} examples, numbered from 0")
+    batch = examples.first(max(first, second) + 1)
     start, end = (batch.select(slice(i, i + 1)) for i in (first, second))
     try:
         points = run.model.interpolate(start, end, steps)

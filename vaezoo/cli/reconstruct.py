@@ -12,13 +12,13 @@ from vaezoo.cli.condition_option import condition_option, requested_conditions
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.shared import (
     FORMAT_HELP,
+    data_argument,
     device_option,
     open_run,
     out_option,
     output_format,
     run_argument,
     save_examples,
-    split_option,
 )
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @click.command("reconstruct")
 @run_argument
+@data_argument
 @click.option(
     "-n",
     "count",
     type=click.IntRange(1, 100_000),
     help="Number of examples.  [default: 32; 16 for sequences; up to 8 with --condition]",
 )
-@split_option
 @condition_option
 @out_option("reconstructions.png", f"{FORMAT_HELP} An image also shows the originals.")
 @device_option
@@ -44,18 +44,19 @@ def reconstruct_command(
     ctx: click.Context,
     *,
     path: Path,
+    data: str,
     count: int | None,
-    split: str,
     condition: str | None,
     out: Path,
     device: str,
 ) -> None:
-    """Reconstruct examples of a split.
+    """Reconstruct examples of a split, a file or a folder.
 
     With --condition, the z of each example is decoded under every requested condition: one row for
     each example, the original first.
     """
     from vaezoo.data.mapping import map_tensors
+    from vaezoo.runs.named_examples import named_examples
 
     run = open_run(path, device)
     file_format = output_format(run, out)
@@ -64,7 +65,7 @@ def reconstruct_command(
     default = 16 if is_sequence else 32
     if conditions is not None:  # each row has the original and one translation for each condition
         default = max(1, min(8, 40 // (1 + len(conditions)))) if is_sequence else 8
-    batch = run.data(split).first(count or default)
+    batch = named_examples(run, data).loader.first(count or default)
     if conditions is None:
         message = _save_reconstructions(run, file_format, out, batch)
     else:

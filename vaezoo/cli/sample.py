@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.cli.condition_option import condition_option, requested_conditions
+from vaezoo.cli.condition_option import (
+    condition_option,
+    requested_conditions,
+    sample_given,
+    takes_columns,
+)
 from vaezoo.cli.extra_option import extra_option, requested_extras
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.shared import (
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
     from vaezoo.runs.run import Run
 
 
+_ROWS = 64
+"""How many rows are sampled unless -n says otherwise."""
+
+
 @click.command("sample")
 @run_argument
 @click.option(
@@ -38,6 +47,13 @@ if TYPE_CHECKING:
     "several; for sequences 16 and 4; with --prefix one for each prefix]",
 )
 @condition_option
+@click.option(
+    "--proposals",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="For conditions on columns of rows: how many proposals each sample is chosen from.",
+)
 @out_option("samples.png", FORMAT_HELP)
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--draw", is_flag=True, help="Sample from p(x|z) instead of taking its mean.")
@@ -74,6 +90,7 @@ def sample_command(
     path: Path,
     count: int | None,
     condition: str | None,
+    proposals: int,
     out: Path,
     seed: int,
     draw: bool,
@@ -91,6 +108,13 @@ def sample_command(
     """
     run = open_run(path, device)
     file_format = output_format(run, out)
+    if condition is not None and takes_columns(run.model):
+        rows, message = sample_given(
+            run.model, condition, count or _ROWS, proposals=proposals, seed=seed
+        )
+        line_printer(ctx)(save_examples(file_format, out, rows, columns=1))
+        line_printer(ctx)(message)
+        return
     prefixes = None if prefix_file is None else _read_prefixes(run, prefix_file)
     request = requested_conditions(
         run, condition, count or (None if prefixes is None else len(prefixes))
@@ -103,7 +127,7 @@ def sample_command(
         samples = run.model.sample(
             request.count,
             request.condition,
-            mean=not draw,
+            mean=False if draw else None,
             seed=seed,
             steps=steps,
             prefix=prefixes,

@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from vaezoo.cli.output import json_option, line_printer, metrics_table, print_json
-from vaezoo.cli.shared import device_option, open_run, run_argument, split_option
+from vaezoo.cli.shared import (
+    data_argument,
+    device_option,
+    open_run,
+    run_argument,
+    split_option,
+)
 from vaezoo.utils.errors import UsageError
 
 
@@ -46,7 +52,7 @@ def classify_command(
 
 @click.command("score")
 @run_argument
-@click.argument("data", default="test", metavar="[SPLIT|FILE]")
+@data_argument
 @click.option(
     "--method",
     type=click.Choice(["reconstruction", "elbo", "nll", "critic", "mahalanobis"]),
@@ -81,19 +87,21 @@ def score_command(
     out: Path,
     device: str,
 ) -> None:
-    """Compute an anomaly score for each example of a split, or of the array x in a file.
+    """Compute an anomaly score for each example of a split, a file or a folder.
 
     The larger the score, the less an example resembles the training data. The csv file has a row
-    for each example with its number, its score and, if there is one, its label. A score that is
-    NaN or infinite is left empty, and the command fails once the others are written.
+    for each example: what names it (its file, its number, the identifiers of a table), its score
+    and, if there is one, its label. A score that is NaN or infinite is left empty, and the command
+    fails once the others are written.
     """
     from vaezoo.evaluation.anomaly import scores
+    from vaezoo.runs.named_examples import named_examples
     from vaezoo.utils.files import atomic_write
     from vaezoo.utils.finite import require_finite
 
     run = open_run(path, device)
-    is_split = data in ("train", "validation", "test")
-    loader = run.data(data) if is_split else run.from_file(Path(data))
+    examples = named_examples(run, data)
+    loader = examples.loader
     reference = run.data("train") if method == "mahalanobis" else None
     try:
         critics = run.regularizers if method == "critic" else ()
@@ -109,9 +117,11 @@ def score_command(
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["example", "score", *(["label"] if labels is not None else [])])
-        for index, score in enumerate(result.tolist()):
-            row = [index, score if math.isfinite(score) else ""]
+        columns = [*examples.names, "score", *(["label"] if labels is not None else [])]
+        writer.writerow(columns)
+        names = zip(*examples.names.values(), strict=True)
+        for index, (name, score) in enumerate(zip(names, result.tolist(), strict=True)):
+            row = [*name, score if math.isfinite(score) else ""]
             if labels is not None:  # below 0 if it is unknown
                 row.append(classes[labels[index]] if labels[index] >= 0 else "")
             writer.writerow(row)

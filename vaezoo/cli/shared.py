@@ -33,6 +33,10 @@ split_option = click.option(
     default="test",
     show_default=True,
 )
+data_argument = click.argument(
+    "data", default="test", metavar="[SPLIT|FILE|FOLDER]", type=click.Path()
+)
+"""The examples of a command: train, validation, test or all, or files of the user's own."""
 
 
 def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vaezoo.cli.output import json_option, line_printer, overrides_option, print_json
 from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
+
+_KINDS = {
+    "photos": "image-folder",
+    "table": "table",
+    "series": "sequences",
+    "text": "text",
+    "midi": "midi",
+}
+"""The kinds of files for which specs are written, and the data set of each."""
 
 
 @click.command("validate")
@@ -71,25 +81,50 @@ def new_command() -> None:
 
 @new_command.command("spec")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("spec.yaml"))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--from",
     "example",
     default="vae-digits",
     show_default=True,
-    metavar="EXAMPLE",
-    help="The name of the example to copy.",
+    metavar="EXAMPLE|KIND",
+    help=f"The name of the example to copy; or, with DATA, its kind: {', '.join(_KINDS)}.",
 )
 @click.pass_context
-def new_spec_command(ctx: click.Context, path: Path, example: str) -> None:
-    """Create a spec as a copy of an example."""
+def new_spec_command(ctx: click.Context, path: Path, data: Path | None, example: str) -> None:
+    """Create a spec as a copy of an example, or for files of your own.
+
+    With DATA, a file or a folder, the command looks at it, and writes a spec that works as it is,
+    with a comment on each choice: vaezoo new spec people.yaml people.csv --from table
+    """
+    from vaezoo.utils.files import write_bytes, write_text
     from vaezoo.utils.packaged import examples
 
-    example_paths = examples()
-    if example not in example_paths:
-        raise UsageError(f"no example {example!r}{did_you_mean(example, example_paths)}")
     if path.exists():
         raise UsageError(f"{path} exists; choose another name")
-    from vaezoo.utils.files import write_bytes
-
+    if data is not None:
+        write_text(path, _proposed(path, data, example))
+        line_printer(ctx)(f"wrote {path}; try: vaezoo run {path} --dry-run")
+        return
+    example_paths = examples()
+    if example not in example_paths:
+        hint = f"; with a file or folder after {path}, it is its kind" if example in _KINDS else ""
+        raise UsageError(f"no example {example!r}{hint or did_you_mean(example, example_paths)}")
     write_bytes(path, example_paths[example].read_bytes())
     line_printer(ctx)(f"wrote {path}; try: vaezoo run {path}")
+
+
+def _proposed(path: Path, data: Path, kind: str) -> str:
+    """The text of a spec for the files of a user."""
+    from vaezoo.plugins.discovery import catalogue
+    from vaezoo.spec.proposed import commented_yaml
+
+    if kind not in _KINDS:
+        raise UsageError(f"--from {kind}: with {data}, give its kind: {', '.join(_KINDS)}")
+    if not data.exists():
+        raise UsageError(f"{data}: no such file or folder")
+    cls: Any = catalogue().find("dataset", _KINDS[kind]).load()
+    try:
+        return commented_yaml(path.stem, data, cls.propose(data))
+    except NotImplementedError as error:
+        raise UsageError(f"--from {kind}: {error}") from error

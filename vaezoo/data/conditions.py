@@ -48,6 +48,35 @@ def parse_conditions(
     )
 
 
+def parse_columns(data: DataSpec, text: str) -> tuple[Tensor, Tensor]:
+    """Parses values of columns of a row, such as ``town=Ulm,age=30``.
+
+    Returns:
+        ``x`` of the row in the range of the model, and whether a column is known, ``[D]`` each.
+
+    Raises:
+        UsageError: there is no such column, or it has no such value.
+    """
+    x, known = torch.zeros(data.shape), torch.zeros(data.shape, dtype=torch.bool)
+    fields = {field.name: field for field in data.fields}
+    for assignment in text.split(","):
+        name, equals, value = (piece.strip() for piece in assignment.partition("="))
+        if not equals:
+            names = ", ".join(fields)
+            raise UsageError(f"{assignment.strip()!r} is not NAME=VALUE; the columns are {names}")
+        if name not in fields:
+            raise UsageError(f"no column {name!r}{did_you_mean(name, fields)}")
+        field = fields[name]
+        ((number, _),) = _parse_values(field, value.strip("'\""))
+        start, stop = field.columns
+        known[start:stop] = True
+        if field.is_one_hot:
+            x[start + int(number)] = 1
+        else:
+            x[start] = (number - field.offset) / field.scale
+    return x, known
+
+
 def _parse_labels(
     classes: Sequence[str], text: str, trained_classes: Sequence[str]
 ) -> tuple[Tensor, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.mapping import first_tensor, map_tensors
+from vaezoo.data.proposal import Proposal
 from vaezoo.data.splits import SPLIT_NAMES
 
 
@@ -51,6 +53,27 @@ class Dataset(ABC):
         """What of the source users should check, as it may be meant otherwise than it is used.
 
         Such as ``1 class without a training example (cat)``. Empty unless overridden.
+        """
+        return ()
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal:
+        """Looks at files of a user, and proposes a spec for them: ``vaezoo new spec --from``.
+
+        Args:
+            path: a file or a folder.
+
+        Raises:
+            NotImplementedError: the data set does not propose specs.
+            vaezoo.DataError: the files cannot be read as such data.
+        """
+        raise NotImplementedError("proposes no specs")
+
+    @property
+    def table(self) -> Sequence[Sequence[str]]:
+        """What the data set found in the source, as the headings and rows of a table of text.
+
+        The dry run prints it, so that users see it before training. Empty unless overridden.
         """
         return ()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
@@ -20,6 +23,9 @@ class Format(ABC):
 
     one_example_per_file: ClassVar[bool] = False
     """Whether a file holds one example, so that several examples are written to several files."""
+
+    reads: ClassVar[bool] = True
+    """Whether it reads examples, and is not for writing only."""
 
     holds_parts: ClassVar[bool] = False
     """Whether a file holds examples of several parts, as mappings."""
@@ -37,6 +43,33 @@ class Format(ABC):
             columns: the number of examples in each row of an image sheet; other formats ignore it.
         """
 
+    def report_pictures(
+        self, model: Any, examples: Batch, seed: int
+    ) -> Mapping[str, tuple[str, bytes]]:
+        """Pictures for the report of a run, in place of those that vaezoo draws of its data.
+
+        Asked of the format ``png`` of a plugin whose facts the data has. Empty unless overridden.
+
+        Args:
+            model: the trained model, a ``vaezoo.Model``.
+            examples: those of the evaluation's split, at most some thousands.
+            seed: for samples.
+
+        Returns:
+            A caption and a PNG by name.
+        """
+        return {}
+
+    def point_labels(self, examples: Batch) -> tuple[str, np.ndarray, Sequence[str]] | None:
+        """By what the latent space is coloured in a report, where the data has no classes.
+
+        Asked of the format ``png`` of a plugin whose facts the data has. None unless overridden.
+
+        Returns:
+            What it is, the index of a name for each example ``[n]``, and the names.
+        """
+        return None
+
     def read(self, path: Path) -> Batch:
         """Reads examples.
 
@@ -45,6 +78,21 @@ class Format(ABC):
             vaezoo.DataError: the file is malformed; names the file and row.
         """
         raise NotImplementedError("is for writing only")
+
+    def names(self, path: Path) -> Mapping[str, Sequence[str]]:
+        """What names the examples of a file beside their number: a text for each, by column.
+
+        Such as the identifiers of a table. Empty unless overridden.
+        """
+        return {}
+
+    def read_incomplete(self, path: Path) -> Batch:
+        """Reads examples to be completed: the mask is False where there is no value.
+
+        Raises:
+            NotImplementedError, vaezoo.DataError: as ``read``.
+        """
+        return self.read(path)
 
     def read_prefixes(self, path: Path) -> Batch:
         """Reads prefixes: the first steps of sequences, for a model to continue.

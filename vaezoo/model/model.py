@@ -23,6 +23,7 @@ from vaezoo.data.mapping import (
     select_rows,
     unflatten_rows,
 )
+from vaezoo.model.completion import Completion, complete
 from vaezoo.model.estimators import importance_sampling
 from vaezoo.model.inputs import Examples, check_examples, to_batch, to_extras, to_input
 from vaezoo.model.latent_variable_model import LatentVariableModel
@@ -278,7 +279,7 @@ class Model(LatentVariableModel):
         n: int,
         condition: Tensor | int | str | None = None,
         *,
-        mean: bool = True,
+        mean: bool | None = None,
         seed: int | None = None,
         steps: int | None = None,
         prefix: Tensor | np.ndarray | None = None,
@@ -293,8 +294,9 @@ class Model(LatentVariableModel):
             n: the number of examples.
             condition: ``[n, ...]`` for a conditional model; or one for all examples, such as ``9``
                 or ``color=red,digit=7``.
-            mean: whether to return the mean of p(x|z) instead of a sample of it. The steps of a
-                sequence are always sampled.
+            mean: whether to return the mean of p(x|z) instead of a sample of it; by default so,
+                unless the likelihood draws samples (``Likelihood.draws_samples``), as that of
+                tables does. The steps of a sequence are always sampled.
             seed: makes the result repeatable and leaves torch's global generator unchanged.
             steps: the number of steps of sequences; None takes the longest in the data.
             prefix: the first steps of each sequence ``[n, T, ...]``, which the model continues.
@@ -323,6 +325,8 @@ class Model(LatentVariableModel):
         """
         if n < 1:
             raise UsageError(f"expected at least one example, got {n}")
+        if mean is None:
+            mean = not self.likelihood.draws_samples
         if sampler is not None:
             self.check_sampler(sampler)
         context, extras = self.context(condition, n), self.extras_for(n, extras)
@@ -485,6 +489,62 @@ class Model(LatentVariableModel):
         condition, extras = repeat_rows(first.condition, steps), repeat_rows(first.extras, steps)
         decoded = self.decode(z.flatten(0, 1), condition, extras=extras)  # [B * steps, *shape]
         return unflatten_rows(decoded, len(z), steps)
+
+    @_inference
+    def impute(
+        self,
+        x: Examples | Batch,
+        mask: Any = None,
+        condition: Tensor | None = None,
+        *,
+        draws: int = 1,
+        samples: int = 100,
+        from_prior: bool = False,
+        seed: int | None = None,
+    ) -> Completion:
+        """Draws what a mask hides of examples from p(x | what it does not hide).
+
+        By sampling-importance-resampling (Rubin 1987): ``samples`` proposals for each example are
+        weighted by how well they explain what is observed, and drawn by their weights.
+
+        Args:
+            x: ``[B, *shape]``, or a ``Batch``; what the mask hides may be anything.
+            mask: True where ``x`` is observed, ``[B, *shape[:mask_dims]]``.
+            condition: as in ``Batch``.
+            draws: the number of draws for each example.
+            samples: the number of proposals; more are closer to p(x | observed).
+            from_prior: whether z is proposed by p(z), and not by q(z | observed): where so little
+                is observed that the encoder has not learned to encode it.
+            seed: makes the result repeatable and leaves torch's global generator unchanged.
+
+        Returns:
+            The draws ``x`` ``[draws, B, *shape]``, and ``effective_sample_size`` ``[B]``: how many
+            of the proposals count. Close to 1, the draws are hardly chosen.
+
+        Raises:
+            UsageError: there are no examples, draws or samples, or the data has no mask.
+            NotImplementedError: a density is missing, or only a bound is known.
+
+        Example:
+            >>> import torch, vaezoo
+            >>> model = vaezoo.load("vrnn-jsb")
+            >>> model.data.mask_dims
+            1
+        """
+        if not self.data.mask_dims:
+            raise UsageError("the data of this model has no mask, so nothing can be hidden")
+        if draws < 1 or samples < 1:
+            raise UsageError(f"draws and samples must be at least 1, not {draws} and {samples}")
+        size = max(1, self.batch_size(samples))
+        with seeded(self.device, seed, "impute") if seed is not None else nullcontext():
+            parts = [
+                complete(self, batch, draws, samples, from_prior=from_prior)
+                for batch in self.batches(x, condition, mask, size)
+            ]
+        return Completion(
+            torch.cat([part.x for part in parts], 1),
+            torch.cat([part.effective_sample_size for part in parts]),
+        )
 
     @_inference
     def log_likelihood(

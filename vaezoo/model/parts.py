@@ -140,6 +140,10 @@ class Likelihood(Component, ABC):
     supports: ClassVar[frozenset[str]] = frozenset({"binary", "unit", "real"})
     """The supports of data that it accepts."""
 
+    draws_samples: ClassVar[bool] = False
+    """Whether samples of a model are by default drawn from p(x|z), and not its mean: where the
+    data has no mean, such as categories."""
+
     part_shapes: Mapping[str, Shape] = {}
     """For data of several parts, the ``parameter_shape`` of each part."""
 
@@ -219,6 +223,23 @@ class Likelihood(Component, ABC):
         batch = trace.batch
         # NaN in what is hidden would reach the gradients although it is not counted
         return sum_event_dims(trace.px.log_prob(masked(batch.x, batch.mask)), batch.mask)
+
+    def complete(self, trace: Trace) -> tuple[Tensor, Tensor]:
+        """Draws what the mask hides from p(x|z), given what it does not hide.
+
+        Args:
+            trace: the pass, as for ``log_prob``.
+
+        Returns:
+            The examples ``[K, B, *shape]``, and the log-probability of what is observed given z in
+            nats, ``[K, B]``: the weight with which a draw counts.
+        """
+        assert trace.px is not None, "asked for only where the decoder ran"
+        drawn, mask = trace.px.sample(), trace.batch.mask
+        if mask is None:
+            return trace.batch.x.expand_as(drawn), self.log_prob(trace)
+        shown = mask.reshape(*mask.shape, *[1] * (trace.batch.x.dim() - mask.dim()))
+        return torch.where(shown, trace.batch.x, drawn), self.log_prob(trace)
 
 
 class Decoder(Component, ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ from vaezoo.training.batch_parts import describe_step_error
 from vaezoo.training.divergence import BEFORE_TRAINING
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.utils.devices import pick_device
-from vaezoo.utils.errors import TrainingError, VaezooError
+from vaezoo.utils.errors import TrainingError, VaezooError, printable
 from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
 
@@ -58,6 +58,7 @@ class DryRunReport:
     Attributes:
         spec: the spec.
         examples: the number of examples of each split, and what was left out.
+        source: what the data set found in its source: headings and rows, or nothing.
         parts: one row per part of the model.
         losses: for each training phase, its loss and metrics on one batch, in nats per example;
             the names of phases begin with that of their stage, if there are several.
@@ -65,6 +66,7 @@ class DryRunReport:
 
     spec: Spec
     examples: Mapping[str, Any]
+    source: tuple[tuple[str, ...], ...]
     parts: tuple[PartSummary, ...]
     losses: dict[str, dict[str, float]]
 
@@ -73,6 +75,7 @@ class DryRunReport:
         return {
             "spec": self.spec.resolved(),
             "examples": self.examples,
+            "source": self.source,
             "parts": [vars(part) for part in self.parts],
             "losses": self.losses,
         }
@@ -85,8 +88,9 @@ class DryRunReport:
         ]
         heading = "one batch, in nats per example"
         examples = f"data: {describe_examples(self.examples)}\n"
+        source = [*_aligned(self.source), ""] if self.source else []
         resolved = dump(self.spec.resolved())
-        return "\n".join([resolved, examples, *self._table(), "", heading, *losses])
+        return "\n".join([resolved, examples, *source, *self._table(), "", heading, *losses])
 
     def _table(self) -> list[str]:
         rows = [("part", "component", "output", "parameters")]
@@ -94,11 +98,17 @@ class DryRunReport:
             (part.part, part.component, part.output, f"{part.parameters:,}") for part in self.parts
         ]
         rows.append(("total", "", "", f"{sum(part.parameters for part in self.parts):,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        return [
-            "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3].rjust(widths[3])])
-            for row in rows
-        ]
+        widest = max(len(row[-1]) for row in rows)
+        return _aligned([(*row[:-1], row[-1].rjust(widest)) for row in rows])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, with columns of one width each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def dry_run(spec: Spec) -> DryRunReport:
@@ -134,7 +144,8 @@ def dry_run(spec: Spec) -> DryRunReport:
             if last is not None:
                 _train_phases(stage, task, last, prefix, fewest=fewest, full_size=len(batch))
             _validate(task, validation, prefix)
-    return DryRunReport(spec, examples, parts, losses)
+    source = tuple(tuple(map(printable, row)) for row in dataset.table)
+    return DryRunReport(spec, examples, source, parts, losses)
 
 
 def _smaller_last_batch(train: Loader) -> Batch | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +15,13 @@ from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
 from vaezoo.data.loader import Loader
+from vaezoo.data.mapping import first_tensor
 from vaezoo.data.supports import describe_support, first_invalid_row
 from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
+from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
 from vaezoo.utils.files import atomic_write
@@ -34,7 +36,7 @@ def format_for(data: DataSpec, path: Path) -> Format:
     """
     suffix = path.suffix.lstrip(".").lower()
     try:
-        cls: Any = catalogue().find("format", suffix).load()
+        cls: Any = _format_entry(data, suffix).load()
     except PluginError as error:
         suffixes = ", ".join(f".{name}" for name in catalogue().names("format"))
         raise UsageError(
@@ -50,6 +52,19 @@ def format_for(data: DataSpec, path: Path) -> Format:
             f"{path}: a .{suffix} file cannot store these examples: {error}"
         ) from error
     return file_format
+
+
+def _format_entry(data: DataSpec, suffix: str) -> ComponentEntry:
+    """The format of a plugin that knows the data, or else the one of that name.
+
+    Raises:
+        PluginError: there is none.
+    """
+    known = catalogue()
+    for entry in known.entries.get(("format", suffix), []):
+        if entry.plugin in data.facts:
+            return entry
+    return known.find("format", suffix)
 
 
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
@@ -83,12 +98,26 @@ def read_examples(model: Model, path: Path) -> Loader:
     Raises:
         DataError: the examples do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, is_prefix=False)
+    return to_loader(model, read_batch(model, path))
+
+
+def read_batch(model: Model, path: Path) -> Batch:
+    """Reads the examples of a file, as ``read_examples`` does.
+
+    Raises:
+        DataError: the examples do not fit the model's data; names the row.
+    """
+    batch = _read_batch(model, path, "read")
     try:
         condition = _check_condition(model, batch.condition, len(batch))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    split = Split(batch.x, condition, batch.mask, extras=batch.extras, present=batch.present)
+    return replace(batch, condition=condition)
+
+
+def to_loader(model: Model, batch: Batch) -> Loader:
+    """Loads examples in batches that fit in memory."""
+    split = Split(batch.x, batch.condition, batch.mask, extras=batch.extras, present=batch.present)
     return Loader(split, model.device, model.batch_size())
 
 
@@ -98,20 +127,38 @@ def read_prefixes(model: Model, path: Path) -> Tensor:
     Raises:
         DataError: their lengths differ, or they do not fit the model's data.
     """
-    batch = _read_batch(model, path, is_prefix=True)
+    batch = _read_batch(model, path, "read_prefixes")
     if batch.mask is not None and not bool(batch.mask.all()):
         raise DataError(f"{path}: all prefixes must have the same length")
     return batch.x
 
 
-def _read_batch(model: Model, path: Path, *, is_prefix: bool) -> Batch:
+def read_incomplete(model: Model, path: Path) -> Batch:
+    """Reads examples of which some values are missing, with a mask that says which.
+
+    Raises:
+        DataError: no value is missing, or they do not fit the model's data; names the row.
+    """
+    batch = _read_batch(model, path, "read_incomplete")
+    if batch.mask is None or bool(first_tensor(batch.mask).all()):
+        raise DataError(f"{path}: nothing is missing")
+    try:
+        condition = _check_condition(model, batch.condition, len(batch))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    return replace(batch, condition=condition)
+
+
+def _read_batch(
+    model: Model, path: Path, method: Literal["read", "read_prefixes", "read_incomplete"]
+) -> Batch:
     """Reads a file and converts its examples to the range of the model."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; the splits are train, validation and test")
     try:
         file_format = format_for(model.data, path)
-        batch = file_format.read_prefixes(path) if is_prefix else file_format.read(path)
-        extras = {} if is_prefix else _select_extras(model.data, batch)
+        batch = getattr(file_format, method)(path)
+        extras = {} if method == "read_prefixes" else _select_extras(model.data, batch)
         stored = batch
         batch = to_batch(model.data, replace(batch, extras=extras), None, None, model.device)
     except NotImplementedError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,3 +32,11 @@ def dump(data: Mapping[str, Any]) -> str:
     return yaml.dump(
         dict(data), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110
     )
+
+
+def dump_inline(value: Any) -> str:
+    """The YAML text of a value on one line."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf
+    )
+    return text.removesuffix("\n").removesuffix("\n...")  # which ends a single scalar

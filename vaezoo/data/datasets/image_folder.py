@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt
 
 from vaezoo.data.class_folders import ClassFolders, Item, read_class_folders
 from vaezoo.data.dataset import Dataset, Split
+from vaezoo.data.datasets.image_proposal import propose
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.image_files import (
     MAX_PIXELS,
@@ -24,6 +25,7 @@ from vaezoo.data.image_files import (
 )
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.phrases import count_phrase
+from vaezoo.data.proposal import Proposal
 from vaezoo.data.split_files import SKIP_HINT, Unreadable, read_each
 from vaezoo.data.splits import SPLIT_NAMES, Fractions, complete_splits
 from vaezoo.utils.paths import find_data
@@ -79,6 +81,13 @@ class ImageFolder(Dataset):
         self.unreadable, self.max_pixels = unreadable, max_pixels
         hint = SKIP_HINT if unreadable == "error" else REPLACE_HINT
         self.reader = ImageReader(channels, size, background, max_pixels, hint)
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal:
+        """A spec for a folder of photos."""
+        data = cls(path=str(path), unreadable="skip")
+        files = [file for items in data._splits.values() for file, _ in items]
+        return propose(path, sorted(files), data.sizes, len(data._folders.classes))
 
     @cached_property
     def spec(self) -> DataSpec:

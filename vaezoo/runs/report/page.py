@@ -24,6 +24,7 @@ from vaezoo.data.sizes import describe_examples
 from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
 from vaezoo.model.model import Model
+from vaezoo.runs.example_files import format_for
 from vaezoo.runs.report import pictures, sequences
 from vaezoo.runs.report.parts import captions as part_captions
 from vaezoo.runs.report.parts import draw_parts
@@ -98,12 +99,15 @@ def write_report(run: ReportData) -> None:
     count = min(_MAX_LATENT_POINTS, _MAX_VALUES // run.model.data.dimensions)
     batch = run.examples.first(max(1, count))
     with seeded(run.model.device, run.seed, "pictures"):
-        files = {"curves": pictures.curves(run.records), **_draw_data(run, batch)}
+        own = format_for(run.model.data, Path("x.png")).report_pictures(run.model, batch, run.seed)
+        drawn = {name: png for name, (_, png) in own.items()} or _draw_data(run, batch)
+        files = {"curves": pictures.curves(run.records), **drawn}
         with suppress(NotImplementedError):  # the posterior has no mean
             files["latents"] = _draw_latents(run, batch)
     for name, png in files.items():
         write_bytes(run.pictures / f"{name}.png", png)
-    write_text(run.page, render_page(run, files))
+    captions = {name: caption for name, (caption, _) in own.items()}
+    write_text(run.page, render_page(run, files, captions))
 
 
 def _first(batch: Batch, count: int) -> Batch:
@@ -215,19 +219,23 @@ def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
 
 
 def _draw_latents(run: ReportData, batch: Batch) -> bytes:
-    means = run.model.encode(batch).cpu().numpy()
-    labels = None
-    if run.model.data.classes and batch.condition is not None:
-        labels = batch.condition.cpu().numpy()
-    return pictures.latent_map(means, labels, run.model.data.classes)
+    means, data = run.model.encode(batch).cpu().numpy(), run.model.data
+    if data.classes and batch.condition is not None:
+        return pictures.latent_map(means, batch.condition.cpu().numpy(), data.classes)
+    known = format_for(data, Path("x.png")).point_labels(batch)
+    _, labels, names = ("", None, ()) if known is None else known
+    return pictures.latent_map(means, labels, names)
 
 
-def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
+def render_page(
+    run: ReportData, files: Mapping[str, bytes], own_captions: Mapping[str, str] | None = None
+) -> str:
     """Renders the page as HTML that refers to no other file.
 
     Args:
         run: the data of the report.
         files: the pictures as PNG, by name.
+        own_captions: of the pictures that the data's plugin drew, by name.
     """
     from jinja2 import Environment
 
@@ -243,6 +251,7 @@ def render_page(run: ReportData, files: Mapping[str, bytes]) -> str:
     captions = {name: _name_split(text, split) for name, text in captions.items()}
     parts = part_captions(run.model.data.parts, run.model.samplers, split)
     captions = {"samples": captions["samples"], **samplers, **parts, **captions}
+    captions = {**(own_captions or {}), **captions, **(own_captions or {})}
     return environment.from_string(source).render(
         name=run.name,
         run=run.time,

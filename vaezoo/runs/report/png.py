@@ -15,6 +15,8 @@ class PngFormat(Format):
     For data of several parts it shows the images, one part below the other.
     """
 
+    reads = False
+
     holds_parts = True
 
     def __init__(self, data: DataSpec, /) -> None:

@@ -119,6 +119,8 @@ class MidiFormat(_PianoRollFormat):
 class WavFormat(_PianoRollFormat):
     """A piano roll as sound: four partials per key, decaying while it is held; 16 bits, mono."""
 
+    reads = False
+
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
         roll = examples.sequences()[0].numpy() > 0.5

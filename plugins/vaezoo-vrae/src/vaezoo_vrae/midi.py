@@ -16,6 +16,7 @@ from annotated_types import Ge
 import vaezoo
 from vaezoo_vrae.dividing import DividedDataset, DividedSequences, divide
 from vaezoo_vrae.polyphonic import KEYS, LOWEST, piano_roll_spec, to_float
+from vaezoo_vrae.proposals import propose_music
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sources import Unreadable
 from vaezoo_vrae.steps import PositiveInt
@@ -67,6 +68,11 @@ class Midi(DividedDataset):
         self.path, self.steps_per_beat, self.window = path, steps_per_beat, window
         self.max_steps, self.unreadable = max_steps, unreadable
         self.fractions, self.split_seed = fractions, split_seed
+
+    @classmethod
+    def propose(cls, path: Path) -> vaezoo.Proposal:
+        """A spec for files of this kind."""
+        return propose_music(str(path), cls(path=str(path)))
 
     @cached_property
     def divided(self) -> DividedSequences:

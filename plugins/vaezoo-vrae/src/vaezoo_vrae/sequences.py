@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +18,7 @@ from annotated_types import Ge
 import vaezoo
 from vaezoo_vrae.dividing import DividedDataset, DividedSequences, divide
 from vaezoo_vrae.polyphonic import to_float
+from vaezoo_vrae.proposals import propose_series
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sequence_files import read_source
 from vaezoo_vrae.sources import Unreadable
@@ -73,6 +75,11 @@ class Sequences(DividedDataset):
         )
         self.fractions, self.split_seed = fractions, split_seed
         self.unreadable = unreadable
+
+    @classmethod
+    def propose(cls, path: Path) -> vaezoo.Proposal:
+        """A spec for files of this kind."""
+        return propose_series(str(path), cls(path=str(path)))
 
     @cached_property
     def divided(self) -> DividedSequences:

@@ -15,6 +15,7 @@ from annotated_types import MinLen
 from torch import Tensor
 
 import vaezoo
+from vaezoo_vrae.proposals import propose_text
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sources import TABLE_SUFFIXES
 from vaezoo_vrae.steps import PositiveInt
@@ -186,6 +187,11 @@ class Text(LineDataset):
     ) -> None:
         super().__init__(path, max_length, fractions, split_seed)
         self.unit = unit
+
+    @classmethod
+    def propose(cls, path: Path) -> vaezoo.Proposal:
+        """A spec for files of this kind."""
+        return propose_text(str(path), cls(path=str(path)))
 
     def read_lines(self) -> tuple[list[Line], Sequence[str]]:
         """The lines of the file, and the columns that are not used."""

@@ -1,0 +1,215 @@
+"""How the columns of a table become numbers of ``x``, and back.
+
+Shapes: n rows, W columns of x for one column of the table: its value, and an indicator where cells
+may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import vaezoo
+from vaezoo_tabular.kinds import Kind, numbers_of, parse_dates
+
+OTHER = "(other)"
+"""The category of all values that are grouped because they are rare."""
+MODELLED = ("numeric", "integer", "count", "categorical", "boolean", "datetime")
+NUMBERS = ("numeric", "integer", "count", "datetime")
+_MICROSECOND = 1e-6
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table, as it is kept with the weights.
+
+    Attributes:
+        name: its name.
+        kind: what it holds.
+        dtype: the type of Arrow in the source, such as ``string`` or ``timestamp[us, tz=UTC]``.
+        start: its first column of x; -1 if it is not modelled.
+        has_missing: whether cells were missing in training: it then has an indicator.
+        categories: the values of a categorical or boolean column, and the only one of a constant.
+        date_format: the format of dates in text.
+        decimals: the number of digits after the decimal sign in text; -1 if it is not limited.
+        step: the smallest difference of whole numbers and of dates (in seconds); 0 of others.
+        offset, scale: a number of x is (value - offset) / scale.
+        values: numbers that have a probability of their own, in order.
+        edges: the edges of the bins of all other numbers of the training rows, in order.
+    """
+
+    name: str
+    kind: Kind
+    dtype: str = "string"
+    start: int = -1
+    has_missing: bool = False
+    categories: tuple[str, ...] = ()
+    date_format: str = ""
+    decimals: int = -1
+    step: float = 0.0
+    offset: float = 0.0
+    scale: float = 1.0
+    values: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether it is part of x."""
+        return self.start >= 0
+
+    @property
+    def width(self) -> int:
+        """W: the number of columns of x."""
+        return (1 + self.has_missing) if self.is_modelled else 0
+
+    @property
+    def fields(self) -> tuple[vaezoo.Field, ...]:
+        """Its fields: of the value, and of the indicator."""
+        at = self.start
+        kind: Any = {"boolean": "binary"}.get(self.kind, self.kind)
+        value = vaezoo.Field(
+            self.name,
+            kind,
+            (at, at + 1),
+            categories=self.categories,
+            offset=self.offset,
+            scale=self.scale,
+            unit="s" if self.kind == "datetime" else "",
+        )
+        if not self.has_missing:
+            return (value,)
+        names = ("given", "missing")
+        indicator = vaezoo.Field(
+            f"{self.name} is missing", "binary", (at + 1, at + 2), categories=names
+        )
+        return value, indicator
+
+    def to_json(self) -> dict[str, Any]:
+        """Its attributes that are not those by default."""
+        defaults = {field.name: field.default for field in fields(self)}
+        given = asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value != defaults[name]
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Column:
+        """The column with attributes that ``to_json`` returned."""
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def columns_of(data: vaezoo.DataSpec) -> tuple[Column, ...]:
+    """The columns of the table that data was read from, in the order of the source.
+
+    Raises:
+        ValueError: it was not read from a table.
+    """
+    facts = data.facts.get("vaezoo-tabular")
+    if facts is None:
+        raise ValueError("needs the data set 'table'")
+    return tuple(map(Column.from_json, facts["columns"]))
+
+
+def to_values(column: Column, cells: pa.Array, decimal: str) -> np.ndarray:
+    """The numbers of a column, float64 ``[n]``: values, seconds, or indices of categories.
+
+    NaN where a cell is missing, and -1 for a category that is not known.
+
+    Raises:
+        pa.ArrowInvalid: a cell is no number.
+    """
+    if column.kind in ("categorical", "boolean"):
+        texts = pc.cast(cells, pa.string())
+        found = pc.index_in(texts, pa.array(column.categories, texts.type))
+        other = column.categories.index(OTHER) if OTHER in column.categories else -1
+        found = pc.if_else(pc.is_valid(texts), pc.fill_null(found, other), None)
+        return np.asarray(pc.fill_null(pc.cast(found, pa.float64()), math.nan))
+    if column.kind == "datetime":
+        if column.date_format:
+            cells = parse_dates(cells, column.date_format)
+        times = pc.cast(pc.cast(cells, _timestamp(cells.type)), pa.int64())
+        return numbers_of(times, ".") * _MICROSECOND
+    return numbers_of(cells, decimal)
+
+
+def encode(column: Column, values: np.ndarray) -> np.ndarray:
+    """The columns of x in the units of the source, float64 ``[n, W]``.
+
+    Args:
+        column: the column.
+        values: what ``to_values`` returned, ``[n]``.
+
+    Raises:
+        ValueError: a cell is missing, but none was in training.
+    """
+    missing = np.isnan(values)
+    if missing.any() and not column.has_missing:
+        raise ValueError(f"row {int(missing.argmax())} has no value, as no training row had")
+    given = np.where(missing, column.offset, values)  # 0 when it is standardised
+    return np.stack([given, missing] if column.has_missing else [given], 1)
+
+
+def decode(column: Column, x: np.ndarray) -> pa.Array:
+    """The cells of a column, of its columns of x in the units of the source, ``[n, W]``."""
+    missing = x[:, 1] > 0.5 if column.has_missing else np.zeros(len(x), bool)
+    if column.categories:
+        index = np.clip(np.rint(x[:, 0]), 0, len(column.categories) - 1).astype(np.int64)
+        cells = pa.array(column.categories).take(pa.array(index, mask=missing))
+        return cells if column.dtype == "string" else pc.cast(cells, _type(column.dtype))
+    values = x[:, 0].astype(np.float64)
+    if column.values:  # which float32 does not keep to the last digit
+        known = np.array(column.values)
+        nearest = known[nearest_index(known, values)]
+        values = np.where(np.abs(nearest - values) < _ROUNDING * column.scale, nearest, values)
+    if column.step:
+        values = np.rint(values / column.step) * column.step
+    if column.kind == "datetime":
+        times = np.rint(values / _MICROSECOND).astype(np.int64)
+        stamps = pa.array(times, pa.int64(), mask=missing).cast(pa.timestamp("us"))
+        return _dates(column, stamps)
+    if column.decimals >= 0:
+        values = np.round(values, column.decimals)
+    numbers = pa.array(values, pa.float64(), mask=missing)
+    return pc.cast(numbers, pa.int64()) if column.step else numbers
+
+
+def nearest_index(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The place of the number of ``known``, which are in order, that is nearest to each value."""
+    if len(known) == 1:
+        return np.zeros(len(values), np.int64)
+    right = np.searchsorted(known, values).clip(1, len(known) - 1)
+    is_left = values - known[right - 1] <= known[right] - values
+    return right - is_left
+
+
+def _dates(column: Column, stamps: pa.Array) -> pa.Array:
+    """Timestamps in the type of the source, or in the format of its text."""
+    if column.date_format:
+        return pc.strftime(pc.cast(stamps, pa.timestamp("s")), format=column.date_format)
+    kind = _type(column.dtype)
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        stamps = pc.cast(stamps, pa.timestamp("us", tz="UTC"))
+    return pc.cast(stamps, kind, safe=False)
+
+
+def _timestamp(kind: pa.DataType) -> pa.DataType:
+    """Microseconds, with the time zone of a type."""
+    return pa.timestamp("us", getattr(kind, "tz", None))
+
+
+def _type(name: str) -> pa.DataType:
+    """The type of Arrow with a name such as ``int64`` or ``timestamp[us, tz=UTC]``."""
+    for kind in (pa.date32(), pa.date64(), pa.bool_()):
+        if str(kind) == name:
+            return kind
+    unit, _, zone = name.removeprefix("timestamp[").removesuffix("]").partition(", tz=")
+    return pa.timestamp(unit, zone or None) if name.startswith("timestamp[") else pa.string()

@@ -1,0 +1,221 @@
+"""The data set of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from annotated_types import Gt, Len
+
+import vaezoo
+from vaezoo_tabular.columns import Column, encode, to_values
+from vaezoo_tabular.description import describe
+from vaezoo_tabular.files import CsvOptions, Source, is_frame, read_frame, read_table
+from vaezoo_tabular.fitting import FitOptions, fit_columns
+from vaezoo_tabular.kinds import Kind
+from vaezoo_tabular.loading import Loaded, join_tables, standardise, without_missing
+from vaezoo_tabular.proposal import propose
+
+Missing = Literal["model", "error", "drop"]
+Count = Annotated[int, Gt(0)]
+
+
+class Table(vaezoo.Dataset):
+    """A csv or parquet file, or a data frame, with one example per row.
+
+    What each column holds is found out and shown before training: numbers, whole numbers,
+    categories, truth values and dates are modelled; columns that name the rows are kept beside
+    them, and constant ones are written again. Missing cells are modelled: such a column has an
+    indicator beside its value. Cells of csv files are missing if they are empty, NA, N/A, NaN,
+    null, none or ?.
+
+    ``x`` holds the modelled columns in the order of the table: standardised numbers, and indices
+    of categories. Files of samples have the names, units and categories of the table.
+
+    Args:
+        path: the file, .csv, .tsv, .txt, .parquet, or csv compressed by gzip (.csv.gz); a relative
+            path is looked up in the working directory, then in ``VAEZOO_DATA``. None if Python
+            gives a data frame: ``vaezoo.run(spec, data=frame)``.
+        test: a file of the test rows; by default they are a part of the table.
+        kinds: what some columns hold, by name: numeric, integer, count, categorical, boolean or
+            datetime; identifier or ignore if they are not modelled.
+        dates: the formats of dates in text by column, such as ``%d.%m.%Y``.
+        condition: a column of class labels, which is not part of ``x``.
+        missing: whether missing cells are modelled, refused, or their rows dropped.
+        max_categories: the most categories of a column.
+        rare: categories of a column that have fewer training rows become one category, (other).
+        max_values: each different number of a column has a probability of its own, unless there
+            are more of them; then it has ``bins`` with equally many training rows.
+        bins: the number of bins.
+        separator, decimal, header, encoding: of csv files; by default the first three are
+            recognised.
+        fractions: the shares of train, validation and test.
+        split_seed: decides which row belongs to which split.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        test: str | None = None,
+        kinds: dict[str, Kind] | None = None,
+        dates: dict[str, str] | None = None,
+        condition: str | None = None,
+        missing: Missing = "model",
+        max_categories: Count = 256,
+        rare: Count = 1,
+        max_values: Count = 256,
+        bins: Count = 128,
+        separator: Annotated[str, Len(1, 1)] | None = None,
+        decimal: Literal[".", ","] | None = None,
+        header: bool | None = None,
+        encoding: str = "utf-8",
+        fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+    ) -> None:
+        self.path, self.test, self.condition, self.missing = path, test, condition, missing
+        self.fractions, self.split_seed = fractions, split_seed
+        self.csv = CsvOptions(separator, decimal, header, encoding)
+        self.fit_options = FitOptions(
+            kinds=kinds or {},
+            dates=dates or {},
+            max_categories=max_categories,
+            rare=rare,
+            max_values=max_values,
+            bins=bins,
+        )
+        self._frame: Any = None
+
+    def set_data(self, data: Any) -> None:
+        """Takes a data frame.
+
+        Raises:
+            vaezoo.DataError: it is no data frame, or there is data already.
+        """
+        if self._frame is not None or self.path is not None:
+            raise vaezoo.DataError("data: table: already has its data")
+        if not is_frame(data):
+            raise vaezoo.DataError(f"data: table: needs a data frame, not {type(data).__name__}")
+        self._frame = data
+
+    @classmethod
+    def propose(cls, path: Path) -> vaezoo.Proposal:
+        """A spec for a table."""
+        return propose(path, cls(path=str(path)))
+
+    @property
+    def spec(self) -> vaezoo.DataSpec:
+        """A vector of all modelled columns."""
+        loaded = self._loaded
+        columns = loaded.fitted.columns
+        facts: dict[str, Any] = {"columns": [column.to_json() for column in columns]}
+        if self.condition is not None:
+            facts["condition"] = self.condition
+        return vaezoo.DataSpec(
+            (sum(column.width for column in columns),),
+            "mixed",
+            fields=tuple(field for each in columns if each.is_modelled for field in each.fields),
+            classes=loaded.classes,
+            condition_shape=() if loaded.classes else None,
+            mask_dims=1,
+            facts={"vaezoo-tabular": facts},
+        )
+
+    def split(self, name: str) -> vaezoo.Split:
+        """Returns one of the three splits."""
+        loaded = self._loaded
+        index = loaded.rows[name]
+        labels = None if loaded.labels is None else torch.from_numpy(loaded.labels[index])
+        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of rows of each split."""
+        return {name: len(index) for name, index in self._loaded.rows.items()}
+
+    @property
+    def table(self) -> Sequence[Sequence[str]]:
+        """The kind and the values of each column."""
+        fitted = self._loaded.fitted
+        rows = [describe(each, fitted.values.get(each.name)) for each in fitted.columns]
+        return [("column", "kind", "missing", "values"), *rows]
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Rows and columns that are not used."""
+        loaded = self._loaded
+        one, many = "row with a missing cell", "rows with missing cells"
+        return (*vaezoo.count_phrase(loaded.dropped, one, many), *loaded.fitted.left_out)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Columns that may be meant otherwise."""
+        return self._loaded.fitted.notes
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        source, test_rows = self._source()
+        dropped: list[int] = []
+        if self.missing != "model":
+            ignored = [name for name, kind in self.fit_options.kinds.items() if kind == "ignore"]
+            count = source.table.num_rows
+            source, dropped = without_missing(source, ignored, drops=self.missing == "drop")
+            test_rows -= sum(row >= count - test_rows for row in dropped)
+        rows = self._divide(source, test_rows)
+        source, labels, classes = self._labels(source)
+        fitted = fit_columns(source, rows["train"], self.fit_options)
+        modelled = [column for column in fitted.columns if column.is_modelled]
+        size = 4 * source.table.num_rows * sum(column.width for column in modelled)
+        vaezoo.check_memory(size, f"{source.name}: the columns", "use fewer rows or columns")
+        x = np.concatenate([encode(each, fitted.values[each.name]) for each in modelled], 1)
+        x = standardise(x, modelled)
+        return Loaded(fitted, x, labels, classes, rows, tuple(map(str, dropped)))
+
+    def _source(self) -> tuple[Source, int]:
+        """The table, and the number of test rows at its end."""
+        if self._frame is not None:
+            return read_frame(self._frame), 0
+        if self.path is None:
+            raise vaezoo.DataError(
+                "data: table: set path, or give a data frame: vaezoo.run(spec, data=frame)"
+            )
+        source = read_table(vaezoo.find_data(self.path), self.csv)
+        if self.test is None:
+            return source, 0
+        test = read_table(vaezoo.find_data(self.test), self.csv)
+        return join_tables(source, test), test.table.num_rows
+
+    def _divide(self, source: Source, test_rows: int) -> Mapping[str, np.ndarray]:
+        """The indices of the rows of each split."""
+        count = source.table.num_rows
+        if self.test is None:
+            return vaezoo.split_indices(count, self.fractions, self.split_seed, source.name)
+        given = {"train": range(count - test_rows), "test": range(count - test_rows, count)}
+        splits = vaezoo.complete_splits(given, self.fractions, self.split_seed, source.name)
+        return {name: np.array(index) for name, index in splits.items()}
+
+    def _labels(self, source: Source) -> tuple[Source, np.ndarray | None, tuple[str, ...]]:
+        """The table without the column of labels, the labels ``[n]``, and their names."""
+        name = self.condition
+        if name is None:
+            return source, None, ()
+        if name not in source.table.column_names:
+            raise vaezoo.DataError(f"{source.name}: no column {name!r}")
+        cells = source.table[name].combine_chunks()
+        texts = pc.cast(cells, pa.string())
+        if texts.null_count:
+            row = pc.index(pc.is_null(texts), pa.scalar(True)).as_py()
+            raise vaezoo.DataError(
+                f"{source.place(row)}: column {name!r} has no label; use missing: drop"
+            )
+        classes = tuple(sorted(pc.unique(texts).to_pylist()))
+        column = Column(name=name, kind="categorical", dtype=str(cells.type), categories=classes)
+        labels = to_values(column, cells, source.decimal).astype(np.int64)
+        return replace(source, table=source.table.drop_columns([name])), labels, classes

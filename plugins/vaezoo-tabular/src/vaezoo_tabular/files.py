@@ -1,0 +1,280 @@
+"""Reads tables: csv and parquet files, and data frames of other libraries, as columns of Arrow."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+import vaezoo
+from vaezoo_tabular.kinds import clean_text
+
+CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+_SEPARATORS = (",", ";", "\t", "|")
+_SAMPLE = 2**16
+"""The number of characters from which separator, decimal sign and header are recognised."""
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.I | re.A)
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.A)
+
+
+@dataclass(frozen=True)
+class CsvOptions:
+    """How a csv file is written; None is recognised from its first lines.
+
+    Attributes:
+        separator: the character between cells.
+        decimal: the decimal sign of numbers, ``.`` or ``,``.
+        header: whether the first row holds the names of the columns.
+        encoding: the encoding of the text, such as ``utf-8`` or ``latin-1``.
+    """
+
+    separator: str | None = None
+    decimal: str | None = None
+    header: bool | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as it was read.
+
+    Attributes:
+        name: names it in messages.
+        table: its columns; those of a csv file are text.
+        decimal: the decimal sign of numbers in text.
+        first_line: the line of the first row in a file of text; 0 if rows have no lines.
+        notes: what users should check.
+    """
+
+    name: str
+    table: pa.Table
+    decimal: str = "."
+    first_line: int = 0
+    notes: tuple[str, ...] = ()
+
+    def place(self, row: int) -> str:
+        """Names a row in messages, as ``file:line`` where rows are lines of a file."""
+        return (
+            f"{self.name}:{self.first_line + row}" if self.first_line else f"{self.name} row {row}"
+        )
+
+
+def read_table(path: Path, options: CsvOptions) -> Source:
+    """Reads a csv or a parquet file.
+
+    Raises:
+        vaezoo.DataError: it cannot be read, has no rows, or names two columns alike; names the
+            file, and for csv the line.
+    """
+    if not path.is_file():
+        raise vaezoo.DataError(f"{path}: no such file")
+    name = path.name.lower()
+    if name.endswith(PARQUET_SUFFIXES):
+        source = Source(str(path), _read_parquet(path))
+    elif name.endswith(CSV_SUFFIXES):
+        source = _read_csv(path, options)
+    else:
+        endings = ", ".join((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
+        raise vaezoo.DataError(f"{path}: unknown kind of table; use one of the endings {endings}")
+    return _checked(source)
+
+
+def read_frame(frame: Any) -> Source:
+    """Takes a data frame of pandas, polars, pyarrow or another library that narwhals knows.
+
+    Raises:
+        vaezoo.DataError: a column holds values of several types, or there are no rows.
+    """
+    try:
+        table = nw.from_native(frame, eager_only=True).to_arrow()
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise vaezoo.DataError(f"data frame: cannot be read: {reason}") from error
+    return _checked(Source("data frame", table))
+
+
+def is_frame(data: Any) -> bool:
+    """Whether it is a data frame that ``read_frame`` takes."""
+    return nw.from_native(data, eager_only=True, pass_through=True) is not data
+
+
+def _checked(source: Source) -> Source:
+    """The source, if its columns have different names and it has rows."""
+    _check_names(source.table.column_names, source.name)
+    if not source.table.num_rows:
+        raise vaezoo.DataError(f"{source.name}: has no rows")
+    return source
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    """Raises DataError if a column has no name, or the name of another."""
+    for place, name in enumerate(names, 1):
+        if not name.strip():
+            raise vaezoo.DataError(f"{source}: column {place} has no name; name it, or remove it")
+        if name in names[: place - 1]:
+            raise vaezoo.DataError(f"{source}: two columns have the same name {name!r}")
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        table = pa.parquet.read_table(path, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise vaezoo.DataError(f"{path}: not a readable parquet file: {reason}") from error
+    return table.rename_columns([name.strip() for name in table.column_names])
+
+
+def _read_csv(path: Path, options: CsvOptions) -> Source:
+    data = _text_bytes(path, options.encoding)
+    sample = data[:_SAMPLE].decode("utf-8", "ignore")
+    separator = options.separator or _guess_separator(path, sample)
+    rows = _sample_rows(path, sample, separator)
+    decimal = options.decimal or _guess_decimal(rows, separator)
+    header, notes = options.header, []
+    if header is None:
+        header = _looks_like_header(rows)
+        first = ", ".join(rows[0][:3]) + (", ..." if len(rows[0]) > 3 else "")
+        if header and any(_NUMBER.fullmatch(cell) for cell in rows[0]):
+            notes.append(
+                f"the first row ({first}), which names the columns; if it is data, set "
+                "header: false"
+            )
+        if not header:
+            notes.append(
+                f"the first row ({first}), which is read as data; if it names the "
+                "columns, set header: true"
+            )
+    names = rows[0] if header else [f"column{i}" for i in range(1, len(rows[0]) + 1)]
+    table = _parse(path, data, separator, names, has_header=header)
+    has_lines = b'"' not in data and b"\n\n" not in data and b"\n\r\n" not in data
+    cells = [clean_text(column.combine_chunks()) for column in table.columns]
+    table = pa.Table.from_arrays(cells, names=names)
+    return Source(str(path), table, decimal, has_lines * (1 + header), tuple(notes))
+
+
+def _text_bytes(path: Path, encoding: str) -> bytes:
+    """The text of a file in UTF-8, without a byte order mark."""
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (OSError, EOFError, gzip.zlib.error) as error:
+        raise vaezoo.DataError(f"{path}: cannot be read: {error}") from error
+    for beginning, what in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(beginning):
+            encoding = what
+    place = -1 if encoding == "utf-16" else data.find(b"\0")
+    if place >= 0:
+        raise vaezoo.DataError(f"{path}:{_line_of(data, place)}: has a NUL byte; is it text?")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    return data if encoding == "utf-8" else _decode(path, data, encoding).encode()
+
+
+def _decode(path: Path, data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except LookupError:
+        raise vaezoo.DataError(f"{path}: unknown encoding {encoding!r}") from None
+    except UnicodeDecodeError as error:
+        line = _line_of(data, error.start)
+        raise vaezoo.DataError(
+            f"{path}:{line}: is not text in {encoding}; set encoding, such as latin-1"
+        ) from None
+
+
+def _line_of(data: bytes, place: int) -> int:
+    return data.count(b"\n", 0, place) + 1
+
+
+def _guess_separator(path: Path, sample: str) -> str:
+    """The separator of the first line: a tab, or the one that occurs most outside of quotes."""
+    if ".tsv" in path.name.lower():
+        return "\t"
+    first = re.sub(r'"[^"]*"', "", sample.lstrip("\r\n")).split("\n", 1)[0]
+    return max(_SEPARATORS, key=lambda each: (first.count(each), -_SEPARATORS.index(each)))
+
+
+def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
+    """The first rows as text; the last, which may be cut, is left out if there are others."""
+    rows = [
+        [cell.strip() for cell in row]
+        for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
+        if row
+    ]
+    if not rows:
+        raise vaezoo.DataError(f"{path}: has no rows")
+    return rows[:-1] if len(rows) > 2 and len(sample) >= _SAMPLE // 2 else rows
+
+
+def _guess_decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
+    """A decimal comma, if cells of the first rows have one and none has a decimal point."""
+    cells = [cell for row in rows[1:] for cell in row]
+    has_comma = separator != "," and any(map(_DECIMAL_COMMA.fullmatch, cells))
+    return "," if has_comma and not any("." in c and _NUMBER.fullmatch(c) for c in cells) else "."
+
+
+def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: it is not made of numbers as the others are."""
+    if any(not cell for cell in rows[0]) or len(set(rows[0])) < len(rows[0]):
+        return False
+    numbers = [bool(_NUMBER.fullmatch(cell)) for cell in rows[0]]
+    if any(numbers) and len(rows) > 1:
+        below = [bool(_NUMBER.fullmatch(cell)) for cell in rows[1]]
+        return not any(a and b for a, b in zip(numbers, below, strict=False)) or (
+            # years as names of columns
+            all(
+                re.fullmatch(r"(19|20)\d\d", cell)
+                for cell, n in zip(rows[0], numbers, strict=True)
+                if n
+            )
+        )
+    return True
+
+
+def _parse(
+    path: Path, data: bytes, separator: str, names: list[str], *, has_header: bool
+) -> pa.Table:
+    """All columns as text; cells without a value are still empty text."""
+    _check_names(names, str(path))
+    if data.count(b'"') % 2:
+        raise vaezoo.DataError(f"{path}: a quote is not closed")
+
+    def read(use_threads: bool) -> pa.Table:
+        return pa.csv.read_csv(
+            pa.BufferReader(data),
+            pa.csv.ReadOptions(
+                use_threads=use_threads, column_names=names, skip_rows_after_names=int(has_header)
+            ),
+            pa.csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in data),
+            pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+
+    try:
+        return read(use_threads=True)
+    except pa.ArrowInvalid:
+        _decode(path, data, "utf-8")  # which says the line
+        try:  # once more, because only one thread knows the number of a row
+            return read(use_threads=False)
+        except pa.ArrowInvalid as error:
+            raise vaezoo.DataError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: pa.ArrowInvalid) -> str:
+    """What is wrong in a csv file, in one line."""
+    text = str(error).splitlines()[0]
+    match = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
+    if match:
+        return f"row {match[1]} has {match[3]} cells, expected {match[2]}"
+    return text.removeprefix("CSV parse error: ")

@@ -1,0 +1,280 @@
+"""Describes the columns of a table from its training rows.
+
+Shapes: n rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import vaezoo
+from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column, to_values
+from vaezoo_tabular.files import Source
+from vaezoo_tabular.kinds import (
+    Finding,
+    Kind,
+    find_kind,
+    first_non_number,
+    parse_dates,
+)
+
+_MAX_DECIMALS = 9
+_SPIKE = 0.01
+"""The share of rows from which a value of a column with many has a probability of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How columns are described.
+
+    Attributes:
+        kinds: the kinds of some columns, by name.
+        dates: the formats of dates of some columns, by name.
+        max_categories: the most categories of a column.
+        rare: categories with fewer training rows are grouped into one.
+        max_values: a column of numbers with more different values has bins.
+        bins: the number of bins.
+    """
+
+    kinds: Mapping[str, Kind]
+    dates: Mapping[str, str]
+    max_categories: int
+    rare: int
+    max_values: int
+    bins: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The columns of a table, and what users should know of them.
+
+    Attributes:
+        columns: in the order of the source.
+        values: of each modelled column, float64 ``[n]`` as ``to_values`` returns them.
+        left_out: what is not used.
+        notes: what should be checked.
+    """
+
+    columns: tuple[Column, ...]
+    values: Mapping[str, np.ndarray]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitted:
+    """Finds out what the columns of a table hold, and describes them by the training rows.
+
+    Args:
+        source: the table.
+        train: the indices of the training rows.
+        options: how.
+
+    Raises:
+        vaezoo.DataError: a column cannot be modelled as asked; names it.
+    """
+    names = source.table.column_names
+    for name in (*options.kinds, *options.dates):
+        if name not in names:
+            raise vaezoo.DataError(f"{source.name}: no column {name!r}; it has {', '.join(names)}")
+    columns, values, notes, start = [], {}, list(source.notes), 0
+    for name in names:
+        cells = source.table[name].combine_chunks()
+        finding = _finding(source, name, cells, options)
+        column, numbers = _fit(source, name, cells, finding, train, options)
+        if finding.note:
+            notes.append(finding.note)
+        if numbers is not None:
+            column, values[name] = replace(column, start=start), numbers
+            start += column.width
+        columns.append(column)
+    if not values:
+        raise vaezoo.DataError(f"{source.name}: no column is left to be modelled")
+    return Fitted(tuple(columns), values, tuple(_left_out(columns)), tuple(notes))
+
+
+def _left_out(columns: Sequence[Column]) -> list[str]:
+    """The columns that are not modelled, by the reason."""
+    reasons = {
+        "identifier": ("column that names the rows", "columns that name the rows"),
+        "constant": ("column with one value only", "columns with one value only"),
+        "ignore": ("column that is ignored", "columns that are ignored"),
+    }
+    return [
+        phrase
+        for kind, (one, many) in reasons.items()
+        for phrase in vaezoo.count_phrase([c.name for c in columns if c.kind == kind], one, many)
+    ]
+
+
+def _finding(source: Source, name: str, cells: pa.Array, options: FitOptions) -> Finding:
+    """The kind that was asked for, or that the values of a column show."""
+    asked, date_format = options.kinds.get(name), options.dates.get(name, "")
+    if date_format:
+        return Finding("datetime", cells, date_format)
+    if asked is None:
+        return find_kind(name, cells, source.decimal)
+    if asked == "datetime" and pa.types.is_string(cells.type):
+        found = find_kind(name, cells, source.decimal)
+        if found.kind != "datetime":
+            raise vaezoo.DataError(
+                f"{source.name}: column {name!r}: its dates are in no known format; set dates"
+            )
+        return found
+    return Finding(asked, cells)
+
+
+def _fit(
+    source: Source,
+    name: str,
+    cells: pa.Array,
+    finding: Finding,
+    train: np.ndarray,
+    options: FitOptions,
+) -> tuple[Column, np.ndarray | None]:
+    """One column, and its values if it is modelled."""
+    column = Column(
+        name=name, kind=finding.kind, dtype=str(cells.type), date_format=finding.date_format
+    )
+    if finding.kind == "text":
+        raise vaezoo.DataError(
+            f"{source.name}: column {name!r} holds text, which is not modelled; set its kind to "
+            "ignore, identifier or categorical"
+        )
+    if finding.kind not in MODELLED:
+        constant = pc.unique(cells).drop_null() if finding.kind == "constant" else []
+        texts = tuple(pc.cast(constant, pa.string()).to_pylist()) if len(constant) else ()
+        return replace(column, categories=texts[:1]), None
+    if finding.kind in NUMBERS:
+        return _fit_numbers(source, column, cells, train, options)
+    column = replace(column, categories=_categories(source, column, cells, train, options))
+    values = to_values(column, cells, source.decimal)
+    return replace(column, has_missing=bool(np.isnan(values).any())), values
+
+
+def _categories(
+    source: Source, column: Column, cells: pa.Array, train: np.ndarray, options: FitOptions
+) -> tuple[str, ...]:
+    """The categories of a column, sorted; rare ones are grouped.
+
+    Raises:
+        vaezoo.DataError: there are too many.
+    """
+    texts = pc.cast(cells, pa.string())
+    rows = texts.take(pa.array(train)).drop_null() if options.rare > 1 else texts.drop_null()
+    counts = pc.value_counts(rows)
+    frequent = pc.greater_equal(counts.field("counts"), options.rare)
+    names = counts.field("values").filter(frequent)
+    is_grouped = len(names) < len(pc.unique(texts).drop_null())
+    if len(names) > options.max_categories:
+        raise vaezoo.DataError(
+            f"{source.name}: column {column.name!r} has {len(names):,} categories, more than "
+            f"max_categories: {options.max_categories}; raise it, group those with fewer rows "
+            "with rare, or set the kind of the column to ignore or identifier"
+        )
+    return (*sorted(names.to_pylist()), *([OTHER] if is_grouped else []))
+
+
+def _fit_numbers(
+    source: Source, column: Column, cells: pa.Array, train: np.ndarray, options: FitOptions
+) -> tuple[Column, np.ndarray]:
+    """A column of numbers or dates: its scale, and the values or bins of its training rows."""
+    values = _numbers(source, column, cells)
+    known = values[train][~np.isnan(values[train])]
+    if not len(known):
+        raise vaezoo.DataError(
+            f"{source.name}: column {column.name!r} has no number in the training rows"
+        )
+    offset, scale = map(float, vaezoo.mean_and_scale(known))
+    atoms, edges = _values_and_edges(known, options)
+    column = replace(
+        column,
+        has_missing=bool(np.isnan(values).any()),
+        offset=offset,
+        scale=scale,
+        step=_step(column, known),
+        decimals=_decimals(column, cells, source.decimal),
+        values=tuple(atoms.tolist()),
+        edges=tuple(edges.tolist()),
+    )
+    return column, values
+
+
+def _numbers(source: Source, column: Column, cells: pa.Array) -> np.ndarray:
+    """The values of a column of numbers or dates, which are as the kind demands.
+
+    Raises:
+        vaezoo.DataError: a cell is none; names its row.
+    """
+    place = f"column {column.name!r}"
+    if column.date_format:
+        parsed = parse_dates(cells, column.date_format)
+        odd = pc.and_(pc.is_null(parsed), pc.is_valid(cells))
+        row = pc.index(odd, pa.scalar(True)).as_py()
+        if row >= 0:
+            raise vaezoo.DataError(
+                f"{source.place(row)}: {place}: {cells[row].as_py()!r} is no date such as "
+                f"{column.date_format}"
+            )
+    elif pa.types.is_string(cells.type):
+        row = first_non_number(cells, source.decimal)
+        if row is not None:
+            raise vaezoo.DataError(
+                f"{source.place(row)}: {place}: {cells[row].as_py()!r} is not a number"
+            )
+    values = to_values(column, cells, source.decimal)
+    bad, what = np.isinf(values) | (np.abs(values) > np.finfo(np.float32).max), "too large"
+    if column.kind in ("integer", "count") and not bad.any():
+        bad, what = ~np.isnan(values) & (values != np.floor(values)), "not a whole number"
+    if column.kind == "count" and not bad.any():
+        bad, what = values < 0, "below 0"
+    if bad.any():
+        row = int(bad.argmax())
+        raise vaezoo.DataError(f"{source.place(row)}: {place}: {values[row]:g} is {what}")
+    return values
+
+
+def _step(column: Column, known: np.ndarray) -> float:
+    """The smallest difference of whole numbers or dates; 0 for other numbers."""
+    if column.kind in ("integer", "count"):
+        return 1.0
+    if column.kind != "datetime":
+        return 0.0
+    for step in (86400.0, 3600.0, 60.0, 1.0):
+        if not (known % step).any():
+            return step
+    return 0.0
+
+
+def _decimals(column: Column, cells: pa.Array, decimal: str) -> int:
+    """The greatest number of digits after the decimal sign; -1 if it is not limited."""
+    if column.kind != "numeric" or not pa.types.is_string(cells.type):
+        return -1
+    texts = pc.unique(cells).drop_null()
+    if pc.any(pc.match_substring_regex(texts, "[eE]")).as_py():
+        return -1
+    after = pc.list_element(
+        pc.split_pattern(pc.binary_join_element_wise(texts, decimal, ""), decimal), 1
+    )
+    most = int(pc.max(pc.utf8_length(after)).as_py() or 0)
+    return most if most <= _MAX_DECIMALS else -1
+
+
+def _values_and_edges(known: np.ndarray, options: FitOptions) -> tuple[np.ndarray, np.ndarray]:
+    """The values that have a probability of their own, and the edges of the bins of all others.
+
+    Args:
+        known: numbers of the training rows.
+        options: how many there may be.
+    """
+    values, counts = np.unique(known, return_counts=True)
+    if len(values) <= options.max_values:
+        return values, np.empty(0)
+    is_spike = counts >= _SPIKE * len(known)
+    rest = known[~np.isin(known, values[is_spike])]
+    edges = np.unique(np.quantile(rest, np.linspace(0, 1, options.bins + 1)))
+    return values[is_spike], edges

@@ -1,0 +1,190 @@
+"""Files of rows, in the columns of the table that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+import torch
+from torch import Tensor
+
+import vaezoo
+from vaezoo_tabular.columns import Column, columns_of, decode, to_values
+from vaezoo_tabular.comparison import to_rows
+from vaezoo_tabular.files import CsvOptions, read_table
+from vaezoo_tabular.loading import encode_rows
+from vaezoo_tabular.pictures import (
+    draw_associations,
+    draw_marginals,
+    draw_table,
+)
+
+_ROWS = 16
+"""How many rows a picture shows."""
+_COLOURS = 9
+"""The most categories of a column by which the latent space is coloured."""
+_LETTERS = 18
+"""How many letters of a cell a picture shows."""
+
+
+class TableFormat(vaezoo.Format):
+    """Rows with the names, units, categories and order of the columns of the table.
+
+    When read, columns are found by name, and others are not used. A column that cells of training
+    rows lacked may be left out: its cells are then missing.
+    """
+
+    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+        super().__init__(data)
+        self.columns = columns_of(data)
+        self.condition = data.facts["vaezoo-tabular"].get("condition")
+
+    def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
+        """Writes rows ``[n, D]``."""
+        self._write(self.to_table(examples), path)
+
+    def _write(self, table: pa.Table, path: Path) -> None:
+        raise NotImplementedError
+
+    def to_table(self, examples: vaezoo.Batch) -> pa.Table:
+        """The rows as a table of Arrow."""
+        x, cells = examples.x.double().numpy(), {}
+        for column in self.columns:
+            if column.is_modelled:
+                stop = column.start + column.width
+                cells[column.name] = decode(column, x[:, column.start : stop])
+            elif column.kind == "constant":
+                texts = list(column.categories) or [None]
+                cells[column.name] = pa.array(texts * len(x), pa.string())
+        if self.condition is not None and examples.condition is not None:
+            names = pa.array(self.data.classes)
+            cells[self.condition] = names.take(pa.array(examples.condition.long().numpy()))
+        return pa.table(cells)
+
+    def read(self, path: Path) -> vaezoo.Batch:
+        """Reads rows, in the units of the source."""
+        return self._read(path, fills_missing=False)
+
+    def names(self, path: Path) -> Mapping[str, Sequence[str]]:
+        """The columns that name the rows."""
+        table = read_table(path, CsvOptions()).table
+        return {
+            column.name: pc.cast(table[column.name], pa.string()).to_pylist()
+            for column in self.columns
+            if column.kind == "identifier" and column.name in table.column_names
+        }
+
+    def read_incomplete(self, path: Path) -> vaezoo.Batch:
+        """Reads rows with missing cells, also of columns without missing cells in training."""
+        return self._read(path, fills_missing=True)
+
+    def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
+        source, mask = read_table(path, CsvOptions()), None
+        values = encode_rows(source, self.columns, fills_missing=fills_missing)
+        if fills_missing:
+            mask = torch.from_numpy(~np.isnan(values))
+        x = torch.from_numpy(np.nan_to_num(values))
+        name = self.condition
+        if name is None or name not in source.table.column_names:
+            return vaezoo.Batch(x, mask=mask)
+        column = Column(name=name, kind="categorical", categories=self.data.classes)
+        labels = to_values(column, source.table[name].combine_chunks(), source.decimal)
+        if not (labels >= 0).all():
+            row = int((~(labels >= 0)).argmax())
+            raise vaezoo.DataError(f"{source.place(row)}: column {name!r} has no known label")
+        return vaezoo.Batch(x, torch.from_numpy(labels.astype(np.int64)), mask)
+
+
+class TableCsv(TableFormat):
+    """A csv file, separated by commas, with the names of the columns in its first row."""
+
+    def _write(self, table: pa.Table, path: Path) -> None:
+        pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style="needed"))
+
+
+class TableParquet(TableFormat):
+    """A parquet file."""
+
+    def _write(self, table: pa.Table, path: Path) -> None:
+        pa.parquet.write_table(table, path)
+
+
+class TablePng(TableFormat):
+    """A picture of rows as a table. It is for writing only."""
+
+    reads = False
+
+    def _write(self, table: pa.Table, path: Path) -> None:
+        path.write_bytes(draw_table(_texts(table.slice(0, _ROWS)), table.column_names))
+
+    def read(self, path: Path) -> vaezoo.Batch:
+        """Not possible."""
+        raise NotImplementedError("is for writing only")
+
+    def report_pictures(
+        self, model: Any, examples: vaezoo.Batch, seed: int
+    ) -> Mapping[str, tuple[str, bytes]]:
+        """Generated rows beside those of the split, and rows beside their reconstructions."""
+        samples = model.sample(len(examples), examples.condition, seed=seed)
+        real, made = (
+            to_rows(self.data.to_source_units(x.cpu().double()).numpy(), self.columns)
+            for x in (examples.x, samples)
+        )
+        pairs = {
+            "marginals": ("The distribution of each column, in real and in generated rows",
+                          draw_marginals(real, made, self.columns)),
+            "samples": ("Samples: rows drawn from p(x|z) for z drawn from the prior",
+                        self._draw(samples[:_ROWS])),
+            "reconstructions": ("Rows, each above the likeliest row of its posterior mean; what "
+                                "differs is set in colour", self._draw_pairs(model, examples)),
+        }  # fmt: skip
+        if len(real.numbers) + len(real.categories) > 1:
+            pairs["associations"] = (
+                "The association of two columns: correlation, correlation ratio or Cramer's V",
+                draw_associations(real, made),
+            )
+        return pairs
+
+    def point_labels(self, examples: vaezoo.Batch) -> tuple[str, np.ndarray, Sequence[str]] | None:
+        """The last column of few categories."""
+        few = [c for c in self.columns if c.is_modelled and 1 < len(c.categories) <= _COLOURS]
+        if not few:
+            return None
+        column = few[-1]
+        rows = to_rows(examples.x.cpu().double().numpy(), [column])
+        return column.name, rows.categories[column.name], (*column.categories, "missing")
+
+    def _table_of(self, x: Tensor) -> pa.Table:
+        return self.to_table(vaezoo.Batch(self.data.to_source_units(x.cpu().double())))
+
+    def _draw(self, x: Tensor) -> bytes:
+        table = self._table_of(x)
+        return draw_table(_texts(table), table.column_names)
+
+    def _draw_pairs(self, model: Any, examples: vaezoo.Batch) -> bytes:
+        """Some rows, each above its reconstruction."""
+        some = examples.select(slice(_ROWS // 2))
+        table = self._table_of(torch.stack([some.x, model.reconstruct(some)], 1).flatten(0, 1))
+        rows = _texts(table)
+        marked = np.zeros((len(rows), len(table.column_names)), bool)
+        for i in range(1, len(rows), 2):
+            marked[i] = [a != b for a, b in zip(rows[i - 1], rows[i], strict=True)]
+        return draw_table(rows, table.column_names, marked)
+
+
+def _texts(table: pa.Table) -> list[list[str]]:
+    """The cells of a table as text, cut after some letters."""
+    columns = [["" if value is None else _short(value) for value in column.to_pylist()]
+               for column in table.columns]  # fmt: skip
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _short(value: object) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"

@@ -1,0 +1,203 @@
+"""Finds out what the columns of a table hold.
+
+Shapes: n rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Kind: TypeAlias = Literal[
+    "numeric",
+    "integer",
+    "count",
+    "categorical",
+    "boolean",
+    "datetime",
+    "identifier",
+    "constant",
+    "text",
+    "ignore",
+]
+"""What a column holds. The last four are not modelled."""
+
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
+"""What cells of text without a value hold, in small letters."""
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+)
+"""Formats of dates that are recognised, in the order in which they are tried."""
+_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+_LEADING_ZERO = r"^[-+]?0\d"
+_WORDS_OF_TEXT = 5
+_MIN_ROWS_OF_IDENTIFIER = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a column holds, and why.
+
+    Attributes:
+        kind: the kind of the column.
+        values: its values: float64 with NaN, text with nulls, or timestamps, as an Arrow array.
+        date_format: the format of dates in text.
+        note: what users should check, or nothing.
+    """
+
+    kind: Kind
+    values: pa.Array
+    date_format: str = ""
+    note: str = ""
+
+
+def clean_text(cells: pa.Array) -> pa.Array:
+    """Cells of text without spaces around them; null where they have no value."""
+    trimmed = pc.utf8_trim_whitespace(cells)
+    is_missing = pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING))
+    return pc.if_else(is_missing, pa.scalar(None, trimmed.type), trimmed)
+
+
+def find_kind(name: str, values: pa.Array, decimal: str) -> Finding:
+    """The kind of a column by its values.
+
+    Args:
+        name: its name.
+        values: its cells: clean text, or values of another type of Arrow.
+        decimal: the decimal sign of numbers in text.
+    """
+    distinct = pc.unique(values).drop_null()
+    if len(distinct) <= 1:
+        return Finding("constant", values)
+    if _is_text(values.type):
+        return _kind_of_text(name, values, distinct, decimal)
+    if pa.types.is_boolean(values.type):
+        return Finding("boolean", values)
+    if pa.types.is_temporal(values.type):
+        return Finding("datetime", values)
+    if pa.types.is_integer(values.type) or _all_whole(values):
+        return _kind_of_integers(name, values, distinct)
+    return Finding("numeric", values)
+
+
+def numbers_of(values: pa.Array, decimal: str) -> np.ndarray:
+    """Numbers float64 ``[n]``; NaN where there is none.
+
+    Raises:
+        pa.ArrowInvalid: a cell of text is no number.
+    """
+    if _is_text(values.type):
+        values = _with_points(values, decimal)
+    if pa.types.is_decimal(values.type) or not pa.types.is_floating(values.type):
+        values = pc.cast(values, pa.float64(), safe=False)
+    return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False), np.float64)
+
+
+def first_non_number(values: pa.Array, decimal: str) -> int | None:
+    """The row of the first cell of text that is no number; None if all are."""
+    is_number = pc.match_substring_regex(_with_points(values, decimal), _NUMBER)
+    place = pc.index(pc.fill_null(is_number, True), pa.scalar(False)).as_py()
+    return None if place < 0 else place
+
+
+def parse_dates(values: pa.Array, date_format: str) -> pa.Array:
+    """Timestamps of text in a format; null where a cell does not have it."""
+    return pc.strptime(values, format=date_format, unit="us", error_is_null=True)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _with_points(values: pa.Array, decimal: str) -> pa.Array:
+    if decimal == ".":
+        return values
+    return pc.replace_substring(pc.replace_substring(values, ".", ""), decimal, ".")
+
+
+def _all_whole(values: pa.Array) -> bool:
+    numbers = numbers_of(values, ".")
+    numbers = numbers[np.isfinite(numbers)]
+    return bool((numbers == np.floor(numbers)).all())
+
+
+def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str) -> Finding:
+    """The kind of a column of text, from its different values."""
+    low = {value.lower() for value in distinct[:3].to_pylist()}
+    if len(distinct) == 2 and low == {"true", "false"}:
+        return Finding("boolean", values)
+    numbers = _with_points(distinct, decimal)
+    share = pc.mean(pc.cast(pc.match_substring_regex(numbers, _NUMBER), pa.float64())).as_py()
+    if share == 1:
+        has_zeros = pc.any(pc.match_substring_regex(numbers, _LEADING_ZERO)).as_py()
+        if has_zeros:
+            note = f"zeros before numbers of column {name!r}, which is read as categories"
+            return _kind_of_words(name, values, distinct, note)
+        if pc.any(pc.match_substring_regex(numbers, r"[.eE]")).as_py():
+            return Finding("numeric", values)
+        return _kind_of_integers(name, values, distinct)
+    for date_format in DATE_FORMATS:
+        if not parse_dates(distinct, date_format).null_count:
+            return Finding(
+                "datetime", values, date_format, _ambiguous_date(name, distinct, date_format)
+            )
+    note = ""
+    if share > 0.9 and len(distinct) > 10:
+        odd = distinct.filter(pc.invert(pc.match_substring_regex(numbers, _NUMBER)))[0].as_py()
+        note = f"numbers of column {name!r} ({odd!r} is none, so that it is read as text)"
+    return _kind_of_words(name, values, distinct, note)
+
+
+def _ambiguous_date(name: str, distinct: pa.Array, date_format: str) -> str:
+    """A note if days and months of dates may be the other way round."""
+    swapped = {"%m/%d/%Y": "%d/%m/%Y", "%m/%d/%Y %H:%M": "%d/%m/%Y %H:%M"}.get(date_format)
+    if swapped is None or parse_dates(distinct, swapped).null_count:
+        return ""
+    return f"dates of column {name!r}, which are read as {date_format}; otherwise set dates"
+
+
+def _kind_of_integers(name: str, values: pa.Array, distinct: pa.Array) -> Finding:
+    """Integers, or numbers that only name the rows."""
+    n = len(values) - values.null_count
+    if len(distinct) == n == len(values) and n >= _MIN_ROWS_OF_IDENTIFIER:
+        numbers = numbers_of(distinct, ".")
+        is_run = numbers.max() - numbers.min() == n - 1
+        if is_run or re.search(r"(^|[_\W])(id|key|index)$", name, re.I) or not name.strip():
+            return Finding("identifier", values)
+    return Finding("integer", values)
+
+
+def _kind_of_words(name: str, values: pa.Array, distinct: pa.Array, note: str) -> Finding:
+    """Categories, words that name the rows, or text."""
+    n = len(values) - values.null_count
+    if n < _MIN_ROWS_OF_IDENTIFIER or len(distinct) <= n // 2:
+        return Finding("categorical", values, note=note)
+    words = pc.mean(pc.add(pc.count_substring(distinct, " "), 1)).as_py()
+    if words >= _WORDS_OF_TEXT:
+        return Finding("text", values, note=note)
+    kind: Kind = "identifier" if len(distinct) == n else "categorical"
+    return Finding(kind, values, note=note)
+
+
+def most_common(values: Sequence[str] | pa.Array, count: int) -> list[str]:
+    """The most frequent values, and of equally frequent ones the first in the alphabet."""
+    table = pc.value_counts(values)
+    names, counts = table.field("values").to_pylist(), table.field("counts").to_pylist()
+    order = sorted(zip(names, counts, strict=True), key=lambda each: (-each[1], str(each[0])))
+    return [name for name, _ in order[:count] if name is not None]

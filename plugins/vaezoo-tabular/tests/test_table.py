@@ -1,0 +1,202 @@
+"""Tables through the door of users: a spec in, rows of the same columns out."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from vaezoo_tabular.dataset import Table
+
+import vaezoo
+from vaezoo.cli.main import cli
+from vaezoo.utils.errors import UsageError
+
+HEADER = "id,age,height,town,member,born,plan,zip"
+TOWNS = ("Bonn", "Köln", "Ulm")
+
+
+def people(n=200):
+    """Rows of a table with columns of each kind; some ages and towns are missing."""
+    rng = np.random.default_rng(0)
+    rows = [HEADER]
+    for i in range(n):
+        age = "" if i % 10 == 3 else str(rng.integers(18, 80))
+        town = "NA" if i % 20 == 7 else TOWNS[rng.integers(3)]
+        born = f"{rng.integers(1950, 2000)}-0{rng.integers(1, 9)}-1{rng.integers(10)}"
+        member = "TRUE" if rng.integers(2) else "FALSE"
+        height = f"{rng.normal(170, 10):.1f}"
+        rows.append(
+            f"user-{i},{age},{height},{town},{member},{born},basic,0{rng.integers(100, 105)}"
+        )
+    return rows
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("\n".join(people()), "utf-8")
+    return path
+
+
+@pytest.fixture
+def trained(table, tmp_path):
+    spec = {
+        "spec": "vaezoo/v2",
+        "name": "people",
+        "data": {"type": "table", "path": str(table), "batch_size": 32},
+        "model": {
+            "latent_dim": 2,
+            "encoder": {"type": "table", "body": {"type": "mlp", "hidden": [16]}},
+            "decoder": {"type": "mlp", "hidden": [16]},
+            "likelihood": {"type": "table", "units": 8},
+        },
+        "train": {"epochs": 2, "device": "cpu"},
+        "evaluate": ["elbo"],
+    }
+    return vaezoo.run(spec, out=tmp_path / "runs")
+
+
+def test_columns_are_described(table):
+    data = Table(path=str(table))
+    kinds = {field.name: field.kind for field in data.spec.fields}
+    assert kinds == {
+        "age": "integer",
+        "age is missing": "binary",
+        "height": "numeric",
+        "town": "categorical",
+        "town is missing": "binary",
+        "member": "binary",
+        "born": "datetime",
+        "zip": "categorical",
+    }
+    assert data.left_out == (
+        "1 column that names the rows (id)",
+        "1 column with one value only (plan)",
+    )
+    assert any("zeros before numbers of column 'zip'" in note for note in data.notes)
+    split = data.split("train")
+    assert split.x.shape == (160, 8) and split.x[:, 1].max() == 1
+    assert abs(split.x[split.x[:, 1] < 0.5, 0].mean()) < 1e-5
+    assert json.loads(json.dumps(data.spec.facts)) == data.spec.facts
+
+
+def test_rows_come_out_as_they_came_in(trained, table, tmp_path):
+    """The names, order, units, categories, spellings and formats of the table."""
+    out = tmp_path / "rows.csv"
+    arguments = ["sample", str(trained.path), "-n", "40", "--out", str(out)]
+    assert CliRunner().invoke(cli, arguments, obj={}).exit_code == 0
+    with open(out, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == HEADER.split(",")[1:]  # identifiers are not made up
+    real = [row.split(",")[1:] for row in people()[1:]]
+    for name, made, known in zip(header, zip(*rows), zip(*real)):
+        if name in ("town", "member", "plan", "zip", "age"):
+            assert {*made} <= {"" if value == "NA" else value for value in known}, name
+        elif name == "height":
+            assert all(len(value.split(".")[1]) == 1 for value in made if "." in value)
+        else:
+            assert all(len(value) == 10 and value[4] == "-" for value in made)
+
+
+def test_rows_are_the_same_after_reading_and_writing(trained, table, tmp_path):
+    file_format = vaezoo.runs.example_files.format_for(trained.model.data, tmp_path / "x.csv")
+    batch = file_format.read(table)
+    file_format.write(tmp_path / "x.csv", batch, 1)
+    with open(tmp_path / "x.csv", encoding="utf-8", newline="") as file:
+        rows = [",".join(row) for row in csv.reader(file)]
+    wanted = [row.partition(",")[2].replace("NA", "") for row in people()]
+    for got, want in zip(rows, wanted, strict=True):
+        for a, b in zip(got.split(","), want.split(","), strict=True):
+            assert a == b or float(a) == float(b)
+
+
+def test_scores_of_a_table_are_those_of_the_split(trained, table, tmp_path):
+    out = tmp_path / "scores.csv"
+    arguments = ["score", str(trained.path), str(table), "--out", str(out)]
+    assert CliRunner().invoke(cli, arguments, obj={}).exit_code == 0
+    header, *lines = out.read_text().splitlines()
+    assert header == "example,id,score" and len(lines) == 200
+    assert [line.split(",")[1] for line in lines[:2]] == ["user-0", "user-1"]
+
+
+def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path):
+    out = tmp_path / "rows.csv"
+    run, arguments = CliRunner(), ["sample", str(trained.path), "-n", "9", "--out", str(out)]
+    done = run.invoke(cli, [*arguments, "--condition", "town=Ulm,age=30"], obj={})
+    assert done.exit_code == 0 and "effective sample size" in done.output
+    rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
+    assert len(rows) == 9 and all(r["town"] == "Ulm" and r["age"] == "30" for r in rows)
+    for text, message in (("nope=1", "no column 'nope'"), ("town=Rom", "no value 'Rom'")):
+        with pytest.raises(UsageError, match=message):
+            run.invoke(cli, [*arguments, "--condition", text], obj={}, catch_exceptions=False)
+    lines = table.read_text("utf-8").splitlines()
+    holes = tmp_path / "holes.csv"
+    holes.write_text("\n".join([lines[0], "a,,170.0,,TRUE,1970-01-11,basic,", lines[1]]), "utf-8")
+    arguments = ["impute", str(trained.path), str(holes), "--draws", "2", "--out", str(out)]
+    assert run.invoke(cli, arguments, obj={}).exit_code == 0
+    for name in ("rows-1.csv", "rows-2.csv"):
+        first, second = csv.DictReader((tmp_path / name).read_text("utf-8").splitlines())
+        assert all(first.values()) and first["height"] == "170" and first["born"] == "1970-01-11"
+        assert second["age"] == lines[1].split(",")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kinds": {"nope": "integer"}}, "no column 'nope'"),
+        ({"kinds": {"town": "integer"}}, "people.csv:2: column 'town': 'Köln' is not a number"),
+        ({"kinds": {"height": "integer"}}, "is not a whole number"),
+        ({"kinds": {"id": "text"}}, "column 'id' holds text"),
+        ({"kinds": {"id": "categorical"}, "max_categories": 50}, "column 'id' has 200 categories"),
+        ({"dates": {"town": "%Y"}}, "column 'town': 'Köln' is no date such as %Y"),
+        ({"condition": "nope"}, "no column 'nope'"),
+        ({"condition": "town"}, "column 'town' has no label"),
+        ({"missing": "error"}, "column 'age' is empty; set missing to model or drop"),
+        ({"max_categories": 2}, "column 'town' has 3 categories, more than max_categories: 2"),
+    ],
+)
+def test_what_cannot_be_modelled_is_named(table, options, message):
+    with pytest.raises(vaezoo.DataError) as raised:
+        _ = Table(path=str(table), **options).spec
+    assert message in str(raised.value)
+
+
+def test_options_change_what_is_modelled(table):
+    data = Table(
+        path=str(table), missing="drop", rare=75, kinds={"zip": "ignore"}, condition="member"
+    )
+    names = [field.name for field in data.spec.fields]
+    assert names == ["age", "height", "town", "born"]
+    assert data.spec.classes == ("FALSE", "TRUE") and data.split("test").condition is not None
+    assert data.left_out[0].startswith("30 rows with missing cells (3, 7, ...)")
+    assert data.spec.fields[2].categories[-1] == "(other)"
+    assert sum(data.sizes.values()) == 170
+
+
+def test_test_rows_may_be_in_another_file(table, tmp_path):
+    rows = people(230)
+    (tmp_path / "test.csv").write_text("\n".join([rows[0], *rows[201:]]), "utf-8")
+    data = Table(path=str(table), test=str(tmp_path / "test.csv"))
+    assert data.sizes == {"train": 178, "validation": 22, "test": 30}
+    (tmp_path / "test.csv").write_text("id,age\n1,2\n", "utf-8")
+    with pytest.raises(vaezoo.DataError, match=r"test\.csv: has no column 'born'"):
+        _ = Table(path=str(table), test=str(tmp_path / "test.csv")).spec
+
+
+def test_data_frames_are_read_as_they_are(table):
+    import pandas as pd
+
+    frame = pd.read_csv(table, dtype={"zip": str}, parse_dates=["born"])
+    data = Table()
+    data.set_data(frame)
+    spec = data.spec
+    assert [field.name for field in spec.fields] == [
+        *("age", "age is missing", "height", "town", "town is missing", "member", "born", "zip"),
+    ]
+    with pytest.raises(vaezoo.DataError, match="already has its data"):
+        data.set_data(frame)
+    with pytest.raises(vaezoo.DataError, match="needs a data frame, not list"):
+        Table().set_data([1, 2])

@@ -1,0 +1,72 @@
+"""The command ``vaezoo impute``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vaezoo.cli.output import line_printer
+from vaezoo.cli.shared import (
+    FORMAT_HELP,
+    device_option,
+    open_run,
+    out_option,
+    output_format,
+    run_argument,
+    save_examples,
+)
+
+
+@click.command("impute")
+@run_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--draws",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Number of draws for each example; several are written to NAME-1, NAME-2, and so on.",
+)
+@click.option(
+    "--proposals",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of proposals that each draw is chosen from.",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@out_option("imputed.csv", FORMAT_HELP)
+@device_option
+@click.pass_context
+def impute_command(
+    ctx: click.Context,
+    *,
+    path: Path,
+    file: Path,
+    draws: int,
+    proposals: int,
+    seed: int,
+    out: Path,
+    device: str,
+) -> None:
+    """Fill what is missing in the examples of FILE, by draws given what is there.
+
+    Draws are chosen by their weights from proposals of the model. The effective sample size says
+    how many of the proposals count: close to 1, the draws are hardly chosen.
+    """
+    from vaezoo.runs.example_files import read_incomplete
+
+    run = open_run(path, device)
+    file_format = output_format(run, out)
+    batch = read_incomplete(run.model, file)
+    result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
+    say, digits = line_printer(ctx), len(str(draws))
+    for draw, x in enumerate(result.x, 1):
+        name = out if draws == 1 else out.with_stem(f"{out.stem}-{draw:0{digits}}")
+        say(save_examples(file_format, name, x, columns=1, condition=batch.condition))
+    sizes = result.effective_sample_size
+    say(
+        f"effective sample size of {proposals} proposals: mean {float(sizes.mean()):.1f}, "
+        f"smallest {float(sizes.min()):.1f}"
+    )

@@ -1,0 +1,126 @@
+"""The examples that a command reads: of a split, of a file or of a folder, with their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaezoo.data.batch import Batch
+from vaezoo.data.loader import Loader
+from vaezoo.data.mapping import map_tensors
+from vaezoo.data.splits import SPLIT_NAMES
+from vaezoo.model.model import Model
+from vaezoo.runs.example_files import format_for, read_batch, to_loader
+from vaezoo.runs.run import Run
+from vaezoo.utils.errors import DataError, UsageError
+
+ALL = "all"
+"""The name of all splits together."""
+
+
+@dataclass(frozen=True)
+class NamedExamples:
+    """Examples and what names them.
+
+    Attributes:
+        loader: the examples.
+        names: a value for each example by the name of a column, such as ``file``, ``row`` or an
+            identifier of the table.
+    """
+
+    loader: Loader
+    names: Mapping[str, Sequence[Any]]
+
+
+def named_examples(run: Run, source: str) -> NamedExamples:
+    """Loads the examples of a split, of all splits, of a file or of the files in a folder.
+
+    Files are read as in training. Of a folder those are read whose ending belongs to a format that
+    reads the data of the model, in the order of their names.
+
+    Args:
+        run: the run with the model.
+        source: ``train``, ``validation``, ``test``, ``all``, or a path.
+
+    Raises:
+        UsageError: there is no such split or path.
+        DataError: a file cannot be read, or does not fit the model's data; names it.
+    """
+    names: dict[str, Sequence[Any]]
+    if source in SPLIT_NAMES:
+        loader = run.data(source)
+        return NamedExamples(loader, {"example": range(len(loader))})
+    if source == ALL:
+        loaders = {name: run.data(name) for name in SPLIT_NAMES}
+        names = {
+            "split": [name for name, loader in loaders.items() for _ in range(len(loader))],
+            "example": [i for loader in loaders.values() for i in range(len(loader))],
+        }
+        batches = [loader.first(len(loader)) for loader in loaders.values()]
+        return NamedExamples(_loader(run.model, batches), names)
+    path = Path(source)
+    if not path.is_dir():
+        batch = read_batch(run.model, path)
+        names = {"example": range(len(batch)), **format_for(run.model.data, path).names(path)}
+        return NamedExamples(_loader(run.model, [batch]), names)
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_read(run, file)]
+    if not files:
+        raise DataError(f"{path}: no file in this folder can be read by this model")
+    batches = [read_batch(run.model, file) for file in files]
+    names = {
+        "file": [
+            str(f.relative_to(path)) for f, b in zip(files, batches, strict=True) for _ in b.x
+        ],
+        "example": [i for batch in batches for i in range(len(batch))],
+    }
+    return NamedExamples(_loader(run.model, batches), names)
+
+
+def _is_read(run: Run, file: Path) -> bool:
+    """Whether a format of the file's ending reads examples of the model."""
+    try:
+        return format_for(run.model.data, file).reads
+    except UsageError:
+        return False
+
+
+def _loader(model: Model, batches: Sequence[Batch]) -> Loader:
+    """The examples of all batches; sequences are padded to the longest."""
+    return to_loader(model, batches[0] if len(batches) == 1 else _concatenate(batches))
+
+
+def _concatenate(batches: Sequence[Batch]) -> Batch:
+    """One batch of several, all with the same parts, masks and conditions."""
+    first = batches[0]
+    if isinstance(first.x, torch.Tensor) and first.mask is not None:
+        steps = max(batch.x.shape[1] for batch in batches)
+        batches = [_padded(batch, steps) for batch in batches]
+
+    def join(values: Sequence[Any]) -> Any:
+        if values[0] is None:
+            return None
+        if isinstance(values[0], Mapping):
+            return {name: join([value[name] for value in values]) for name in values[0]}
+        return torch.cat(list(values))
+
+    return Batch(
+        join([batch.x for batch in batches]),
+        join([batch.condition for batch in batches]),
+        join([batch.mask for batch in batches]),
+        extras=join([batch.extras for batch in batches]),
+        present=join([batch.present for batch in batches]),
+    )
+
+
+def _padded(batch: Batch, steps: int) -> Batch:
+    """A batch of sequences with more steps, which its mask hides."""
+    missing = steps - batch.x.shape[1]
+
+    def pad(values: torch.Tensor) -> torch.Tensor:
+        return torch.cat([values, values.new_zeros(len(values), missing, *values.shape[2:])], 1)
+
+    return replace(batch, x=map_tensors(pad, batch.x), mask=map_tensors(pad, batch.mask))
