@@ -9,6 +9,7 @@ from vaezoo_tabular.comparison import (
     Rows,
     associations,
     closest_record_share,
+    contradictions,
     discriminator_auroc,
     features,
     kolmogorov_smirnov,
@@ -111,3 +112,21 @@ def test_utility_of_real_rows_is_higher_than_of_shuffled_ones():
     )
     with pytest.raises(ValueError, match="all generated rows have the same value of 'member'"):
         train_and_test(constant, test, "member", 1, seed=0)
+
+
+def test_contradictions_are_counted_where_one_column_determines_another() -> None:
+    degree = np.tile([0, 1, 2], 20)
+    years = np.array([9.0, 13.0, np.nan])[degree]
+    counts = {"degree": 4, "other": 3}
+    other = np.arange(60) % 2
+    real = Rows({"years": years}, {"degree": degree, "other": other}, counts)
+    made = Rows(
+        {"years": np.array([9.0, 13.0, np.nan, 13.0, 9.0, 99.0])},
+        {"degree": np.array([0, 1, 2, 0, 3, 2]), "other": np.zeros(6, int)},
+        counts,
+    )
+    # row 3: a degree of 9 years has 13; row 4: 9 years with an unseen degree; row 5: 99 years
+    assert contradictions(real, made) == pytest.approx(3 / 6)
+    assert contradictions(real, real) == 0
+    alone = Rows({}, {"degree": degree, "other": other}, counts)
+    assert contradictions(alone, alone) is None

@@ -16,7 +16,12 @@ from sklearn.neighbors import NearestNeighbors
 from vaezoo_tabular.columns import Column
 
 _LEAVES = 5
-"""The fewest rows in a leaf of the forest that tells rows apart."""
+"""The fewest rows in a leaf of the forest that tells rows apart, and of a value that determines
+another one."""
+
+
+_FEW_VALUES = 100
+"""The most values of a column that may determine another one."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,58 @@ def _cramers_v(a: np.ndarray, b: np.ndarray) -> float:
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
     chi_squared = (np.square(table - expected) / expected).sum()
     return float(np.sqrt(chi_squared / table.sum() / (min(table.shape) - 1)))
+
+
+def contradictions(real: Rows, generated: Rows) -> float | None:
+    """The share of generated rows that contradict what holds in all real rows.
+
+    A column with few values may determine another one, as the name of a degree determines its
+    number: two real rows that have the same value of the first never differ in the second. A
+    generated row contradicts that if its value of the first has another value of the second.
+
+    Returns:
+        The share, or None if no column determines another one.
+    """
+    real_codes, generated_codes = _codes(real, generated)
+    wrong, found = np.zeros(len(generated), bool), False
+    for first, a in real_codes.items():
+        for second, b in real_codes.items():
+            value = _determined(a, b) if first != second else None
+            if value is None:
+                continue
+            found = True
+            ours, theirs = generated_codes[first], generated_codes[second]
+            is_known = ours < len(value)
+            wrong[is_known] |= value[ours[is_known]] != theirs[is_known]
+    return float(wrong.mean()) if found else None
+
+
+def _codes(real: Rows, generated: Rows) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The values of columns with few of them as indices; first those of the real rows."""
+    found: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+    columns = [(real.numbers, generated.numbers), (real.categories, generated.categories)]
+    for ours, theirs in columns:
+        for name, values in ours.items():
+            known, codes = np.unique(values, return_inverse=True)
+            if not 1 < len(known) <= _FEW_VALUES:
+                continue
+            places = np.searchsorted(known, theirs[name]).clip(max=len(known) - 1)
+            both_missing = np.isnan(known[places]) & np.isnan(theirs[name])
+            equal = (known[places] == theirs[name]) | both_missing
+            found[0][name], found[1][name] = codes, np.where(equal, places, len(known))
+    return found
+
+
+def _determined(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """The value of b for each value of a, if there is one only; None otherwise.
+
+    Every value of a is that of several rows, so that this does not hold by chance.
+    """
+    if np.bincount(a).min() < _LEAVES:
+        return None
+    value = np.zeros(a.max() + 1, np.int64)
+    value[a] = b
+    return value if (value[a] == b).all() else None
 
 
 def features(rows: Rows, scale_by: Rows) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -11,9 +11,22 @@ from annotated_types import Ge, Gt
 
 import vaezoo
 from vaezoo_tabular import comparison
-from vaezoo_tabular.columns import columns_of
+from vaezoo_tabular.columns import Column, columns_of
 from vaezoo_tabular.comparison import Rows, to_rows
 from vaezoo_tabular.utility import train_and_test
+
+UNITS = {
+    "marginal_ks": "",
+    "marginal_tv": "",
+    "association_error": "",
+    "contradictions": "share",
+    "discriminator_auroc": "",
+    "closest_record_share": "share",
+    "membership_auroc": "",
+    "utility_f1": "",
+    "utility_auroc": "",
+}
+"""The unit of each number."""
 
 
 class SyntheticRows(vaezoo.Metric):
@@ -26,6 +39,8 @@ class SyntheticRows(vaezoo.Metric):
       columns of numbers; ``marginal_tv``: the total variation, averaged over other columns.
     - ``association_error``: the difference of the associations of two columns, averaged over
       pairs: absolute correlation, correlation ratio or Cramer's V.
+    - ``contradictions``: the share of generated rows that contradict what holds in all training
+      rows, where a column of few values determines another one.
     - ``discriminator_auroc``: of a random forest that tells generated rows from training rows.
     - ``closest_record_share``: the share of generated rows that are closer to a training row than
       to a row of the split; .5 if none is copied. ``membership_auroc``: how well the distance to
@@ -42,7 +57,13 @@ class SyntheticRows(vaezoo.Metric):
 
     higher_is_better = frozenset({"utility_f1", "utility_auroc"})
     lower_is_better = frozenset(
-        {"marginal_ks", "marginal_tv", "association_error", "discriminator_auroc"}
+        {
+            "marginal_ks",
+            "marginal_tv",
+            "association_error",
+            "contradictions",
+            "discriminator_auroc",
+        }
     )
 
     def __init__(
@@ -60,96 +81,105 @@ class SyntheticRows(vaezoo.Metric):
         if "vaezoo-tabular" not in model.data.facts or self.training is None:
             raise NotImplementedError("needs a model of the data set 'table'")
         train, test = self._read(model, self.training()), self._read(model, data)
+        columns = columns_of(model.data)
+        positive = self.find_positive(columns)
         count = self.rows or len(train)
         x = model.data.to_source_units(model.sample(count).cpu().double()).numpy()
-        generated = to_rows(x, columns_of(model.data))
         seed = int(torch.randint(2**31, ()))
-        values = {
-            **_marginals(train, generated, test),
-            **_distinguished(train, generated, test, seed, self.records),
-            **self._utility(model, train, generated, test, seed),
-        }
+        values = self.compare(train, to_rows(x, columns), test, positive, seed)
+        floors = self.floors(train, test, positive, seed)
         return {
             name: vaezoo.Estimate(
-                value, None, len(test), {"floor": floor, "rows": count}, unit=unit
+                value, None, len(test), {"floor": floors[name], "rows": count}, unit=UNITS[name]
             )
-            for name, (value, floor, unit) in values.items()
+            for name, value in values.items()
+        }
+
+    def find_positive(self, columns: Sequence[Column]) -> int | None:
+        """The index of ``positive`` among the categories of ``target``; None without it.
+
+        Raises:
+            ValueError: ``target`` is no modelled column of categories, or has no such value.
+        """
+        if self.target is None:
+            return None
+        column = {each.name: each for each in columns}.get(self.target)
+        if column is None or not column.is_modelled or not column.categories:
+            raise ValueError(f"target: {self.target!r} is no modelled column of categories")
+        if self.positive is None:
+            return None
+        if self.positive not in column.categories:
+            raise ValueError(f"positive: {self.target!r} has no value {self.positive!r}")
+        return column.categories.index(self.positive)
+
+    def compare(
+        self, train: Rows, generated: Rows, test: Rows, positive: int | None, seed: int
+    ) -> dict[str, float]:
+        """Each number by its name.
+
+        Args:
+            train, generated, test: rows.
+            positive: what ``find_positive`` returns.
+            seed: decides which rows are compared, and that of the classifiers.
+        """
+        picked = self._pick(train, generated, test, seed)
+        values = {
+            **_marginals(train, generated),
+            "discriminator_auroc": comparison.discriminator_auroc(train, generated, seed),
+            "closest_record_share": comparison.closest_record_share(*picked),
+            "membership_auroc": comparison.membership_auroc(*picked),
+        }
+        return values | self._utility(generated, test, positive, seed)
+
+    def floors(self, train: Rows, test: Rows, positive: int | None, seed: int) -> dict[str, float]:
+        """The same for real rows in place of generated ones."""
+        order = np.random.default_rng(seed).permutation(len(train))
+        half = len(train) // 2
+        picked = self._pick(train.select(order[:half]), train.select(order[half:]), test, seed)
+        values = {
+            **_marginals(train, test),
+            "discriminator_auroc": comparison.discriminator_auroc(train, test, seed),
+            "closest_record_share": comparison.closest_record_share(*picked),
+            "membership_auroc": comparison.membership_auroc(*picked),
+        }
+        return values | self._utility(train, test, positive, seed)
+
+    def _pick(
+        self, train: Rows, generated: Rows, test: Rows, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The features of some generated, training and test rows, of each as many."""
+        rng = np.random.default_rng(seed)
+        size = min(self.records, *(len(rows) for rows in (train, generated, test)))
+        first, made, held_out = (
+            comparison.features(rows.select(rng.permutation(len(rows))[:size]), train)
+            for rows in (train, generated, test)
+        )
+        return made, first, held_out
+
+    def _utility(self, fit: Rows, test: Rows, positive: int | None, seed: int) -> dict[str, float]:
+        if self.target is None:
+            return {}
+        found = train_and_test(fit, test, self.target, positive, seed)
+        return {
+            "utility_f1": float(np.mean(list(found.f1.values()))),
+            "utility_auroc": float(np.mean(list(found.auroc.values()))),
         }
 
     def _read(self, model: vaezoo.Model, loader: vaezoo.Loader) -> Rows:
         x = torch.cat([batch.x for batch in loader.ordered()]).cpu().double()
         return to_rows(model.data.to_source_units(x).numpy(), columns_of(model.data))
 
-    def _utility(
-        self, model: vaezoo.Model, train: Rows, generated: Rows, test: Rows, seed: int
-    ) -> dict[str, tuple[float, float, str]]:
-        if self.target is None:
-            return {}
-        columns = {column.name: column for column in columns_of(model.data)}
-        column = columns.get(self.target)
-        if column is None or not column.is_modelled or not column.categories:
-            raise ValueError(f"target: {self.target!r} is no modelled column of categories")
-        positive = None
-        if self.positive is not None:
-            if self.positive not in column.categories:
-                raise ValueError(f"positive: {self.target!r} has no value {self.positive!r}")
-            positive = column.categories.index(self.positive)
-        found = train_and_test(generated, test, self.target, positive, seed)
-        real = train_and_test(train, test, self.target, positive, seed)
-        return {
-            "utility_f1": (_mean(found.f1), _mean(real.f1), ""),
-            "utility_auroc": (_mean(found.auroc), _mean(real.auroc), ""),
-        }
 
-
-def _mean(values: Mapping[str, float]) -> float:
-    return float(np.mean(list(values.values())))
-
-
-def _marginals(train: Rows, generated: Rows, test: Rows) -> dict[str, tuple[float, float, str]]:
-    """Distances of marginals and associations from the training rows."""
-    found = comparison.marginal_distances(train, generated)
-    floor = comparison.marginal_distances(train, test)
-    values = {
-        name: (float(np.mean(a)), float(np.mean(b)), "")
-        for name, a, b in zip(("marginal_ks", "marginal_tv"), found, floor, strict=True)
-        if a
-    }
-    real = comparison.associations(train)
-    if len(real):
-        errors = [
-            float(np.abs(real - comparison.associations(rows)).mean())
-            for rows in (generated, test)
-        ]
-        values["association_error"] = (errors[0], errors[1], "")
-    return values
-
-
-def _distinguished(
-    train: Rows, generated: Rows, test: Rows, seed: int, records: int
-) -> dict[str, tuple[float, float, str]]:
-    """Whether generated rows can be told from training rows, or are too close to them."""
-    rng = np.random.default_rng(seed)
-    size = min(records, len(train) // 2, len(generated), len(test))
-    picked = [rows.select(rng.permutation(len(rows))) for rows in (train, generated, test)]
-    first, made, held_out = (
-        comparison.features(rows.select(np.arange(size)), train) for rows in picked
-    )
-    others = comparison.features(picked[0].select(np.arange(size, 2 * size)), train)
-    return {
-        "discriminator_auroc": (
-            comparison.discriminator_auroc(picked[0], picked[1], seed),
-            comparison.discriminator_auroc(picked[0], picked[2], seed),
-            "",
-        ),
-        "closest_record_share": (
-            comparison.closest_record_share(made, first, held_out),
-            comparison.closest_record_share(others, first, held_out),
-            "share",
-        ),
-        "membership_auroc": (
-            comparison.membership_auroc(made, first, held_out),
-            comparison.membership_auroc(others, first, held_out),
-            "",
-        ),
-    }
+def _marginals(train: Rows, rows: Rows) -> dict[str, float]:
+    """What differs from the training rows: marginals, associations, and what always holds."""
+    numbers, categories = comparison.marginal_distances(train, rows)
+    values = {}
+    if numbers:
+        values["marginal_ks"] = float(np.mean(numbers))
+    if categories:
+        values["marginal_tv"] = float(np.mean(categories))
+    if len(numbers) + len(categories) > 1:
+        difference = comparison.associations(train) - comparison.associations(rows)
+        values["association_error"] = float(np.abs(difference).mean())
+    share = comparison.contradictions(train, rows)
+    return values if share is None else {**values, "contradictions": share}
