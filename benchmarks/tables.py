@@ -5,10 +5,10 @@
     python benchmarks/tables.py plugins/vaezoo-tabular/examples/default-credit.yaml --out rows/dc
 
 Each method and seed trains one model on one thread and writes one csv file of as many rows as
-there are training rows; all figures are of that file. The model of the spec takes as long as its epochs
-take; TVAE and CTGAN train until the CPU time is up. They see the validation rows, too, from which
-the spec selects its weights. "real" are the training rows themselves, and "marginals" are those
-with each column shuffled.
+there are training rows; all figures are of that file. The model of the spec takes as long as its
+epochs take; TVAE and CTGAN train until the CPU time is up. They see the validation rows, too, from
+which the spec selects its weights. "real" are the training rows themselves, and "marginals" are
+those with each column shuffled.
 
 The figures are those of the metric `synthetic-rows` of the spec, with its floors. The last lines
 are the differences from TVAE, paired over seeds. A second call with the same folder takes the rows
@@ -135,7 +135,7 @@ def generate_by_spec(job: Job, count: int) -> dict[str, float]:
     nll = json.loads((run / "evaluation.json").read_text())["metrics"]["nll"]
     seconds = after.children_user + after.children_system
     seconds -= before.children_user + before.children_system
-    return {"minutes": seconds / 60, "nll": nll["value"], "nll_error": nll["stderr"]}
+    return {"minutes": seconds / 60, "nll": nll["value"], "nll_error": nll["standard_error"]}
 
 
 def call(*arguments: str) -> None:

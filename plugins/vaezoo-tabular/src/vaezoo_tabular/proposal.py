@@ -7,7 +7,7 @@ from typing import Any
 
 import vaezoo
 
-_STEPS = 12_000
+_STEPS = 7_000
 """About as many steps as small tables need to learn their associations."""
 
 
@@ -24,6 +24,8 @@ def propose(path: Path, data: Any) -> vaezoo.Proposal:
     sizes, (headings, *rows) = data.sizes, data.table
     modelled = [field for field in data.spec.fields if not field.name.endswith(" is missing")]
     batch_size, epochs, why = vaezoo.training_length(sizes["train"], _STEPS)
+    steps = epochs * -(-sizes["train"] // batch_size)
+    warmup = {"type": "linear", "start": 0.0, "end": 1.0, "steps": max(1, steps // 4)}
     latent_dim = min(32, max(4, 2 * len(modelled)))
     hidden = [256] if sizes["train"] > 2000 else [64]
     categories = [field for field in modelled if field.categories]
@@ -45,9 +47,11 @@ def propose(path: Path, data: Any) -> vaezoo.Proposal:
             "decoder": {"type": "mlp", "hidden": hidden},
             "likelihood": "table",
         },
+        "regularizers": [{"type": "kl", "weight": warmup}],
         "train": {
             "epochs": epochs,
             "optimizer": {"type": "adamw", "lr": 1e-3},
+            "scheduler": {"type": "cosine-annealing", "eta_min": 1e-5},
             "clip": 5.0,
             "ema": 0.999 if sizes["train"] * epochs > 5000 * batch_size else 0.99,
         },
@@ -58,6 +62,7 @@ def propose(path: Path, data: Any) -> vaezoo.Proposal:
         "model.latent_dim": f"about two for each of the {len(modelled)} columns",
         "model.prior": "fits the aggregate posterior, from which samples are made",
         "model.likelihood": "a distribution for each column, each cell given those before it",
+        "regularizers": "the weight of the rate rises, so that the latent variables are used",
         "train.epochs": why,
         "train.ema": "averaged weights are evaluated and saved",
     }
