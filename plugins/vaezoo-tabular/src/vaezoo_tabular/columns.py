@@ -165,21 +165,26 @@ def decode(column: Column, x: np.ndarray) -> pa.Array:
         index = np.clip(np.rint(x[:, 0]), 0, len(column.categories) - 1).astype(np.int64)
         cells = pa.array(column.categories).take(pa.array(index, mask=missing))
         return cells if column.dtype == "string" else pc.cast(cells, _type(column.dtype))
-    values = x[:, 0].astype(np.float64)
-    if column.values:  # which float32 does not keep to the last digit
+    values = exact_numbers(column, x[:, 0].astype(np.float64))
+    if column.kind == "datetime":
+        times = np.rint(values / _MICROSECOND).astype(np.int64)
+        stamps = pa.array(times, pa.int64(), mask=missing).cast(pa.timestamp("us"))
+        return _dates(column, stamps)
+    numbers = pa.array(values, pa.float64(), mask=missing)
+    return pc.cast(numbers, pa.int64()) if column.step else numbers
+
+
+def exact_numbers(column: Column, values: np.ndarray) -> np.ndarray:
+    """Numbers as the table has them, of those that float32 does not keep to the last digit."""
+    if column.values:
         known = np.array(column.values)
         nearest = known[nearest_index(known, values)]
         values = np.where(np.abs(nearest - values) < _ROUNDING * column.scale, nearest, values)
     if column.step:
         values = np.rint(values / column.step) * column.step
-    if column.kind == "datetime":
-        times = np.rint(values / _MICROSECOND).astype(np.int64)
-        stamps = pa.array(times, pa.int64(), mask=missing).cast(pa.timestamp("us"))
-        return _dates(column, stamps)
-    if column.decimals >= 0:
+    if column.kind != "datetime" and column.decimals >= 0:
         values = np.round(values, column.decimals)
-    numbers = pa.array(values, pa.float64(), mask=missing)
-    return pc.cast(numbers, pa.int64()) if column.step else numbers
+    return values
 
 
 def nearest_index(known: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from vaezoo_tabular.columns import Column
+from vaezoo_tabular.columns import Column, exact_numbers
 
 _LEAVES = 5
 """The fewest rows in a leaf of the forest that tells rows apart, and of a value that determines
@@ -73,6 +73,7 @@ def to_rows(x: np.ndarray, columns: Sequence[Column]) -> Rows:
             categories[column.name] = index if missing is None else np.where(missing, count, index)
             counts[column.name] = count + 1
         else:
+            values = exact_numbers(column, values)
             numbers[column.name] = values if missing is None else np.where(missing, np.nan, values)
     return Rows(numbers, categories, counts)
 
