@@ -11,7 +11,7 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from vaezoo_vrae.midi import write_roll
+from vaezoo_vrae.midi_files import write_roll
 from vaezoo_vrae.recurrent import Recurrent
 
 from vaezoo.cli.main import main

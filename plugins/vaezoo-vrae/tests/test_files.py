@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from vaezoo_vrae.midi import Midi, read_song, write_roll
+from vaezoo_vrae.midi import Midi
+from vaezoo_vrae.midi_files import read_song, write_roll
 from vaezoo_vrae.polyphonic import Polyphonic
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sequence_files import read_csv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,8 @@ from vaezoo.data.class_folders import ClassFolders, Item, read_class_folders
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.datasets.image_proposal import propose
 from vaezoo.data.dataspec import DataSpec, Shape
+from vaezoo.data.format import Format
+from vaezoo.data.formats.image import ImageFormat, is_image_file
 from vaezoo.data.image_files import (
     MAX_PIXELS,
     PAGED_SUFFIXES,
@@ -88,6 +91,13 @@ class ImageFolder(Dataset):
         data = cls(path=str(path), unreadable="skip")
         files = [file for items in data._splits.values() for file, _ in items]
         return propose(path, sorted(files), data.sizes, len(data._folders.classes))
+
+    def file_format(self, data: DataSpec, path: Path) -> Format | None:
+        """Images in the size and with the channels and the background of this data set."""
+        if not is_image_file(path):
+            return None
+        reader = replace(self.reader, hint=REPLACE_HINT)
+        return ImageFormat(data, reader, self.binarize)
 
     @cached_property
     def spec(self) -> DataSpec:

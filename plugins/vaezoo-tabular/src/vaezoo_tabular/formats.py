@@ -38,10 +38,15 @@ class TableFormat(vaezoo.Format):
 
     When read, columns are found by name, and others are not used. A column that cells of training
     rows lacked may be left out: its cells are then missing.
+
+    Args:
+        data: describes the rows.
+        csv: how csv files are written; recognised by default.
     """
 
-    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+    def __init__(self, data: vaezoo.DataSpec, /, csv: CsvOptions | None = None) -> None:
         super().__init__(data)
+        self.csv = csv or CsvOptions()
         self.columns = columns_of(data)
         self.condition = data.facts["vaezoo-tabular"].get("condition")
 
@@ -73,7 +78,7 @@ class TableFormat(vaezoo.Format):
 
     def names(self, path: Path) -> Mapping[str, Sequence[str]]:
         """The columns that name the rows."""
-        table = read_table(path, CsvOptions()).table
+        table = read_table(path, self.csv).table
         return {
             column.name: pc.cast(table[column.name], pa.string()).to_pylist()
             for column in self.columns
@@ -85,7 +90,7 @@ class TableFormat(vaezoo.Format):
         return self._read(path, fills_missing=True)
 
     def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
-        source, mask = read_table(path, CsvOptions()), None
+        source, mask = read_table(path, self.csv), None
         values = encode_rows(source, self.columns, fills_missing=fills_missing)
         if fills_missing:
             mask = torch.from_numpy(~np.isnan(values))
