@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from vaezoo_vrae.midi_files import write_roll
 
@@ -59,7 +59,7 @@ def train(home: Path, data: dict, model: dict) -> Path:
         "train": {"steps": 3},
         "evaluate": ["elbo"],
     }
-    (home / "spec.yaml").write_text(yaml.safe_dump(content))
+    (home / "spec.yaml").write_text(json.dumps(content))
     assert call("-q", "run", home / "spec.yaml", "--out", home / "runs") == 0
     (run,) = (home / "runs/small").iterdir()
     return run
@@ -95,7 +95,12 @@ def photos(tmp_path_factory):
         save_image(home / "train" / "ab"[i % 2] / f"{i}.png", i, 12)
     data = {"type": "image-folder", "path": str(home / "train"), "size": 8, "batch_size": 8}
     condition = {"type": "label", "dropout": 0.2}
-    shared = {"latent_dim": 2, "encoder": MLP, "decoder": MLP, "likelihood": "bernoulli"}
+    shared = {
+        "latent_dim": 2,
+        "encoder": MLP,
+        "decoder": MLP,
+        "likelihood": "continuous-bernoulli",
+    }
     run = train(home, data, shared | {"condition": condition})
     file = save_image(home / "new/one.jpg", 90, 20)
     save_image(home / "new/b/deep/two.png", 91, channels=1)
@@ -168,7 +173,12 @@ def table(tmp_path_factory):
 def arrays(tmp_path_factory):
     """Images in an npz file, also given as images."""
     home = tmp_path_factory.mktemp("arrays")
-    shared = {"latent_dim": 2, "encoder": MLP, "decoder": MLP, "likelihood": "bernoulli"}
+    shared = {
+        "latent_dim": 2,
+        "encoder": MLP,
+        "decoder": MLP,
+        "likelihood": "continuous-bernoulli",
+    }
     run = train(home, {"type": "digits", "batch_size": 256}, shared)
     (home / "new").mkdir()
     pixels = np.random.default_rng(9).integers(0, 256, (3, 1, 8, 8), np.uint8)

@@ -146,7 +146,7 @@ def plugins_doctor_command(as_json: bool) -> int:
         except PluginError as error:
             faults.append(str(error))
     for (kind, name), entries in installed.entries.items():
-        if len(entries) > 1:
+        if len(entries) > 1 and kind != "format":  # which the data chooses, not a spec
             owners = ", ".join(entry.plugin for entry in entries)
             faults.append(
                 f"{kind} {name!r} is provided by {owners}; specs must write plugin:{name}"

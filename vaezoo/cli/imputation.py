@@ -61,7 +61,7 @@ def impute_command(
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    batch = read_incomplete(run.model, file)
+    batch = read_incomplete(run.model, file, run.file_format(file))
     result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
     files: list[Path] = []
     digits = len(str(draws))

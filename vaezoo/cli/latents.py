@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import click
 
@@ -85,6 +86,7 @@ def _write_latents(
 ) -> None:
     """Writes arrays, or a row for each example: its names, its posterior mean, and its label."""
     import numpy as np
+    from numpy.lib.format import write_array
 
     from vaezoo.utils.files import atomic_write
 
@@ -94,9 +96,11 @@ def _write_latents(
         write_rows(out, {**names, **columns, **labels})
         return
     arrays = {"mean": mean.numpy(), **names, **labels}
-    stored: Any = {name: np.array(values) for name, values in arrays.items()}
-    with atomic_write(out) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **stored)
+    # np.savez_compressed takes no array named file
+    with atomic_write(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                write_array(file, np.array(values), allow_pickle=False)
 
 
 @click.command("traverse")

@@ -99,7 +99,8 @@ def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch
             mask=mask,
             extras=batch.extras,
         )
-    columns = min(16, len(batch))
+    # rows of a table stand above their reconstructions
+    columns = 1 if len(data.shape) == 1 else min(16, len(batch))
     if data.parts:
         sheet = {
             name: pictures.pairs(*select_present(batch, name, value), columns)

@@ -166,13 +166,18 @@ def read_prefixes(model: Model, path: Path) -> Tensor:
     return batch.x
 
 
-def read_incomplete(model: Model, path: Path) -> Batch:
+def read_incomplete(model: Model, path: Path, file_format: Format | None = None) -> Batch:
     """Reads examples of which some values are missing, with a mask that says which.
+
+    Args:
+        model: the model.
+        path: the file.
+        file_format: reads it; by default the format of its ending.
 
     Raises:
         DataError: no value is missing, or they do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, "read_incomplete")
+    batch = _read_batch(model, path, "read_incomplete", file_format)
     if batch.mask is None or bool(first_tensor(batch.mask).all()):
         raise DataError(f"{path}: nothing is missing")
     try:

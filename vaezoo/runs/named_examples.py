@@ -58,7 +58,8 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     """Loads the examples of a split, of all splits, of a file or of the files in a folder.
 
     Files are read as the data set of the run reads its source, those of a folder in the order of
-    their names. The label of a file without labels is the name of its folder, if that is a class.
+    their names. The label of a file without labels is the nearest folder that has the name of a
+    class.
 
     Args:
         run: the run with the model.
@@ -85,19 +86,21 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
         splits = ", ".join((*SPLIT_NAMES, ALL))
         raise DataError(f"{path}: no such file or folder; the splits are {splits}")
     read = partial(read_batch, run.model, needs_condition=needs_condition)
-    loader, counts, names = _read_files(run, files, read)
+    root = path if path.is_dir() else path.parent
+    labels = [_folder_label(run.model, file, root) for file in files]
+    loader, counts, own_names = _read_files(run, files, labels, read)
     file_names = [name for name, count in zip(shown, counts, strict=True) for _ in range(count)]
     numbers = [i for count in counts for i in range(count)]
-    names = {"file": file_names, "example": numbers, **names}
-    return NamedExamples(loader, names, left_out)
+    names: dict[str, Sequence[Any]] = {"file": file_names, "example": numbers}
+    others = {name: values for name, values in own_names.items() if name not in names}
+    return NamedExamples(loader, names | others, left_out)
 
 
 def _read_files(
-    run: Run, files: Sequence[Path], read: Callable[..., Batch]
+    run: Run, files: Sequence[Path], labels: Sequence[int | None], read: Callable[..., Batch]
 ) -> tuple[Loader, list[int], dict[str, Sequence[Any]]]:
     """The examples of files, their number in each file, and what the files name them by."""
     formats = [run.file_format(file) for file in files]
-    labels = [_folder_label(run.model, file) for file in files]
     if all(isinstance(file_format, ImageFormat) for file_format in formats):
         return _images(run.model, read, files, formats, labels), [1] * len(files), {}
     batches = [
@@ -143,10 +146,20 @@ def _is_read(run: Run, file: Path) -> bool:
         return False
 
 
-def _folder_label(model: Model, file: Path) -> int | None:
-    """The label that a file has by the name of its folder; None if that is no class."""
-    classes, name = model.data.classes, file.parent.name
-    return classes.index(name) if name in classes else None
+def _folder_label(model: Model, file: Path, root: Path) -> int | None:
+    """The label that a file has by the nearest folder that has the name of a class.
+
+    Args:
+        model: the model.
+        file: the file.
+        root: the folder that the user named, or that of the file.
+    """
+    classes = model.data.classes
+    folders = (file.parent, *file.parent.parents)
+    for folder in folders[: folders.index(root) + 1]:
+        if folder.name in classes:
+            return classes.index(folder.name)
+    return None
 
 
 def _own_names(

@@ -97,7 +97,7 @@ class ImageFolder(Dataset):
         if not is_image_file(path):
             return None
         reader = replace(self.reader, hint=REPLACE_HINT)
-        return ImageFormat(data, reader, self.binarize)
+        return ImageFormat(data, reader=reader, binarize=self.binarize)
 
     @cached_property
     def spec(self) -> DataSpec:

@@ -154,8 +154,10 @@ class TorchvisionDataset(Dataset):
 
     def file_format(self, data: DataSpec, path: Path) -> Format | None:
         """Images in the size of this data set."""
+        if not is_image_file(path):
+            return None
         reader = ImageReader(data.shape[0], self.size)
-        return ImageFormat(data, reader, self.binarize) if is_image_file(path) else None
+        return ImageFormat(data, reader=reader, binarize=self.binarize)
 
     @property
     def sizes(self) -> dict[str, int]:

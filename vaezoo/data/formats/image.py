@@ -29,7 +29,12 @@ class ImageFormat(Format):
     one_example_per_file = True
 
     def __init__(
-        self, data: DataSpec, /, reader: ImageReader | None = None, binarize: Binarize = "static"
+        self,
+        data: DataSpec,
+        /,
+        *,
+        reader: ImageReader | None = None,
+        binarize: Binarize = "static",
     ) -> None:
         super().__init__(data)
         if not is_image(data):

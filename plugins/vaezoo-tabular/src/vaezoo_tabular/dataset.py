@@ -122,7 +122,7 @@ class Table(vaezoo.Dataset):
     def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
         """Rows of a csv or parquet file, with the separator, encoding and so on of the table."""
         endings = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
-        return TableFormat(data, self.csv) if path.name.lower().endswith(endings) else None
+        return TableFormat(data, csv=self.csv) if path.name.lower().endswith(endings) else None
 
     @property
     def spec(self) -> vaezoo.DataSpec:

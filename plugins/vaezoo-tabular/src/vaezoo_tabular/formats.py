@@ -26,7 +26,9 @@ from vaezoo_tabular.pictures import (
 )
 
 _ROWS = 16
-"""How many rows a picture shows."""
+"""How many rows a picture of the report shows."""
+_MAX_ROWS = 128
+"""How many rows a file shows at most."""
 _COLOURS = 9
 """The most categories of a column by which the latent space is coloured."""
 _LETTERS = 18
@@ -44,7 +46,7 @@ class TableFormat(vaezoo.Format):
         csv: how csv files are written; recognised by default.
     """
 
-    def __init__(self, data: vaezoo.DataSpec, /, csv: CsvOptions | None = None) -> None:
+    def __init__(self, data: vaezoo.DataSpec, /, *, csv: CsvOptions | None = None) -> None:
         super().__init__(data)
         self.csv = csv or CsvOptions()
         self.columns = columns_of(data)
@@ -121,12 +123,12 @@ class TableParquet(TableFormat):
 
 
 class TablePng(TableFormat):
-    """A picture of rows as a table. It is for writing only."""
+    """A picture of the first 128 rows as a table. It is for writing only."""
 
     reads = False
 
     def _write(self, table: pa.Table, path: Path) -> None:
-        path.write_bytes(draw_table(_texts(table.slice(0, _ROWS)), table.column_names))
+        path.write_bytes(draw_table(_texts(table.slice(0, _MAX_ROWS)), table.column_names))
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Not possible."""

@@ -150,7 +150,7 @@ class MidiFormat(_PianoRollFormat):
     """
 
     def __init__(
-        self, data: vaezoo.DataSpec, /, window: int = 0, max_steps: int = MAX_STEPS
+        self, data: vaezoo.DataSpec, /, *, window: int = 0, max_steps: int = MAX_STEPS
     ) -> None:
         super().__init__(data)
         self.window, self.max_steps = window, max_steps

@@ -65,7 +65,7 @@ class Midi(DividedDataset):
         """Pieces, or their windows."""
         if path.suffix.lower() not in _SUFFIXES:
             return None
-        return MidiFormat(data, self.window, self.max_steps)
+        return MidiFormat(data, window=self.window, max_steps=self.max_steps)
 
     @cached_property
     def divided(self) -> DividedSequences:
