@@ -14,7 +14,7 @@ from vaezoo.data.batch import Batch, hide_missing
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
-from vaezoo.data.formats.image import ImageFormat, is_image, is_image_file
+from vaezoo.data.image_format import ImageFormat, is_image, is_image_file
 from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import first_tensor
 from vaezoo.data.supports import describe_support, first_invalid_row

@@ -14,7 +14,7 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.folders import list_files
 from vaezoo.data.format import Format
-from vaezoo.data.formats.image import ImageFormat
+from vaezoo.data.image_format import ImageFormat
 from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import map_tensors
 from vaezoo.data.phrases import count_phrase

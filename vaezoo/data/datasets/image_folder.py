@@ -16,7 +16,6 @@ from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.datasets.image_proposal import propose
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.format import Format
-from vaezoo.data.formats.image import ImageFormat, is_image_file
 from vaezoo.data.image_files import (
     MAX_PIXELS,
     PAGED_SUFFIXES,
@@ -26,6 +25,7 @@ from vaezoo.data.image_files import (
     ImageReader,
     count_pages,
 )
+from vaezoo.data.image_format import ImageFormat, is_image_file
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.proposal import Proposal

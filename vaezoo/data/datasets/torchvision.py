@@ -22,8 +22,8 @@ from torch import Tensor
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.format import Format
-from vaezoo.data.formats.image import ImageFormat, is_image_file
 from vaezoo.data.image_files import ImageReader, read_rgb
+from vaezoo.data.image_format import ImageFormat, is_image_file
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.splits import SPLIT_NAMES, split_indices
 from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean, one_line

@@ -27,7 +27,7 @@ from vaezoo_tabular.files import (
     read_table,
 )
 from vaezoo_tabular.fitting import FitOptions, fit_columns
-from vaezoo_tabular.formats import TableFormat
+from vaezoo_tabular.formats import SourceTable
 from vaezoo_tabular.kinds import Kind
 from vaezoo_tabular.loading import Loaded, join_tables, standardise, without_missing
 from vaezoo_tabular.proposal import propose
@@ -122,7 +122,7 @@ class Table(vaezoo.Dataset):
     def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
         """Rows of a csv or parquet file, with the separator, encoding and so on of the table."""
         endings = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
-        return TableFormat(data, csv=self.csv) if path.name.lower().endswith(endings) else None
+        return SourceTable(data, csv=self.csv) if path.name.lower().endswith(endings) else None
 
     @property
     def spec(self) -> vaezoo.DataSpec:

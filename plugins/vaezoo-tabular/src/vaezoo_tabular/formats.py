@@ -40,15 +40,11 @@ class TableFormat(vaezoo.Format):
 
     When read, columns are found by name, and others are not used. A column that cells of training
     rows lacked may be left out: its cells are then missing.
-
-    Args:
-        data: describes the rows.
-        csv: how csv files are written; recognised by default.
     """
 
-    def __init__(self, data: vaezoo.DataSpec, /, *, csv: CsvOptions | None = None) -> None:
+    def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
-        self.csv = csv or CsvOptions()
+        self.csv = CsvOptions()
         self.columns = columns_of(data)
         self.condition = data.facts["vaezoo-tabular"].get("condition")
 
@@ -106,6 +102,19 @@ class TableFormat(vaezoo.Format):
             row = int((~(labels >= 0)).argmax())
             raise vaezoo.DataError(f"{source.place(row)}: column {name!r} has no known label")
         return vaezoo.Batch(x, torch.from_numpy(labels.astype(np.int64)), mask)
+
+
+class SourceTable(TableFormat):
+    """Files that are written as the source of a data set. It is for reading only.
+
+    Args:
+        data: describes the rows.
+        csv: how csv files are written.
+    """
+
+    def __init__(self, data: vaezoo.DataSpec, /, *, csv: CsvOptions) -> None:
+        super().__init__(data)
+        self.csv = csv
 
 
 class TableCsv(TableFormat):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 import vaezoo
-from vaezoo_vrae.midi_files import MAX_STEPS, read_song, write_roll
+from vaezoo_vrae.midi_files import read_song, write_roll
 from vaezoo_vrae.polyphonic import KEYS, LOWEST
 from vaezoo_vrae.text_files import Line, read_text_file
 
@@ -78,7 +78,7 @@ class TextFormat(vaezoo.Format):
         return [f"\\x{byte:02x}" for byte in line.encode()] if self.is_bytes else list(line)
 
 
-class LinesFormat(TextFormat):
+class SourceLines(TextFormat):
     """Lines of text, or rows of a csv file, read as the data set ``text`` reads its source.
 
     Empty lines are left out; the column ``label`` of a table holds labels.
@@ -142,38 +142,44 @@ class MidiFormat(_PianoRollFormat):
     """A piano roll as a MIDI file with 100 quarter notes per minute.
 
     A key that sounds in successive steps is one held note.
-
-    Args:
-        data: describes piano rolls.
-        window: when read, pieces are cut into windows of this many steps; 0 keeps them in full.
-        max_steps: the greatest number of steps of a piece that is read.
     """
-
-    def __init__(
-        self, data: vaezoo.DataSpec, /, *, window: int = 0, max_steps: int = MAX_STEPS
-    ) -> None:
-        super().__init__(data)
-        self.window, self.max_steps = window, max_steps
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes one example ``[1, T, 88]``."""
         write_roll(examples.sequences()[0].numpy(), path, self.steps_per_beat)
 
     def read(self, path: Path) -> vaezoo.Batch:
+        """Reads a piano roll ``[1, T, 88]``."""
+        roll = read_song(path, self.steps_per_beat).roll
+        return vaezoo.Batch(torch.from_numpy(roll)[None].float())
+
+
+class SourceMidi(MidiFormat):
+    """MIDI files, read as the data set ``midi`` reads its source.
+
+    Args:
+        data: describes piano rolls.
+        window: pieces are cut into windows of this many steps; 0 keeps them in full.
+        max_steps: the greatest number of steps of a piece.
+    """
+
+    def __init__(self, data: vaezoo.DataSpec, /, *, window: int, max_steps: int) -> None:
+        super().__init__(data)
+        self.window, self.max_steps = window, max_steps
+
+    def read(self, path: Path) -> vaezoo.Batch:
         """Reads a piano roll ``[1, T, 88]``, or its windows ``[n, window, 88]`` with a mask."""
-        roll = torch.from_numpy(read_song(path, self.steps_per_beat, self.max_steps).roll).float()
-        if not self.window:
-            return vaezoo.Batch(roll[None])
-        windows = roll.split(self.window)
+        roll = self._roll(path)
+        windows = roll.split(self.window or len(roll))
         mask = pad_sequence([torch.ones(len(each)) for each in windows], batch_first=True) > 0
         return vaezoo.Batch(pad_sequence(list(windows), batch_first=True), None, mask)
 
     def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
         """The first step of each window, counted from 0."""
-        if not self.window:
-            return {}
-        steps = len(read_song(path, self.steps_per_beat, self.max_steps).roll)
-        return {"start": range(0, steps, self.window)}
+        return {"start": range(0, len(self._roll(path)), self.window)} if self.window else {}
+
+    def _roll(self, path: Path) -> torch.Tensor:
+        return torch.from_numpy(read_song(path, self.steps_per_beat, self.max_steps).roll).float()
 
 
 class WavFormat(_PianoRollFormat):

@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 import vaezoo
 from vaezoo_vrae.dividing import DividedDataset, DividedSequences, divide
-from vaezoo_vrae.formats import MidiFormat
+from vaezoo_vrae.formats import SourceMidi
 from vaezoo_vrae.midi_files import MAX_STEPS, read_song
 from vaezoo_vrae.polyphonic import piano_roll_spec, to_float
 from vaezoo_vrae.proposals import propose_music
@@ -65,7 +65,7 @@ class Midi(DividedDataset):
         """Pieces, or their windows."""
         if path.suffix.lower() not in _SUFFIXES:
             return None
-        return MidiFormat(data, window=self.window, max_steps=self.max_steps)
+        return SourceMidi(data, window=self.window, max_steps=self.max_steps)
 
     @cached_property
     def divided(self) -> DividedSequences:

@@ -14,7 +14,7 @@ from annotated_types import MinLen
 from torch import Tensor
 
 import vaezoo
-from vaezoo_vrae.formats import LinesFormat
+from vaezoo_vrae.formats import SourceLines
 from vaezoo_vrae.proposals import propose_text
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.steps import PositiveInt
@@ -180,7 +180,7 @@ class Text(LineDataset):
 
     def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
         """Lines, or rows of a table, without empty ones."""
-        return LinesFormat(data) if path.suffix.lower() in TEXT_SUFFIXES else None
+        return SourceLines(data) if path.suffix.lower() in TEXT_SUFFIXES else None
 
     def read_lines(self) -> tuple[list[Line], Sequence[str]]:
         """The lines of the file, and the columns that are not used."""
