@@ -212,7 +212,6 @@ def test_evaluate_repeats_the_figures_of_the_run(run):
     other = vaezoo(
         "evaluate",
         run,
-        "--split",
         "validation",
         "--metric",
         "{type: nll, samples: 7}",
@@ -244,8 +243,8 @@ def test_encode_writes_latents_and_labels(run, tmp_path):
     assert arrays["mean"].shape == (270, 8) and arrays["label"].shape == (270,)
     vaezoo("encode", run, "-n", 5, "--out", tmp_path / "z.csv", check=0)
     rows = list(csv.reader((tmp_path / "z.csv").read_text().splitlines()))
-    assert rows[0] == [*(f"z{i}" for i in range(8)), "label"] and len(rows) == 6
-    assert np.allclose(np.array(rows[1:], float)[:, :8], arrays["mean"][:5], atol=1e-5)
+    assert rows[0] == ["example", *(f"z{i}" for i in range(8)), "label"] and len(rows) == 6
+    assert np.allclose(np.array(rows[1:], float)[:, 1:9], arrays["mean"][:5], atol=1e-5)
 
 
 def test_reconstruct_and_interpolate_draw(run, tmp_path):

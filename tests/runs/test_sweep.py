@@ -92,7 +92,7 @@ def test_validation_chooses_and_the_chosen_trial_alone_is_tested(start, tmp_path
     assert rows[0][-2] == rows[2][-2] == ""
     other = vaezoo.open_run(records[2]["run"], device="cpu")
     with pytest.raises(
-        UsageError, match=r"it has no evaluation\.json; vaezoo evaluate .* --split"
+        UsageError, match=r"it has no evaluation\.json; vaezoo evaluate .* test measures"
     ):
         _ = other.evaluation
     resumed = vaezoo.resume(other.path)  # a trial stays one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import click
@@ -62,11 +63,14 @@ def show_command(kind: str, name: str, as_json: bool) -> None:
 
 
 @click.group("plugins", invoke_without_command=True)
+@json_option
 @click.pass_context
-def plugins_command(ctx: click.Context) -> None:
+def plugins_command(ctx: click.Context, as_json: bool) -> None:
     """List the installed plugins and their status."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(plugins_list_command, as_json=False)
+        ctx.invoke(plugins_list_command, as_json=as_json)
+    elif as_json:
+        raise UsageError(f"--json: write it after {ctx.invoked_subcommand}")
 
 
 def _plugin_row(info: Any) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def plugins_list_command(as_json: bool) -> None:
 
     rows = [_plugin_row(info) for info in catalogue().plugins]
     if as_json:
-        print_json({"plugins": rows})
+        print_json({"vaezoo": version("vaezoo"), "plugins": rows})
         return
     cells = [
         (
@@ -123,7 +127,8 @@ def plugins_info_command(name: str, as_json: bool) -> None:
 
 
 @plugins_command.command("doctor")
-def plugins_doctor_command() -> int:
+@json_option
+def plugins_doctor_command(as_json: bool) -> int:
     """Import every component of every plugin; exit with code 6 if one is broken."""
     from vaezoo.plugins.discovery import catalogue
     from vaezoo.spec.options import load_component
@@ -141,14 +146,17 @@ def plugins_doctor_command() -> int:
         except PluginError as error:
             faults.append(str(error))
     for (kind, name), entries in installed.entries.items():
-        if len(entries) > 1:
+        if len(entries) > 1 and kind != "format":  # which the data chooses, not a spec
             owners = ", ".join(entry.plugin for entry in entries)
             faults.append(
                 f"{kind} {name!r} is provided by {owners}; specs must write plugin:{name}"
             )
+    components = sum(map(len, installed.entries.values()))
+    if as_json:
+        counts = {"plugins": len(installed.plugins), "components": components}
+        print_json({**counts, "faults": faults})
     for fault in faults:
         click.echo(f"error: {fault}", err=True)
-    if not faults:
-        components = sum(map(len, installed.entries.values()))
+    if not faults and not as_json:
         click.echo(f"{len(installed.plugins)} plugins, {components} components: all in order")
     return PluginError.exit_code if faults else EXIT_OK

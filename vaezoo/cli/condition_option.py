@@ -96,8 +96,8 @@ def takes_columns(model: Model) -> bool:
 
 def sample_given(
     model: Model, text: str, count: int, *, proposals: int, seed: int
-) -> tuple[torch.Tensor, str]:
-    """Rows in which some columns have given values, and what to know of them.
+) -> tuple[torch.Tensor, float]:
+    """Rows in which some columns have given values, and the effective sample size.
 
     Raises:
         UsageError: there are no such columns or values, or the model hardly ever makes them.
@@ -107,7 +107,7 @@ def sample_given(
         x.expand(count, -1), known.expand(count, -1), samples=proposals, from_prior=True, seed=seed
     )
     size = float(result.effective_sample_size.mean())
-    note = f"effective sample size {size:.1f} of {proposals} proposals"
     if size < _LEAST_SIZE:
+        note = f"effective sample size {size:.1f} of {proposals} proposals"
         raise UsageError(f"--condition {text}: too improbable: {note}; raise --proposals")
-    return result.x[0], note
+    return result.x[0], size

@@ -9,19 +9,21 @@ import click
 from vaezoo.cli.output import json_option, metrics_table, print_json
 from vaezoo.cli.shared import (
     check_sampler,
+    data_argument,
     device_option,
     metric_errors,
+    open_examples,
     open_run,
     run_argument,
     sampler_option,
-    split_option,
 )
+from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.utils.errors import VaezooError
 
 
 @click.command("evaluate")
 @run_argument
-@split_option
+@data_argument
 @click.option(
     "--metric",
     "metrics",
@@ -33,16 +35,21 @@ from vaezoo.utils.errors import VaezooError
 @sampler_option
 @device_option
 @json_option
+@click.pass_context
 def evaluate_command(
+    ctx: click.Context,
     *,
     path: Path,
-    split: str,
+    data: str,
     metrics: tuple[str, ...],
     sampler: str | None,
     device: str,
     as_json: bool,
 ) -> None:
-    """Evaluate a model on a split of its data.
+    """Evaluate a model on a split of its data, on a file or on a folder.
+
+    The examples are those of a split (train, validation, test, all; by default test), or of your
+    own files, which are read as in training.
 
     On the test split with the metrics of the spec, the result replaces evaluation.json. The
     command fails if a metric is NaN or infinite, after it wrote and printed the others; with
@@ -60,10 +67,13 @@ def evaluate_command(
         check_sampler(run, sampler)
     try:
         with metric_errors():
-            evaluation = run.evaluate(split, requested_metrics or None, sampler=sampler)
+            examples = None if data in SPLIT_NAMES else open_examples(ctx, run, data).loader
+            evaluation = run.evaluate(
+                data, requested_metrics or None, sampler=sampler, examples=examples
+            )
     except EvaluationError as error:
         evaluation, failure = error.evaluation, error
-    replaces_file = split == "test" and not requested_metrics and sampler is None
+    replaces_file = data == "test" and not requested_metrics and sampler is None
     if replaces_file and run.directory.spec.is_file():
         write_json(run.directory.evaluation, evaluation)
     print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(

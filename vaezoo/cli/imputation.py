@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vaezoo.cli.output import line_printer
+from vaezoo.cli.output import json_option, report_files
 from vaezoo.cli.shared import (
     FORMAT_HELP,
     device_option,
@@ -38,6 +38,7 @@ from vaezoo.cli.shared import (
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @out_option("imputed.csv", FORMAT_HELP)
 @device_option
+@json_option
 @click.pass_context
 def impute_command(
     ctx: click.Context,
@@ -49,6 +50,7 @@ def impute_command(
     seed: int,
     out: Path,
     device: str,
+    as_json: bool,
 ) -> None:
     """Fill what is missing in the examples of FILE, by draws given what is there.
 
@@ -59,14 +61,25 @@ def impute_command(
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    batch = read_incomplete(run.model, file)
+    batch = read_incomplete(run.model, file, run.file_format(file))
     result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
-    say, digits = line_printer(ctx), len(str(draws))
+    files: list[Path] = []
+    digits = len(str(draws))
     for draw, x in enumerate(result.x, 1):
         name = out if draws == 1 else out.with_stem(f"{out.stem}-{draw:0{digits}}")
-        say(save_examples(file_format, name, x, columns=1, condition=batch.condition))
+        files += save_examples(file_format, name, x, columns=1, condition=batch.condition)
     sizes = result.effective_sample_size
-    say(
-        f"effective sample size of {proposals} proposals: mean {float(sizes.mean()):.1f}, "
-        f"smallest {float(sizes.min()):.1f}"
+    mean, smallest = float(sizes.mean()), float(sizes.min())
+    note = f"effective sample size of {proposals} proposals: mean {mean:.1f}, "
+    content = {"run": str(path), "data": str(file), "examples": len(batch), "draws": draws}
+    report_files(
+        ctx,
+        files,
+        f"{note}smallest {smallest:.1f}",
+        as_json=as_json,
+        content={
+            **content,
+            "proposals": proposals,
+            "effective_sample_size": {"mean": mean, "smallest": smallest},
+        },
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import click
 
-from vaezoo.cli.output import line_printer
+from vaezoo.cli.output import json_option, report_files
+from vaezoo.cli.rows import check_rows_file, write_rows
 from vaezoo.cli.shared import (
     FORMAT_HELP,
     data_argument,
     device_option,
+    open_examples,
     open_run,
     out_option,
     output_format,
@@ -20,6 +23,9 @@ from vaezoo.cli.shared import (
     save_examples,
 )
 from vaezoo.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @click.command("encode")
@@ -29,62 +35,72 @@ from vaezoo.utils.errors import UsageError
     "-n", "count", default=0, type=click.IntRange(0), help="Number of examples; 0 for all."
 )
 @out_option(
-    "latents.npz", "A .npz with the arrays mean, label and those that name examples, or a .csv."
+    "latents.npz",
+    "A .npz with the arrays mean, label and those that name examples, or a .csv or .json with a "
+    "row for each example.",
 )
 @device_option
+@json_option
 @click.pass_context
 def encode_command(
-    ctx: click.Context, path: Path, data: str, count: int, out: Path, device: str
+    ctx: click.Context,
+    *,
+    path: Path,
+    data: str,
+    count: int,
+    out: Path,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Write the posterior means of a split, a file or a folder; fail if one is NaN or infinite.
 
-    Beside them stands what names each example: its file, its number, the identifiers of a table.
+    The examples are those of a split (train, validation, test, all; by default test), or of your
+    own files, which are read as in training. Beside the means stands what names each example: its
+    file, its number there, the first step of a window, the identifiers of a table.
     """
-    import numpy as np
     import torch
 
-    from vaezoo.runs.named_examples import named_examples
-    from vaezoo.utils.files import atomic_write
     from vaezoo.utils.finite import require_finite
     from vaezoo.utils.seeds import seeded
 
-    if out.suffix not in (".npz", ".csv"):
-        raise UsageError(f"{out}: the file must end in .npz or .csv")
+    check_rows_file(out, ".npz")
     run = open_run(path, device)
-    examples = named_examples(run, data)
+    examples = open_examples(ctx, run, data)
+    if count:
+        examples = examples.first(count)
     means, labels = [], []
     with run.model.inference(), seeded(run.model.device, 0, "encode"):
-        for batch in examples.loader.ordered(limit=count or None):
+        for batch in examples.loader.ordered():
             means.append(run.model.posterior_mean(batch).cpu())
             if batch.condition is not None and batch.condition.dim() == 1:
-                labels.append(batch.condition.cpu().numpy())
-    arrays: dict[str, Any] = {"mean": torch.cat(means).numpy()}
-    arrays |= {
-        name: np.array(each[: len(arrays["mean"])]) for name, each in examples.names.items()
-    }
-    if labels:
-        arrays["label"] = np.concatenate(labels)
-    with atomic_write(out) as temporary:
-        if out.suffix == ".npz":
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)
-        else:
-            _write_csv(temporary, arrays)
-    line_printer(ctx)(f"wrote {len(arrays['mean']):,} latents to {out}")
-    require_finite(torch.from_numpy(arrays["mean"]), f"{path}: the posterior mean of example")
+                labels.append(batch.condition.cpu())
+    mean, label = torch.cat(means), torch.cat(labels) if labels else None
+    _write_latents(out, examples.names, mean, label)
+    content = {"run": str(path), "data": data, "examples": len(mean), "latent_dim": mean.shape[1]}
+    report_files(ctx, [out], what=f"{len(mean):,} latents", as_json=as_json, content=content)
+    require_finite(mean, f"{path}: the posterior mean of example")
 
 
-def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes a row for each example: what names it, its posterior mean, and its label if any."""
-    means = [f"z{i}" for i in range(arrays["mean"].shape[1])]
-    names = [name for name in arrays if name not in ("mean", "label")]
-    label = [name for name in arrays if name == "label"]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*names, *means, *label])
-        for i, row in enumerate(arrays["mean"].tolist()):
-            before, after = ([arrays[name][i] for name in each] for each in (names, label))
-            writer.writerow([*before, *row, *after])
+def _write_latents(
+    out: Path, names: Mapping[str, Sequence[Any]], mean: Tensor, label: Tensor | None
+) -> None:
+    """Writes arrays, or a row for each example: its names, its posterior mean, and its label."""
+    import numpy as np
+    from numpy.lib.format import write_array
+
+    from vaezoo.utils.files import atomic_write
+
+    labels = {} if label is None else {"label": label.tolist()}
+    if out.suffix != ".npz":
+        columns = {f"z{i}": column for i, column in enumerate(mean.T.tolist())}
+        write_rows(out, {**names, **columns, **labels})
+        return
+    arrays = {"mean": mean.numpy(), **names, **labels}
+    # np.savez_compressed takes no array named file
+    with atomic_write(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                write_array(file, np.array(values), allow_pickle=False)
 
 
 @click.command("traverse")
@@ -113,6 +129,7 @@ def _write_csv(path: Path, arrays: dict[str, Any]) -> None:
 @click.option("--span", default=3.0, show_default=True, help="Values range from -SPAN to SPAN.")
 @out_option("traversals.png", FORMAT_HELP)
 @device_option
+@json_option
 @click.pass_context
 def traverse_command(
     ctx: click.Context,
@@ -125,15 +142,19 @@ def traverse_command(
     span: float,
     out: Path,
     device: str,
+    as_json: bool,
 ) -> None:
-    """Vary one latent dimension of an example in each row, in the order of decreasing KL."""
+    """Vary one latent dimension of an example in each row, in the order of decreasing KL.
+
+    The example is one of a split (train, validation, test, all; by default test), or of your own
+    files, which are read as in training.
+    """
     from vaezoo.data.mapping import map_tensors
     from vaezoo.evaluation.latent_space import dimension_rates
-    from vaezoo.runs.named_examples import named_examples
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    examples = named_examples(run, data).loader
+    examples = open_examples(ctx, run, data).loader
     if index >= len(examples):
         raise UsageError(f"{data} has {len(examples):,} examples, numbered from 0")
     with run.model.inference():
@@ -145,9 +166,13 @@ def traverse_command(
     example = examples.first(index + 1).select(slice(index, index + 1))
     sheet = run.model.traverse(example, order, steps, span)
     drawn = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [dimensions * steps, *shape]
-    message = save_examples(file_format, out, drawn, columns=steps)
-    dimensions = ", ".join(f"{d} ({rates[d]:.2f} nats)" for d in order.tolist())
-    line_printer(ctx)(f"{message}: dimensions {dimensions}")
+    files = save_examples(file_format, out, drawn, columns=steps)
+    shown = [{"dimension": d, "kl": float(rates[d])} for d in order.tolist()]
+    text = ", ".join(f"{row['dimension']} ({row['kl']:.2f} nats)" for row in shown)
+    content = {"run": str(path), "data": data, "example": index, "steps": steps}
+    report_files(
+        ctx, files, f"dimensions {text}", as_json=as_json, content={**content, "dimensions": shown}
+    )
 
 
 @click.command("interpolate")
@@ -178,6 +203,7 @@ def traverse_command(
 )
 @out_option("interpolation.png", FORMAT_HELP)
 @device_option
+@json_option
 @click.pass_context
 def interpolate_command(
     ctx: click.Context,
@@ -189,14 +215,18 @@ def interpolate_command(
     steps: int,
     out: Path,
     device: str,
+    as_json: bool,
 ) -> None:
-    """Interpolate in the latent space between two examples of a split, a file or a folder."""
+    """Interpolate in the latent space between two examples of a split, a file or a folder.
+
+    The examples are two of a split (train, validation, test, all; by default test), or of your own
+    files, which are read as in training.
+    """
     from vaezoo.data.mapping import map_tensors
-    from vaezoo.runs.named_examples import named_examples
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    examples = named_examples(run, data).loader
+    examples = open_examples(ctx, run, data).loader
     if max(first, second) >= len(examples):
         raise UsageError(f"{data} has {len(examples):,} examples, numbered from 0")
     batch = examples.first(max(first, second) + 1)
@@ -206,4 +236,6 @@ def interpolate_command(
     except NotImplementedError as error:
         raise UsageError(f"cannot interpolate between these examples: {error}") from error
     points = map_tensors(lambda x: x[0], points)  # [steps, *shape]
-    line_printer(ctx)(save_examples(file_format, out, points, columns=steps))
+    files = save_examples(file_format, out, points, columns=steps)
+    content = {"run": str(path), "data": data, "from": first, "to": second, "steps": steps}
+    report_files(ctx, files, as_json=as_json, content=content)

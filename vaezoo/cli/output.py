@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,10 @@ from vaezoo.utils.json_text import json_text
 SCHEMA_VERSION = 1
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON with a schema_version."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the results as one JSON document on stdout, and nothing else there.",
 )
 overrides_option = click.option(
     "-s",
@@ -41,6 +45,32 @@ def print_to_stderr(line: str) -> None:
     """Prints a line on stderr. A closed stderr is ignored, so that training continues."""
     with contextlib.suppress(OSError):
         click.echo(line, err=True)
+
+
+def report_files(
+    ctx: click.Context,
+    files: Sequence[Path],
+    *notes: str,
+    as_json: bool,
+    what: str = "",
+    content: Mapping[str, Any],
+) -> None:
+    """Says which files a command wrote, and what is to be known of them.
+
+    Args:
+        ctx: the context of the command.
+        files: the files in their order.
+        notes: lines for users.
+        as_json: whether to print a JSON document on stdout with ``files`` and the content.
+        what: what is in the files, such as ``270 scores``.
+        content: what else the document holds.
+    """
+    if as_json:
+        print_json({"files": [str(file) for file in files], **content})
+        return
+    where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
+    for line in (f"wrote {what} to {where}" if what else f"wrote {where}", *notes):
+        line_printer(ctx)(line)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

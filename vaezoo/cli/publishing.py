@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.cli.output import line_printer
+from vaezoo.cli.output import json_option, line_printer, print_json
 from vaezoo.cli.shared import is_run_path, metric_errors, open_run, run_argument
 from vaezoo.utils.errors import UsageError
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     help="For WEIGHTS: also retract the old value of this metric. May be repeated.",
 )
 @click.option("--reason", help="For WEIGHTS: why the old values of metrics are retracted.")
+@json_option
 @click.pass_context
 def publish_command(
     ctx: click.Context,
@@ -66,6 +67,7 @@ def publish_command(
     metrics: tuple[str, ...],
     retract: tuple[str, ...],
     reason: str | None,
+    as_json: bool,
 ) -> None:
     """Add RUN to a registry: weights, spec, a card with images, and an entry with the metrics.
 
@@ -97,9 +99,16 @@ def publish_command(
         add = _publish_weights(path, name, given, metrics=metrics, retract=retract, reason=reason)
     if to.startswith(hub.SCHEME):
         url = hub.upload(add, name, to)
+        if as_json:
+            print_json({"weights": name, "registry": url})
+            return
         line_printer(ctx)(f"published {name}; vaezoo weights list --registry {url}")
         return
     entry = add(Path(to))
+    if as_json:
+        content = {"weights": entry.weights.id, "bytes": entry.weights.size}
+        print_json({**content, "registry": str(entry.registry.origin)})
+        return
     size = f"{entry.weights.size:,} bytes"
     line_printer(ctx)(f"published {entry.weights.id} in {entry.registry.origin}: {size}")
 
@@ -176,10 +185,17 @@ def _publish_weights(
     show_default=True,
     help="A folder.",
 )
+@json_option
 @click.pass_context
-def export_command(ctx: click.Context, path: Path, export_format: str, out: Path) -> None:
+def export_command(
+    ctx: click.Context, path: Path, export_format: str, out: Path, as_json: bool
+) -> None:
     """Export the encoder and the decoder for other runtimes, with a variable batch size."""
     from vaezoo.model.export import export
 
+    rows = []
     for file, difference in export(open_run(path, "cpu").model, export_format, out):
         line_printer(ctx)(f"wrote {file}; largest difference from vaezoo {difference:.1e}")
+        rows.append({"file": str(file), "largest_difference": difference})
+    if as_json:
+        print_json({"run": str(path), "files": rows})

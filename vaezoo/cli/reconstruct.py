@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from vaezoo.cli.condition_option import condition_option, requested_conditions
-from vaezoo.cli.output import line_printer
+from vaezoo.cli.output import json_option, report_files
 from vaezoo.cli.shared import (
     FORMAT_HELP,
     data_argument,
     device_option,
+    open_examples,
     open_run,
     out_option,
     output_format,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @condition_option
 @out_option("reconstructions.png", f"{FORMAT_HELP} An image also shows the originals.")
 @device_option
+@json_option
 @click.pass_context
 def reconstruct_command(
     ctx: click.Context,
@@ -49,14 +51,16 @@ def reconstruct_command(
     condition: str | None,
     out: Path,
     device: str,
+    as_json: bool,
 ) -> None:
     """Reconstruct examples of a split, a file or a folder.
 
-    With --condition, the z of each example is decoded under every requested condition: one row for
-    each example, the original first.
+    The examples are those of a split (train, validation, test, all; by default test), or of your
+    own files, which are read as in training. With --condition, they are translated: the z of each
+    example is decoded under every requested condition, one row for each example, the original
+    first.
     """
     from vaezoo.data.mapping import map_tensors
-    from vaezoo.runs.named_examples import named_examples
 
     run = open_run(path, device)
     file_format = output_format(run, out)
@@ -65,18 +69,19 @@ def reconstruct_command(
     default = 16 if is_sequence else 32
     if conditions is not None:  # each row has the original and one translation for each condition
         default = max(1, min(8, 40 // (1 + len(conditions)))) if is_sequence else 8
-    batch = named_examples(run, data).loader.first(count or default)
+    batch = open_examples(ctx, run, data).loader.first(count or default)
     if conditions is None:
-        message = _save_reconstructions(run, file_format, out, batch)
+        files = _save_reconstructions(run, file_format, out, batch)
     else:
         sheet = run.model.translate(batch, conditions)
         examples = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [B * (1 + conditions), *shape]
-        message = save_examples(file_format, out, examples, columns=1 + len(conditions))
-    line_printer(ctx)(message)
+        files = save_examples(file_format, out, examples, columns=1 + len(conditions))
+    content = {"run": str(path), "data": data, "examples": len(batch)}
+    report_files(ctx, files, as_json=as_json, content=content)
 
 
-def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch) -> str:
-    """Writes reconstructions, in an image together with the originals; returns a message."""
+def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch) -> list[Path]:
+    """Writes reconstructions, in an image together with the originals; returns the files."""
     from vaezoo.runs.report import pictures, sequences
     from vaezoo.runs.report.parts import select_present
     from vaezoo.utils.files import write_bytes
@@ -94,7 +99,8 @@ def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch
             mask=mask,
             extras=batch.extras,
         )
-    columns = min(16, len(batch))
+    # rows of a table stand above their reconstructions
+    columns = 1 if len(data.shape) == 1 else min(16, len(batch))
     if data.parts:
         sheet = {
             name: pictures.pairs(*select_present(batch, name, value), columns)
@@ -106,4 +112,4 @@ def _save_reconstructions(run: Run, file_format: Format, out: Path, batch: Batch
         return save_examples(file_format, out, pairs, columns=columns)
     originals = replace(batch, x=data.to_source_units(batch.x))
     write_bytes(out, sequences.picture(data, originals, data.to_source_units(x)))
-    return f"wrote {out}"
+    return [out]

@@ -14,7 +14,7 @@ from vaezoo.cli.condition_option import (
     takes_columns,
 )
 from vaezoo.cli.extra_option import extra_option, requested_extras
-from vaezoo.cli.output import line_printer
+from vaezoo.cli.output import json_option, report_files
 from vaezoo.cli.shared import (
     FORMAT_HELP,
     device_option,
@@ -83,6 +83,7 @@ _ROWS = 64
 @sampler_option
 @extra_option
 @device_option
+@json_option
 @click.pass_context
 def sample_command(
     ctx: click.Context,
@@ -101,6 +102,7 @@ def sample_command(
     sampler: str | None,
     extras: tuple[str, ...],
     device: str,
+    as_json: bool,
 ) -> None:
     """Generate new examples: z from the prior, then x from p(x|z).
 
@@ -109,11 +111,18 @@ def sample_command(
     run = open_run(path, device)
     file_format = output_format(run, out)
     if condition is not None and takes_columns(run.model):
-        rows, message = sample_given(
+        rows, size = sample_given(
             run.model, condition, count or _ROWS, proposals=proposals, seed=seed
         )
-        line_printer(ctx)(save_examples(file_format, out, rows, columns=1))
-        line_printer(ctx)(message)
+        files = save_examples(file_format, out, rows, columns=1)
+        note = f"effective sample size {size:.1f} of {proposals} proposals"
+        content = {
+            "run": str(path),
+            "examples": len(rows),
+            "proposals": proposals,
+            "effective_sample_size": size,
+        }
+        report_files(ctx, files, note, as_json=as_json, content=content)
         return
     prefixes = None if prefix_file is None else _read_prefixes(run, prefix_file)
     request = requested_conditions(
@@ -138,7 +147,7 @@ def sample_command(
         )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
-    message = save_examples(
+    files = save_examples(
         file_format,
         out,
         samples,
@@ -146,7 +155,8 @@ def sample_command(
         condition=request.condition,
         extras=example_extras,
     )
-    line_printer(ctx)(message)
+    content = {"run": str(path), "examples": request.count}
+    report_files(ctx, files, as_json=as_json, content=content)
 
 
 def _read_prefixes(run: Run, path: Path) -> torch.Tensor:

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-import csv
-import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli.output import json_option, line_printer, metrics_table, print_json
+from vaezoo.cli.output import (
+    json_option,
+    line_printer,
+    metrics_table,
+    print_json,
+    report_files,
+    table,
+)
+from vaezoo.cli.rows import check_rows_file, to_records, write_rows
 from vaezoo.cli.shared import (
     data_argument,
     device_option,
+    open_examples,
     open_run,
+    out_option,
     run_argument,
-    split_option,
 )
 from vaezoo.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    from vaezoo.data.loader import Loader
+    from vaezoo.runs.named_examples import NamedExamples
+    from vaezoo.runs.run import Run
+
+
+_SHOWN = 20
+"""How many predictions are printed where they are not written to a file."""
 
 
 @click.command("classify")
 @run_argument
-@split_option
+@data_argument
 @click.option(
     "--samples",
     default=50,
@@ -30,24 +48,104 @@ from vaezoo.utils.errors import UsageError
     help="Number of importance samples for each log p(x|y).",
 )
 @click.option("--limit", default=0, type=click.IntRange(0), help="Number of examples; 0 for all.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the predictions to this .csv or .json file instead of printing them.",
+)
 @device_option
 @json_option
+@click.pass_context
 def classify_command(
-    *, path: Path, split: str, samples: int, limit: int, device: str, as_json: bool
+    ctx: click.Context,
+    *,
+    path: Path,
+    data: str,
+    samples: int,
+    limit: int,
+    out: Path | None,
+    device: str,
+    as_json: bool,
 ) -> None:
-    """Classify a split by Bayes' rule; print accuracy and calibration.
+    """Classify the examples of a split, a file or a folder by Bayes' rule.
 
-    The predicted class has the largest log p(x|y) + log p(y).
+    The examples are those of a split (train, validation, test, all; by default test), or of your
+    own files, which are read as in training. They need no labels. The predicted class has the
+    largest log p(x|y) + log p(y); each example gets it with the probability of every class. Where
+    labels are known, accuracy and calibration are printed.
     """
+    if out is not None:
+        check_rows_file(out)
     run = open_run(path, device)
     if run.model.conditioner is None or not run.model.data.classes:
         raise UsageError("this command needs a model that is conditional on a label")
-    evaluation = run.evaluate(
-        split, [{"type": "classification", "samples": samples, "limit": limit}]
+    examples = open_examples(ctx, run, data, needs_condition=False)
+    columns, evaluation = _classify(
+        run, examples.first(limit) if limit else examples, data, samples
     )
-    print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
-        evaluation
-    )
+    if out is not None:
+        write_rows(out, columns)
+    if as_json:
+        files = [] if out is None else [str(out)]
+        content = {"run": str(path), "data": data, "files": files, "evaluation": evaluation}
+        print_json({**content, "predictions": to_records(columns)})
+        return
+    if evaluation is not None:
+        metrics_table(evaluation)
+    n = len(columns["predicted"])
+    if out is not None:
+        report_files(ctx, [out], what=f"{n:,} predictions", as_json=False, content={})
+    else:
+        _print_predictions(columns)
+        if n > _SHOWN:
+            line_printer(ctx)(f"the first {_SHOWN} of {n:,}; --out writes all")
+
+
+def _classify(
+    run: Run, examples: NamedExamples, data: str, samples: int
+) -> tuple[dict[str, Sequence[Any]], dict[str, Any] | None]:
+    """What names each example, its classes with their probabilities; and an evaluation.
+
+    The evaluation is None if no label is known.
+    """
+    from vaezoo.evaluation.classification import judge, predict
+    from vaezoo.evaluation.evaluate import describe_estimates
+    from vaezoo.utils.seeds import seeded
+
+    model, seed = run.model, run.spec.seed
+    # the draws of the metric of that name, so that its numbers are those of evaluation.json
+    with model.inference(), seeded(model.device, seed, "evaluation", "classification"):
+        try:
+            predictions = predict(model, examples.loader, samples=samples)
+        except NotImplementedError as error:
+            raise UsageError(f"classify: {error}") from error
+    probability, classes = predictions.log_posterior.exp(), model.data.classes
+    columns: dict[str, Sequence[Any]] = {
+        **examples.names,
+        "predicted": [classes[i] for i in probability.argmax(1).tolist()],
+        **{
+            f"p({name})": column
+            for name, column in zip(classes, probability.T.tolist(), strict=True)
+        },
+    }
+    labels = predictions.labels
+    if labels is None or not bool((labels >= 0).any()):
+        return columns, None
+    columns["label"] = [classes[i] if i >= 0 else None for i in labels.tolist()]
+    estimates = judge(predictions, samples=samples)
+    return columns, describe_estimates(estimates, data, seed=seed)
+
+
+def _print_predictions(columns: Mapping[str, Sequence[Any]]) -> None:
+    """Prints the first rows: what names them, and the predicted class with its probability."""
+    names = [name for name in columns if not name.startswith("p(")]
+    place = names.index("predicted") + 1
+    rows = []
+    for record in to_records({name: values[:_SHOWN] for name, values in columns.items()}):
+        cells = ["" if record[name] is None else record[name] for name in names]
+        probability = record[f"p({record['predicted']})"]
+        rows.append([*cells[:place], f"{probability:.3f}", *cells[place:]])
+    table([*names[:place], "probability", *names[place:]], rows)
 
 
 @click.command("score")
@@ -67,14 +165,9 @@ def classify_command(
     help="Number of posterior samples for each example.",
 )
 @click.option("--per-step", is_flag=True, help="Divide by the number of steps of each sequence.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="scores.csv",
-    show_default=True,
-    help="A .csv file.",
-)
+@out_option("scores.csv", "A .csv or .json file with a row for each example.")
 @device_option
+@json_option
 @click.pass_context
 def score_command(
     ctx: click.Context,
@@ -86,21 +179,23 @@ def score_command(
     per_step: bool,
     out: Path,
     device: str,
+    as_json: bool,
 ) -> None:
     """Compute an anomaly score for each example of a split, a file or a folder.
 
-    The larger the score, the less an example resembles the training data. The csv file has a row
-    for each example: what names it (its file, its number, the identifiers of a table), its score
-    and, if there is one, its label. A score that is NaN or infinite is left empty, and the command
-    fails once the others are written.
+    The examples are those of a split (train, validation, test, all; by default test), or of your
+    own files, which are read as in training. The larger the score, the less an example resembles
+    the training data. The file has a row for each example: what names it (its file, its number
+    there, the first step of a window, the identifiers of a table), its score and, if there is one,
+    its label. A score that is NaN or infinite is left empty, and the command fails once the others
+    are written.
     """
     from vaezoo.evaluation.anomaly import scores
-    from vaezoo.runs.named_examples import named_examples
-    from vaezoo.utils.files import atomic_write
     from vaezoo.utils.finite import require_finite
 
+    check_rows_file(out)
     run = open_run(path, device)
-    examples = named_examples(run, data)
+    examples = open_examples(ctx, run, data)
     loader = examples.loader
     reference = run.data("train") if method == "mahalanobis" else None
     try:
@@ -109,21 +204,17 @@ def score_command(
         result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
-    classes = run.model.data.classes
-    has_labels = bool(classes) and loader.condition is not None and loader.condition.dim() == 1
-    labels = loader.condition.tolist() if has_labels else None
-    with (
-        atomic_write(out) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        columns = [*examples.names, "score", *(["label"] if labels is not None else [])]
-        writer.writerow(columns)
-        names = zip(*examples.names.values(), strict=True)
-        for index, (name, score) in enumerate(zip(names, result.tolist(), strict=True)):
-            row = [*name, score if math.isfinite(score) else ""]
-            if labels is not None:  # below 0 if it is unknown
-                row.append(classes[labels[index]] if labels[index] >= 0 else "")
-            writer.writerow(row)
-    line_printer(ctx)(f"wrote {len(result):,} scores to {out}")
+    columns = {**examples.names, "score": result.tolist(), **_labels(run, loader)}
+    write_rows(out, columns)
+    content: dict[str, Any] = {"run": str(path), "data": data, "method": method}
+    content["scores"] = to_records(columns) if as_json else []
+    report_files(ctx, [out], what=f"{len(result):,} scores", as_json=as_json, content=content)
     require_finite(result, f"{data}: the score of example")
+
+
+def _labels(run: Run, loader: Loader) -> dict[str, list[str | None]]:
+    """The column of labels, None where one is not known; empty if there are none."""
+    classes = run.model.data.classes
+    if not classes or loader.condition is None or loader.condition.dim() != 1:
+        return {}
+    return {"label": [classes[i] if i >= 0 else None for i in loader.condition.tolist()]}

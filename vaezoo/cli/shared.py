@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli.output import line_printer
 from vaezoo.cli.weights import registry_option
 from vaezoo.utils.errors import Problem, SpecError, UsageError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from vaezoo.data.format import Format
+    from vaezoo.runs.named_examples import NamedExamples
     from vaezoo.runs.run import Run
 
 FORMAT_HELP = "The file name ending selects the format: .png, .npz, .csv or that of a plugin."
@@ -27,16 +29,25 @@ device_option = click.option(
 sampler_option = click.option(
     "--sampler", metavar="NAME", help="A sampler of the spec, which replaces the prior p(z)."
 )
-split_option = click.option(
-    "--split",
-    type=click.Choice(["train", "validation", "test"]),
-    default="test",
-    show_default=True,
-)
-data_argument = click.argument(
-    "data", default="test", metavar="[SPLIT|FILE|FOLDER]", type=click.Path()
-)
-"""The examples of a command: train, validation, test or all, or files of the user's own."""
+
+
+def data_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument [SPLIT|FILE|FOLDER], ``data``: which examples the command reads."""
+    argument = click.argument(
+        "data", default="test", metavar="[SPLIT|FILE|FOLDER]", type=click.Path()
+    )
+    former = click.option(
+        "--split", expose_value=False, hidden=True, callback=_refuse_former_option
+    )
+    return argument(former(command))
+
+
+def _refuse_former_option(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Says what to write in place of the option ``--split`` of earlier versions."""
+    if value is not None:
+        raise UsageError(
+            f"--split {value}: the split is an argument now: vaezoo {ctx.info_name} RUN {value}"
+        )
 
 
 def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,6 +65,18 @@ def out_option(default: str, help_text: str) -> Callable[[Any], Any]:
         show_default=True,
         help=help_text,
     )
+
+
+def open_examples(
+    ctx: click.Context, run: Run, data: str, *, needs_condition: bool = True
+) -> NamedExamples:
+    """The examples that the argument [SPLIT|FILE|FOLDER] names; says which files are not read."""
+    from vaezoo.runs.named_examples import named_examples
+
+    examples = named_examples(run, data, needs_condition=needs_condition)
+    for phrase in examples.left_out:
+        line_printer(ctx)(f"left out: {phrase}")
+    return examples
 
 
 def is_run_path(path: Path) -> bool:
@@ -113,7 +136,7 @@ def save_examples(
     condition: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
     extras: Mapping[str, torch.Tensor] | None = None,
-) -> str:
+) -> list[Path]:
     """Writes examples.
 
     Args:
@@ -126,11 +149,10 @@ def save_examples(
         extras: their extras.
 
     Returns:
-        A message with the names of the files.
+        The files that were written.
     """
     from vaezoo.data.batch import Batch
     from vaezoo.runs.example_files import write_example_files
 
     examples = Batch(x, condition, mask, extras=extras or {})
-    paths = write_example_files(file_format, out, examples, columns)
-    return f"wrote {out}" if len(paths) == 1 else f"wrote {paths[0]} to {paths[-1].name}"
+    return write_example_files(file_format, out, examples, columns)

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from vaezoo.cli.output import json_option, line_printer, overrides_option, print_json
+from vaezoo.cli.output import (
+    json_option,
+    line_printer,
+    overrides_option,
+    print_json,
+    report_files,
+)
 from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
 
 _KINDS = {
@@ -90,8 +96,11 @@ def new_command() -> None:
     metavar="EXAMPLE|KIND",
     help=f"The name of the example to copy; or, with DATA, its kind: {', '.join(_KINDS)}.",
 )
+@json_option
 @click.pass_context
-def new_spec_command(ctx: click.Context, path: Path, data: Path | None, example: str) -> None:
+def new_spec_command(
+    ctx: click.Context, path: Path, data: Path | None, example: str, as_json: bool
+) -> None:
     """Create a spec as a copy of an example, or for files of your own.
 
     With DATA, a file or a folder, the command looks at it, and writes a spec that works as it is,
@@ -104,14 +113,20 @@ def new_spec_command(ctx: click.Context, path: Path, data: Path | None, example:
         raise UsageError(f"{path} exists; choose another name")
     if data is not None:
         write_text(path, _proposed(path, data, example))
-        line_printer(ctx)(f"wrote {path}; try: vaezoo run {path} --dry-run")
+        next_command = f"vaezoo run {path} --dry-run"
+        report_files(
+            ctx, [path], f"try: {next_command}", as_json=as_json, content={"next": next_command}
+        )
         return
     example_paths = examples()
     if example not in example_paths:
         hint = f"; with a file or folder after {path}, it is its kind" if example in _KINDS else ""
         raise UsageError(f"no example {example!r}{hint or did_you_mean(example, example_paths)}")
     write_bytes(path, example_paths[example].read_bytes())
-    line_printer(ctx)(f"wrote {path}; try: vaezoo run {path}")
+    next_command = f"vaezoo run {path}"
+    report_files(
+        ctx, [path], f"try: {next_command}", as_json=as_json, content={"next": next_command}
+    )
 
 
 def _proposed(path: Path, data: Path, kind: str) -> str:

@@ -137,18 +137,23 @@ def show_command(name: str, as_json: bool) -> None:
 @weights_command.command("pull")
 @click.argument("names", metavar="WEIGHTS...", nargs=-1, required=True)
 @registry_option
+@json_option
 @click.pass_context
-def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
+def pull_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Download WEIGHTS for offline use."""
     from vaezoo.pretrained.loading import check_status, fetch
 
+    rows = []
     for name in names:
         entry = _find_entry(name)
         check_status(entry)
         size = sum(len(fetch(entry, file)) for file in entry.weights.files)
         if entry.weights.spec.inline is None:
             size += len(fetch(entry, entry.weights.spec.file))
+        rows.append({"name": entry.name, "bytes": size})
         line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified")
+    if as_json:
+        print_json({"weights": rows})
 
 
 @weights_command.command("verify")
@@ -158,9 +163,10 @@ def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
 )
 @click.option("--metrics", is_flag=True, help="Also measure every metric again and compare.")
 @registry_option
+@json_option
 @click.pass_context
 def verify_command(
-    ctx: click.Context, names: tuple[str, ...], verify_all: bool, metrics: bool
+    ctx: click.Context, names: tuple[str, ...], verify_all: bool, metrics: bool, as_json: bool
 ) -> int:
     """Verify the hashes of WEIGHTS and load them.
 
@@ -174,14 +180,19 @@ def verify_command(
     if verify_all:
         entries = [entry for entry in _all_entries() if entry.weights.status != "revoked"]
     failed, rows, exit_code = 0, [], EXIT_OK
+    results: list[dict[str, Any]] = []
     for entry in entries if verify_all else map(_find_entry, names):
         try:
             size = verify(entry)
             comparisons = remeasure(entry) if metrics else []
         except VaezooError as error:
-            print_to_stderr(f"error: {entry.name}: {str(error).removeprefix(f'{entry.name}: ')}")
+            reason = str(error).removeprefix(f"{entry.name}: ")
+            print_to_stderr(f"error: {entry.name}: {reason}")
+            results.append({"name": entry.name, "verified": False, "error": reason})
             failed, exit_code = failed + 1, max(exit_code, error.exit_code)
             continue
+        result = {"name": entry.name, "verified": True, "bytes": size}
+        results.append(result | ({"metrics": _as_rows(comparisons)} if metrics else {}))
         rows += [(entry.name, *cells) for cells in _comparison_rows(comparisons)]
         if not all(comparison.agrees for comparison in comparisons):
             failed, exit_code = failed + 1, max(exit_code, RegistryError.exit_code)
@@ -189,7 +200,9 @@ def verify_command(
         suffix = f", metrics: {len(comparisons)}" if metrics else ""
         suffix += f", retracted: {retracted}" if metrics and retracted else ""
         line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified{suffix}")
-    if rows:
+    if as_json:
+        print_json({"weights": results})
+    elif rows:
         table(("weights", *_COMPARISON_HEADINGS), rows)
     if failed:
         print_to_stderr(f"error: {failed} failed")
@@ -197,6 +210,19 @@ def verify_command(
 
 
 _COMPARISON_HEADINGS = ("metric", "recorded", "measured", "tolerance", "result")
+
+
+def _as_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    return [
+        {
+            "metric": comparison.name,
+            "recorded": comparison.recorded,
+            "measured": comparison.measured,
+            "tolerance": comparison.tolerance,
+            "agrees": comparison.agrees,
+        }
+        for comparison in comparisons
+    ]
 
 
 def _comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
@@ -222,8 +248,9 @@ def _comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]
     help="The folder in which to create the new run.",
 )
 @registry_option
+@json_option
 @click.pass_context
-def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
+def reproduce_command(ctx: click.Context, name: str, out: Path, as_json: bool) -> int:
     """Train WEIGHTS again and compare the metrics.
 
     Training uses the recorded spec and seed.
@@ -234,7 +261,10 @@ def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
     from vaezoo.runs.checking import reproduce
 
     run, comparisons = reproduce(_find_entry(name), out, line_printer(ctx))
-    table(_COMPARISON_HEADINGS, _comparison_rows(comparisons))
+    if as_json:
+        print_json({"weights": name, "run": str(run.path), "metrics": _as_rows(comparisons)})
+    else:
+        table(_COMPARISON_HEADINGS, _comparison_rows(comparisons))
     line_printer(ctx)(f"the new run is {run.path}")
     return (
         EXIT_OK if all(comparison.agrees for comparison in comparisons) else VaezooError.exit_code
@@ -244,8 +274,9 @@ def reproduce_command(ctx: click.Context, name: str, out: Path) -> int:
 @weights_command.command("gc")
 @click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @registry_option
+@json_option
 @click.pass_context
-def gc_command(ctx: click.Context, dry_run: bool) -> None:
+def gc_command(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     """Remove unused files from the cache.
 
     These are files that no available registry lists, interrupted downloads and the quarantine.
@@ -260,8 +291,13 @@ def gc_command(ctx: click.Context, dry_run: bool) -> None:
     size, unused = 0, Cache().unused(used_hashes)
     for path in unused:
         size += path.stat().st_size
-        click.echo(str(path))
+        if not as_json:
+            click.echo(str(path))
         if not dry_run:
             path.unlink()
+    if as_json:
+        files = [str(path) for path in unused]
+        print_json({"removed": not dry_run, "files": files, "bytes": size})
+        return
     action = "would remove" if dry_run else "removed"
     line_printer(ctx)(f"{action} {len(unused)} files, {size:,} bytes")

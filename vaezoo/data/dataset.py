@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.format import Format
 from vaezoo.data.mapping import first_tensor, map_tensors
 from vaezoo.data.proposal import Proposal
 from vaezoo.data.splits import SPLIT_NAMES
@@ -68,6 +69,21 @@ class Dataset(ABC):
             vaezoo.DataError: the files cannot be read as such data.
         """
         raise NotImplementedError("proposes no specs")
+
+    def file_format(self, data: DataSpec, path: Path) -> Format | None:
+        """How a file that a user gives to the trained model is read as the source was.
+
+        With the options of this data set, such as the size of images or the window of sequences.
+        The source itself must not be read: it may be elsewhere.
+
+        Args:
+            data: describes the data, as it was stored with the model.
+            path: the file.
+
+        Returns:
+            The format that reads it; None, unless overridden, for the one of the file's ending.
+        """
+        return None
 
     @property
     def table(self) -> Sequence[Sequence[str]]:

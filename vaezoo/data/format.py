@@ -79,10 +79,10 @@ class Format(ABC):
         """
         raise NotImplementedError("is for writing only")
 
-    def names(self, path: Path) -> Mapping[str, Sequence[str]]:
-        """What names the examples of a file beside their number: a text for each, by column.
+    def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
+        """What names the examples of a file beside their number: a value for each, by column.
 
-        Such as the identifiers of a table. Empty unless overridden.
+        Such as the identifiers of a table, or the first step of a window. Empty unless overridden.
         """
         return {}
 

@@ -64,6 +64,63 @@ def calibration_error(confidence: Tensor, correct: Tensor) -> float:
     return float(sum(gaps))
 
 
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """The classes of examples.
+
+    Attributes:
+        log_posterior: log p(y|x), float64 ``[n, C]``.
+        labels: the true classes ``[n]``, below 0 where they are not known; None if none is known.
+    """
+
+    log_posterior: Tensor
+    labels: Tensor | None
+
+
+def predict(model: Model, data: Loader, *, samples: int, limit: int = 0) -> Predictions:
+    """The probability of each class for each example, by Bayes' rule.
+
+    Args:
+        model: conditional on a label, in evaluation mode.
+        data: the examples.
+        samples: importance samples for each log p(x|y).
+        limit: how many examples to use, starting with the first; 0 for all.
+
+    Raises:
+        NotImplementedError: the model is not conditional on a label.
+        NotFiniteError: a probability is NaN; names the example.
+    """
+    log_posteriors, labels = [], []
+    for batch in data.ordered(model.importance_batch_size, limit or None):
+        log_posteriors.append(class_posterior(model, batch, samples).double().cpu())
+        if batch.condition is not None:
+            labels.append(batch.condition.cpu())
+    log_posterior = torch.cat(log_posteriors)
+    require_finite(log_posterior.exp(), "p(y|x) of example")
+    return Predictions(log_posterior, torch.cat(labels) if labels else None)
+
+
+def judge(predictions: Predictions, *, samples: int) -> dict[str, Estimate]:
+    """Accuracy and calibration of predictions, of the examples whose class is known.
+
+    Raises:
+        NotImplementedError: no class is known.
+    """
+    known = None if predictions.labels is None else predictions.labels >= 0
+    if predictions.labels is None or known is None or not bool(known.any()):
+        raise NotImplementedError("needs examples whose class is known")
+    log_posterior, label = predictions.log_posterior[known], predictions.labels[known]
+    confidence, prediction = log_posterior.exp().max(1)
+    correct = prediction == label
+    nll = -log_posterior.gather(1, label[:, None])[:, 0]
+    error = calibration_error(confidence, correct)
+    return {
+        "accuracy": dataclasses.replace(mean_with_error(correct, samples=samples), unit="share"),
+        "label_nll": mean_with_error(nll, samples=samples),
+        "calibration_error": Estimate(error, None, len(label), {"bins": _BINS}, unit="share"),
+    }
+
+
 class Classification(Metric):
     """Accuracy and calibration of the class predicted by Bayes' rule, log p(x|y) + log p(y).
 
@@ -83,21 +140,5 @@ class Classification(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``accuracy``, ``label_nll`` (-log p(y|x), nats) and ``calibration_error``."""
-        log_posteriors, labels = [], []
-        for batch in data.ordered(model.importance_batch_size, self.limit or None):
-            log_posteriors.append(class_posterior(model, batch, self.samples).double().cpu())
-            assert batch.condition is not None
-            labels.append(batch.condition.cpu())
-        log_posterior, label = torch.cat(log_posteriors), torch.cat(labels)  # [n, C], [n]
-        probability = require_finite(log_posterior.exp(), "p(y|x) of example")
-        confidence, prediction = probability.max(1)
-        correct = prediction == label
-        nll = -log_posterior.gather(1, label[:, None])[:, 0]
-        error = calibration_error(confidence, correct)
-        return {
-            "accuracy": dataclasses.replace(
-                mean_with_error(correct, samples=self.samples), unit="share"
-            ),
-            "label_nll": mean_with_error(nll, samples=self.samples),
-            "calibration_error": Estimate(error, None, len(label), {"bins": _BINS}, unit="share"),
-        }
+        predictions = predict(model, data, samples=self.samples, limit=self.limit)
+        return judge(predictions, samples=self.samples)

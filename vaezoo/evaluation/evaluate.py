@@ -99,6 +99,30 @@ def evaluate(
                     not_finite[name] = fault
                 else:
                     rows[name] = _row(estimate)
+    return _document(split, seed, rows, undefined, not_finite)
+
+
+def describe_estimates(
+    estimates: Mapping[str, Estimate], split: str, *, seed: int
+) -> dict[str, Any]:
+    """Estimates that are measured already, in the format of ``evaluation.json``.
+
+    Args:
+        estimates: by name; all are finite.
+        split: where they were measured.
+        seed: the seed of their random draws.
+    """
+    rows = {name: _row(estimate) for name, estimate in estimates.items()}
+    return _document(split, seed, rows, {}, {})
+
+
+def _document(
+    split: str,
+    seed: int,
+    rows: Mapping[str, Any],
+    undefined: Mapping[str, str],
+    not_finite: Mapping[str, str],
+) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "split": split,

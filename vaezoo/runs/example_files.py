@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch, hide_missing
-from vaezoo.data.dataset import Split
+from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
+from vaezoo.data.image_format import ImageFormat, is_image, is_image_file
 from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import first_tensor
 from vaezoo.data.supports import describe_support, first_invalid_row
@@ -67,6 +68,24 @@ def _format_entry(data: DataSpec, suffix: str) -> ComponentEntry:
     return known.find("format", suffix)
 
 
+def reading_format(dataset: Dataset, data: DataSpec, path: Path) -> Format:
+    """The format that reads a file as a data set reads its source, or else that of its ending.
+
+    Args:
+        dataset: the data set of the model, with its options.
+        data: describes the data of the model.
+        path: the file.
+
+    Raises:
+        UsageError: as for ``format_for``.
+    """
+    known = dataset.file_format(data, path)
+    if known is None and is_image(data) and is_image_file(path):
+        # the data sets of images have this option
+        known = ImageFormat(data, binarize=getattr(dataset, "binarize", "static"))
+    return known or format_for(data, path)
+
+
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
     """Writes examples in the units of the source data.
 
@@ -92,24 +111,38 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     return paths
 
 
-def read_examples(model: Model, path: Path) -> Loader:
+def read_examples(model: Model, path: Path, file_format: Format | None = None) -> Loader:
+    """Reads the examples of a file, as ``read_batch`` does."""
+    return to_loader(model, read_batch(model, path, file_format))
+
+
+def read_batch(
+    model: Model,
+    path: Path,
+    file_format: Format | None = None,
+    *,
+    label: int | None = None,
+    needs_condition: bool = True,
+) -> Batch:
     """Reads the examples of a file, with their conditions and masks if the file has them.
 
-    Raises:
-        DataError: the examples do not fit the model's data; names the row.
-    """
-    return to_loader(model, read_batch(model, path))
-
-
-def read_batch(model: Model, path: Path) -> Batch:
-    """Reads the examples of a file, as ``read_examples`` does.
+    Args:
+        model: the model.
+        path: the file.
+        file_format: reads it; by default the format of its ending.
+        label: the condition of examples that have none in the file; None if it is not known.
+        needs_condition: whether examples need a condition if the model does.
 
     Raises:
         DataError: the examples do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, "read")
+    batch = _read_batch(model, path, "read", file_format)
+    condition = batch.condition
+    if condition is None and label is not None:
+        condition = torch.full((len(batch),), label, device=batch.device)
     try:
-        condition = _check_condition(model, batch.condition, len(batch))
+        if condition is not None or needs_condition:
+            condition = _check_condition(model, condition, len(batch))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     return replace(batch, condition=condition)
@@ -133,13 +166,18 @@ def read_prefixes(model: Model, path: Path) -> Tensor:
     return batch.x
 
 
-def read_incomplete(model: Model, path: Path) -> Batch:
+def read_incomplete(model: Model, path: Path, file_format: Format | None = None) -> Batch:
     """Reads examples of which some values are missing, with a mask that says which.
+
+    Args:
+        model: the model.
+        path: the file.
+        file_format: reads it; by default the format of its ending.
 
     Raises:
         DataError: no value is missing, or they do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, "read_incomplete")
+    batch = _read_batch(model, path, "read_incomplete", file_format)
     if batch.mask is None or bool(first_tensor(batch.mask).all()):
         raise DataError(f"{path}: nothing is missing")
     try:
@@ -150,14 +188,16 @@ def read_incomplete(model: Model, path: Path) -> Batch:
 
 
 def _read_batch(
-    model: Model, path: Path, method: Literal["read", "read_prefixes", "read_incomplete"]
+    model: Model,
+    path: Path,
+    method: Literal["read", "read_prefixes", "read_incomplete"],
+    file_format: Format | None = None,
 ) -> Batch:
     """Reads a file and converts its examples to the range of the model."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; the splits are train, validation and test")
     try:
-        file_format = format_for(model.data, path)
-        batch = getattr(file_format, method)(path)
+        batch = getattr(file_format or format_for(model.data, path), method)(path)
         extras = {} if method == "read_prefixes" else _select_extras(model.data, batch)
         stored = batch
         batch = to_batch(model.data, replace(batch, extras=extras), None, None, model.device)
@@ -267,7 +307,10 @@ def _check_condition(model: Model, condition: Tensor | None, n: int) -> Tensor |
         try:
             model.context(None, n)
         except ValueError as error:
-            raise ValueError(f"{error}, as the array 'condition' of an .npz file") from error
+            hint = "as the array 'condition' of an .npz file"
+            if classes:
+                hint += ", or as the name of the folder that holds the file"
+            raise ValueError(f"{error}, {hint}") from error
         return None
     if shape is None:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vaezoo.data.dataset import Dataset
+from vaezoo.data.format import Format
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.evaluation.evaluate import EvaluationError, evaluate, require_all_finite
@@ -18,7 +19,7 @@ from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.runs.example_files import read_examples
+from vaezoo.runs.example_files import read_examples, reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.report.page import ReportData
@@ -84,6 +85,7 @@ class Run:
     ) -> None:
         self.directory, self.spec, self.task = directory, spec, task
         self._dataset = dataset
+        self._reader: Dataset | None = None  # with the options of the data set, perhaps no data
 
     def __repr__(self) -> str:
         return f"<vaezoo.Run {self.path}>"
@@ -137,7 +139,7 @@ class Run:
         if not path.is_file():
             raise UsageError(
                 f"{self.path}: it has no {path.name}; "
-                f"vaezoo evaluate {self.path} --split {split} measures the {split} split"
+                f"vaezoo evaluate {self.path} {split} measures the {split} split"
             )
         evaluation: dict[str, Any] = read_json(path)
         return evaluation
@@ -166,12 +168,23 @@ class Run:
 
         Args:
             path: an ``.npz`` file with an array ``x``, and an array ``condition`` if the model
-                needs one; a ``.csv`` file; or a file in the format of a plugin.
+                needs one; a ``.csv`` file; an image; or a file in the format of a plugin. It is
+                read with the options of the data set, such as the size of images.
 
         Raises:
             DataError: the examples do not have the shape or the range of the training data.
         """
-        return read_examples(self.model, Path(path))
+        return read_examples(self.model, Path(path), self.file_format(Path(path)))
+
+    def file_format(self, path: Path) -> Format:
+        """The format that reads a file as the data set of the run reads its source.
+
+        Raises:
+            UsageError: no plugin provides such a format, or it cannot store such data.
+        """
+        if self._reader is None:
+            self._reader = self._dataset or self.spec.data.build()
+        return reading_format(self._reader, self.model.data, path)
 
     def evaluate(
         self,
@@ -179,15 +192,17 @@ class Run:
         metrics: Sequence[str | Mapping[str, Any]] | None = None,
         *,
         sampler: str | None = None,
+        examples: Loader | None = None,
     ) -> dict[str, Any]:
         """Evaluates the model; writes nothing.
 
         Args:
-            split: ``train``, ``validation`` or ``test``.
+            split: ``train``, ``validation`` or ``test``; with ``examples``, what to call them.
             metrics: names of metrics, or mappings with ``type`` and options; by default those of
                 the spec.
             sampler: the name of a sampler of the spec, which replaces the prior; None uses the
                 prior of the latents.
+            examples: other examples than those of a split, such as ``run.from_file("new.csv")``.
 
         Returns:
             The results in the format of ``evaluation.json``.
@@ -207,7 +222,7 @@ class Run:
             evaluation = evaluate(
                 self.model,
                 specs,
-                self.data(split),
+                self.data(split) if examples is None else examples,
                 split,
                 seed=self.spec.seed,
                 training=partial(self.data, "train"),

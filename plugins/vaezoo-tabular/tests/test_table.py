@@ -118,8 +118,8 @@ def test_scores_of_a_table_are_those_of_the_split(trained, table, tmp_path):
     arguments = ["score", str(trained.path), str(table), "--out", str(out)]
     assert CliRunner().invoke(cli, arguments, obj={}).exit_code == 0
     header, *lines = out.read_text().splitlines()
-    assert header == "example,id,score" and len(lines) == 200
-    assert [line.split(",")[1] for line in lines[:2]] == ["user-0", "user-1"]
+    assert header == "file,example,id,score" and len(lines) == 200
+    assert [line.split(",")[2] for line in lines[:2]] == ["user-0", "user-1"]
 
 
 def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 import torch
 from vaezoo_vrae.chorales import Chorales
 from vaezoo_vrae.formats import synthesize
-from vaezoo_vrae.midi import Midi, read_song, write_roll
+from vaezoo_vrae.midi import Midi
+from vaezoo_vrae.midi_files import read_song, write_roll
 from vaezoo_vrae.polyphonic import Polyphonic, transpose_rolls
 from vaezoo_vrae.sequences import Sequences
 from vaezoo_vrae.series import Series

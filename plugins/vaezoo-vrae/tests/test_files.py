@@ -7,7 +7,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from vaezoo_vrae.midi import Midi, read_song, write_roll
+from vaezoo_vrae.formats import SourceLines
+from vaezoo_vrae.midi import Midi
+from vaezoo_vrae.midi_files import read_song, write_roll
 from vaezoo_vrae.polyphonic import Polyphonic
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
 from vaezoo_vrae.sequence_files import read_csv
@@ -430,3 +432,28 @@ def test_missing_steps_of_a_series_are_hidden():
         assert refusal(lambda values=values: with_gaps([np.array(values)], "x")).startswith(
             "x series 0: step 1"
         )
+
+
+def test_labels_of_lines_are_those_of_training(tmp_path):
+    data = vaezoo.DataSpec(
+        (4, 4),
+        "one-hot",
+        2,
+        variable_length=True,
+        mask_dims=1,
+        classes=("up", "down"),
+        condition_shape=(),
+        fields=(
+            vaezoo.Field(
+                "symbol", "categorical", (0, 4), categories=(vaezoo.END, vaezoo.UNKNOWN, "a", "b")
+            ),
+        ),
+    )
+    file = tmp_path / "x.csv"
+    file.write_text("label,text\ndown,ab\nup,\nup,z\n")
+    batch = SourceLines(data).read(file)
+    assert batch.condition.tolist() == [1, 0]
+    assert batch.x.argmax(2).tolist() == [[2, 3, 0], [1, 0, 0]]
+    file.write_text("label,text\nleft,ab\n")
+    with pytest.raises(vaezoo.DataError, match=r"x\.csv:2: no class 'left'"):
+        SourceLines(data).read(file)

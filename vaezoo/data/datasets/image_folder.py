@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from vaezoo.data.class_folders import ClassFolders, Item, read_class_folders
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.datasets.image_proposal import propose
 from vaezoo.data.dataspec import DataSpec, Shape
+from vaezoo.data.format import Format
 from vaezoo.data.image_files import (
     MAX_PIXELS,
     PAGED_SUFFIXES,
@@ -23,6 +25,7 @@ from vaezoo.data.image_files import (
     ImageReader,
     count_pages,
 )
+from vaezoo.data.image_format import ImageFormat, is_image_file
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.proposal import Proposal
@@ -88,6 +91,13 @@ class ImageFolder(Dataset):
         data = cls(path=str(path), unreadable="skip")
         files = [file for items in data._splits.values() for file, _ in items]
         return propose(path, sorted(files), data.sizes, len(data._folders.classes))
+
+    def file_format(self, data: DataSpec, path: Path) -> Format | None:
+        """Images in the size and with the channels and the background of this data set."""
+        if not is_image_file(path):
+            return None
+        reader = replace(self.reader, hint=REPLACE_HINT)
+        return ImageFormat(data, reader=reader, binarize=self.binarize)
 
     @cached_property
     def spec(self) -> DataSpec:

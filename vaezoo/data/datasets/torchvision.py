@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from functools import cached_property, partial
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -20,7 +21,9 @@ from torch import Tensor
 
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Shape
+from vaezoo.data.format import Format
 from vaezoo.data.image_files import ImageReader, read_rgb
+from vaezoo.data.image_format import ImageFormat, is_image_file
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.splits import SPLIT_NAMES, split_indices
 from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean, one_line
@@ -148,6 +151,13 @@ class TorchvisionDataset(Dataset):
         )
         seed = SPLIT_NAMES.index(name)
         return lazy_split(index.tolist(), read, self.binarize, train=is_train, seed=seed)
+
+    def file_format(self, data: DataSpec, path: Path) -> Format | None:
+        """Images in the size of this data set."""
+        if not is_image_file(path):
+            return None
+        reader = ImageReader(data.shape[0], self.size)
+        return ImageFormat(data, reader=reader, binarize=self.binarize)
 
     @property
     def sizes(self) -> dict[str, int]:

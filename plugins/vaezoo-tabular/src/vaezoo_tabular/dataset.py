@@ -17,8 +17,17 @@ from annotated_types import Gt, Len
 import vaezoo
 from vaezoo_tabular.columns import Column, encode, to_values
 from vaezoo_tabular.description import describe
-from vaezoo_tabular.files import CsvOptions, Source, is_frame, read_frame, read_table
+from vaezoo_tabular.files import (
+    CSV_SUFFIXES,
+    PARQUET_SUFFIXES,
+    CsvOptions,
+    Source,
+    is_frame,
+    read_frame,
+    read_table,
+)
 from vaezoo_tabular.fitting import FitOptions, fit_columns
+from vaezoo_tabular.formats import SourceTable
 from vaezoo_tabular.kinds import Kind
 from vaezoo_tabular.loading import Loaded, join_tables, standardise, without_missing
 from vaezoo_tabular.proposal import propose
@@ -109,6 +118,11 @@ class Table(vaezoo.Dataset):
     def propose(cls, path: Path) -> vaezoo.Proposal:
         """A spec for a table."""
         return propose(path, cls(path=str(path)))
+
+    def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
+        """Rows of a csv or parquet file, with the separator, encoding and so on of the table."""
+        endings = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
+        return SourceTable(data, csv=self.csv) if path.name.lower().endswith(endings) else None
 
     @property
     def spec(self) -> vaezoo.DataSpec:

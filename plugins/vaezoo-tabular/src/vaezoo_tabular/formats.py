@@ -26,7 +26,9 @@ from vaezoo_tabular.pictures import (
 )
 
 _ROWS = 16
-"""How many rows a picture shows."""
+"""How many rows a picture of the report shows."""
+_MAX_ROWS = 128
+"""How many rows a file shows at most."""
 _COLOURS = 9
 """The most categories of a column by which the latent space is coloured."""
 _LETTERS = 18
@@ -42,6 +44,7 @@ class TableFormat(vaezoo.Format):
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
+        self.csv = CsvOptions()
         self.columns = columns_of(data)
         self.condition = data.facts["vaezoo-tabular"].get("condition")
 
@@ -73,7 +76,7 @@ class TableFormat(vaezoo.Format):
 
     def names(self, path: Path) -> Mapping[str, Sequence[str]]:
         """The columns that name the rows."""
-        table = read_table(path, CsvOptions()).table
+        table = read_table(path, self.csv).table
         return {
             column.name: pc.cast(table[column.name], pa.string()).to_pylist()
             for column in self.columns
@@ -85,7 +88,7 @@ class TableFormat(vaezoo.Format):
         return self._read(path, fills_missing=True)
 
     def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
-        source, mask = read_table(path, CsvOptions()), None
+        source, mask = read_table(path, self.csv), None
         values = encode_rows(source, self.columns, fills_missing=fills_missing)
         if fills_missing:
             mask = torch.from_numpy(~np.isnan(values))
@@ -99,6 +102,19 @@ class TableFormat(vaezoo.Format):
             row = int((~(labels >= 0)).argmax())
             raise vaezoo.DataError(f"{source.place(row)}: column {name!r} has no known label")
         return vaezoo.Batch(x, torch.from_numpy(labels.astype(np.int64)), mask)
+
+
+class SourceTable(TableFormat):
+    """Files that are written as the source of a data set. It is for reading only.
+
+    Args:
+        data: describes the rows.
+        csv: how csv files are written.
+    """
+
+    def __init__(self, data: vaezoo.DataSpec, /, *, csv: CsvOptions) -> None:
+        super().__init__(data)
+        self.csv = csv
 
 
 class TableCsv(TableFormat):
@@ -116,12 +132,12 @@ class TableParquet(TableFormat):
 
 
 class TablePng(TableFormat):
-    """A picture of rows as a table. It is for writing only."""
+    """A picture of the first 128 rows as a table. It is for writing only."""
 
     reads = False
 
     def _write(self, table: pa.Table, path: Path) -> None:
-        path.write_bytes(draw_table(_texts(table.slice(0, _ROWS)), table.column_names))
+        path.write_bytes(draw_table(_texts(table.slice(0, _MAX_ROWS)), table.column_names))
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Not possible."""

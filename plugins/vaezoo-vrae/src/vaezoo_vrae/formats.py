@@ -6,6 +6,8 @@ Shapes: n sequences, T steps, S symbols.
 from __future__ import annotations
 
 import wave
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 import vaezoo
-from vaezoo_vrae.midi import read_song, write_roll
+from vaezoo_vrae.midi_files import read_song, write_roll
 from vaezoo_vrae.polyphonic import KEYS, LOWEST
+from vaezoo_vrae.text_files import Line, read_text_file
 
 _SAMPLE_RATE = 22_050
 _STEPS_PER_BEAT = 4  # of piano rolls whose data set does not say
@@ -75,6 +78,41 @@ class TextFormat(vaezoo.Format):
         return [f"\\x{byte:02x}" for byte in line.encode()] if self.is_bytes else list(line)
 
 
+class SourceLines(TextFormat):
+    """Lines of text, or rows of a csv file, read as the data set ``text`` reads its source.
+
+    Empty lines are left out; the column ``label`` of a table holds labels.
+    """
+
+    def read(self, path: Path) -> vaezoo.Batch:
+        """Reads lines as one-hot sequences ``[n, T, S]``."""
+        lines = self._lines(path)
+        batch = self._encode([[*self._symbols(line.text), vaezoo.END] for line in lines])
+        return replace(batch, condition=self._labels(path, lines))
+
+    def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
+        """The number of each line, from 1."""
+        return {"line": [int(line.place) for line in self._lines(path)]}
+
+    def _lines(self, path: Path) -> list[Line]:
+        lines = [line for line in read_text_file(path)[0] if line.text]
+        if not lines:
+            raise vaezoo.DataError(f"{path}: contains no lines")
+        return lines
+
+    def _labels(self, path: Path, lines: list[Line]) -> torch.Tensor | None:
+        """The labels ``[n]``; None if the model or the file has none."""
+        classes = self.data.classes
+        if not classes or lines[0].label is None:
+            return None
+        for line in lines:
+            if line.label not in classes:
+                raise vaezoo.DataError(
+                    f"{path}:{line.place}: no class {line.label!r} in the training data"
+                )
+        return torch.tensor([classes.index(line.label) for line in lines if line.label])
+
+
 def _read_lines(path: Path) -> list[str]:
     """The lines of a file, without empty ones at its end.
 
@@ -114,6 +152,34 @@ class MidiFormat(_PianoRollFormat):
         """Reads a piano roll ``[1, T, 88]``."""
         roll = read_song(path, self.steps_per_beat).roll
         return vaezoo.Batch(torch.from_numpy(roll)[None].float())
+
+
+class SourceMidi(MidiFormat):
+    """MIDI files, read as the data set ``midi`` reads its source.
+
+    Args:
+        data: describes piano rolls.
+        window: pieces are cut into windows of this many steps; 0 keeps them in full.
+        max_steps: the greatest number of steps of a piece.
+    """
+
+    def __init__(self, data: vaezoo.DataSpec, /, *, window: int, max_steps: int) -> None:
+        super().__init__(data)
+        self.window, self.max_steps = window, max_steps
+
+    def read(self, path: Path) -> vaezoo.Batch:
+        """Reads a piano roll ``[1, T, 88]``, or its windows ``[n, window, 88]`` with a mask."""
+        roll = self._roll(path)
+        windows = roll.split(self.window or len(roll))
+        mask = pad_sequence([torch.ones(len(each)) for each in windows], batch_first=True) > 0
+        return vaezoo.Batch(pad_sequence(list(windows), batch_first=True), None, mask)
+
+    def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
+        """The first step of each window, counted from 0."""
+        return {"start": range(0, len(self._roll(path)), self.window)} if self.window else {}
+
+    def _roll(self, path: Path) -> torch.Tensor:
+        return torch.from_numpy(read_song(path, self.steps_per_beat, self.max_steps).roll).float()
 
 
 class WavFormat(_PianoRollFormat):

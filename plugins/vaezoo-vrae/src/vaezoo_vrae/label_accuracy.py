@@ -60,7 +60,7 @@ class LabelAccuracy(vaezoo.Metric):
 
     The classifier is trained on four fifths of the real sequences of the split. Its accuracy on
     the remaining fifth is reported too and limits how far the result can be trusted. It needs many
-    sequences: ``vaezoo evaluate RUN --split train --metric label-accuracy``. Samples are drawn
+    sequences: ``vaezoo evaluate RUN train --metric label-accuracy``. Samples are drawn
     from p(x|z), as the real sequences are data and no means. The standard errors are those over
     samples, or sequences, for the one classifier.
 

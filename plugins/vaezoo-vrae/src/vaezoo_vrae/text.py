@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,27 +14,13 @@ from annotated_types import MinLen
 from torch import Tensor
 
 import vaezoo
+from vaezoo_vrae.formats import SourceLines
 from vaezoo_vrae.proposals import propose_text
 from vaezoo_vrae.ragged import RaggedSequences, ragged_split
-from vaezoo_vrae.sources import TABLE_SUFFIXES
 from vaezoo_vrae.steps import PositiveInt
+from vaezoo_vrae.text_files import TEXT_SUFFIXES, Line, read_text_file
 
 _UNKNOWN_INDEX = 1
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a source.
-
-    Attributes:
-        text: the line.
-        label: the name of its class; None without classes.
-        place: what it is called in messages: its number, or the text itself.
-    """
-
-    text: str
-    label: str | None
-    place: str
 
 
 class LineDataset(vaezoo.Dataset):
@@ -193,6 +178,10 @@ class Text(LineDataset):
         """A spec for files of this kind."""
         return propose_text(str(path), cls(path=str(path)))
 
+    def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
+        """Lines, or rows of a table, without empty ones."""
+        return SourceLines(data) if path.suffix.lower() in TEXT_SUFFIXES else None
+
     def read_lines(self) -> tuple[list[Line], Sequence[str]]:
         """The lines of the file, and the columns that are not used."""
         return read_text_file(vaezoo.find_data(self.source))
@@ -255,39 +244,3 @@ class Cities(LineDataset):
             country_names = country_names[: self.max_per_country]
             lines += [Line(name, country, name) for name in country_names]
         return lines, ()
-
-
-def read_text_file(path: Path) -> tuple[list[Line], Sequence[str]]:
-    """The lines of a file and, from a csv file with a column ``label``, their labels.
-
-    Raises:
-        vaezoo.DataError: the file is not UTF-8; or it is a csv file without a column ``text``,
-            or a row has other cells than the header, or no label; names the line.
-    """
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        lines = vaezoo.read_text(path).splitlines()
-        return [Line(line, None, str(i)) for i, line in enumerate(lines, 1)], ()
-    rows = vaezoo.read_rows(path)
-    columns = [cell.strip() for cell in rows[0][1]] if rows else []
-    if columns.count("text") != 1 or columns.count("label") > 1:
-        raise vaezoo.DataError(
-            f"{path}: needs one column 'text', and at most one 'label'; its columns: "
-            f"{', '.join(map(repr, columns)) or 'none'}"
-        )
-    result = []
-    for number, row in rows[1:]:
-        place = f"{path}:{number}"
-        if len(row) != len(columns):
-            raise vaezoo.DataError(
-                f"{place}: has {len(row)} cells, expected {len(columns)}; put text that holds the "
-                "delimiter in quotes"
-            )
-        cells = dict(zip(columns, row, strict=True))
-        label = cells.get("label")
-        if label is not None and not label.strip():
-            raise vaezoo.DataError(f"{place}: column 'label' is empty; add one or remove the row")
-        result.append(Line(cells["text"], label, str(number)))
-    others = [name for name in columns if name not in ("text", "label")]
-    return result, vaezoo.count_phrase(
-        others, "column that is not read", "columns that are not read"
-    )
