@@ -14,7 +14,6 @@ from vaezoo.cli.shared import (
     out_option,
     output_format,
     run_argument,
-    save_examples,
 )
 
 
@@ -52,10 +51,13 @@ def impute_command(
 ) -> None:
     """Fill what is missing in the examples of FILE, by draws given what is there.
 
+    In a csv file of series all other cells stay as they are, with the times and other columns.
+
     Draws are chosen by their weights from proposals of the model. The effective sample size says
     how many of the proposals count: close to 1, the draws are hardly chosen.
     """
-    from vaezoo.runs.example_files import read_incomplete
+    from vaezoo.data.batch import Batch
+    from vaezoo.runs.example_files import read_incomplete, write_completed
 
     run = open_run(path, device)
     file_format = output_format(run, out)
@@ -64,7 +66,9 @@ def impute_command(
     say, digits = line_printer(ctx), len(str(draws))
     for draw, x in enumerate(result.x, 1):
         name = out if draws == 1 else out.with_stem(f"{out.stem}-{draw:0{digits}}")
-        say(save_examples(file_format, name, x, columns=1, condition=batch.condition))
+        completed = Batch(x, batch.condition, extras=batch.extras)
+        paths = write_completed(file_format, name, file, completed)
+        say(f"wrote {', '.join(map(str, paths))}")
     sizes = result.effective_sample_size
     say(
         f"effective sample size of {proposals} proposals: mean {float(sizes.mean()):.1f}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,19 @@ import numpy as np
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+
+
+@dataclass(frozen=True)
+class FileSteps:
+    """The steps of a file of sequences, and where its examples, such as windows, lie in it.
+
+    Attributes:
+        starts: the first step of each example, counted from 0 over all steps of the file.
+        names: what names each step of the file, by column.
+    """
+
+    starts: Sequence[int]
+    names: Mapping[str, Sequence[Any]]
 
 
 class Format(ABC):
@@ -79,12 +93,22 @@ class Format(ABC):
         """
         raise NotImplementedError("is for writing only")
 
-    def names(self, path: Path) -> Mapping[str, Sequence[str]]:
-        """What names the examples of a file beside their number: a text for each, by column.
+    completes: ClassVar[bool] = False
+    """Whether it overrides ``write_completed``."""
+
+    def names(self, path: Path) -> Mapping[str, Sequence[Any]]:
+        """What names the examples of a file beside their number: a value for each, by column.
 
         Such as the identifiers of a table. Empty unless overridden.
         """
         return {}
+
+    def steps(self, path: Path) -> FileSteps | None:
+        """The steps of a file of sequences, for results of single steps.
+
+        None unless overridden: the steps of each example are then numbered from 0.
+        """
+        return None
 
     def read_incomplete(self, path: Path) -> Batch:
         """Reads examples to be completed: the mask is False where there is no value.
@@ -93,6 +117,18 @@ class Format(ABC):
             NotImplementedError, vaezoo.DataError: as ``read``.
         """
         return self.read(path)
+
+    def write_completed(self, path: Path, source: Path, examples: Batch) -> None:
+        """Writes a file of examples again, with values where there were none.
+
+        Only where ``completes`` is true; otherwise the examples are written as they are.
+
+        Args:
+            path: the file to write.
+            source: the incomplete file.
+            examples: those that ``read_incomplete`` returns, completed; on the CPU.
+        """
+        raise NotImplementedError("does not complete files")
 
     def read_prefixes(self, path: Path) -> Batch:
         """Reads prefixes: the first steps of sequences, for a model to continue.

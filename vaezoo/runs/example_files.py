@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,6 @@ from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
-from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
 from vaezoo.utils.files import atomic_write
@@ -31,12 +31,22 @@ from vaezoo.utils.finite import first_fault
 def format_for(data: DataSpec, path: Path) -> Format:
     """The format that belongs to the suffix of a file name.
 
+    That of a plugin that knows the data comes first. A path without a suffix is a folder.
+
     Raises:
         UsageError: no plugin provides such a format, or it cannot store such data.
     """
     suffix = path.suffix.lstrip(".").lower()
+    if not suffix and not path.is_file():
+        return format_for(data, path / f"x{_folder_suffix(data, path)}")
+    known = catalogue()
+    for entry in known.entries.get(("format", suffix), []):
+        if entry.plugin in data.facts:
+            with suppress(ValueError):  # of other data of this plugin: the format of that name
+                own: Format = entry.load()(data)
+                return own
     try:
-        cls: Any = _format_entry(data, suffix).load()
+        cls: Any = known.find("format", suffix).load()
     except PluginError as error:
         suffixes = ", ".join(f".{name}" for name in catalogue().names("format"))
         raise UsageError(
@@ -54,17 +64,17 @@ def format_for(data: DataSpec, path: Path) -> Format:
     return file_format
 
 
-def _format_entry(data: DataSpec, suffix: str) -> ComponentEntry:
-    """The format of a plugin that knows the data, or else the one of that name.
+def _folder_suffix(data: DataSpec, folder: Path) -> str:
+    """The ending of the files of a folder with a file for each example: csv, png or npz.
 
     Raises:
-        PluginError: there is none.
+        UsageError: none can store such data.
     """
-    known = catalogue()
-    for entry in known.entries.get(("format", suffix), []):
-        if entry.plugin in data.facts:
-            return entry
-    return known.find("format", suffix)
+    for suffix in (".csv", ".png", ".npz"):
+        with suppress(UsageError):
+            format_for(data, folder / f"x{suffix}")
+            return suffix
+    raise UsageError(f"{folder}: give the name of a file, with an ending, and no folder")
 
 
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
@@ -72,7 +82,8 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
 
     Args:
         file_format: the format of the file.
-        path: the file; a format with one example per file writes ``<stem>-1``, ``<stem>-2``, ...
+        path: the file; a format with one example per file writes ``<stem>-1``, ``<stem>-2``, ...;
+            a path without an ending is a folder, with a file for each example.
         batch: the examples in the range of the model.
         columns: the number of images in a row of a picture.
 
@@ -82,14 +93,40 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     batch = batch.to("cpu")
     batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
     paths, n = [path], len(batch)
-    if file_format.one_example_per_file and n > 1:
-        digits = len(str(n))
-        paths = [path.with_stem(f"{path.stem}-{i:0{digits}}") for i in range(1, n + 1)]
+    numbers = [f"{i:0{len(str(n))}}" for i in range(1, n + 1)]
+    if not path.suffix:
+        suffix = _folder_suffix(file_format.data, path)
+        path.mkdir(parents=True, exist_ok=True)
+        paths = [path / f"{number}{suffix}" for number in numbers]
+    elif file_format.one_example_per_file and n > 1:
+        paths = [path.with_stem(f"{path.stem}-{number}") for number in numbers]
     for i, name in enumerate(paths):
         with atomic_write(name) as temporary:
-            examples = batch.select(slice(i, i + 1)) if len(paths) > 1 else batch
+            examples = batch.select(slice(i, i + 1)) if len(paths) == n else batch
             file_format.write(temporary, examples, columns)
     return paths
+
+
+def write_completed(file_format: Format, path: Path, source: Path, batch: Batch) -> list[Path]:
+    """Writes examples of which some values were missing, with these values.
+
+    Where the file and the incomplete one have a format that completes files, all else of it is
+    kept.
+
+    Args:
+        file_format: the format of the file.
+        path: the file, as for ``write_example_files``.
+        source: the incomplete file.
+        batch: its completed examples in the range of the model.
+    """
+    same = path.suffix and type(format_for(file_format.data, source)) is type(file_format)
+    if not (file_format.completes and same):
+        return write_example_files(file_format, path, batch, 1)
+    batch = batch.to("cpu")
+    batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
+    with atomic_write(path) as temporary:
+        file_format.write_completed(temporary, source, batch)
+    return [path]
 
 
 def read_examples(model: Model, path: Path) -> Loader:

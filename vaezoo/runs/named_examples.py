@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaezoo.data.batch import Batch
+from vaezoo.data.format import FileSteps
 from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import map_tensors
 from vaezoo.data.splits import SPLIT_NAMES
@@ -30,10 +32,43 @@ class NamedExamples:
         loader: the examples.
         names: a value for each example by the name of a column, such as ``file``, ``row`` or an
             identifier of the table.
+        steps: for the files of sequences in the order of the examples, the title of each and its
+            steps; empty if steps have no names.
     """
 
     loader: Loader
     names: Mapping[str, Sequence[Any]]
+    steps: Sequence[tuple[str, FileSteps]] = ()
+
+    def by_step(self, values: Tensor, shown: Tensor) -> tuple[dict[str, list[Any]], Tensor]:
+        """Values of the steps of sequences by the steps of their files.
+
+        Where several examples, such as overlapping windows, have a step, it has their mean.
+
+        Args:
+            values: ``[n, T]``.
+            shown: which steps have a value, bool ``[n, T]``.
+
+        Returns:
+            What names each of the steps, by column, and their values ``[steps]``: NaN without one.
+        """
+        names: dict[str, list[Any]] = {}
+        if not self.steps:
+            example, step = shown.nonzero().T.tolist()
+            names = {name: [each[i] for i in example] for name, each in self.names.items()}
+            return {**names, "step": step}, values[shown]
+        first, means = 0, []
+        for title, steps in self.steps:
+            count, starts = len(next(iter(steps.names.values()))), torch.tensor(steps.starts)
+            rows = slice(first, first + len(starts))
+            place = (starts[:, None] + torch.arange(values.shape[1]))[shown[rows]]
+            total = values.new_zeros(count).index_add(0, place, values[rows][shown[rows]])
+            means.append(total / torch.bincount(place, minlength=count))
+            file = {"file": [title] * count} if title else {}
+            for name, cells in {**file, **steps.names}.items():
+                names.setdefault(name, []).extend(cells)
+            first = rows.stop
+        return names, torch.cat(means)
 
 
 def named_examples(run: Run, source: str) -> NamedExamples:
@@ -63,21 +98,39 @@ def named_examples(run: Run, source: str) -> NamedExamples:
         batches = [loader.first(len(loader)) for loader in loaders.values()]
         return NamedExamples(_loader(run.model, batches), names)
     path = Path(source)
-    if not path.is_dir():
-        batch = read_batch(run.model, path)
-        names = {"example": range(len(batch)), **format_for(run.model.data, path).names(path)}
-        return NamedExamples(_loader(run.model, [batch]), names)
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_read(run, file)]
+    return _of_folder(run, path) if path.is_dir() else _of_files(run, {"": path})
+
+
+def _of_folder(run: Run, folder: Path) -> NamedExamples:
+    """The examples of the files of a folder that the model reads, with the names of the files.
+
+    Raises:
+        DataError: there is none.
+    """
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and _is_read(run, file)]
     if not files:
-        raise DataError(f"{path}: no file in this folder can be read by this model")
-    batches = [read_batch(run.model, file) for file in files]
-    names = {
-        "file": [
-            str(f.relative_to(path)) for f, b in zip(files, batches, strict=True) for _ in b.x
-        ],
-        "example": [i for batch in batches for i in range(len(batch))],
-    }
-    return NamedExamples(_loader(run.model, batches), names)
+        raise DataError(f"{folder}: no file in this folder can be read by this model")
+    return _of_files(run, {str(file.relative_to(folder)): file for file in files})
+
+
+def _of_files(run: Run, files: Mapping[str, Path]) -> NamedExamples:
+    """The examples of files by their titles; a single file may have none."""
+    batches = [read_batch(run.model, path) for path in files.values()]
+    formats = [format_for(run.model.data, path) for path in files.values()]
+    own = [each.names(path) for each, path in zip(formats, files.values(), strict=True)]
+    names: dict[str, list[Any]] = {"file": [], "example": []}
+    names |= {name: [] for each in own for name in each}
+    for title, batch, each in zip(files, batches, own, strict=True):
+        columns = {"file": [title] * len(batch), "example": range(len(batch)), **each}
+        for name, cells in names.items():
+            cells.extend(columns.get(name, [""] * len(batch)))
+    found = [each.steps(path) for each, path in zip(formats, files.values(), strict=True)]
+    steps = [(title, each) for title, each in zip(files, found, strict=True) if each is not None]
+    if "" in files:
+        del names["file"]
+    return NamedExamples(
+        _loader(run.model, batches), names, steps if len(steps) == len(files) else ()
+    )
 
 
 def _is_read(run: Run, file: Path) -> bool:
