@@ -10,7 +10,6 @@ from vaezoo.data.dataset import Dataset as Dataset
 from vaezoo.data.dataset import Split as Split
 from vaezoo.data.dataspec import DataSpec as DataSpec
 from vaezoo.data.dataspec import Field as Field
-from vaezoo.data.format import FileSteps as FileSteps
 from vaezoo.data.format import Format as Format
 from vaezoo.data.images import Binarize as Binarize
 from vaezoo.data.images import image_spec as image_spec

@@ -131,7 +131,7 @@ def score_command(
         raise UsageError(f"--method {method}: {error}") from error
     _write_scores(out, examples.names, result, _label_names(run, loader))
     say(f"wrote {len(result):,} scores to {out}")
-    if steps is not None:
+    if steps is not None and steps_out is not None:
         _write_scores(steps_out, *steps)
         say(f"wrote the scores of {len(steps[1]):,} steps to {steps_out}")
     require_finite(result, f"{data}: the score of example")

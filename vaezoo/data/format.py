@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -14,17 +13,8 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 
 
-@dataclass(frozen=True)
-class FileSteps:
-    """The steps of a file of sequences, and where its examples, such as windows, lie in it.
-
-    Attributes:
-        starts: the first step of each example, counted from 0 over all steps of the file.
-        names: what names each step of the file, by column.
-    """
-
-    starts: Sequence[int]
-    names: Mapping[str, Sequence[Any]]
+FileSteps: TypeAlias = tuple[Sequence[int], Mapping[str, Sequence[Any]]]
+"""The step of a file at which each of its examples starts, and what names every step, by column."""
 
 
 class Format(ABC):
@@ -104,9 +94,13 @@ class Format(ABC):
         return {}
 
     def steps(self, path: Path) -> FileSteps | None:
-        """The steps of a file of sequences, for results of single steps.
+        """The steps of a file of which its examples, such as windows, are parts.
 
         None unless overridden: the steps of each example are then numbered from 0.
+
+        Returns:
+            The step at which each example starts, counted from 0 over all steps of the file; and
+            what names each step, by column.
         """
         return None
 

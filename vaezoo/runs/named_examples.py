@@ -58,14 +58,14 @@ class NamedExamples:
             names = {name: [each[i] for i in example] for name, each in self.names.items()}
             return {**names, "step": step}, values[shown]
         first, means = 0, []
-        for title, steps in self.steps:
-            count, starts = len(next(iter(steps.names.values()))), torch.tensor(steps.starts)
+        for title, (step_starts, step_names) in self.steps:
+            count, starts = len(next(iter(step_names.values()))), torch.tensor(step_starts)
             rows = slice(first, first + len(starts))
             place = (starts[:, None] + torch.arange(values.shape[1]))[shown[rows]]
             total = values.new_zeros(count).index_add(0, place, values[rows][shown[rows]])
             means.append(total / torch.bincount(place, minlength=count))
             file = {"file": [title] * count} if title else {}
-            for name, cells in {**file, **steps.names}.items():
+            for name, cells in {**file, **step_names}.items():
                 names.setdefault(name, []).extend(cells)
             first = rows.stop
         return names, torch.cat(means)

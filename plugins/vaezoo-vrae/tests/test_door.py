@@ -183,7 +183,7 @@ def test_what_cannot_be_is_one_line(music, tmp_path, monkeypatch, capsys, option
 
 
 def test_chains_have_no_way_between_two_examples(music, tmp_path, capsys):
-    assert call("interpolate", music, "--split", "train", "--out", tmp_path / "x.png") == 2
+    assert call("interpolate", music, "train", "--out", tmp_path / "x.png") == 2
     assert "cannot interpolate between these examples" in capsys.readouterr().err
 
 
@@ -287,7 +287,7 @@ def test_as_many_sequences_as_a_picture_has_room_for(text, music, tmp_path):
     out = tmp_path / "x.npz"
     assert call("-q", "sample", music, "--steps", 3, "--out", out) == 0
     assert len(np.load(out)["x"]) == 16
-    assert call("-q", "reconstruct", text, "--split", "train", "--out", out) == 0
+    assert call("-q", "reconstruct", text, "train", "--out", out) == 0
     with np.load(out) as arrays:
         counts = arrays["mask"].sum(1)
         assert arrays["x"].shape[:2] == arrays["mask"].shape and len(counts) == 16

@@ -54,7 +54,9 @@ def propose_text(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
     if classes:
         found.append(f"{classes} labels; condition: {{type: label}} uses them (vaezoo-cvae)")
     source = {"type": "text", "path": path, "max_length": longest, "batch_size": batch_size}
-    return _proposal(found, source, model, epochs, reasons, ["elbo", "reconstruction-accuracy"])
+    return _proposal(
+        data, found, source, model, epochs, reasons, ["elbo", "reconstruction-accuracy"]
+    )
 
 
 def propose_music(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
@@ -84,7 +86,7 @@ def propose_music(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
     }
     source |= {"window": window} if window else {}
     found = [f"{keys} keys, at most {longest:,} steps in a piece", *_counts(data)]
-    return _proposal(found, source, model, epochs, reasons, [{"type": "steps"}, "next-step"])
+    return _proposal(data, found, source, model, epochs, reasons, [{"type": "steps"}, "next-step"])
 
 
 def propose_series(path: str, data: vaezoo.Dataset, options: Mapping[str, Any]) -> vaezoo.Proposal:
@@ -126,7 +128,7 @@ def propose_series(path: str, data: vaezoo.Dataset, options: Mapping[str, Any]) 
     source |= {"stride": window[1]} if window[1] != window[0] else {}
     source["batch_size"] = batch_size
     found = [f"{channels} channels, at most {longest:,} steps", *_counts(data)]
-    return _proposal(found, source, model, epochs, reasons, ["elbo", {"type": "steps"}])
+    return _proposal(data, found, source, model, epochs, reasons, ["elbo", {"type": "steps"}])
 
 
 def propose_window(longest: int) -> dict[str, int]:
@@ -200,6 +202,7 @@ def _counts(data: vaezoo.Dataset) -> list[str]:
 
 
 def _proposal(
+    data: vaezoo.Dataset,
     found: list[str],
     source: Mapping[str, Any],
     model: Mapping[str, Any],
@@ -208,7 +211,8 @@ def _proposal(
     metrics: list[Any],
 ) -> vaezoo.Proposal:
     """A spec with a slow start of the KL."""
-    weight = {"type": "linear", "start": 0.0, "end": 1.0, "steps": _STEPS // 4}
+    steps = epochs * -(-data.sizes["train"] // source["batch_size"])
+    weight = {"type": "linear", "start": 0.0, "end": 1.0, "steps": max(1, steps // 4)}
     spec = {
         "requires": ["vaezoo-vrae>=0.1"],
         "data": dict(source),

@@ -81,10 +81,10 @@ class SeriesCsv(vaezoo.Format):
         rows = [window.start for window in windows]
         return {name: [cells[row] for row in rows] for name, cells in self._rows(series).items()}
 
-    def steps(self, path: Path) -> vaezoo.FileSteps:
-        """The rows of a file, with their times."""
+    def steps(self, path: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]]]:
+        """The first row of each window, and the rows of a file with their times."""
         series, windows = self._windows(path)
-        return vaezoo.FileSteps([window.start for window in windows], self._rows(series))
+        return [window.start for window in windows], self._rows(series)
 
     def _rows(self, series: TimeSeries) -> dict[str, list[Any]]:
         """The number and the time of each row of a file, by column."""
@@ -119,8 +119,9 @@ class SeriesCsv(vaezoo.Format):
         for window, x in zip(self._incomplete(source), examples.x.tolist(), strict=True):
             for t, d in np.argwhere(np.isnan(window.values)).tolist():
                 rows[window.start + t][1][places[d]] = self._text(x[t][d], d)
+        has_returns = b"\r\n" in source.read_bytes()
         with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\r\n" if has_returns else "\n")
             writer.writerow(names)
             writer.writerows(row for _, row in rows)
 
