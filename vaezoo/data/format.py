@@ -12,9 +12,8 @@ import numpy as np
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 
-
 FileSteps: TypeAlias = tuple[Sequence[int], Mapping[str, Sequence[Any]]]
-"""The step of a file at which each of its examples starts, and what names every step, by column."""
+"""The step of a file at which each of its examples starts; what names every step, by column."""
 
 
 class Format(ABC):
