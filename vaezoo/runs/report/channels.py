@@ -72,9 +72,8 @@ def draw_channels(
         _share_limits(axes[d :: len(fields)].flat)
     fig.align_ylabels(axes[:, 0])
     if reconstructions is not None:
-        axes[0][0].legend(
-            ["original", "reconstruction"], fontsize=7, frameon=False, loc="upper right"
-        )
+        lines, labels = axes[0][0].lines[:2], ["original", "reconstruction"]
+        fig.legend(lines, labels, fontsize=8, frameon=False, ncols=2, loc="outside upper right")
     if len(fields) < len(data.fields):
         fig.suptitle(f"the first {len(fields)} of {len(data.fields):,} channels", fontsize=9)
     return fig
