@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,59 +21,10 @@ from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
-from vaezoo.plugins.discovery import catalogue
-from vaezoo.utils.errors import DataError, PluginError, UsageError
+from vaezoo.runs.file_formats import folder_suffix, format_for
+from vaezoo.utils.errors import DataError, UsageError
 from vaezoo.utils.files import atomic_write
 from vaezoo.utils.finite import first_fault
-
-
-def format_for(data: DataSpec, path: Path) -> Format:
-    """The format that belongs to the suffix of a file name.
-
-    That of a plugin that knows the data comes first. A path without a suffix is a folder.
-
-    Raises:
-        UsageError: no plugin provides such a format, or it cannot store such data.
-    """
-    suffix = path.suffix.lstrip(".").lower()
-    if not suffix and not path.is_file():
-        return format_for(data, path / f"x{_folder_suffix(data, path)}")
-    known = catalogue()
-    for entry in known.entries.get(("format", suffix), []):
-        if entry.plugin in data.facts:
-            with suppress(ValueError):  # of other data of this plugin: the format of that name
-                own: Format = entry.load()(data)
-                return own
-    try:
-        cls: Any = known.find("format", suffix).load()
-    except PluginError as error:
-        suffixes = ", ".join(f".{name}" for name in catalogue().names("format"))
-        raise UsageError(
-            f"{path}: unknown file format; use one of the suffixes {suffixes}"
-        ) from error
-    if data.parts and not cls.holds_parts:
-        names = ", ".join(data.parts)
-        raise UsageError(f"{path}: a .{suffix} file cannot store the parts {names}; use .npz")
-    try:
-        file_format: Format = cls(data)
-    except ValueError as error:
-        raise UsageError(
-            f"{path}: a .{suffix} file cannot store these examples: {error}"
-        ) from error
-    return file_format
-
-
-def _folder_suffix(data: DataSpec, folder: Path) -> str:
-    """The ending of the files of a folder with a file for each example: csv, png or npz.
-
-    Raises:
-        UsageError: none can store such data.
-    """
-    for suffix in (".csv", ".png", ".npz"):
-        with suppress(UsageError):
-            format_for(data, folder / f"x{suffix}")
-            return suffix
-    raise UsageError(f"{folder}: give the name of a file, with an ending, and no folder")
 
 
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
@@ -95,7 +45,7 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     paths, n = [path], len(batch)
     numbers = [f"{i:0{len(str(n))}}" for i in range(1, n + 1)]
     if not path.suffix:
-        suffix = _folder_suffix(file_format.data, path)
+        suffix = folder_suffix(file_format.data, path)
         path.mkdir(parents=True, exist_ok=True)
         paths = [path / f"{number}{suffix}" for number in numbers]
     elif file_format.one_example_per_file and n > 1:

@@ -16,7 +16,8 @@ from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import map_tensors
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.model.model import Model
-from vaezoo.runs.example_files import format_for, read_batch, to_loader
+from vaezoo.runs.example_files import read_batch, to_loader
+from vaezoo.runs.file_formats import format_for
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import DataError, UsageError
 

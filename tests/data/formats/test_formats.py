@@ -12,7 +12,8 @@ from PIL import Image
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec, Field
-from vaezoo.runs.example_files import _select_extras, format_for, write_example_files
+from vaezoo.runs.example_files import _select_extras, write_example_files
+from vaezoo.runs.file_formats import format_for
 from vaezoo.utils.errors import DataError, UsageError
 
 VECTORS = DataSpec(
