@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from vaezoo_vrae.metrics import NextStep, StepBounds
 from vaezoo_vrae.sequences import Sequences
 
 import vaezoo
 from vaezoo.cli.main import main
 from vaezoo.evaluation.anomaly import scores, step_scores
+from vaezoo.runs.example_files import to_loader
 from vaezoo.runs.named_examples import named_examples
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.report.channels import draw_channels
@@ -215,6 +217,23 @@ def test_hidden_cells_have_no_influence_and_the_likelihood_leaves_them_out(with_
     )
 
 
+@pytest.mark.parametrize("latents", LATENTS[::2], ids=["vrae", "chain"])
+def test_metrics_of_steps_count_the_cells_that_are_there(with_cells, latents):
+    task, batch = with_cells(latents=latents)
+    model, results = task.model.eval(), []
+    for hidden in (0.0, torch.nan):
+        loader = to_loader(model, with_hidden(batch, hidden))
+        torch.manual_seed(0)
+        with torch.no_grad():
+            found = {
+                **NextStep(particles=3)(model, loader),
+                **StepBounds(particles=3)(model, loader),
+            }
+        results.append({name: estimate.value for name, estimate in found.items()})
+        assert found["next_step_rmse"].details["steps"] == batch.mask.any(-1).sum()
+    assert results[0] == results[1] and np.isfinite(list(results[0].values())).all()
+
+
 def test_the_encoder_tells_a_hidden_cell_from_an_observed_mean(with_cells):
     task, batch = with_cells()
     model = task.model.eval()
@@ -232,10 +251,10 @@ def test_cells_draw_as_the_posterior_of_a_grid_says(with_cells):
     mask = batch.mask[:1, :4].clone()
     mask[0] = torch.tensor([[True, False], [False, False], [True, True], [True, False]])
     one = vaezoo.Batch(batch.x[:1, :4], mask=mask)
-    with torch.no_grad():  # wide enough to be a proposal
+    with torch.no_grad():  # a proposal that is wide, and not the prior
         linear = model.latents.sequence_latent.posterior.linear
         linear.weight.zero_()
-        linear.bias.copy_(torch.tensor([0.0, 0.3]))
+        linear.bias.copy_(torch.tensor([0.8, 0.3]))
     result = model.impute(one, draws=4000, samples=40_000, seed=0)
     with pytest.raises(NotImplementedError, match="step by step"):
         model.impute(one, from_prior=True)
