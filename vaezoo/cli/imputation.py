@@ -14,7 +14,6 @@ from vaezoo.cli.shared import (
     out_option,
     output_format,
     run_argument,
-    save_examples,
 )
 
 
@@ -54,10 +53,13 @@ def impute_command(
 ) -> None:
     """Fill what is missing in the examples of FILE, by draws given what is there.
 
+    In a csv file of series all other cells stay as they are, with the times and other columns.
+
     Draws are chosen by their weights from proposals of the model. The effective sample size says
     how many of the proposals count: close to 1, the draws are hardly chosen.
     """
-    from vaezoo.runs.example_files import read_incomplete
+    from vaezoo.data.batch import Batch
+    from vaezoo.runs.example_files import read_incomplete, write_completed
 
     run = open_run(path, device)
     file_format = output_format(run, out)
@@ -67,7 +69,8 @@ def impute_command(
     digits = len(str(draws))
     for draw, x in enumerate(result.x, 1):
         name = out if draws == 1 else out.with_stem(f"{out.stem}-{draw:0{digits}}")
-        files += save_examples(file_format, name, x, columns=1, condition=batch.condition)
+        completed = Batch(x, batch.condition, extras=batch.extras)
+        files += write_completed(file_format, name, file, completed)
     sizes = result.effective_sample_size
     mean, smallest = float(sizes.mean()), float(sizes.min())
     note = f"effective sample size of {proposals} proposals: mean {mean:.1f}, "

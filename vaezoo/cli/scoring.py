@@ -165,6 +165,11 @@ def _print_predictions(columns: Mapping[str, Sequence[Any]]) -> None:
     help="Number of posterior samples for each example.",
 )
 @click.option("--per-step", is_flag=True, help="Divide by the number of steps of each sequence.")
+@click.option(
+    "--steps-out",
+    type=click.Path(path_type=Path),
+    help="A .csv or .json file for the scores of single steps of sequences.",
+)
 @out_option("scores.csv", "A .csv or .json file with a row for each example.")
 @device_option
 @json_option
@@ -177,6 +182,7 @@ def score_command(
     method: str,
     samples: int,
     per_step: bool,
+    steps_out: Path | None,
     out: Path,
     device: str,
     as_json: bool,
@@ -187,28 +193,41 @@ def score_command(
     own files, which are read as in training. The larger the score, the less an example resembles
     the training data. The file has a row for each example: what names it (its file, its number
     there, the first step of a window, the identifiers of a table), its score and, if there is one,
-    its label. A score that is NaN or infinite is left empty, and the command fails once the others
-    are written.
+    its label. With --steps-out a second file has a row for each step of the sequences, whose score
+    is the mean over the windows that contain it. A score that is NaN or infinite is left empty, and
+    the command fails once the others are written.
     """
-    from vaezoo.evaluation.anomaly import scores
+    from vaezoo.evaluation.anomaly import scores, step_scores
     from vaezoo.utils.finite import require_finite
 
     check_rows_file(out)
+    if steps_out is not None:
+        check_rows_file(steps_out)
+        if method != "reconstruction":
+            raise UsageError(f"--steps-out: steps have no score of --method {method}")
     run = open_run(path, device)
     examples = open_examples(ctx, run, data)
     loader = examples.loader
     reference = run.data("train") if method == "mahalanobis" else None
+    steps = None
     try:
         critics = run.regularizers if method == "critic" else ()
         options = {"reference": reference, "critics": critics, "per_step": per_step}
         result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
+        if steps_out is not None:
+            steps = examples.by_step(*step_scores(run.model, loader, samples))
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     columns = {**examples.names, "score": result.tolist(), **_labels(run, loader)}
     write_rows(out, columns)
     content: dict[str, Any] = {"run": str(path), "data": data, "method": method}
     content["scores"] = to_records(columns) if as_json else []
-    report_files(ctx, [out], what=f"{len(result):,} scores", as_json=as_json, content=content)
+    what, files = f"{len(result):,} scores", [out]
+    if steps is not None and steps_out is not None:
+        names, values = steps
+        write_rows(steps_out, {**names, "score": values.tolist()})
+        what, files = f"{what}, and those of {len(values):,} steps,", [out, steps_out]
+    report_files(ctx, files, what=what, as_json=as_json, content=content)
     require_finite(result, f"{data}: the score of example")
 
 

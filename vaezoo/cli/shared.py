@@ -122,7 +122,7 @@ def check_sampler(run: Run, name: str) -> None:
 
 def output_format(run: Run, out: Path) -> Format:
     """The format in which to write ``out``; called before sampling, so that errors come early."""
-    from vaezoo.runs.example_files import format_for
+    from vaezoo.runs.file_formats import format_for
 
     return format_for(run.model.data, out)
 

@@ -105,11 +105,28 @@ class Batch:
         """Which examples have a part, bool ``[B]``; None if all have it."""
         return None if self.present is None else self.present.get(name)
 
+    @property
+    def step_mask(self) -> Tensor | None:
+        """Where a step of a sequence has an observed value, ``[B, T]``; None if all have.
+
+        A mask of sequences covers their steps ``[B, T]`` or their cells ``[B, T, D]``.
+        """
+        if self.mask is None or self.mask.dim() == 2:
+            return self.mask
+        return self.mask.any(-1)
+
     def sequences(self) -> list[Tensor]:
-        """Returns each sequence without its masked steps, ``[T_i, D]``."""
+        """Returns each sequence without its masked steps, ``[T_i, D]``.
+
+        With a mask of cells it ends at the last step that has a value; steps before are kept.
+        """
         if self.mask is None:
             return list(self.x)
-        return [x[mask] for x, mask in zip(self.x, self.mask, strict=True)]
+        if self.mask.dim() == 2:
+            return [x[mask] for x, mask in zip(self.x, self.mask, strict=True)]
+        steps = torch.arange(1, self.mask.shape[1] + 1, device=self.device)
+        lengths = (self.mask.any(-1) * steps).amax(1)  # [B]
+        return [x[:length] for x, length in zip(self.x, lengths.tolist(), strict=True)]
 
 
 def hide_missing(batch: Batch) -> Any:

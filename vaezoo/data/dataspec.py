@@ -111,6 +111,8 @@ class DataSpec:
         parts: the parts of an example (modalities), by name, such as an image and a caption; each
             has a shape, a support and fields of its own. Empty if ``x`` is one tensor.
         facts: what plugins know of the data, as JSON values under the names of the plugins.
+        step: what the steps of a sequence are, such as times: its name, its unit, and as its
+            scale the distance of two steps; None if that is not known.
 
     Raises:
         ValueError: the attributes contradict each other.
@@ -133,6 +135,7 @@ class DataSpec:
     extras: Mapping[str, Shape] = field(default_factory=dict)
     parts: Mapping[str, DataSpec] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    step: Field | None = None
 
     def __post_init__(self) -> None:
         if self.support not in SUPPORTS and not re.fullmatch(r"[^:\s]+:[^:\s]+", self.support):
@@ -166,8 +169,12 @@ class DataSpec:
 
     @property
     def is_sequence(self) -> bool:
-        """Whether an example is a sequence of vectors ``(T, D)`` with a mask over its steps."""
-        return len(self.shape) == 2 and self.mask_dims == 1
+        """Whether an example is a sequence of vectors ``(T, D)`` with a mask over its steps.
+
+        The mask may also cover the cells ``(T, D)`` of sequences of different lengths.
+        """
+        has_cells = self.mask_dims == 2 and self.variable_length
+        return len(self.shape) == 2 and (self.mask_dims == 1 or has_cells)
 
     @property
     def symbols(self) -> tuple[str, ...]:

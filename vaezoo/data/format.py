@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+
+FileSteps: TypeAlias = tuple[Sequence[int], Mapping[str, Sequence[Any]]]
+"""The step of a file at which each of its examples starts; what names every step, by column."""
 
 
 class Format(ABC):
@@ -79,12 +82,26 @@ class Format(ABC):
         """
         raise NotImplementedError("is for writing only")
 
-    def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
+    completes: ClassVar[bool] = False
+    """Whether it overrides ``write_completed``."""
+
+    def names(self, path: Path) -> Mapping[str, Sequence[Any]]:
         """What names the examples of a file beside their number: a value for each, by column.
 
         Such as the identifiers of a table, or the first step of a window. Empty unless overridden.
         """
         return {}
+
+    def steps(self, path: Path) -> FileSteps | None:
+        """The steps of a file of which its examples, such as windows, are parts.
+
+        None unless overridden: the steps of each example are then numbered from 0.
+
+        Returns:
+            The step at which each example starts, counted from 0 over all steps of the file; and
+            what names each step, by column.
+        """
+        return None
 
     def read_incomplete(self, path: Path) -> Batch:
         """Reads examples to be completed: the mask is False where there is no value.
@@ -93,6 +110,18 @@ class Format(ABC):
             NotImplementedError, vaezoo.DataError: as ``read``.
         """
         return self.read(path)
+
+    def write_completed(self, path: Path, source: Path, examples: Batch) -> None:
+        """Writes a file of examples again, with values where there were none.
+
+        Only where ``completes`` is true; otherwise the examples are written as they are.
+
+        Args:
+            path: the file to write.
+            source: the incomplete file.
+            examples: those that ``read_incomplete`` returns, completed; on the CPU.
+        """
+        raise NotImplementedError("does not complete files")
 
     def read_prefixes(self, path: Path) -> Batch:
         """Reads prefixes: the first steps of sequences, for a model to continue.

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor
+from torch.nn import functional
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.loader import Loader
@@ -89,7 +90,42 @@ def _score(model: Model, batch: Batch, method: Method, samples: int) -> Tensor:
 
 def _num_steps(batch: Batch) -> Tensor | int:
     """The number of observed steps of each sequence, ``[B]``, or of all if there is no mask."""
-    return batch.x.shape[1] if batch.mask is None else batch.mask.sum(1).clamp(min=1)
+    mask = batch.step_mask
+    return batch.x.shape[1] if mask is None else mask.sum(1).clamp(min=1)
+
+
+def step_scores(model: Model, data: Loader, samples: int = 50) -> tuple[Tensor, Tensor]:
+    """-E_q[log p(x_t|z)] of each step of sequences, in nats, ``[n, T]``; 0 at hidden steps.
+
+    Their sum over the steps is the score ``reconstruction`` of a sequence.
+
+    Returns:
+        The scores, and which steps are shown, bool ``[n, T]``.
+
+    Args:
+        model: in evaluation mode.
+        data: the sequences; T counts the steps of the longest.
+        samples: posterior samples for each sequence.
+
+    Raises:
+        NotImplementedError: the data are no sequences.
+    """
+    parts, masks = [], []
+    with model.inference():
+        for batch in data.ordered(model.batch_size()):
+            total = torch.zeros(batch.x.shape[:2], device=batch.device)
+            for _ in range(samples):
+                trace = model(batch)
+                total -= trace.mean(model.likelihood.step_log_prob(trace))
+            parts.append((total / samples).double().cpu())
+            mask = batch.step_mask
+            masks.append(torch.ones_like(total).bool().cpu() if mask is None else mask.cpu())
+    steps = max(part.shape[1] for part in parts)
+
+    def join(values: Sequence[Tensor]) -> Tensor:
+        return torch.cat([functional.pad(each, (0, steps - each.shape[1])) for each in values])
+
+    return join(parts), join(masks)
 
 
 def _critic_scores(

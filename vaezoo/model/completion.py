@@ -63,7 +63,15 @@ def complete(
 
 
 def _from_prior(model: LatentVariableModel, batch: Batch, samples: int) -> Trace:
-    """A pass with K codes from the prior for each example, without latent variables."""
+    """A pass with K codes from the prior for each example, without latent variables.
+
+    Raises:
+        NotImplementedError: the latents generate step by step, and may use the steps before.
+    """
+    if model.latents.stepwise:
+        raise NotImplementedError(
+            "from_prior is not defined for latents that generate step by step"
+        )
     n = len(batch)
     context = model.context(batch.condition, n)
     repeated = None if context is None else context.repeat(samples, *[1] * (context.dim() - 1))

@@ -271,7 +271,8 @@ class LatentVariableModel(nn.Module):
                 x = hide_missing(batch) if self.data.parts else batch.x
                 return self.encoder(x, batch.mask)
             fused = self.into_encoder(masked(batch.x, batch.mask), context)
-            return self.encoder(fused, self.into_encoder.fused_mask(batch.mask))
+            mask = batch.step_mask if self.data.is_sequence else batch.mask
+            return self.encoder(fused, self.into_encoder.fused_mask(mask))
 
     def start_inference(
         self,

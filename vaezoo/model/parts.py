@@ -224,6 +224,26 @@ class Likelihood(Component, ABC):
         # NaN in what is hidden would reach the gradients although it is not counted
         return sum_event_dims(trace.px.log_prob(masked(batch.x, batch.mask)), batch.mask)
 
+    def step_log_prob(self, trace: Trace) -> Tensor:
+        """log p(x_t|z) of each step of sequences in nats, ``[K, B, T]``; 0 where it is hidden.
+
+        Their sum is ``log_prob``. Where a mask covers cells, a step counts those that it shows.
+
+        Args:
+            trace: the pass, as for ``log_prob``.
+
+        Raises:
+            NotImplementedError: the data are no sequences.
+        """
+        if not self.data.is_sequence:
+            raise NotImplementedError("only sequences have a score for each step")
+        assert trace.px is not None, "asked for only where the decoder ran"
+        batch = trace.batch
+        log_p = trace.px.log_prob(masked(batch.x, batch.mask))  # [K, B, T] or [K, B, T, D]
+        if batch.mask is not None:
+            log_p = torch.where(batch.mask, log_p, torch.zeros((), device=log_p.device))
+        return log_p.sum(-1) if self.event_dims == 0 else log_p
+
     def complete(self, trace: Trace) -> tuple[Tensor, Tensor]:
         """Draws what the mask hides from p(x|z), given what it does not hide.
 

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.batch import Batch, hide_missing
-from vaezoo.data.dataset import Dataset, Split
+from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
-from vaezoo.data.image_format import ImageFormat, is_image, is_image_file
 from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import first_tensor
 from vaezoo.data.supports import describe_support, first_invalid_row
@@ -22,68 +21,10 @@ from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
-from vaezoo.plugins.catalogue import ComponentEntry
-from vaezoo.plugins.discovery import catalogue
-from vaezoo.utils.errors import DataError, PluginError, UsageError
+from vaezoo.runs.file_formats import folder_suffix, format_for
+from vaezoo.utils.errors import DataError, UsageError
 from vaezoo.utils.files import atomic_write
 from vaezoo.utils.finite import first_fault
-
-
-def format_for(data: DataSpec, path: Path) -> Format:
-    """The format that belongs to the suffix of a file name.
-
-    Raises:
-        UsageError: no plugin provides such a format, or it cannot store such data.
-    """
-    suffix = path.suffix.lstrip(".").lower()
-    try:
-        cls: Any = _format_entry(data, suffix).load()
-    except PluginError as error:
-        suffixes = ", ".join(f".{name}" for name in catalogue().names("format"))
-        raise UsageError(
-            f"{path}: unknown file format; use one of the suffixes {suffixes}"
-        ) from error
-    if data.parts and not cls.holds_parts:
-        names = ", ".join(data.parts)
-        raise UsageError(f"{path}: a .{suffix} file cannot store the parts {names}; use .npz")
-    try:
-        file_format: Format = cls(data)
-    except ValueError as error:
-        raise UsageError(
-            f"{path}: a .{suffix} file cannot store these examples: {error}"
-        ) from error
-    return file_format
-
-
-def _format_entry(data: DataSpec, suffix: str) -> ComponentEntry:
-    """The format of a plugin that knows the data, or else the one of that name.
-
-    Raises:
-        PluginError: there is none.
-    """
-    known = catalogue()
-    for entry in known.entries.get(("format", suffix), []):
-        if entry.plugin in data.facts:
-            return entry
-    return known.find("format", suffix)
-
-
-def reading_format(dataset: Dataset, data: DataSpec, path: Path) -> Format:
-    """The format that reads a file as a data set reads its source, or else that of its ending.
-
-    Args:
-        dataset: the data set of the model, with its options.
-        data: describes the data of the model.
-        path: the file.
-
-    Raises:
-        UsageError: as for ``format_for``.
-    """
-    known = dataset.file_format(data, path)
-    if known is None and is_image(data) and is_image_file(path):
-        # the data sets of images have this option
-        known = ImageFormat(data, binarize=getattr(dataset, "binarize", "static"))
-    return known or format_for(data, path)
 
 
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
@@ -91,7 +32,8 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
 
     Args:
         file_format: the format of the file.
-        path: the file; a format with one example per file writes ``<stem>-1``, ``<stem>-2``, ...
+        path: the file; a format with one example per file writes ``<stem>-1``, ``<stem>-2``, ...;
+            a path without an ending is a folder, with a file for each example.
         batch: the examples in the range of the model.
         columns: the number of images in a row of a picture.
 
@@ -101,14 +43,40 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     batch = batch.to("cpu")
     batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
     paths, n = [path], len(batch)
-    if file_format.one_example_per_file and n > 1:
-        digits = len(str(n))
-        paths = [path.with_stem(f"{path.stem}-{i:0{digits}}") for i in range(1, n + 1)]
+    numbers = [f"{i:0{len(str(n))}}" for i in range(1, n + 1)]
+    if not path.suffix:
+        suffix = folder_suffix(file_format.data, path)
+        path.mkdir(parents=True, exist_ok=True)
+        paths = [path / f"{number}{suffix}" for number in numbers]
+    elif file_format.one_example_per_file and n > 1:
+        paths = [path.with_stem(f"{path.stem}-{number}") for number in numbers]
     for i, name in enumerate(paths):
         with atomic_write(name) as temporary:
-            examples = batch.select(slice(i, i + 1)) if len(paths) > 1 else batch
+            examples = batch.select(slice(i, i + 1)) if len(paths) == n else batch
             file_format.write(temporary, examples, columns)
     return paths
+
+
+def write_completed(file_format: Format, path: Path, source: Path, batch: Batch) -> list[Path]:
+    """Writes examples of which some values were missing, with these values.
+
+    Where the file and the incomplete one have a format that completes files, all else of it is
+    kept.
+
+    Args:
+        file_format: the format of the file.
+        path: the file, as for ``write_example_files``.
+        source: the incomplete file.
+        batch: its completed examples in the range of the model.
+    """
+    same = path.suffix and type(format_for(file_format.data, source)) is type(file_format)
+    if not (file_format.completes and same):
+        return write_example_files(file_format, path, batch, 1)
+    batch = batch.to("cpu")
+    batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
+    with atomic_write(path) as temporary:
+        file_format.write_completed(temporary, source, batch)
+    return [path]
 
 
 def read_examples(model: Model, path: Path, file_format: Format | None = None) -> Loader:

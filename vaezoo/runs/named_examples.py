@@ -9,25 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.folders import list_files
-from vaezoo.data.format import Format
+from vaezoo.data.format import FileSteps, Format
 from vaezoo.data.image_format import ImageFormat
 from vaezoo.data.loader import Loader
-from vaezoo.data.mapping import map_tensors
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.model.model import Model
 from vaezoo.runs.example_files import read_batch, to_loader
+from vaezoo.runs.joined_batches import UNKNOWN, concatenate
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import DataError, UsageError
 
 ALL = "all"
 """The name of all splits together."""
-_UNKNOWN = -1
-"""The label of an example whose class is not known."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,14 @@ class NamedExamples:
             number in the file, from 0), ``start`` (the first step of a window) or an identifier of
             a table.
         left_out: phrases of the files in a folder that are not read.
+        steps: for the files of sequences in the order of the examples, the title of each and its
+            steps; empty if steps have no names.
     """
 
     loader: Loader
     names: Mapping[str, Sequence[Any]]
     left_out: Sequence[str] = ()
+    steps: Sequence[tuple[str, FileSteps]] = ()
 
     def first(self, count: int) -> NamedExamples:
         """The first examples, all if there are fewer."""
@@ -52,6 +54,36 @@ class NamedExamples:
         split = self.loader.split.select(index)
         names = {name: values[: len(index)] for name, values in self.names.items()}
         return NamedExamples(Loader(split, self.loader.device, self.loader.batch_size), names)
+
+    def by_step(self, values: Tensor, shown: Tensor) -> tuple[dict[str, list[Any]], Tensor]:
+        """Values of the steps of sequences by the steps of their files.
+
+        Where several examples, such as overlapping windows, have a step, it has their mean.
+
+        Args:
+            values: ``[n, T]``.
+            shown: which steps have a value, bool ``[n, T]``.
+
+        Returns:
+            What names each of the steps, by column, and their values ``[steps]``: NaN without one.
+        """
+        names: dict[str, list[Any]] = {}
+        if not self.steps:
+            example, step = shown.nonzero().T.tolist()
+            names = {name: [each[i] for i in example] for name, each in self.names.items()}
+            return {**names, "step": step}, values[shown]
+        first, means = 0, []
+        for title, (step_starts, step_names) in self.steps:
+            count, starts = len(next(iter(step_names.values()))), torch.tensor(step_starts)
+            rows = slice(first, first + len(starts))
+            place = (starts[:, None] + torch.arange(values.shape[1]))[shown[rows]]
+            total = values.new_zeros(count).index_add(0, place, values[rows][shown[rows]])
+            means.append(total / torch.bincount(place, minlength=count))
+            file = {"file": [title] * count} if title else {}
+            for name, cells in {**file, **step_names}.items():
+                names.setdefault(name, []).extend(cells)
+            first = rows.stop
+        return names, torch.cat(means)
 
 
 def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> NamedExamples:
@@ -88,19 +120,23 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     read = partial(read_batch, run.model, needs_condition=needs_condition)
     root = path if path.is_dir() else path.parent
     labels = [_folder_label(run.model, file, root) for file in files]
-    loader, counts, own_names = _read_files(run, files, labels, read)
+    formats = [run.file_format(file) for file in files]
+    loader, counts, own_names = _read_files(run, files, formats, labels, read)
     file_names = [name for name, count in zip(shown, counts, strict=True) for _ in range(count)]
     numbers = [i for count in counts for i in range(count)]
     names: dict[str, Sequence[Any]] = {"file": file_names, "example": numbers}
     others = {name: values for name, values in own_names.items() if name not in names}
-    return NamedExamples(loader, names | others, left_out)
+    return NamedExamples(loader, names | others, left_out, _steps(files, formats, shown))
 
 
 def _read_files(
-    run: Run, files: Sequence[Path], labels: Sequence[int | None], read: Callable[..., Batch]
+    run: Run,
+    files: Sequence[Path],
+    formats: Sequence[Format],
+    labels: Sequence[int | None],
+    read: Callable[..., Batch],
 ) -> tuple[Loader, list[int], dict[str, Sequence[Any]]]:
     """The examples of files, their number in each file, and what the files name them by."""
-    formats = [run.file_format(file) for file in files]
     if all(isinstance(file_format, ImageFormat) for file_format in formats):
         return _images(run.model, read, files, formats, labels), [1] * len(files), {}
     batches = [
@@ -108,7 +144,21 @@ def _read_files(
         for file, file_format, label in zip(files, formats, labels, strict=True)
     ]
     counts = [len(batch) for batch in batches]
-    return _loader(run.model, batches), counts, {**_own_names(files, formats, counts)}
+    names = _own_names(files, formats, counts)
+    return to_loader(run.model, concatenate(batches)), counts, {**names}
+
+
+def _steps(
+    files: Sequence[Path], formats: Sequence[Format], titles: Sequence[str]
+) -> list[tuple[str, FileSteps]]:
+    """The steps of files of sequences, with their titles; empty if a file has none."""
+    found = []
+    for file, file_format, title in zip(files, formats, titles, strict=True):
+        steps = file_format.steps(file)
+        if steps is None:
+            return []
+        found.append((title, steps))
+    return found
 
 
 def _all_splits(run: Run) -> NamedExamples:
@@ -119,7 +169,8 @@ def _all_splits(run: Run) -> NamedExamples:
         "example": [i for loader in loaders.values() for i in range(len(loader))],
     }
     batches = [loader.first(len(loader)) for loader in loaders.values()]
-    return NamedExamples(_loader(run.model, batches), names)
+    return NamedExamples(to_loader(run.model, concatenate(batches)), names)
+    return _of_folder(run, path) if path.is_dir() else _of_files(run, {"": path})
 
 
 def _files_in(run: Run, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -194,7 +245,7 @@ def _images(
         read(files[index], formats[index])
     known = None
     if any(label is not None for label in labels):
-        known = torch.tensor([_UNKNOWN if label is None else label for label in labels])
+        known = torch.tensor([UNKNOWN if label is None else label for label in labels])
     split = Split(_Images(read, files, formats, labels), known)
     return Loader(split, model.device, model.batch_size())
 
@@ -217,66 +268,3 @@ class _Images(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         label = self.labels[index]
         return Batch(self.read(self.files[index], self.formats[index], label=label).x[0].cpu())
-
-
-def _loader(model: Model, batches: Sequence[Batch]) -> Loader:
-    """The examples of all batches; sequences are padded to the longest."""
-    return to_loader(model, batches[0] if len(batches) == 1 else _concatenate(batches))
-
-
-def _concatenate(batches: Sequence[Batch]) -> Batch:
-    """One batch of several. Labels that some have are -1 in the others."""
-    batches = _with_conditions(batches)
-    first = batches[0]
-    if isinstance(first.x, torch.Tensor) and first.mask is not None:
-        steps = max(batch.x.shape[1] for batch in batches)
-        batches = [_padded(batch, steps) for batch in batches]
-
-    def join(values: Sequence[Any]) -> Any:
-        if values[0] is None:
-            return None
-        if isinstance(values[0], Mapping):
-            return {name: join([value[name] for value in values]) for name in values[0]}
-        return torch.cat(list(values))
-
-    return Batch(
-        join([batch.x for batch in batches]),
-        join([batch.condition for batch in batches]),
-        join([batch.mask for batch in batches]),
-        extras=join([batch.extras for batch in batches]),
-        present=join([_all_present(batch) for batch in batches]),
-    )
-
-
-def _with_conditions(batches: Sequence[Batch]) -> Sequence[Batch]:
-    """Batches that all have conditions or none: a label that a file lacks is not known."""
-    given = [batch.condition for batch in batches if batch.condition is not None]
-    if len(given) in (0, len(batches)):
-        return batches
-    are_labels = given[0].dim() == 1
-
-    def complete(batch: Batch) -> Batch:
-        if batch.condition is not None and are_labels:
-            return batch
-        unknown = torch.full((len(batch),), _UNKNOWN, device=batch.device)
-        return replace(batch, condition=unknown if are_labels else None)
-
-    return [complete(batch) for batch in batches]
-
-
-def _all_present(batch: Batch) -> dict[str, torch.Tensor] | None:
-    """Which examples have each part; None without parts."""
-    if not isinstance(batch.x, Mapping):
-        return None
-    everyone = torch.ones(len(batch), dtype=torch.bool, device=batch.device)
-    return {name: (batch.present or {}).get(name, everyone) for name in batch.x}
-
-
-def _padded(batch: Batch, steps: int) -> Batch:
-    """A batch of sequences with more steps, which its mask hides."""
-    missing = steps - batch.x.shape[1]
-
-    def pad(values: torch.Tensor) -> torch.Tensor:
-        return torch.cat([values, values.new_zeros(len(values), missing, *values.shape[2:])], 1)
-
-    return replace(batch, x=map_tensors(pad, batch.x), mask=map_tensors(pad, batch.mask))

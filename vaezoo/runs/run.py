@@ -19,7 +19,8 @@ from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.runs.example_files import read_examples, reading_format
+from vaezoo.runs.example_files import read_examples
+from vaezoo.runs.file_formats import reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.report.page import ReportData

@@ -29,7 +29,9 @@ def encoder_input(
     shape = data.shape if fusion is None else fusion.out_shape
     mask_shape = data.shape[: data.mask_dims]
     if steps is not None:
-        shape, mask_shape = (steps, *shape[1:]), (steps,)
+        shape, mask_shape = (steps, *shape[1:]), (steps, *mask_shape[1:])
+    if fusion is not None and data.is_sequence:
+        mask_shape = mask_shape[:1]
     mask = torch.ones(2, *mask_shape, dtype=torch.bool) if data.mask_dims else None
     return torch.zeros(2, *shape), mask if fusion is None else fusion.fused_mask(mask)
 
@@ -61,7 +63,7 @@ def batch(data: DataSpec, *, stepwise: bool, conditional: bool) -> Batch:
         return Batch(x, condition, masks or None, extras=extras)
     shape, mask_shape = data.shape, data.shape[: data.mask_dims]
     if stepwise:
-        shape, mask_shape = (1, *shape[1:]), (1,)
+        shape, mask_shape = (1, *shape[1:]), (1, *mask_shape[1:])
     mask = torch.ones(2, *mask_shape, dtype=torch.bool) if mask_shape else None
     return Batch(torch.zeros(2, *shape), condition, mask, extras=extras)
 

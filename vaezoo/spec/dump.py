@@ -37,6 +37,11 @@ def dump(data: Mapping[str, Any]) -> str:
 def dump_inline(value: Any) -> str:
     """The YAML text of a value on one line."""
     text = yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf
+        value,
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=True,
+        width=math.inf,
+        allow_unicode=True,
     )
     return text.removesuffix("\n").removesuffix("\n...")  # which ends a single scalar

@@ -18,7 +18,8 @@ from vaezoo_vrae.series import Series
 from vaezoo_vrae.text import Cities, Text
 
 import vaezoo
-from vaezoo.runs.example_files import format_for, write_example_files
+from vaezoo.runs.example_files import write_example_files
+from vaezoo.runs.file_formats import format_for
 from vaezoo.utils.errors import UsageError
 
 SPLITS = ("train", "validation", "test")

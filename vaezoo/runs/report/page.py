@@ -24,7 +24,7 @@ from vaezoo.data.sizes import describe_examples
 from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
 from vaezoo.model.model import Model
-from vaezoo.runs.example_files import format_for
+from vaezoo.runs.file_formats import format_for
 from vaezoo.runs.report import pictures, sequences
 from vaezoo.runs.report.parts import captions as part_captions
 from vaezoo.runs.report.parts import draw_parts

@@ -17,6 +17,7 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.symbols import decode_symbols
 from vaezoo.model.trace import Site
+from vaezoo.runs.report.channels import draw_channels, has_channels, max_series
 from vaezoo.runs.report.pictures import ACCENT, INK, SECOND, new_figure, style_axes, to_png
 from vaezoo.utils.errors import printable
 
@@ -44,8 +45,9 @@ HIDE_STEPS = (
 def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = None) -> bytes:
     """Draws sequences below each other, with the names of their classes.
 
-    Binary and one-hot steps are drawn as piano-rolls, numbers as lines, and symbols as text. If
-    there are too many sequences for one picture, a label gives their number.
+    Binary and one-hot steps are drawn as piano-rolls, numbers as lines, symbols as text, and named
+    channels each on an axis of its own. If there are too many sequences for one picture, a label
+    gives their number.
 
     Args:
         data: describes the examples.
@@ -53,12 +55,16 @@ def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = No
         reconstructions: ``[n, T, D]`` in the units of the source; drawn to the right of
             piano-rolls, as dashed lines, or as text in another colour.
     """
-    n = min(_MAX_TEXT_LINES if data.symbols else _MAX_PANELS, len(examples))
-    batch = examples.select(slice(n))
+    most = max_series(data) if has_channels(data) else _MAX_PANELS
+    n = min(_MAX_TEXT_LINES if data.symbols else most, len(examples))
+    batch = shown = examples.select(slice(n))
     if batch.mask is not None:  # a panel without any step cannot be drawn: keeps the first one
-        mask = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask[:, 1:]], 1)  # [n, T]
-        batch = replace(batch, mask=mask)
-    originals = _to_sequences(batch)
+        mask = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask[:, 1:]], 1)  # [n, T, ...]
+        batch = shown = replace(batch, mask=mask)
+        if mask.dim() == 3:  # a hidden cell is a gap
+            hidden = ~examples.select(slice(n)).mask
+            shown = replace(batch, x=batch.x.masked_fill(hidden, torch.nan))
+    originals = _to_sequences(shown)
     others = None
     if reconstructions is not None:
         others = _to_sequences(replace(batch, x=reconstructions[:n]))
@@ -66,7 +72,9 @@ def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = No
     names = []
     if labels is not None and labels.dim() == 1:
         names = [data.classes[i] for i in labels.tolist()]
-    if data.symbols:
+    if has_channels(data):
+        fig = draw_channels(data, originals, others, names)
+    elif data.symbols:
         fig = _draw_text(data.symbols, originals, others, names)
     elif data.support in ("binary", "one-hot"):
         fig = _draw_rolls(originals, others, names)

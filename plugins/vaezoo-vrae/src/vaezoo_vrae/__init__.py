@@ -34,6 +34,7 @@ _COMPONENTS = {
         "txt": "vaezoo_vrae.formats:TextFormat",
         "mid": "vaezoo_vrae.formats:MidiFormat",
         "wav": "vaezoo_vrae.formats:WavFormat",
+        "csv": "vaezoo_vrae.series_format:SeriesCsv",
     },
     "decoder": {"steps": "vaezoo_vrae.steps:StepsDecoder"},
 }

@@ -72,11 +72,12 @@ def divide(
     source: str,
     window: int = 0,
     stride: int = 0,
+    fewest: int = len(_SPLITS),
 ) -> DividedSequences:
     """Splits sequences into train, validation and test, then cuts them into windows.
 
-    Fewer than three sequences are split along time. Sequences and windows without an observed step
-    are left out.
+    Fewer than ``fewest`` sequences are each split along time. Sequences and windows without an
+    observed step are left out.
 
     Args:
         given: all sequences; those of splits are kept as they are.
@@ -85,6 +86,7 @@ def divide(
         source: the name of the data in error messages.
         window: steps per window; 0 for no windows.
         stride: steps between the starts of two windows.
+        fewest: the smallest number of sequences that are assigned to splits as a whole.
 
     Raises:
         vaezoo.DataError: there are too few sequences or steps for three splits.
@@ -92,7 +94,7 @@ def divide(
     splits = dict(given.splits)
     if ALL in splits:
         data = splits[ALL]
-        if len(data.sequences) >= len(_SPLITS):
+        if len(data.sequences) >= fewest:
             indices = vaezoo.split_indices(len(data.sequences), fractions, seed, source)
             splits = {name: data.select(index) for name, index in indices.items()}
         else:
@@ -136,9 +138,20 @@ def _cut_windows(data: RaggedSequences, window: int, stride: int) -> RaggedSeque
         [
             (i, slice(start, start + window))
             for i, sequence in enumerate(data.sequences)
-            for start in range(0, max(len(sequence) - max(window - stride, 0), 1), stride)
+            for start in window_starts(len(sequence), window, stride)
         ],
     )
+
+
+def window_starts(steps: int, window: int, stride: int) -> range:
+    """The steps at which the windows of a sequence start; the last one may be shorter.
+
+    Args:
+        steps: of the sequence.
+        window: steps of a window.
+        stride: steps between the starts of two windows.
+    """
+    return range(0, max(steps - max(window - stride, 0), 1), stride)
 
 
 def _cut(data: RaggedSequences, spans: Sequence[tuple[int, slice]]) -> RaggedSequences:

@@ -107,7 +107,8 @@ def _load_all(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor,
     for batch in data.ordered():
         assert batch.condition is not None, "data with class names must have labels"
         padding = model.data.shape[0] - batch.x.shape[1]
-        mask = torch.ones_like(batch.x[..., 0]) if batch.mask is None else batch.mask.float()
+        steps = batch.step_mask
+        mask = torch.ones_like(batch.x[..., 0]) if steps is None else steps.float()
         xs.append(F.pad(batch.x, (0, 0, 0, padding)))
         masks.append(F.pad(mask, (0, padding)))
         labels.append(batch.condition)

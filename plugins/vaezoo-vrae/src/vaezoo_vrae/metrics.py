@@ -123,26 +123,25 @@ class NextStep(vaezoo.Metric):
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """``next_step_rmse``, ``next_step_brier`` or ``next_step_error``."""
-        errors, counts, sums, width = [], [], [], model.data.shape[1]
+        errors, counts, values, sums = [], [], [], []
         for batch in _batches(model, data, self.particles):
-            mask = (
-                torch.ones_like(batch.x[..., 0], dtype=torch.bool)
-                if batch.mask is None
-                else batch.mask
-            )
+            shown = torch.ones_like(batch.x, dtype=torch.bool)
+            shown = shown if batch.mask is None else masked(shown, batch.mask)  # [B, T, D]
             prediction = self._predict(model, batch)
-            error = _prediction_error(prediction, batch.x, model.data.support)
-            errors.append(masked(error, mask).sum(1).cpu())
-            counts.append(mask.sum(1).cpu())
-            sums.append(masked(prediction, mask).sum((1, 2)))
+            error = _prediction_error(prediction, batch.x, shown, model.data.support)
+            steps = shown.any(-1)  # [B, T]
+            errors.append(masked(error, steps).sum(1).cpu())
+            counts.append(steps.sum(1).cpu())
+            values.append(shown.sum((1, 2)).cpu())
+            sums.append(masked(prediction, steps).sum((1, 2)))
         # the most probable symbol of NaN is a symbol
         vaezoo.require_finite(torch.cat(sums), "the prediction for example")
         is_one_hot, is_real = model.data.support == "one-hot", model.data.support == "real"
-        steps = torch.cat(counts)
-        values = steps * (1 if is_one_hot else width)
-        estimate = per_step(torch.cat(errors), values, "", particles=self.particles)
+        total = torch.cat(counts)
+        divisor = total if is_one_hot else torch.cat(values)
+        estimate = per_step(torch.cat(errors), divisor, "", particles=self.particles)
         estimate = dataclasses.replace(
-            estimate, details=estimate.details | {"steps": float(steps.sum())}
+            estimate, details=estimate.details | {"steps": float(total.sum())}
         )
         if is_real:
             root = math.sqrt(estimate.value)
@@ -212,11 +211,11 @@ def _log_prob_of_steps(
     return log_px.unflatten(1, (-1, count))
 
 
-def _prediction_error(prediction: Tensor, x: Tensor, support: str) -> Tensor:
-    """The error at each step, ``[B, T]``: 0 or 1 for symbols, else the squared error."""
+def _prediction_error(prediction: Tensor, x: Tensor, shown: Tensor, support: str) -> Tensor:
+    """The error at each step, ``[B, T]``: 0 or 1 for symbols, else that of the shown cells."""
     if support == "one-hot":
         return (prediction.argmax(-1) != x.argmax(-1)).float()
-    return (prediction - x).square().sum(-1)
+    return masked((prediction - x).square(), shown).sum(-1)
 
 
 class ReconstructionAccuracy(vaezoo.Metric):
@@ -239,7 +238,8 @@ class ReconstructionAccuracy(vaezoo.Metric):
             steps = batch.x.shape[1]
             x = model.decode(z, batch.condition, steps=steps, extras=batch.extras)
             decoded = x.argmax(-1)  # [B, T]
-            mask = torch.ones_like(decoded, dtype=torch.bool) if batch.mask is None else batch.mask
+            mask = batch.step_mask
+            mask = torch.ones_like(decoded, dtype=torch.bool) if mask is None else mask
             correct.append(((decoded == batch.x.argmax(-1)) & mask).sum(1).cpu())
             counts.append(mask.sum(1).cpu())
         vaezoo.require_finite(torch.cat(means), "the posterior mean of example")

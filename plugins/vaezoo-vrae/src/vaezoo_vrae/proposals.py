@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import vaezoo
+from vaezoo_vrae.series_files import is_number, parse_date, read_header
+from vaezoo_vrae.sources import TABLE_SUFFIXES
 
 _STEPS = 4000
 _LONG = 200
 """The length from which series and pieces are cut into windows of half of it."""
+_DATE_FORMATS = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y/%m/%d %H:%M:%S")
+"""Formats of dates beside those of ISO 8601 that cannot be mistaken for another."""
+_TIME_NAMES = frozenset(
+    {"time", "timestamp", "date", "datetime", "unix_time", "epoch", "seconds", "t", "ts"}
+)
+"""What columns of times in numbers are called."""
+_REASONS_OF_NAMED = {
+    "data.time": "names the steps, and is not modelled",
+    "data.columns": "the channels",
+    "data.missing": "cells without a value have no influence; vaezoo impute fills them",
+    "data.stride": "windows overlap by half",
+    "model.latents": "steps depend on z alone, so that gaps are filled from both sides; "
+    "{type: chain} has a z at every step",
+}
 
 
 def propose_text(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
@@ -34,7 +54,9 @@ def propose_text(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
     if classes:
         found.append(f"{classes} labels; condition: {{type: label}} uses them (vaezoo-cvae)")
     source = {"type": "text", "path": path, "max_length": longest, "batch_size": batch_size}
-    return _proposal(found, source, model, epochs, reasons, ["elbo", "reconstruction-accuracy"])
+    return _proposal(
+        data, found, source, model, epochs, reasons, ["elbo", "reconstruction-accuracy"]
+    )
 
 
 def propose_music(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
@@ -64,13 +86,21 @@ def propose_music(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
     }
     source |= {"window": window} if window else {}
     found = [f"{keys} keys, at most {longest:,} steps in a piece", *_counts(data)]
-    return _proposal(found, source, model, epochs, reasons, [{"type": "steps"}, "next-step"])
+    return _proposal(data, found, source, model, epochs, reasons, [{"type": "steps"}, "next-step"])
 
 
-def propose_series(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
-    """A spec for series of numbers."""
+def propose_series(path: str, data: vaezoo.Dataset, options: Mapping[str, Any]) -> vaezoo.Proposal:
+    """A spec for series of numbers.
+
+    Args:
+        path: the files.
+        data: what is read of them, with windows if they have names.
+        options: those of named channels, as ``guess_options`` returns them.
+    """
     longest, channels = data.spec.shape
-    window = _LONG // 2 if longest > _LONG else 0
+    window = getattr(data, "window", 0), getattr(data, "stride", 0)
+    if not options:
+        window = (_LONG // 2 if longest > _LONG else 0,) * 2
     batch_size, epochs, why = vaezoo.training_length(data.sizes["train"], _STEPS)
     model = {
         "latent_dim": min(32, 4 * channels),
@@ -87,10 +117,82 @@ def propose_series(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
         "regularizers": "the KL sets in slowly, or z stays unused",
         "train.epochs": why,
     }
-    source: dict[str, Any] = {"type": "sequences", "path": path, "batch_size": batch_size}
-    source |= {"window": window} if window else {}
+    if options:
+        model["latents"] = {"type": "recurrent", "units": 64, "teacher_forcing": False}
+        reasons |= _REASONS_OF_NAMED
+    if data.spec.support == "binary":
+        model["likelihood"] = "bernoulli"
+        reasons["model.likelihood"] = "every cell is 0 or 1"
+    source: dict[str, Any] = {"type": "sequences", "path": path, **options}
+    source |= {"window": window[0]} if window[0] else {}
+    source |= {"stride": window[1]} if window[1] != window[0] else {}
+    source["batch_size"] = batch_size
     found = [f"{channels} channels, at most {longest:,} steps", *_counts(data)]
-    return _proposal(found, source, model, epochs, reasons, ["elbo", {"type": "steps"}])
+    return _proposal(data, found, source, model, epochs, reasons, ["elbo", {"type": "steps"}])
+
+
+def propose_window(longest: int) -> dict[str, int]:
+    """Options for windows that overlap by half, if series are long."""
+    return {"window": _LONG // 2, "stride": _LONG // 4} if longest > _LONG else {}
+
+
+def guess_options(path: Path) -> dict[str, Any] | None:
+    """The options of ``sequences`` for named channels, from the first csv file.
+
+    Args:
+        path: a csv file, or a folder.
+
+    Returns:
+        None if there is no csv file, or it has no names of columns.
+
+    Raises:
+        vaezoo.DataError: the file cannot be read.
+    """
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
+    rows = vaezoo.read_rows(files[0]) if files else []
+    names = [cell.strip() for cell in rows[0][1]] if rows else []
+    if all(is_number(name) or not name for name in names):
+        return None
+    names, rows = read_header(files[0])
+    cells = {name: [row[i].strip() for _, row in rows] for i, name in enumerate(names) if name}
+    options: dict[str, Any] = {}
+    for name, column in cells.items():
+        time_format = _time_format(name, column)
+        if time_format is not None:
+            options = {"time": name} | ({"time_format": time_format} if time_format else {})
+            break
+    channels = [
+        name
+        for name, column in cells.items()
+        if name != options.get("time") and _holds_numbers(column)
+    ]
+    return options | {"columns": channels, "missing": "hide"} if channels else None
+
+
+def _holds_numbers(column: Sequence[str]) -> bool:
+    """Whether all cells of a column are numbers or missing, and some are numbers."""
+    try:
+        return not all(math.isnan(number) for number in [*map(vaezoo.parse_number, column)])
+    except ValueError:
+        return False
+
+
+def _time_format(name: str, column: Sequence[str]) -> str | None:
+    """The format of the dates of a column, empty for numbers and ISO dates; None for no times.
+
+    Numbers are times if the column is called so, and they grow.
+    """
+    if all(map(is_number, column)):
+        numbers = [float(cell) for cell in column]
+        grows = all(before < after for before, after in pairwise(numbers))
+        return "" if grows and name.split()[0].lower() in _TIME_NAMES else None
+    for time_format in ("", *_DATE_FORMATS):
+        with suppress(ValueError):
+            for cell in column:
+                parse_date(cell, time_format)
+            return time_format
+    return None
 
 
 def _counts(data: vaezoo.Dataset) -> list[str]:
@@ -100,6 +202,7 @@ def _counts(data: vaezoo.Dataset) -> list[str]:
 
 
 def _proposal(
+    data: vaezoo.Dataset,
     found: list[str],
     source: Mapping[str, Any],
     model: Mapping[str, Any],
@@ -108,7 +211,8 @@ def _proposal(
     metrics: list[Any],
 ) -> vaezoo.Proposal:
     """A spec with a slow start of the KL."""
-    weight = {"type": "linear", "start": 0.0, "end": 1.0, "steps": _STEPS // 4}
+    steps = epochs * -(-data.sizes["train"] // source["batch_size"])
+    weight = {"type": "linear", "start": 0.0, "end": 1.0, "steps": max(1, steps // 4)}
     spec = {
         "requires": ["vaezoo-vrae>=0.1"],
         "data": dict(source),

@@ -25,10 +25,11 @@ class RaggedSequences:
     """Sequences of different lengths, with or without labels.
 
     Attributes:
-        sequences: ``[T_i, ...]`` each; 0 at steps that are not observed.
+        sequences: ``[T_i, ...]`` each; 0, or NaN for cells, where they are not observed.
         labels: the label of each sequence, counted from 0; None without labels.
         classes: the names of the labels.
-        observed: which steps of each sequence are observed, bool ``[T_i]``; None if all are.
+        observed: which steps of each sequence are observed, bool ``[T_i]``, or which of its cells,
+            ``[T_i, D]``; None if all are.
     """
 
     sequences: list[np.ndarray]
@@ -54,10 +55,12 @@ class RaggedSequences:
         return self.select([i for i, shown in enumerate(steps) if shown])
 
     def observed_steps(self) -> np.ndarray:
-        """The observed steps of all sequences, ``[steps, ...]``."""
+        """The observed steps of all sequences, ``[steps, ...]``; hidden cells are NaN."""
         steps = np.concatenate(self.sequences)
         shown = np.concatenate(self.observed) if self.observed is not None else np.array(True)
-        return steps if shown.all() else steps[shown]
+        if shown.all():
+            return steps
+        return np.where(shown, steps, np.nan) if shown.ndim == steps.ndim else steps[shown]
 
 
 def ragged_split(
@@ -85,6 +88,8 @@ def ragged_split(
     for row, sequence in zip(x, sequences, strict=True):
         row[: len(sequence)] = sequence
     if data.observed is not None:
+        if data.observed[0].ndim == len(shape) - 1:  # of cells
+            mask = mask[..., None].repeat(1, 1, shape[-1])
         for row, observed in zip(mask.numpy(), data.observed, strict=True):
             row[: len(observed)] = observed
 
@@ -103,8 +108,8 @@ def ragged_split(
 
 def trim_padding(batch: vaezoo.Batch) -> vaezoo.Batch:
     """The batch without trailing steps that are padding in all of its sequences."""
-    assert batch.mask is not None
-    steps = _longest(batch.mask)
+    assert batch.step_mask is not None
+    steps = _longest(batch.step_mask)
     return select_steps(batch, slice(steps))
 
 

@@ -5,7 +5,7 @@ Shapes: n sequences, T steps, D values per step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +35,28 @@ def read_source(
     """
     if not path.is_dir():
         return read_npz_file(path)
+    return read_folder(path, read_csv, fractions, split_seed, unreadable)
+
+
+def read_folder(
+    path: Path,
+    read: Callable[[Path], np.ndarray],
+    fractions: Sequence[float],
+    split_seed: int,
+    unreadable: Unreadable,
+) -> DividedSequences:
+    """Reads the sequences of a folder of csv files, one of each.
+
+    Args:
+        path: the folder.
+        read: reads the numbers of a file ``[T, D]``.
+        fractions, split_seed, unreadable: as for ``read_source``.
+
+    Raises:
+        vaezoo.DataError: as ``read_source``.
+    """
     folder = vaezoo.split_files(path, TABLE_SUFFIXES, fractions=fractions, split_seed=split_seed)
-    contents, skipped = folder.read_each(read_csv, unreadable)
+    contents, skipped = folder.read_each(read, unreadable)
     files = {file: values for split in contents.values() for file, values in split.items()}
     _check_widths(files, path)
     names = {file: folder.class_of(file) for file in files}

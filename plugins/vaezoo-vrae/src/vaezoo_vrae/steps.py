@@ -28,11 +28,12 @@ def sequence_lengths(mask: Tensor | None, x: Tensor) -> Tensor:
     """The number of steps of each sequence, ``[B]``: up to the last observed step, and at least 1.
 
     Args:
-        mask: True at observed steps, ``[B, T]``; None if all are observed.
+        mask: True at observed steps, ``[B, T]``, or cells, ``[B, T, D]``; None if all are.
         x: sequences ``[B, T, ...]``.
     """
     if mask is None:
         return torch.full((len(x),), x.shape[1], device=x.device)
+    mask = mask.any(-1) if mask.dim() == 3 else mask
     steps = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return (mask * steps).amax(1).clamp(min=1)
 
@@ -62,7 +63,9 @@ class RecurrentEncoder(vaezoo.Encoder):
     of their recurrence; the states of the recurrent networks ``[B, T, H]``; and their last states
     ``[B, H]``. A backward state at step t depends on the steps from t to the end, so a posterior
     that takes it is a smoothing one. With ``cell: none`` there are only the features of each step,
-    and the posterior is a filtering one. Padding does not change the result.
+    and the posterior is a filtering one. Padding does not change the result. Where the mask covers
+    the cells of steps, the network on each step is told beside their values which of them are
+    observed, unless a context is fused with its input.
 
     Args:
         hidden: widths of the layers on each step; empty leaves the data as they are.
@@ -93,9 +96,12 @@ class RecurrentEncoder(vaezoo.Encoder):
             raise ValueError(
                 f"needs sequences of vectors [T, D], not examples of shape {in_shape}"
             )
-        self.net = mlp(in_shape[1], hidden, activation_name=activation)
+        # a fused input is as wide as it is with a context, and has the mask of steps
+        self.sees_cells = wiring.data.mask_dims == 2 and in_shape[1] == wiring.data.shape[1]
+        width = 2 * in_shape[1] if self.sees_cells else in_shape[1]
+        self.net = mlp(width, hidden, activation_name=activation)
         self.dropout = nn.Dropout(dropout)
-        width = hidden[-1] if hidden else in_shape[1]
+        width = hidden[-1] if hidden else width
         directions = {"forward": (False,), "backward": (True,), "both": (False, True)}[direction]
         self.ways = () if cell == "none" else directions  # True for a backward network
         self.rnns = nn.ModuleList(
@@ -104,7 +110,11 @@ class RecurrentEncoder(vaezoo.Encoder):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, T, D]`` to the features of each step, the states and the last states."""
-        features = self.dropout(self.net(masked(x, mask)))
+        values = masked(x, mask)
+        if self.sees_cells:
+            shown = masked(torch.ones_like(values), mask)
+            values = torch.cat([values, shown], -1)  # [B, T, 2 D]
+        features = self.dropout(self.net(values))
         if not self.ways:
             return (features,)
         lengths = sequence_lengths(mask, x)

@@ -1,0 +1,178 @@
+"""Csv files of time series with named channels, read as the data set ``sequences`` reads them.
+
+Shapes: n windows of at most T steps, D channels.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import vaezoo
+from vaezoo_vrae.dividing import window_starts
+from vaezoo_vrae.series_files import SeriesOptions, TimeSeries, read_header, read_series
+
+_INDEX = ["example", "step"]
+"""The first columns of a file with several examples."""
+_DIGITS = 6
+"""How many digits of a value count beyond those of the standard deviation of its channel."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A window of a file: its first row, counted from 0, and its values, NaN where missing."""
+
+    start: int
+    values: np.ndarray
+
+
+class SeriesCsv(vaezoo.Format):
+    """Series in the columns and units of the files that a model was trained on.
+
+    Files are cut into windows as in training. Columns are found by name, and others are not used;
+    the column of times may be missing. A file may also hold several series, with the columns
+    ``example`` and ``step`` before the channels, as ``vaezoo sample`` writes them.
+    """
+
+    completes = True
+
+    def __init__(self, data: vaezoo.DataSpec, /) -> None:
+        super().__init__(data)
+        reading = data.facts.get("vaezoo-vrae", {}).get("series")
+        if reading is None:
+            raise ValueError("these examples are no series of named channels")
+        self.window, self.stride = reading["window"], reading["stride"]
+        self.channels = tuple(field.name for field in data.fields)
+        self.options = SeriesOptions(
+            reading["time"], reading["time_format"], self.channels, reading["missing"]
+        )
+
+    def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
+        """Writes series ``[n, T, D]``; of several, each has its number in a column ``example``."""
+        sequences = examples.sequences()
+        index = _INDEX if len(sequences) > 1 else _INDEX[1:]
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*index, *self.channels])
+            for i, sequence in enumerate(sequences):
+                for t, values in enumerate(sequence.tolist()):
+                    cells = [self._text(value, d) for d, value in enumerate(values)]
+                    writer.writerow([*[i, t][-len(index) :], *cells])
+
+    def _text(self, value: float, channel: int) -> str:
+        """A value with the digits that its channel has."""
+        scale = abs(self.data.fields[channel].scale)
+        return f"{round(value, _DIGITS - math.floor(math.log10(scale))):.15g}"
+
+    def read(self, path: Path) -> vaezoo.Batch:
+        """Reads the windows of a file, without those in which nothing is observed."""
+        return self._batch(self._windows(path)[1])
+
+    def names(self, path: Path) -> Mapping[str, Sequence[Any]]:
+        """The row of the file in which each window starts, counted from 0, and its time."""
+        series, windows = self._windows(path)
+        rows = [window.start for window in windows]
+        return {name: [cells[row] for row in rows] for name, cells in self._rows(series).items()}
+
+    def steps(self, path: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]]]:
+        """The first row of each window, and the rows of a file with their times."""
+        series, windows = self._windows(path)
+        return [window.start for window in windows], self._rows(series)
+
+    def _rows(self, series: TimeSeries) -> dict[str, list[Any]]:
+        """The number and the time of each row of a file, by column."""
+        rows: dict[str, list[Any]] = {"row": list(range(len(series.values)))}
+        if self.options.time:
+            rows[self.options.time] = list(series.times) or [""] * len(series.values)
+        return rows
+
+    def read_incomplete(self, path: Path) -> vaezoo.Batch:
+        """Reads windows that do not overlap, with those in which nothing is observed.
+
+        Raises:
+            vaezoo.DataError: no cell is missing.
+        """
+        return self._batch(self._incomplete(path))
+
+    def _incomplete(self, path: Path) -> list[_Window]:
+        if self.options.missing == "error":
+            raise vaezoo.DataError(
+                f"{path}: this model was trained without missing cells, and cannot fill them; "
+                "train it with missing: hide"
+            )
+        series, windows = self._windows(path, fills=True)
+        if not np.isnan(series.values).any():
+            raise vaezoo.DataError(f"{path}: nothing is missing")
+        return windows
+
+    def write_completed(self, path: Path, source: Path, examples: vaezoo.Batch) -> None:
+        """Writes the rows of a file with values in the cells that had none."""
+        names, rows = read_header(source)
+        places = [names.index(name) for name in self.channels]
+        for window, x in zip(self._incomplete(source), examples.x.tolist(), strict=True):
+            for t, d in np.argwhere(np.isnan(window.values)).tolist():
+                rows[window.start + t][1][places[d]] = self._text(x[t][d], d)
+        has_returns = b"\r\n" in source.read_bytes()
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\r\n" if has_returns else "\n")
+            writer.writerow(names)
+            writer.writerows(row for _, row in rows)
+
+    def read_prefixes(self, path: Path) -> vaezoo.Batch:
+        """Reads the beginnings of series, in full."""
+        series = self._series(path)
+        spans = _examples(path, len(series.values))
+        return self._batch([_Window(span.start, series.values[span]) for span in spans])
+
+    def _series(self, path: Path) -> TimeSeries:
+        return read_series(path, self.options, needs_time=False)
+
+    def _windows(self, path: Path, *, fills: bool = False) -> tuple[TimeSeries, list[_Window]]:
+        """The series of a file, and its windows.
+
+        Args:
+            path: the file.
+            fills: whether windows cover each row once, also where nothing is observed.
+        """
+        series, windows = self._series(path), []
+        for span in _examples(path, len(series.values)):
+            steps = span.stop - span.start
+            window = self.window or steps
+            stride = window if fills or not self.window else self.stride
+            for start in window_starts(steps, window, stride):
+                first = span.start + start
+                values = series.values[first : min(first + window, span.stop)]
+                if fills or not np.isnan(values).all():
+                    windows.append(_Window(first, values))
+        if not windows:
+            raise vaezoo.DataError(f"{path}: no cell of the channels has a value")
+        return series, windows
+
+    def _batch(self, windows: Sequence[_Window]) -> vaezoo.Batch:
+        """Windows as one batch ``[n, T, D]``, padded at their ends."""
+        longest = max(len(window.values) for window in windows)
+        x = np.full((len(windows), longest, len(self.channels)), np.nan)
+        for row, window in zip(x, windows, strict=True):
+            row[: len(window.values)] = window.values
+        mask = torch.from_numpy(~np.isnan(x))  # [n, T, D]
+        mask = mask if self.data.mask_dims == 2 else mask.any(-1)
+        return vaezoo.Batch(torch.from_numpy(np.nan_to_num(x)), None, mask)
+
+
+def _examples(path: Path, steps: int) -> Iterator[slice]:
+    """The rows of each example of a file; all of them if it has no column ``example``."""
+    names, rows = read_header(path)
+    if names[:2] != _INDEX:
+        yield slice(0, steps)
+        return
+    numbers = [row[0] for _, row in rows]
+    ends = [i for i in range(1, steps) if numbers[i] != numbers[i - 1]]
+    for start, stop in zip([0, *ends], [*ends, steps], strict=True):
+        yield slice(start, stop)
