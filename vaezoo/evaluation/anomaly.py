@@ -205,7 +205,7 @@ class Anomaly(Metric):
                 f"no class {unknown[0]!r}{did_you_mean(unknown[0], model.data.classes)}"
             )
         classes = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
-        labels = _labels(data)
+        labels = data.labels()
         if labels is None or not bool((labels >= 0).all()):
             raise NotImplementedError("needs a label for each example")
         anomalous = torch.isin(labels, classes).numpy()
@@ -219,7 +219,7 @@ class Anomaly(Metric):
 
     def _describe_training(self, classes: Tensor) -> tuple[dict[str, float], str]:
         """How many training examples are of some classes: details, and a note if there are any."""
-        labels = None if self.training is None else _labels(self.training())
+        labels = None if self.training is None else self.training().labels()
         if labels is None:
             return {}, "whether the training split has anomalies is not known"
         count, unlabelled = int(torch.isin(labels, classes).sum()), int((labels < 0).sum())
@@ -230,12 +230,3 @@ class Anomaly(Metric):
             details["unlabelled_in_training"] = float(unlabelled)
             notes.append(f"{unlabelled:,} training examples have no label and may be anomalies")
         return details, "; ".join(notes)
-
-
-def _labels(data: Loader) -> Tensor | None:
-    """The labels of a split, ``[n]``, below 0 where they are unknown; None if it has none."""
-    labels = data.condition
-    if labels is None or data.split.batch_transform is not None:
-        batches = [batch.condition for batch in data.ordered() if batch.condition is not None]
-        labels = torch.cat(batches) if batches else None
-    return None if labels is None or labels.dim() != 1 else labels.cpu()
