@@ -116,6 +116,18 @@ class Loader:
         whole.rank, whole.world_size = 0, 1
         return next(iter(whole.epoch(0)))
 
+    def with_split(self, split: Split) -> Loader:
+        """Returns a loader of another split with the same options."""
+        return Loader(
+            split,
+            self.device,
+            self.batch_size,
+            workers=self.workers,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+
     def with_seed(self, seed: int) -> Loader:
         """Returns a loader of the same examples with another order of epochs."""
         other = copy.copy(self)

@@ -9,7 +9,12 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 
-_CAPTIONS = {"left_out": "left out", "balance": "balance", "notes": "please check"}
+_CAPTIONS = {
+    "left_out": "left out",
+    "unlabelled": "without a label",
+    "balance": "balance",
+    "notes": "please check",
+}
 
 
 def count_examples(dataset: Dataset, train: Loader, validation: int) -> dict[str, Any]:
@@ -30,7 +35,21 @@ def count_examples(dataset: Dataset, train: Loader, validation: int) -> dict[str
         what = "example" if count == 1 else "examples"
         left_out.append(f"{count:,} training {what} of each epoch, too few for a last batch")
     balance = {} if train.balance is None else {"balance": train.balance.phrases()}
-    return {**sizes, "left_out": left_out, **balance, "notes": list(dataset.notes)}
+    return {
+        **sizes,
+        "left_out": left_out,
+        **_unlabelled(train),
+        **balance,
+        "notes": list(dataset.notes),
+    }
+
+
+def _unlabelled(train: Loader) -> dict[str, list[str]]:
+    """How many training examples have no label, if there are any."""
+    labels = train.condition
+    if labels is None or labels.dim() != 1 or not (count := int((labels < 0).sum())):
+        return {}
+    return {"unlabelled": [f"{count:,} of {len(labels):,} training examples"]}
 
 
 def _has_own_sizes(dataset: Dataset) -> bool:

@@ -15,6 +15,7 @@ from vaezoo.data.columns import (
     category_indices,
     check_size,
     holds_numbers,
+    label_indices,
     standardised_column,
 )
 from vaezoo.data.csv_file import Row
@@ -42,7 +43,8 @@ class TableDataset(Dataset):
         numeric: the numeric columns; by default every column that is not named in another option
             and contains only numbers.
         categorical: the categorical columns; by default every remaining column.
-        condition: a column of class labels, which is not part of ``x``.
+        condition: a column of class labels, which is not part of ``x``. Empty cells are unknown
+            labels, unless ``missing`` is ``drop``.
         missing: how to treat a row with an empty cell in a column that is used: ``error`` reports
             it, ``drop`` removes the row, ``mean`` inserts the mean of the training split for a
             number, and a separate category for a category.
@@ -214,10 +216,10 @@ class TableDataset(Dataset):
         for line, row in rows:
             cells = zip(self.names, row, strict=True)
             empty = [name for name, cell in cells if not cell and self._is_used(name)]
-            place = f"{self.source}:{line}: column"
-            if self.condition in empty and self.missing != "drop":
-                raise DataError(f"{place} {self.condition!r} has no label; use missing: drop")
+            if self.missing != "drop" and self.condition in empty:
+                empty.remove(self.condition)  # an unknown label
             if empty and self.missing == "error":
+                place = f"{self.source}:{line}: column"
                 raise DataError(f"{place} {empty[0]!r} is empty; set missing to drop or mean")
             if not empty or self.missing == "mean":
                 complete.append((line, row))
@@ -233,10 +235,13 @@ class TableDataset(Dataset):
 
     @cached_property
     def _labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The labels ``[n]``, or None, and the names of the classes."""
-        return (
-            (None, ()) if self.condition is None else category_indices(self._cells(self.condition))
-        )
+        """The labels ``[n]``, -1 where unknown, or None, and the names of the classes."""
+        if self.condition is None:
+            return None, ()
+        labels, classes = label_indices(self._cells(self.condition))
+        if not classes:
+            raise DataError(f"{self.source}: column {self.condition!r} has no label")
+        return labels, classes
 
     @cached_property
     def _columns(self) -> list[Column]:

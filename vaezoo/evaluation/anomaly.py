@@ -169,7 +169,8 @@ class Anomaly(Metric):
     """How well an anomaly score detects the examples of some classes.
 
     These classes are usually left out of training; where they are not, because the training split
-    is unlabelled and contaminated in practice, ``anomalies_in_training`` counts them.
+    is unlabelled and contaminated in practice, ``anomalies_in_training`` counts them. Examples
+    without a label are left out; ``unlabelled`` counts them.
 
     Args:
         anomalous: the names of the classes that are anomalies.
@@ -206,15 +207,18 @@ class Anomaly(Metric):
             )
         classes = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
         labels = data.labels()
-        if labels is None or not bool((labels >= 0).all()):
-            raise NotImplementedError("needs a label for each example")
-        anomalous = torch.isin(labels, classes).numpy()
+        if labels is None or not bool((labels >= 0).any()):
+            raise NotImplementedError("needs examples with labels")
+        known = labels >= 0
+        anomalous = torch.isin(labels[known], classes).numpy()
         result = scores(model, data, self.method, self.samples, per_step=self.per_step)
         require_finite(result, "the score of example")
         details, note = self._describe_training(classes)
+        if unlabelled := int((~known).sum()):
+            details["unlabelled"] = float(unlabelled)
         return {
             name: replace(estimate, details={**(estimate.details or {}), **details}, note=note)
-            for name, estimate in detection_metrics(result.numpy(), anomalous).items()
+            for name, estimate in detection_metrics(result[known].numpy(), anomalous).items()
         }
 
     def _describe_training(self, classes: Tensor) -> tuple[dict[str, float], str]:

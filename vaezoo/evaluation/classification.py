@@ -67,6 +67,8 @@ def calibration_error(confidence: Tensor, correct: Tensor) -> float:
 class Classification(Metric):
     """Accuracy and calibration of the class predicted by Bayes' rule, log p(x|y) + log p(y).
 
+    Examples without a label are left out; ``unlabelled`` counts them.
+
     Args:
         samples: importance samples for each log p(x|y).
         limit: how many examples to use, starting with the first; 0 for all.
@@ -83,21 +85,26 @@ class Classification(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``accuracy``, ``label_nll`` (-log p(y|x), nats) and ``calibration_error``."""
-        log_posteriors, labels = [], []
+        log_posteriors, labels, unlabelled = [], [], 0
         for batch in data.ordered(model.importance_batch_size, self.limit or None):
-            log_posteriors.append(class_posterior(model, batch, self.samples).double().cpu())
             assert batch.condition is not None
-            labels.append(batch.condition.cpu())
+            label, known = batch.condition, batch.condition >= 0
+            unlabelled += int((~known).sum())
+            batch, label = batch.select(known), label[known]
+            if len(batch):
+                log_posteriors.append(class_posterior(model, batch, self.samples).double().cpu())
+                labels.append(label.cpu())
+        if not labels:
+            raise NotImplementedError("no example has a label")
         log_posterior, label = torch.cat(log_posteriors), torch.cat(labels)  # [n, C], [n]
         probability = require_finite(log_posterior.exp(), "p(y|x) of example")
         confidence, prediction = probability.max(1)
         correct = prediction == label
         nll = -log_posterior.gather(1, label[:, None])[:, 0]
         error = calibration_error(confidence, correct)
+        details = {"samples": self.samples, **({"unlabelled": unlabelled} if unlabelled else {})}
         return {
-            "accuracy": dataclasses.replace(
-                mean_with_error(correct, samples=self.samples), unit="share"
-            ),
-            "label_nll": mean_with_error(nll, samples=self.samples),
+            "accuracy": dataclasses.replace(mean_with_error(correct, **details), unit="share"),
+            "label_nll": mean_with_error(nll, **details),
             "calibration_error": Estimate(error, None, len(label), {"bins": _BINS}, unit="share"),
         }

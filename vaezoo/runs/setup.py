@@ -15,7 +15,7 @@ from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
 from vaezoo.runs.in_memory import build_dataset, check_same_everywhere
 from vaezoo.runs.process_classes import check_importable
-from vaezoo.runs.run import build_loader
+from vaezoo.runs.run import build_loader, require_known_labels
 from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.task_checks import check_class_weights
@@ -58,6 +58,7 @@ def prepare_training(
         for stage, task in zip(spec.stages, tasks, strict=True):
             check_class_weights(spec, stage, task)
     model = tasks[0].model
+    require_known_labels(model, train, "train")
     model.count_classes(train.condition)
     model.precision = pick_precision(spec.train.precision, device)
     return dataset, train, tasks

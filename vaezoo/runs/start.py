@@ -21,7 +21,7 @@ from vaezoo.runs.init import load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
-from vaezoo.runs.run import Run, build_loader, write_evaluation
+from vaezoo.runs.run import Run, build_loader, require_known_labels, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
 from vaezoo.runs.stages import fit_samplers, train_stages
@@ -237,6 +237,7 @@ def _train(
         if init is None:
             init = load_init(spec, model) if state is None else []
         validation = build_loader(spec, dataset, "validation", device)
+        require_known_labels(model, validation, "validation")
         with ExitStack() as training:
             stop = training.enter_context(stop_on_signals())
             run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)

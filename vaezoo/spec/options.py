@@ -172,6 +172,13 @@ class LoaderOptions(BaseModel):
             "`class_sampling`; the mean weight of an epoch is 1"
         ),
     )
+    hide_labels: float | list[str] | None = Field(
+        default=None,
+        description=(
+            "labels of training examples that are hidden, as if they were not known: a share of "
+            "those of each class, such as 0.9, or the names of classes"
+        ),
+    )
 
 
 KIND_KEY = "x-component"

@@ -153,7 +153,6 @@ def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path)
         ({"kinds": {"id": "categorical"}, "max_categories": 50}, "column 'id' has 200 categories"),
         ({"dates": {"town": "%Y"}}, "column 'town': 'Köln' is no date such as %Y"),
         ({"condition": "nope"}, "no column 'nope'"),
-        ({"condition": "town"}, "column 'town' has no label"),
         ({"missing": "error"}, "column 'age' is empty; set missing to model or drop"),
         ({"max_categories": 2}, "column 'town' has 3 categories, more than max_categories: 2"),
     ],

@@ -34,7 +34,8 @@ class CsvDataset(Dataset):
         numeric: the numeric columns; by default every column that is not named in another option
             and contains only numbers.
         categorical: the categorical columns; by default every remaining column.
-        condition: a column of class labels, which is not part of ``x``.
+        condition: a column of class labels, which is not part of ``x``. Empty cells are unknown
+            labels, unless ``missing`` is ``drop``.
         header: whether the first row contains the names of the columns; otherwise they are 0, 1, 2
             and so on.
         delimiter: the character between columns.

@@ -28,9 +28,10 @@ class NpzDataset(Dataset):
 
     ``x`` has the shape ``[n, ...]``. Integer ``x`` is binary if it contains only 0 and 1;
     otherwise it is an image with values from 0 to 255, which are divided by 255. ``condition`` has
-    the shape ``[n]`` or ``[n, ...]``; integers ``[n]`` are class labels, counted from 0,
-    everything else is a vector of numbers. ``mask`` covers leading dimensions of each example and
-    is nonzero where ``x`` is observed; ``x`` may be NaN where it is not.
+    the shape ``[n]`` or ``[n, ...]``; integers ``[n]`` are class labels, counted from 0, and -1
+    where they are unknown; everything else is a vector of numbers. ``mask`` covers leading
+    dimensions of each example and is nonzero where ``x`` is observed; ``x`` may be NaN where it is
+    not.
 
     Sequences of different lengths have ``lengths`` ``[n]``: with ``x`` ``[n, T, ...]`` what comes
     after them is hidden, and with their steps one after another, ``x`` ``[steps, D]``, they are

@@ -65,7 +65,7 @@ def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = No
     labels = batch.condition if data.classes else None
     names = []
     if labels is not None and labels.dim() == 1:
-        names = [data.classes[i] for i in labels.tolist()]
+        names = [data.classes[i] if i >= 0 else "" for i in labels.tolist()]
     if data.symbols:
         fig = _draw_text(data.symbols, originals, others, names)
     elif data.support in ("binary", "one-hot"):

@@ -47,7 +47,8 @@ class Table(vaezoo.Dataset):
         kinds: what some columns hold, by name: numeric, integer, count, categorical, boolean or
             datetime; identifier or ignore if they are not modelled.
         dates: the formats of dates in text by column, such as ``%d.%m.%Y``.
-        condition: a column of class labels, which is not part of ``x``.
+        condition: a column of class labels, which is not part of ``x``. Missing cells are unknown
+            labels, unless ``missing`` is ``drop``.
         missing: whether missing cells are modelled, refused, or their rows dropped.
         max_categories: the most categories of a column.
         rare: categories of a column that have fewer training rows become one category, (other).
@@ -165,6 +166,8 @@ class Table(vaezoo.Dataset):
         dropped: list[int] = []
         if self.missing != "model":
             ignored = [name for name, kind in self.fit_options.kinds.items() if kind == "ignore"]
+            if self.missing == "error" and self.condition is not None:
+                ignored.append(self.condition)
             count = source.table.num_rows
             source, dropped = without_missing(source, ignored, drops=self.missing == "drop")
             test_rows -= sum(row >= count - test_rows for row in dropped)
@@ -202,7 +205,10 @@ class Table(vaezoo.Dataset):
         return {name: np.array(index) for name, index in splits.items()}
 
     def _labels(self, source: Source) -> tuple[Source, np.ndarray | None, tuple[str, ...]]:
-        """The table without the column of labels, the labels ``[n]``, and their names."""
+        """The table without the column of labels, the labels ``[n]``, and their names.
+
+        Labels are -1 where they are missing.
+        """
         name = self.condition
         if name is None:
             return source, None, ()
@@ -210,12 +216,9 @@ class Table(vaezoo.Dataset):
             raise vaezoo.DataError(f"{source.name}: no column {name!r}")
         cells = source.table[name].combine_chunks()
         texts = pc.cast(cells, pa.string())
-        if texts.null_count:
-            row = pc.index(pc.is_null(texts), pa.scalar(True)).as_py()
-            raise vaezoo.DataError(
-                f"{source.place(row)}: column {name!r} has no label; use missing: drop"
-            )
-        classes = tuple(sorted(pc.unique(texts).to_pylist()))
+        classes = tuple(sorted(pc.unique(texts.drop_null()).to_pylist()))
+        if not classes:
+            raise vaezoo.DataError(f"{source.name}: column {name!r} has no label")
         column = Column(name=name, kind="categorical", dtype=str(cells.type), categories=classes)
-        labels = to_values(column, cells, source.decimal).astype(np.int64)
+        labels = np.nan_to_num(to_values(column, cells, source.decimal), nan=-1).astype(np.int64)
         return replace(source, table=source.table.drop_columns([name])), labels, classes

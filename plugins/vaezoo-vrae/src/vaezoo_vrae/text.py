@@ -29,7 +29,7 @@ class Line:
 
     Attributes:
         text: the line.
-        label: the name of its class; None without classes.
+        label: the name of its class; None if it is not known, or without classes.
         place: what it is called in messages: its number, or the text itself.
     """
 
@@ -56,7 +56,7 @@ class LineDataset(vaezoo.Dataset):
 
     @abstractmethod
     def read_lines(self) -> tuple[list[Line], Sequence[str]]:
-        """All lines, of which all or none have a label; and what of the source is not used."""
+        """All lines, and what of the source is not used."""
 
     @cached_property
     def _source_lines(self) -> tuple[list[Line], Sequence[str]]:
@@ -113,11 +113,11 @@ class LineDataset(vaezoo.Dataset):
         )
 
     def _labels(self, name: str) -> np.ndarray | None:
-        """The labels of a split, ``[n]``; None without classes."""
-        index = {label: i for i, label in enumerate(self.spec.classes)}
-        labels = [self._lines[i][1] for i in self._indices[name]]
-        numbers = [index[label] for label in labels if label is not None]
-        return np.array(numbers, np.int64) if index else None
+        """The labels of a split, -1 where unknown, ``[n]``; None without classes."""
+        if not self.spec.classes:
+            return None
+        index = {None: -1} | {label: i for i, label in enumerate(self.spec.classes)}
+        return np.array([index[self._lines[i][1]] for i in self._indices[name]], np.int64)
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
@@ -162,7 +162,8 @@ class LineDataset(vaezoo.Dataset):
 class Text(LineDataset):
     """The lines of a text file, or the rows of a csv file, as sequences of symbols.
 
-    A file .csv or .tsv has a column ``text`` and optionally ``label``. Empty lines are left out.
+    A file .csv or .tsv has a column ``text`` and optionally ``label``, in which empty cells are
+    unknown labels. Empty lines are left out.
     Every line ends with ``<eos>``.
     Stepwise latents start with an input of zeros, which serves as ``<bos>``. The symbols are those
     of the training split, and are stored with the model; other symbols become ``<unk>``.
@@ -262,7 +263,7 @@ def read_text_file(path: Path) -> tuple[list[Line], Sequence[str]]:
 
     Raises:
         vaezoo.DataError: the file is not UTF-8; or it is a csv file without a column ``text``,
-            or a row has other cells than the header, or no label; names the line.
+            or a row has other cells than the header; names the line.
     """
     if path.suffix.lower() not in TABLE_SUFFIXES:
         lines = vaezoo.read_text(path).splitlines()
@@ -283,10 +284,8 @@ def read_text_file(path: Path) -> tuple[list[Line], Sequence[str]]:
                 "delimiter in quotes"
             )
         cells = dict(zip(columns, row, strict=True))
-        label = cells.get("label")
-        if label is not None and not label.strip():
-            raise vaezoo.DataError(f"{place}: column 'label' is empty; add one or remove the row")
-        result.append(Line(cells["text"], label, str(number)))
+        label = cells.get("label", "")
+        result.append(Line(cells["text"], label if label.strip() else None, str(number)))
     others = [name for name in columns if name not in ("text", "label")]
     return result, vaezoo.count_phrase(
         others, "column that is not read", "columns that are not read"
