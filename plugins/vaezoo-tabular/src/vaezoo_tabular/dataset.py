@@ -49,6 +49,8 @@ class Table(vaezoo.Dataset):
         dates: the formats of dates in text by column, such as ``%d.%m.%Y``.
         condition: a column of class labels, which is not part of ``x``. Missing cells are unknown
             labels, unless ``missing`` is ``drop``.
+        factors: columns of ground-truth factors, for scores of disentanglement, which are not part
+            of ``x``. Numbers with more than 64 different values are cut into 20 bins.
         missing: whether missing cells are modelled, refused, or their rows dropped.
         max_categories: the most categories of a column.
         rare: categories of a column that have fewer training rows become one category, (other).
@@ -69,6 +71,7 @@ class Table(vaezoo.Dataset):
         kinds: dict[str, Kind] | None = None,
         dates: dict[str, str] | None = None,
         condition: str | None = None,
+        factors: Sequence[str] = (),
         missing: Missing = "model",
         max_categories: Count = 256,
         rare: Count = 1,
@@ -82,7 +85,7 @@ class Table(vaezoo.Dataset):
         split_seed: int = 0,
     ) -> None:
         self.path, self.test, self.condition, self.missing = path, test, condition, missing
-        self.fractions, self.split_seed = fractions, split_seed
+        self.fractions, self.split_seed, self.factors = fractions, split_seed, factors
         self.csv = CsvOptions(separator, decimal, header, encoding)
         self.fit_options = FitOptions(
             kinds=kinds or {},
@@ -125,6 +128,7 @@ class Table(vaezoo.Dataset):
             fields=tuple(field for each in columns if each.is_modelled for field in each.fields),
             classes=loaded.classes,
             condition_shape=() if loaded.classes else None,
+            factors=() if loaded.factors is None else loaded.factors.fields,
             mask_dims=1,
             facts={"vaezoo-tabular": facts},
         )
@@ -134,7 +138,8 @@ class Table(vaezoo.Dataset):
         loaded = self._loaded
         index = loaded.rows[name]
         labels = None if loaded.labels is None else torch.from_numpy(loaded.labels[index])
-        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels)
+        factors = None if loaded.factors is None else loaded.factors.values[index]
+        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels, factors=factors)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -158,7 +163,8 @@ class Table(vaezoo.Dataset):
     @property
     def notes(self) -> Sequence[str]:
         """Columns that may be meant otherwise."""
-        return self._loaded.fitted.notes
+        factors = self._loaded.factors
+        return (*self._loaded.fitted.notes, *(() if factors is None else factors.notes))
 
     @cached_property
     def _loaded(self) -> Loaded:
@@ -173,13 +179,14 @@ class Table(vaezoo.Dataset):
             test_rows -= sum(row >= count - test_rows for row in dropped)
         rows = self._divide(source, test_rows)
         source, labels, classes = self._labels(source)
+        source, factors = self._separate_factors(source)
         fitted = fit_columns(source, rows["train"], self.fit_options)
         modelled = [column for column in fitted.columns if column.is_modelled]
         size = 4 * source.table.num_rows * sum(column.width for column in modelled)
         vaezoo.check_memory(size, f"{source.name}: the columns", "use fewer rows or columns")
         x = np.concatenate([encode(each, fitted.values[each.name]) for each in modelled], 1)
         x = standardise(x, modelled)
-        return Loaded(fitted, x, labels, classes, rows, tuple(map(str, dropped)))
+        return Loaded(fitted, x, labels, classes, factors, rows, tuple(map(str, dropped)))
 
     def _source(self) -> tuple[Source, int]:
         """The table, and the number of test rows at its end."""
@@ -203,6 +210,19 @@ class Table(vaezoo.Dataset):
         given = {"train": range(count - test_rows), "test": range(count - test_rows, count)}
         splits = vaezoo.complete_splits(given, self.fractions, self.split_seed, source.name)
         return {name: np.array(index) for name, index in splits.items()}
+
+    def _separate_factors(self, source: Source) -> tuple[Source, vaezoo.Factors | None]:
+        """The table without the columns of factors, and these."""
+        for name in self.factors:
+            if name not in source.table.column_names:
+                raise vaezoo.DataError(f"{source.name}: no column {name!r}")
+        cells = {
+            name: pc.fill_null(pc.cast(source.table[name], pa.string()), "").to_pylist()
+            for name in self.factors
+        }
+        factors = vaezoo.read_factors(cells, source.name)
+        table = source.table.drop_columns([*cells])
+        return replace(source, table=table), factors
 
     def _labels(self, source: Source) -> tuple[Source, np.ndarray | None, tuple[str, ...]]:
         """The table without the column of labels, the labels ``[n]``, and their names.
