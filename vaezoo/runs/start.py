@@ -17,7 +17,7 @@ from vaezoo.pretrained.model_header import write_model_header
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
 from vaezoo.runs.in_memory import data_caption, data_record, reading_note
-from vaezoo.runs.init import load_init
+from vaezoo.runs.init import describe_init, load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
@@ -247,6 +247,8 @@ def _train(
                 recorded["examples"] = count_examples(dataset, train, len(validation))
                 caption = data_caption(spec.data.name, recorded.get("data"))
                 note = reading_note(dataset.spec) if "data" in recorded else ""
+                for line in describe_init(init):
+                    print_stage(line)
                 print_stage(f"data: {caption}: {describe_examples(recorded['examples'])}{note}")
                 environment = describe_environment(device, model.precision)
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})
