@@ -60,13 +60,13 @@ def _load_item(spec: Spec, model: Model, item: InitSpec, index: int) -> dict[str
             count += len(model.get_submodule(part).state_dict()) - len(missing)
     if total and not count:
         raise spec.problem(f"init.{index}", f"no weight of {item.source} fits the model")
-    path = Path(item.source)
+    place = Path(item.source)
     return {
         "from": item.source,
         "parts": item.parts,
         "sha256": digest,
-        "is_run": path.is_dir(),
-        "is_file": path.is_file(),
+        "is_run": place.is_dir(),
+        "is_file": place.is_file(),
         **({} if item.strict else {"kept": kept}),
     }
 
