@@ -250,7 +250,7 @@ class Npz(Format):
 
     def mutate_breaks_labels(self, source: Source, rng: np.random.Generator) -> Claim:
         condition = np.arange(ROWS) % 3
-        condition[int(rng.integers(ROWS))] = rng.choice([-1, 5, 10**6, 2**62, -(2**63)])
+        condition[int(rng.integers(ROWS))] = rng.choice([-2, 5, 10**6, 2**62, -(2**63)])
         source.files["some.npz"] = pack({**source.content, "condition": condition})
         return refused()
 

@@ -86,7 +86,8 @@ def array_examples(arrays: dict[str, np.ndarray], options: dict[str, Any]) -> li
         and arrays["condition"].dtype.kind in "iu"
     ):
         unique = np.unique(arrays["condition"])
-        if not np.array_equal(unique, np.arange(len(unique))):
+        known = unique[unique != -1]  # -1 is unknown
+        if not len(known) or not np.array_equal(known, np.arange(len(known))):
             raise Invalid("condition")
     examples: list[Example] = [{} for _ in range(rows)]
     for name in names:

@@ -188,7 +188,7 @@ def _check_batch(spec: DataSpec, batch: Batch, name: str) -> None:
         condition = batch.condition
         if tuple(condition.shape[1:]) != spec.condition_shape or not condition.isfinite().all():
             raise Fault(f"{name}: conditions of {tuple(condition.shape)}, not finite or otherwise")
-        if spec.classes and not (condition.min() >= 0 and condition.max() < len(spec.classes)):
+        if spec.classes and not (condition.min() >= -1 and condition.max() < len(spec.classes)):
             raise Fault(f"{name}: labels beyond the {len(spec.classes)} classes")
     if {key: tuple(value.shape[1:]) for key, value in batch.extras.items()} != dict(spec.extras):
         raise Fault(f"{name}: extras are not as described")

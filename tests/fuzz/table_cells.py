@@ -75,9 +75,9 @@ def table_examples(table: Table, options: dict[str, Any]) -> list[Example]:
     kept = []
     for row in rows:
         empty = [name for name, cell in zip(names, row, strict=True) if not cell and name in used]
-        if empty and (
-            options["missing"] == "error" or (condition in empty and options["missing"] == "mean")
-        ):
+        if options["missing"] != "drop":  # a label may be unknown
+            empty = [name for name in empty if name != condition]
+        if empty and options["missing"] == "error":
             raise Invalid("empty")
         if not empty or options["missing"] == "mean":
             kept.append(row)
@@ -88,6 +88,8 @@ def table_examples(table: Table, options: dict[str, Any]) -> list[Example]:
         cells = [row[place] for row in kept]
         if name == condition:
             is_number, key = False, "<label>"
+            if not any(cells):
+                raise Invalid("labels")
         elif name in used:
             is_number, key = _is_numeric(name, cells, options), name
         else:

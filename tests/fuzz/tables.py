@@ -66,7 +66,8 @@ class Tables(Format):
                 else:
                     example[field.name] = float(values[0])
             if batch.condition is not None:
-                example["<label>"] = spec.classes[int(batch.condition[row])]
+                label = int(batch.condition[row])
+                example["<label>"] = spec.classes[label] if label >= 0 else ""
             found.append(example)
         return found
 
@@ -252,7 +253,7 @@ class Tables(Format):
         source.files[_FILE] = dump(source)
         if not is_used(name, source.options):
             return self._changed(source)
-        if missing == "error" or (name == source.options.get("condition") and missing != "drop"):
+        if missing == "error" and name != source.options.get("condition"):
             return refused(f"{_FILE}:{row + 2}:")
         return self._changed(source, tells=("1 row",) if missing == "drop" else None)
 

@@ -10,6 +10,8 @@ from vaezoo.data.dataset import Dataset as Dataset
 from vaezoo.data.dataset import Split as Split
 from vaezoo.data.dataspec import DataSpec as DataSpec
 from vaezoo.data.dataspec import Field as Field
+from vaezoo.data.factors import Factors as Factors
+from vaezoo.data.factors import read_factors as read_factors
 from vaezoo.data.format import Format as Format
 from vaezoo.data.images import Binarize as Binarize
 from vaezoo.data.images import image_spec as image_spec

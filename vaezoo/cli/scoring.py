@@ -194,8 +194,8 @@ def score_command(
     the training data. The file has a row for each example: what names it (its file, its number
     there, the first step of a window, the identifiers of a table), its score and, if there is one,
     its label. With --steps-out a second file has a row for each step of the sequences, whose score
-    is the mean over the windows that contain it. A score that is NaN or infinite is left empty, and
-    the command fails once the others are written.
+    is the mean over the windows that contain it. A score that is NaN or infinite is left empty,
+    and the command fails once the others are written.
     """
     from vaezoo.evaluation.anomaly import scores, step_scores
     from vaezoo.utils.finite import require_finite

@@ -121,19 +121,25 @@ def hide_unobserved(
 
 
 def check_labels(labels: np.ndarray, source: str) -> tuple[str, ...]:
-    """The classes of labels ``[n]``, by their numbers.
+    """The classes of labels ``[n]``, by their numbers; -1 is an unknown label.
 
     Args:
         labels: integers, of which there is at least one.
         source: where they come from, for messages.
 
     Raises:
-        vaezoo.DataError: a label is negative, or one between 0 and the greatest has no example.
+        vaezoo.DataError: a label is below -1, none is known, or one between 0 and the greatest has
+            no example.
     """
-    if labels.min() < 0:
-        row = int((labels < 0).argmax())
-        raise DataError(f"{source}: 'condition' row {row} is {labels[row]}; labels count from 0")
-    unique = np.unique(labels)
+    if labels.min() < -1:
+        row = int((labels < -1).argmax())
+        raise DataError(
+            f"{source}: 'condition' row {row} is {labels[row]}; labels count from 0, and -1 is an "
+            "unknown one"
+        )
+    unique = np.unique(labels[labels >= 0])
+    if not len(unique):
+        raise DataError(f"{source}: no row of 'condition' has a label; leave 'condition' out")
     if unique[-1] != len(unique) - 1:
         missing = int((unique != np.arange(len(unique))).argmax())
         raise DataError(

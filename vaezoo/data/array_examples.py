@@ -25,6 +25,7 @@ class Arrays:
             several parts, a mapping with the masks of those that have one.
         extras: what comes with the examples by name, ``[n, ...]``.
         present: nonzero where an example has a part, ``[n]`` by the name of the part.
+        factors: the values of ground-truth factors, ``[n]`` by the name of the factor.
     """
 
     x: np.ndarray | Mapping[str, np.ndarray]
@@ -32,6 +33,7 @@ class Arrays:
     mask: np.ndarray | Mapping[str, np.ndarray] | None = None
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def parts(self) -> Mapping[str, np.ndarray]:
@@ -80,6 +82,10 @@ def checked_arrays(arrays: Arrays, source: str) -> Arrays:
         condition = to_numbers(condition)
     for name, extra in arrays.extras.items():
         check_array(extra, f"extras.{name}", source, rows=n, finite=True)
+    for name, values in arrays.factors.items():
+        check_array(values, f"factors.{name}", source, rows=n)
+        if values.ndim != 1:
+            raise DataError(f"{source}: 'factors.{name}' must have the shape [{n}]")
     return replace(
         arrays,
         x=parts if isinstance(arrays.x, Mapping) else parts[""],

@@ -19,6 +19,7 @@ from vaezoo.data.array_checks import check_labels
 from vaezoo.data.array_examples import Arrays, checked_arrays, has_values
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.factors import read_factors
 from vaezoo.data.images import to_float, to_unit_interval
 from vaezoo.data.phrases import count_phrase, untrained_classes
 from vaezoo.data.splits import split_indices
@@ -65,6 +66,7 @@ class ArrayDataset(Dataset):
         self.fractions, self.split_seed = fractions, split_seed
         if unknown := {*self._supports} - {*self.arrays.parts}:
             raise DataError(f"{source}: support names {min(unknown)!r}, which is no part")
+        self.factors = read_factors(self.arrays.factors, source)
         self.specs = {name: self._spec_of(name, x) for name, x in self.arrays.parts.items()}
         try:
             self._spec = self._whole_spec()
@@ -97,7 +99,8 @@ class ArrayDataset(Dataset):
         extras = {name: array.shape[1:] for name, array in self.arrays.extras.items()}
         has_parts = isinstance(self.arrays.x, Mapping)
         data = DataSpec((), "joint", parts=self.specs) if has_parts else self.specs[""]
-        data, condition = replace(data, extras=extras), self.arrays.condition
+        factors = () if self.factors is None else self.factors.fields
+        data, condition = replace(data, extras=extras, factors=factors), self.arrays.condition
         if condition is None:
             return data
         shape = tuple(condition_tensor(condition).shape[1:])
@@ -130,6 +133,8 @@ class ArrayDataset(Dataset):
             for name, value in self._root_mean_squares().items()
             if value > _MAX_ROOT_MEAN_SQUARE
         ]
+        if self.factors is not None:
+            large += self.factors.notes
         if not self.spec.classes:
             return tuple(large)
         assert self.arrays.condition is not None
@@ -181,6 +186,7 @@ class ArrayDataset(Dataset):
                 part: torch.from_numpy(value[index] != 0) for part, value in arrays.present.items()
             }
             or None,
+            factors=None if self.factors is None else self.factors.values[index],
         )
 
 

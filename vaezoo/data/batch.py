@@ -30,6 +30,8 @@ class Batch:
         index: the place of each example in its split, int64 ``[B]``; None for other examples.
         present: for each part that examples may lack, True where it is there, bool ``[B]``; None
             if no part is missing. What the data of a missing part holds has no influence.
+        weight: how much each example counts in the training loss, ``[B]``, with a mean of 1 over
+            an epoch; None for equally.
     """
 
     x: Any
@@ -39,6 +41,7 @@ class Batch:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     index: Tensor | None = None
     present: Mapping[str, Tensor] | None = None
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         # written out, because it is called several times in a training step
@@ -75,6 +78,7 @@ class Batch:
             extras=map_tensors(function, self.extras),
             index=map_tensors(function, self.index),
             present=map_tensors(function, self.present),
+            weight=map_tensors(function, self.weight),
         )
 
     def part(self, name: str) -> Batch:

@@ -41,6 +41,13 @@ def category_indices(cells: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]
     return np.array([index[cell] for cell in cells], np.int64), values
 
 
+def label_indices(cells: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As ``category_indices``, but an empty cell is no value: its index is -1."""
+    values = tuple(sorted({*cells} - {""}))
+    index = {"": -1} | {value: i for i, value in enumerate(values)}
+    return np.array([index[cell] for cell in cells], np.int64), values
+
+
 def holds_numbers(name: str, cells: Sequence[str], rows: Sequence[Row], source: str) -> bool:
     """Whether a column is numeric by its cells.
 

@@ -46,8 +46,9 @@ class ItemDataset(Dataset):
     """The items ``x`` or ``(x, y)`` of a data set of torch, divided at random into three splits.
 
     16 items, at equal distances, describe the data: their shape and their type, and with the
-    support ``auto`` the values that ``x`` may take. An integer ``y`` is a class label; the data
-    set names the classes in its attribute ``classes``, or has all labels in ``targets``.
+    support ``auto`` the values that ``x`` may take. An integer ``y`` is a class label, and -1 an
+    unknown one; the data set names the classes in its attribute ``classes``, or has all labels in
+    ``targets``.
 
     Args:
         items: the data set.
@@ -169,7 +170,7 @@ class _Items(torch.utils.data.Dataset[Any]):
                 raise DataError(f"data: the y of item {index} holds NaN or infinity")
             return torch.from_numpy(values.reshape(self.data.condition_shape))
         label, count = int(item.condition), len(self.data.classes)
-        if not 0 <= label < count:
+        if not -1 <= label < count:  # -1 is unknown
             raise DataError(f"data: item {index} has the label {label}; there are {count} classes")
         return torch.tensor(label)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vaezoo.data.balance import Balance
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.mapping import map_tensors
@@ -38,6 +39,7 @@ class Loader:
     Attributes:
         fewest_examples: the fewest examples that a process takes of a training batch. The last
             batch of an epoch is left out if it has fewer for one of them.
+        balance: how training batches are drawn and weighed by class; None for equally.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Loader:
         self.split, self.device, self.batch_size = split, device, batch_size
         self.workers, self.seed, self.rank, self.world_size = workers, seed, rank, world_size
         self.fewest_examples = 1
+        self.balance: Balance | None = None
         self.x = _to(split.x, device) if isinstance(split.x, Tensor | Mapping) else None
         self.condition, self.mask = _to(split.condition, device), _to(split.mask, device)
         self.extras, self.present = _to(split.extras, device), _to(split.present, device)
@@ -76,12 +79,25 @@ class Loader:
     def epoch_order(self, epoch: int) -> Tensor:
         """Returns the order of an epoch's examples; it depends only on the seed and the epoch."""
         seed = derive_seed(self.seed, "order", epoch)
+        if self.balance is not None and self.balance.sampling is not None:
+            return self.balance.order(seed)
         if self.split.epoch_order is not None:
             return self.split.epoch_order(epoch, seed, self.batch_size)
         return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yields the shuffled training batches of one epoch, from batch ``start`` on."""
+        weights = None if self.balance is None else self.balance.loss
+        if weights is None:
+            yield from self._epoch(number, start)
+            return
+        weights = weights.to(self.device)
+        for batch in self._epoch(number, start):
+            assert batch.index is not None, "a loader sets it"
+            yield replace(batch, weight=weights[batch.index])
+
+    def _epoch(self, number: int, start: int) -> Iterator[Batch]:
+        """The batches of ``epoch`` without weights."""
         order = self.epoch_order(number)
         steps = range(start, self.steps_per_epoch)
         size, rank, world_size = self.batch_size, self.rank, self.world_size
@@ -99,6 +115,18 @@ class Loader:
         whole = self.with_seed(self.seed)
         whole.rank, whole.world_size = 0, 1
         return next(iter(whole.epoch(0)))
+
+    def with_split(self, split: Split) -> Loader:
+        """Returns a loader of another split with the same options."""
+        return Loader(
+            split,
+            self.device,
+            self.batch_size,
+            workers=self.workers,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
 
     def with_seed(self, seed: int) -> Loader:
         """Returns a loader of the same examples with another order of epochs."""
@@ -122,6 +150,18 @@ class Loader:
         for i in starts:
             rows = slice(i, min(i + size, total))
             yield self._batch(rows, torch.arange(rows.start, rows.stop, device=self.device))
+
+    def labels(self) -> Tensor | None:
+        """The label of each example, int64 ``[n]`` on the CPU, below 0 where it is unknown.
+
+        Labels that are not in memory are read. None if the conditions are no labels.
+        """
+        labels = self.condition
+        if labels is None or self.split.batch_transform is not None:
+            read = [batch.condition for batch in self.ordered()]
+            known = [condition for condition in read if condition is not None]
+            labels = torch.cat(known) if known else None
+        return None if labels is None or labels.dim() != 1 else labels.cpu()
 
     def gather(self, index: Tensor) -> Batch:
         """Returns the examples at the indices ``index`` ``[B]`` of a split in memory."""

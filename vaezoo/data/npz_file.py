@@ -12,10 +12,10 @@ import numpy as np
 from vaezoo.utils.errors import DataError, one_line
 from vaezoo.utils.memory import check_memory
 
-_NAMES = ("x", "condition", "mask", "lengths")
+_NAMES = ("x", "condition", "mask", "lengths", "factors")
 """The arrays of examples."""
-_PREFIXES = ("x.", "mask.", "present.", "extras.")
-"""The beginnings of the names of arrays of parts and extras."""
+_PREFIXES = ("x.", "mask.", "present.", "extras.", "factors.")
+"""The beginnings of the names of arrays of parts, extras and factors."""
 _REASON = 200
 """The greatest number of characters of a library's message that is quoted."""
 _HEADERS = {
@@ -41,8 +41,8 @@ def read_npz(file: Path, names: Collection[str] | None = None) -> NpzArrays:
     Args:
         file: the npz file.
         names: the arrays to read, as far as they are there; by default those of examples, of which
-            only ``x`` must be there: ``x``, ``condition``, ``mask``, ``lengths``, and those of
-            parts and extras.
+            only ``x`` must be there: ``x``, ``condition``, ``mask``, ``lengths``, ``factors``,
+            and those of parts, extras and single factors.
 
     Raises:
         vaezoo.DataError: it is no npz file, is damaged, an array is not of numbers or does not fit
@@ -129,7 +129,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 def _check_names(arrays: NpzArrays, file: Path) -> None:
     """Raises DataError if there is no ``x``, or if there are arrays for all parts and for one."""
-    for name in ("x", "mask"):
+    for name in ("x", "mask", "factors"):
         if name in arrays and any(key.startswith(f"{name}.") for key in arrays):
             raise DataError(f"{file}: has arrays '{name}' and '{name}.NAME'; use one")
     if not any(name.partition(".")[0] == "x" for name in arrays):

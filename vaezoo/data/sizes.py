@@ -9,11 +9,16 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 
-_CAPTIONS = {"left_out": "left out", "notes": "please check"}
+_CAPTIONS = {
+    "left_out": "left out",
+    "unlabelled": "without a label",
+    "balance": "balance",
+    "notes": "please check",
+}
 
 
 def count_examples(dataset: Dataset, train: Loader, validation: int) -> dict[str, Any]:
-    """The number of examples of each split, ``left_out`` and ``notes``, for ``environment.json``.
+    """The number of examples of each split, and phrases about them, for ``environment.json``.
 
     Args:
         dataset: the data set.
@@ -29,7 +34,22 @@ def count_examples(dataset: Dataset, train: Loader, validation: int) -> dict[str
     if count := train.examples_left_out:
         what = "example" if count == 1 else "examples"
         left_out.append(f"{count:,} training {what} of each epoch, too few for a last batch")
-    return {**sizes, "left_out": left_out, "notes": list(dataset.notes)}
+    balance = {} if train.balance is None else {"balance": train.balance.phrases()}
+    return {
+        **sizes,
+        "left_out": left_out,
+        **_unlabelled(train),
+        **balance,
+        "notes": list(dataset.notes),
+    }
+
+
+def _unlabelled(train: Loader) -> dict[str, list[str]]:
+    """How many training examples have no label, if there are any."""
+    labels = train.condition
+    if labels is None or labels.dim() != 1 or not (count := int((labels < 0).sum())):
+        return {}
+    return {"unlabelled": [f"{count:,} of {len(labels):,} training examples"]}
 
 
 def _has_own_sizes(dataset: Dataset) -> bool:
@@ -44,7 +64,7 @@ def _sizes(dataset: Dataset, known: Mapping[str, int]) -> dict[str, int]:
 
 
 def describe_examples(recorded: Mapping[str, Any]) -> str:
-    """What ``count_examples`` returned, on one line; earlier versions recorded no ``notes``."""
+    """What ``count_examples`` returned, on one line; some phrases may be missing."""
     sizes = ", ".join(f"{recorded[name]:,} {name}" for name in SPLIT_NAMES)
     phrases = [
         f"{caption}: {'; '.join(recorded[key])}"

@@ -15,11 +15,13 @@ from vaezoo.data.columns import (
     category_indices,
     check_size,
     holds_numbers,
+    label_indices,
     standardised_column,
 )
 from vaezoo.data.csv_file import Row
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.dataspec import DataSpec, Field
+from vaezoo.data.factors import Factors, read_factors
 from vaezoo.data.phrases import count_phrase, untrained_classes
 from vaezoo.data.splits import split_indices
 from vaezoo.utils.errors import DataError, did_you_mean
@@ -42,7 +44,9 @@ class TableDataset(Dataset):
         numeric: the numeric columns; by default every column that is not named in another option
             and contains only numbers.
         categorical: the categorical columns; by default every remaining column.
-        condition: a column of class labels, which is not part of ``x``.
+        condition: a column of class labels, which is not part of ``x``. Empty cells are unknown
+            labels, unless ``missing`` is ``drop``.
+        factors: columns of ground-truth factors, which are not part of ``x``.
         missing: how to treat a row with an empty cell in a column that is used: ``error`` reports
             it, ``drop`` removes the row, ``mean`` inserts the mean of the training split for a
             number, and a separate category for a category.
@@ -62,12 +66,14 @@ class TableDataset(Dataset):
         numeric: Sequence[str] | None = None,
         categorical: Sequence[str] | None = None,
         condition: str | None = None,
+        factors: Sequence[str] = (),
         missing: Missing = "error",
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
         self.names, self.source, self.condition = list(names), source, condition
         self.numeric, self.categorical, self.missing = numeric, categorical, missing
+        self.factors = factors
         self._check_names()
         self.rows, self._incomplete = self._without_missing(
             [
@@ -101,13 +107,15 @@ class TableDataset(Dataset):
             classes=classes,
             condition_shape=() if classes else None,
             fields=tuple(fields),
+            factors=() if self._factors is None else self._factors.fields,
         )
 
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
         index, (labels, _) = self._splits[name], self._labels
         condition = None if labels is None else torch.from_numpy(labels[index])
-        return Split(torch.from_numpy(self._x[index]), condition)
+        factors = None if self._factors is None else self._factors.values[index]
+        return Split(torch.from_numpy(self._x[index]), condition, factors=factors)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -126,7 +134,8 @@ class TableDataset(Dataset):
     @property
     def notes(self) -> list[str]:
         """Columns that may be meant otherwise, and what no row of the training split has."""
-        return [*self._ambiguous_columns(), *self._untrained_values()]
+        binned = () if self._factors is None else self._factors.notes
+        return [*self._ambiguous_columns(), *binned, *self._untrained_values()]
 
     def _ambiguous_columns(self) -> Iterator[str]:
         """Columns that no option names and that may be meant otherwise than they are read."""
@@ -191,6 +200,7 @@ class TableDataset(Dataset):
             *(self.numeric or ()),
             *(self.categorical or ()),
             *filter(None, [self.condition]),
+            *self.factors,
         ]
         for name in columns:
             if name not in names:
@@ -202,7 +212,7 @@ class TableDataset(Dataset):
         """Whether a column is used: not if both kinds are listed and it is in neither list."""
         if self.numeric is None or self.categorical is None:
             return True
-        return name in (*self.numeric, *self.categorical) or name == self.condition
+        return name in (*self.numeric, *self.categorical, self.condition, *self.factors)
 
     def _without_missing(self, rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
         """Applies the option ``missing`` to rows with empty cells in used columns.
@@ -214,10 +224,10 @@ class TableDataset(Dataset):
         for line, row in rows:
             cells = zip(self.names, row, strict=True)
             empty = [name for name, cell in cells if not cell and self._is_used(name)]
-            place = f"{self.source}:{line}: column"
-            if self.condition in empty and self.missing != "drop":
-                raise DataError(f"{place} {self.condition!r} has no label; use missing: drop")
+            if self.missing != "drop" and self.condition in empty:
+                empty.remove(self.condition)  # an unknown label
             if empty and self.missing == "error":
+                place = f"{self.source}:{line}: column"
                 raise DataError(f"{place} {empty[0]!r} is empty; set missing to drop or mean")
             if not empty or self.missing == "mean":
                 complete.append((line, row))
@@ -233,17 +243,24 @@ class TableDataset(Dataset):
 
     @cached_property
     def _labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The labels ``[n]``, or None, and the names of the classes."""
-        return (
-            (None, ()) if self.condition is None else category_indices(self._cells(self.condition))
-        )
+        """The labels ``[n]``, -1 where unknown, or None, and the names of the classes."""
+        if self.condition is None:
+            return None, ()
+        labels, classes = label_indices(self._cells(self.condition))
+        if not classes:
+            raise DataError(f"{self.source}: column {self.condition!r} has no label")
+        return labels, classes
+
+    @cached_property
+    def _factors(self) -> Factors | None:
+        return read_factors({name: self._cells(name) for name in self.factors}, self.source)
 
     @cached_property
     def _columns(self) -> list[Column]:
         """The columns that become ``x``."""
         columns, train = [], self._splits["train"]
         for name in self.names:
-            if name == self.condition or not self._is_used(name):
+            if name in (self.condition, *self.factors) or not self._is_used(name):
                 continue
             cells = self._cells(name)
             if self._is_numeric(name, cells):

@@ -205,7 +205,8 @@ class Anomaly(Metric):
     """How well an anomaly score detects the examples of some classes.
 
     These classes are usually left out of training; where they are not, because the training split
-    is unlabelled and contaminated in practice, ``anomalies_in_training`` counts them.
+    is unlabelled and contaminated in practice, ``anomalies_in_training`` counts them. Examples
+    without a label are left out; ``unlabelled`` counts them.
 
     Args:
         anomalous: the names of the classes that are anomalies.
@@ -241,21 +242,24 @@ class Anomaly(Metric):
                 f"no class {unknown[0]!r}{did_you_mean(unknown[0], model.data.classes)}"
             )
         classes = torch.tensor([model.data.classes.index(name) for name in self.anomalous])
-        labels = _labels(data)
-        if labels is None or not bool((labels >= 0).all()):
-            raise NotImplementedError("needs a label for each example")
-        anomalous = torch.isin(labels, classes).numpy()
+        labels = data.labels()
+        if labels is None or not bool((labels >= 0).any()):
+            raise NotImplementedError("needs examples with labels")
+        known = labels >= 0
+        anomalous = torch.isin(labels[known], classes).numpy()
         result = scores(model, data, self.method, self.samples, per_step=self.per_step)
         require_finite(result, "the score of example")
         details, note = self._describe_training(classes)
+        if unlabelled := int((~known).sum()):
+            details["unlabelled"] = float(unlabelled)
         return {
             name: replace(estimate, details={**(estimate.details or {}), **details}, note=note)
-            for name, estimate in detection_metrics(result.numpy(), anomalous).items()
+            for name, estimate in detection_metrics(result[known].numpy(), anomalous).items()
         }
 
     def _describe_training(self, classes: Tensor) -> tuple[dict[str, float], str]:
         """How many training examples are of some classes: details, and a note if there are any."""
-        labels = None if self.training is None else _labels(self.training())
+        labels = None if self.training is None else self.training().labels()
         if labels is None:
             return {}, "whether the training split has anomalies is not known"
         count, unlabelled = int(torch.isin(labels, classes).sum()), int((labels < 0).sum())
@@ -266,12 +270,3 @@ class Anomaly(Metric):
             details["unlabelled_in_training"] = float(unlabelled)
             notes.append(f"{unlabelled:,} training examples have no label and may be anomalies")
         return details, "; ".join(notes)
-
-
-def _labels(data: Loader) -> Tensor | None:
-    """The labels of a split, ``[n]``, below 0 where they are unknown; None if it has none."""
-    labels = data.condition
-    if labels is None or data.split.batch_transform is not None:
-        batches = [batch.condition for batch in data.ordered() if batch.condition is not None]
-        labels = torch.cat(batches) if batches else None
-    return None if labels is None or labels.dim() != 1 else labels.cpu()

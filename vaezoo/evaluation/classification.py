@@ -114,15 +114,19 @@ def judge(predictions: Predictions, *, samples: int) -> dict[str, Estimate]:
     correct = prediction == label
     nll = -log_posterior.gather(1, label[:, None])[:, 0]
     error = calibration_error(confidence, correct)
+    unlabelled = int((~known).sum())
+    details = {"samples": samples, **({"unlabelled": unlabelled} if unlabelled else {})}
     return {
-        "accuracy": dataclasses.replace(mean_with_error(correct, samples=samples), unit="share"),
-        "label_nll": mean_with_error(nll, samples=samples),
+        "accuracy": dataclasses.replace(mean_with_error(correct, **details), unit="share"),
+        "label_nll": mean_with_error(nll, **details),
         "calibration_error": Estimate(error, None, len(label), {"bins": _BINS}, unit="share"),
     }
 
 
 class Classification(Metric):
     """Accuracy and calibration of the class predicted by Bayes' rule, log p(x|y) + log p(y).
+
+    Examples without a label are left out; ``unlabelled`` counts them.
 
     Args:
         samples: importance samples for each log p(x|y).

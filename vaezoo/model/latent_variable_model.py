@@ -105,6 +105,17 @@ class LatentVariableModel(nn.Module):
             self.class_counts.copy_(counts)
 
     @property
+    def takes_unknown_labels(self) -> bool:
+        """Whether examples may lack a label: the model has no condition, or does without one."""
+        if self.conditioner is None:
+            return True
+        try:
+            self.conditioner.unconditional_context(1)
+        except ValueError:
+            return False
+        return True
+
+    @property
     def trained_classes(self) -> tuple[str, ...]:
         """The names of the classes that occurred in training."""
         if self.class_counts is None or not bool(self.class_counts.any()):

@@ -285,6 +285,7 @@ class Conditioner(Component, ABC):
 
         Args:
             condition: ``[B, *data.condition_shape]``; labels are int64, everything else is fp32.
+                Labels below 0 are unknown, which only those with an ``unconditional_context`` get.
 
         Returns:
             Vectors ``[B, E]`` or feature maps ``[B, E, H, W]``.

@@ -1,4 +1,4 @@
-"""Loads weights into a module: all of them or none, naming every tensor that does not fit."""
+"""Loads weights into a module: all or none, or those that fit; names what does not fit."""
 
 from __future__ import annotations
 
@@ -39,3 +39,26 @@ def load_strict(
         raise IntegrityError(f"{source}: weights do not fit the spec: {'; '.join(faults)}")
     state = {name: tensors[name].to(expected[name].dtype) for name in expected}
     module.load_state_dict(state, assign=share)
+
+
+def load_matching(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Loads those weights into a module whose names, shapes and kinds of numbers are the same.
+
+    Args:
+        module: the module.
+        tensors: parameters and buffers, by their names in ``module.state_dict()``.
+
+    Returns:
+        What keeps its values: the name of each, with its shape and that of the tensor.
+    """
+    matching, kept = {}, []
+    for name, own in module.state_dict().items():
+        tensor = tensors.get(name)
+        if tensor is None:
+            kept.append(f"{name} is missing")
+        elif (tensor.shape, tensor.is_floating_point()) != (own.shape, own.is_floating_point()):
+            kept.append(f"{name} is {tuple(tensor.shape)}, not {tuple(own.shape)}")
+        else:
+            matching[name] = tensor.to(own.dtype)
+    module.load_state_dict(matching, strict=False)
+    return kept

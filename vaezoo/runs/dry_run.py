@@ -18,7 +18,7 @@ from vaezoo.data.sizes import count_examples, describe_examples
 from vaezoo.evaluation.validation import validate
 from vaezoo.model.component import StepResult
 from vaezoo.model.task import Task
-from vaezoo.runs.init import load_init
+from vaezoo.runs.init import describe_init, load_init
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
@@ -62,6 +62,7 @@ class DryRunReport:
         parts: one row per part of the model.
         losses: for each training phase, its loss and metrics on one batch, in nats per example;
             the names of phases begin with that of their stage, if there are several.
+        init: what training begins with: a line for each item of the spec.
     """
 
     spec: Spec
@@ -69,6 +70,7 @@ class DryRunReport:
     source: tuple[tuple[str, ...], ...]
     parts: tuple[PartSummary, ...]
     losses: dict[str, dict[str, float]]
+    init: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -78,6 +80,7 @@ class DryRunReport:
             "source": self.source,
             "parts": [vars(part) for part in self.parts],
             "losses": self.losses,
+            "init": self.init,
         }
 
     def as_text(self) -> str:
@@ -87,7 +90,8 @@ class DryRunReport:
             for name, terms in self.losses.items()
         ]
         heading = "one batch, in nats per example"
-        examples = f"data: {describe_examples(self.examples)}\n"
+        data = f"data: {describe_examples(self.examples)}"
+        examples = "\n".join([data, *self.init, ""])
         source = [*_aligned(self.source), ""] if self.source else []
         resolved = dump(self.spec.resolved())
         return "\n".join([resolved, examples, *source, *self._table(), "", heading, *losses])
@@ -131,7 +135,7 @@ def dry_run(spec: Spec) -> DryRunReport:
         examples = count_examples(dataset, train, len(split))
         batch, last = next(train.epoch(0)), _smaller_last_batch(train)
         validation, fewest = _first_examples(split, train), train.fewest_examples
-        load_init(spec, tasks[0].model)
+        init = describe_init(load_init(spec, tasks[0].model))
         parts = _summarize_parts(spec, tasks[0], batch)
         losses: dict[str, dict[str, float]] = {}
         for stage, task in zip(spec.stages, tasks, strict=True):
@@ -145,7 +149,7 @@ def dry_run(spec: Spec) -> DryRunReport:
                 _train_phases(stage, task, last, prefix, fewest=fewest, full_size=len(batch))
             _validate(task, validation, prefix)
     source = tuple(tuple(map(printable, row)) for row in dataset.table)
-    return DryRunReport(spec, examples, source, parts, losses)
+    return DryRunReport(spec, examples, source, parts, losses, tuple(init))
 
 
 def _smaller_last_batch(train: Loader) -> Batch | None:

@@ -289,7 +289,8 @@ def _check_condition(model: Model, condition: Tensor | None, n: int) -> Tensor |
         raise ValueError(
             f"'condition' has the shape {tuple(condition.shape)}; it must be {(n, *shape)}"
         )
-    labels = torch.arange(len(classes)).double()
+    first = -1 if model.takes_unknown_labels else 0
+    labels = torch.arange(first, len(classes)).double()
     valid = torch.isin(condition, labels) if classes else condition.isfinite()
     if not bool(valid.all()):
         row = int((~valid).nonzero()[0, 0])

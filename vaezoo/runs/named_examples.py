@@ -170,7 +170,6 @@ def _all_splits(run: Run) -> NamedExamples:
     }
     batches = [loader.first(len(loader)) for loader in loaders.values()]
     return NamedExamples(to_loader(run.model, concatenate(batches)), names)
-    return _of_folder(run, path) if path.is_dir() else _of_files(run, {"": path})
 
 
 def _files_in(run: Run, folder: Path) -> tuple[list[Path], tuple[str, ...]]:

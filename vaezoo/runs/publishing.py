@@ -132,14 +132,17 @@ def _write_entry_files(
 
 
 def _public_spec(run: Run) -> bytes:
-    """The spec without folders of this machine, from which training may have begun."""
+    """The spec without folders of this machine, from which training may have begun.
+
+    A run is named by its name and time, and a file by its name and folder.
+    """
     resolved = run.spec.resolved()
     loaded = read_json(run.directory.environment).get("init", [])
-    runs = {item["from"] for item in loaded if item["is_run"]}
+    runs = {item["from"] for item in loaded if item["is_run"] or item.get("is_file")}
     if not runs:
         return run.directory.spec.read_bytes()
     for item in resolved["init"]:
-        if item["from"] in runs:  # name and time of the run
+        if item["from"] in runs:
             item["from"] = "/".join(Path(item["from"]).resolve().parts[-2:])
     return dump(resolved).encode()
 

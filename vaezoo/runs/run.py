@@ -11,6 +11,7 @@ import torch
 
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.format import Format
+from vaezoo.data.hiding import hidden_labels, with_labels
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.evaluation.evaluate import EvaluationError, evaluate, require_all_finite
@@ -27,7 +28,7 @@ from vaezoo.runs.report.page import ReportData
 from vaezoo.runs.workers import check_workers
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
-from vaezoo.utils.errors import UsageError
+from vaezoo.utils.errors import DataError, UsageError
 from vaezoo.utils.files import read_json, write_json
 from vaezoo.utils.process_group import ProcessGroup
 
@@ -162,7 +163,8 @@ class Run:
             raise UsageError(f"no split {split!r}; use one of {', '.join(SPLIT_NAMES)}")
         if self._dataset is None:
             self._dataset = build_dataset(self.spec, run=self.path)
-        return build_loader(self.spec, self._dataset, split, self.model.device)
+        loader = build_loader(self.spec, self._dataset, split, self.model.device)
+        return require_known_labels(self.model, loader, split)
 
     def from_file(self, path: str | Path) -> Loader:
         """Loads examples from a file.
@@ -258,7 +260,7 @@ def build_loader(
         )
     examples = dataset.split(split)
     check_workers(dataset, examples, options.workers)
-    return Loader(
+    loader = Loader(
         examples,
         device,
         options.batch_size,
@@ -267,6 +269,34 @@ def build_loader(
         rank=process_group.rank,
         world_size=process_group.size,
     )
+    if split != "train" or options.hide_labels is None:
+        return loader
+    labels = loader.labels() if dataset.spec.classes else None
+    if labels is None:
+        message = f"data set {spec.data.name!r} has no class labels"
+        raise spec.problem("data.hide_labels", message)
+    try:
+        labels = hidden_labels(labels, dataset.spec.classes, options.hide_labels)
+    except ValueError as error:
+        raise spec.problem("data.hide_labels", str(error)) from error
+    return loader.with_split(with_labels(examples, labels))
+
+
+def require_known_labels(model: Model, examples: Loader, split: str) -> Loader:
+    """The examples, if the model can be given all of their labels.
+
+    Raises:
+        DataError: labels are unknown, and the model is conditional on them.
+    """
+    labels = examples.condition
+    if labels is None or not model.data.classes or model.takes_unknown_labels:
+        return examples
+    if count := int((labels < 0).sum()):
+        raise DataError(
+            f"{count:,} of {len(labels):,} {split} examples have no label, on which the model is "
+            "conditional; set model.condition.dropout above 0, so that it learns to do without"
+        )
+    return examples
 
 
 def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:

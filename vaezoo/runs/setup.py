@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 
+from vaezoo.data.balance import Balance
 from vaezoo.data.dataset import Dataset
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
 from vaezoo.runs.in_memory import build_dataset, check_same_everywhere
 from vaezoo.runs.process_classes import check_importable
-from vaezoo.runs.run import build_loader
+from vaezoo.runs.run import build_loader, require_known_labels
 from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
+from vaezoo.spec.task_checks import check_class_weights
 from vaezoo.training.batch_parts import needs_two_examples
 from vaezoo.utils.devices import pick_device, pick_precision
 from vaezoo.utils.errors import DataError
@@ -48,12 +51,53 @@ def prepare_training(
         check_importable(spec, process_group)
         check_same_everywhere(dataset, process_group)
     train = build_loader(spec, dataset, "train", device, process_group)
+    train.balance = _balance(spec, dataset.spec, train)
     tasks = tuple(task.to(device) for task in compose_stages(spec, dataset.spec, len(train)))
     _set_fewest_examples(spec, train, tasks)
+    if train.balance is not None and train.balance.loss is not None:
+        for stage, task in zip(spec.stages, tasks, strict=True):
+            check_class_weights(spec, stage, task)
     model = tasks[0].model
+    require_known_labels(model, train, "train")
     model.count_classes(train.condition)
     model.precision = pick_precision(spec.train.precision, device)
     return dataset, train, tasks
+
+
+def _balance(spec: Spec, data: DataSpec, train: Loader) -> Balance | None:
+    """How the training split is drawn and weighed by class; None if the spec does not say.
+
+    Raises:
+        SpecError: the data has no class labels, or an option does not fit them.
+    """
+    options = spec.data.loader
+    assert options is not None
+    chosen = {"class_sampling": options.class_sampling, "class_weights": options.class_weights}
+    if not (chosen := {name: value for name, value in chosen.items() if value is not None}):
+        return None
+    path = f"data.{next(iter(chosen))}"
+    labels = train.labels() if data.classes else None
+    if labels is None:
+        raise spec.problem(path, f"data set {spec.data.name!r} has no class labels")
+    for name, value in chosen.items():
+        try:
+            Balance(labels, data.classes, sampling=value)
+        except ValueError as error:
+            raise spec.problem(f"data.{name}", str(error)) from error
+    if options.class_sampling is not None and _draws_by_itself(train):
+        message = "the options of the data set already say how often examples are drawn"
+        raise spec.problem("data.class_sampling", message)
+    try:
+        return Balance(
+            labels, data.classes, sampling=options.class_sampling, loss=options.class_weights
+        )
+    except ValueError as error:
+        raise spec.problem("data.class_weights", str(error)) from error
+
+
+def _draws_by_itself(train: Loader) -> bool:
+    """Whether an epoch of the data set is more than an order of its examples."""
+    return not torch.equal(train.epoch_order(0).sort().values, torch.arange(len(train)))
 
 
 def _set_fewest_examples(spec: Spec, train: Loader, tasks: Sequence[Task]) -> None:

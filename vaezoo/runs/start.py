@@ -17,11 +17,11 @@ from vaezoo.pretrained.model_header import write_model_header
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
 from vaezoo.runs.in_memory import data_caption, data_record, reading_note
-from vaezoo.runs.init import load_init
+from vaezoo.runs.init import describe_init, load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
-from vaezoo.runs.run import Run, build_loader, write_evaluation
+from vaezoo.runs.run import Run, build_loader, require_known_labels, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
 from vaezoo.runs.stages import fit_samplers, train_stages
@@ -237,6 +237,7 @@ def _train(
         if init is None:
             init = load_init(spec, model) if state is None else []
         validation = build_loader(spec, dataset, "validation", device)
+        require_known_labels(model, validation, "validation")
         with ExitStack() as training:
             stop = training.enter_context(stop_on_signals())
             run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)
@@ -246,6 +247,8 @@ def _train(
                 recorded["examples"] = count_examples(dataset, train, len(validation))
                 caption = data_caption(spec.data.name, recorded.get("data"))
                 note = reading_note(dataset.spec) if "data" in recorded else ""
+                for line in describe_init(init):
+                    print_stage(line)
                 print_stage(f"data: {caption}: {describe_examples(recorded['examples'])}{note}")
                 environment = describe_environment(device, model.precision)
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})

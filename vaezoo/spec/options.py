@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from torch import nn
@@ -118,7 +118,7 @@ class ComponentSpec:
             block[key] = _map_components(value, ComponentSpec.resolved)
             if isinstance(value, BaseModel):
                 block[key] = value.model_dump(exclude_none=True)
-        return block | (self.loader.model_dump() if self.loader else {})
+        return block | (self.loader.model_dump(exclude_none=True) if self.loader else {})
 
 
 def _built_or_factory(nested: list[tuple[ComponentSpec, Any]], component: ComponentSpec) -> Any:
@@ -156,6 +156,28 @@ class LoaderOptions(BaseModel):
         default=0,
         ge=0,
         description="worker processes that read a lazy data set; 0 reads in the main process",
+    )
+    class_sampling: Literal["balanced"] | dict[str, float] | None = Field(
+        default=None,
+        description=(
+            "how often training examples are drawn by their class: `balanced` draws each class "
+            "equally often; a mapping such as `{cat: 3}` draws a cat three times as often as an "
+            "example of another class. An epoch has as many examples as ever"
+        ),
+    )
+    class_weights: Literal["balanced"] | dict[str, float] | None = Field(
+        default=None,
+        description=(
+            "how much training examples count in the loss by their class, as for "
+            "`class_sampling`; the mean weight of an epoch is 1"
+        ),
+    )
+    hide_labels: float | list[str] | None = Field(
+        default=None,
+        description=(
+            "labels of training examples that are hidden, as if they were not known: a share of "
+            "those of each class, such as 0.9, or the names of classes"
+        ),
     )
 
 

@@ -131,10 +131,21 @@ class InitSpec(BaseModel):
 
     model_config = CONFIG
     source: Annotated[str, Field(min_length=1)] = Field(
-        alias="from", description="the directory of a run, or the name of pretrained weights"
+        alias="from",
+        description=(
+            "the directory of a run, a file .safetensors of a run's weights, or the name of "
+            "pretrained weights"
+        ),
     )
     parts: list[str] | None = Field(
         default=None, min_length=1, description="the parts of the model to load; all by default"
+    )
+    strict: bool = Field(
+        default=True,
+        description=(
+            "whether weights with other names or shapes are refused; otherwise they keep their "
+            "initial values, and are named"
+        ),
     )
 
 

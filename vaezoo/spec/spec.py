@@ -118,7 +118,7 @@ class Spec:
         train = self.train.model_dump(exclude_none=True)
         train["callbacks"] = [callback.resolved() for callback in self.train.callbacks]
         samplers = {name: sampler.resolved() for name, sampler in self.samplers.items()}
-        init = [item.model_dump(by_alias=True, exclude_none=True) for item in self.init]
+        init = [item.model_dump(by_alias=True, exclude_defaults=True) for item in self.init]
         stages = [stage.resolved(self.train) for stage in self.stages if stage.name]
         return {
             "spec": self.version,

@@ -34,6 +34,18 @@ def check_accumulation(spec: Spec, stage: Stage, task: Task) -> None:
         raise spec.problem(stage.path_of("accumulate"), message)
 
 
+def check_class_weights(spec: Spec, stage: Stage, task: Task) -> None:
+    """Checks that the loss of a batch is a sum over examples, which weights can weigh.
+
+    Raises:
+        SpecError: a component depends on all examples of a batch at once.
+    """
+    for component in task.pooling_parts:
+        where, name = path_of(spec, stage, task, component), type(component).__name__
+        message = f"{where} ({name}) is a term of a whole batch, which weights of single examples"
+        raise spec.problem("data.class_weights", f"{message} do not weigh; use class_sampling")
+
+
 def check_path_gradients(spec: Spec, stage: Stage, task: Task) -> None:
     """Checks that an objective which changes the gradient of the posterior can do so.
 

@@ -114,6 +114,8 @@ class PhaseOptimizer:
                 part = batch.select(slice(start, start + size))
                 start += size
             loss, terms = self.loss(part)
+            if part.weight is not None:
+                loss = self._weighted(loss, part.weight)
             mean = loss.mean()
             self._backward(
                 mean if len(part) == total_examples else mean * (len(part) / total_examples)
@@ -123,6 +125,19 @@ class PhaseOptimizer:
                 {name: _per_example(name, value, len(part)) for name, value in values.items()}
             )
         return parts
+
+    def _weighted(self, loss: Tensor, weight: Tensor) -> Tensor:
+        """The loss of each example times its weight, ``[B]``.
+
+        Raises:
+            ValueError: the phase has one loss for all examples.
+        """
+        if loss.shape != weight.shape:
+            raise ValueError(
+                f"data.class_weights need a loss for each example, and phase {self.name!r} has "
+                "one for all; use class_sampling"
+            )
+        return loss * weight
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.scaler is None else self.scaler.scale(loss)

@@ -126,6 +126,7 @@ def test_unknown_labels_are_left_out():
     label = torch.tensor([0, 1, -1, -1, 2])
     result = measure(HeadError(), sure([0, 0, 5, 6, 2]), label)
     assert (result.value, result.examples) == (pytest.approx(1 / 3), 3)
+    assert result.details == {"unlabelled": 2}
     clusters = measure(
         ClusteringError(),
         sure([0, 0, 0, 6, 2], by=torch.tensor([[4.0], [1], [9], [1], [1]])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 
 import pytest
@@ -87,6 +88,22 @@ def test_real_images_pass_and_cover(mnist):
     batch, net = data.first(len(data)), classifier.load()
     expected = float((net(batch.x).argmax(1) == batch.condition).double().mean())
     assert details["accuracy_on_real_images"] == pytest.approx(expected)
+
+
+def test_images_without_a_label_are_left_out_and_counted(mnist):
+    data, model = mnist
+    rows = torch.arange(len(data))
+    hidden = torch.where(rows % 3 == 0, -1, data.split.condition)
+    some = vaezoo.Loader(replace(data.split, condition=hidden), data.device, 500)
+    known = vaezoo.Loader(data.split.select(rows[hidden >= 0]), data.device, 500)
+    details = []
+    with torch.inference_mode():
+        for loader in (some, known):
+            replay = Replay(model, data.first(500), variety=40)
+            metric = ConditionalAccuracy(per_class=40, draws=2)
+            details.append(metric(replay, loader)["conditional_accuracy"].details)
+    assert details[0].pop("unlabelled") == int((hidden < 0).sum())
+    assert details[0] == details[1]
 
 
 def test_images_of_another_class_fail(mnist):

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from vaezoo_tabular.dataset import Table
 
@@ -153,7 +154,6 @@ def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path)
         ({"kinds": {"id": "categorical"}, "max_categories": 50}, "column 'id' has 200 categories"),
         ({"dates": {"town": "%Y"}}, "column 'town': 'Köln' is no date such as %Y"),
         ({"condition": "nope"}, "no column 'nope'"),
-        ({"condition": "town"}, "column 'town' has no label"),
         ({"missing": "error"}, "column 'age' is empty; set missing to model or drop"),
         ({"max_categories": 2}, "column 'town' has 3 categories, more than max_categories: 2"),
     ],
@@ -200,3 +200,19 @@ def test_data_frames_are_read_as_they_are(table):
         data.set_data(frame)
     with pytest.raises(vaezoo.DataError, match="needs a data frame, not list"):
         Table().set_data([1, 2])
+
+
+def test_labels_may_be_missing_and_columns_may_be_factors(table):
+    options = {"condition": "town", "factors": ["member", "plan"]}
+    data = Table(path=str(table), **options)
+    towns = [line.split(",")[3] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+    labels = torch.cat([data.split(name).condition for name in ("train", "validation", "test")])
+    assert int((labels < 0).sum()) == towns.count("NA") > 0
+    assert len(data.spec.classes) == len({*towns} - {"NA"})
+    assert [field.name for field in data.spec.factors] == ["member", "plan"]
+    assert not {"member", "plan", "town"} & {field.name for field in data.spec.fields}
+    assert data.split("test").factors.shape == (data.sizes["test"], 2)
+    dropped = Table(path=str(table), missing="drop", **options)
+    assert int(dropped.split("train").condition.min()) == 0
+    with pytest.raises(vaezoo.DataError, match="no column 'nope'"):
+        _ = Table(path=str(table), factors=["nope"]).spec

@@ -352,8 +352,6 @@ BODY = "".join(f"a{'bc'[i % 2]},{i % 2}\n" for i in range(20))
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("text,label\na,x\nb,\n", "x.csv:3: column 'label' is empty"),
-        ("text,label\na,x\nb, \n", "x.csv:3: column 'label' is empty"),
         ("text,label\na,x\nb,c,x\n", "x.csv:3: has 3 cells, expected 2; put text"),
         ("text,label\na\n", "x.csv:2: has 1 cells, expected 2"),
         ("words,label\na,x\n", "needs one column 'text', and at most one 'label'; its columns"),

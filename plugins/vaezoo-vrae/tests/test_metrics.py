@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from vaezoo_vrae.label_accuracy import LabelAccuracy
@@ -45,6 +47,13 @@ def test_samples_that_are_real_sequences_of_their_label_are_read_as_it(labelled,
     assert result["label_accuracy_of_real"].value > 0.8
     assert result["label_accuracy"].value > 0.9
     assert result["label_accuracy"].details["accuracy_of_1"] > 0.8
+    assert "unlabelled" not in result["label_accuracy_of_real"].details
+    hidden = torch.where(torch.arange(len(train)) % 4 == 0, -1, everything.condition)
+    some = vaezoo.Loader(replace(train.split, condition=hidden), train.device, 16)
+    result = LabelAccuracy(per_class=20)(model, some)["label_accuracy_of_real"]
+    unlabelled = int((hidden < 0).sum())
+    assert result.details == {"unlabelled": unlabelled} and result.value > 0.7
+    assert result.examples == -(-(len(train) - unlabelled) // 5)
     monkeypatch.setattr(type(model), "sample", staticmethod(real(1)))
     assert LabelAccuracy(per_class=20)(model, train)["label_accuracy"].value < 0.34
 

@@ -172,8 +172,6 @@ def test_fields_say_where_the_columns_are_and_what_was_subtracted(table):
         ),
         (rows(r3="inf,red"), {}, (":5", "'a'", "'inf' is not a finite number")),
         (rows(r3="1e308,red"), {}, (":5", "'a'", "'1e308' is not a finite number")),
-        (rows(r3="3,"), {"condition": "b"}, (":5", "'b' has no label")),
-        (rows(r3="3,"), {"condition": "b", "missing": "mean"}, (":5", "'b' has no label")),
         (rows(), {"condition": "bb"}, ("no column 'bb'", "did you mean 'b'")),
         (rows(), {"numeric": ["a"], "condition": "a"}, ("'a' is named twice",)),
         (rows(), {"numeric": [], "categorical": [], "condition": "a"}, ("no columns are left",)),

@@ -105,7 +105,7 @@ def holed(value, dtype=float):
         ({"x": holed(1e300)}, ("'x' row 7",)),
         ({"x": holed(np.nan), "mask": np.ones((20, 3))}, ("'x' row 7",)),
         ({"x": np.ones((20, 3)), "condition": holed(np.nan)}, ("'condition' row 7",)),
-        ({"x": np.ones((20, 3)), "condition": holed(-1, int)[:, 1]}, ("'condition' row 7", "-1")),
+        ({"x": np.ones((20, 3)), "condition": holed(-2, int)[:, 1]}, ("'condition' row 7", "-2")),
         ({"y": np.ones((20, 3))}, ("no array 'x'",)),
         ({"x": np.ones(20)}, ("(20,)",)),
         ({"x": np.ones((0, 3))}, ("(0, 3)",)),

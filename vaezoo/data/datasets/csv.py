@@ -34,7 +34,10 @@ class CsvDataset(Dataset):
         numeric: the numeric columns; by default every column that is not named in another option
             and contains only numbers.
         categorical: the categorical columns; by default every remaining column.
-        condition: a column of class labels, which is not part of ``x``.
+        condition: a column of class labels, which is not part of ``x``. Empty cells are unknown
+            labels, unless ``missing`` is ``drop``.
+        factors: columns of ground-truth factors, for scores of disentanglement, which are not part
+            of ``x``. Numbers with more than 64 different values are cut into 20 bins.
         header: whether the first row contains the names of the columns; otherwise they are 0, 1, 2
             and so on.
         delimiter: the character between columns.
@@ -52,13 +55,14 @@ class CsvDataset(Dataset):
         numeric: list[str] | None = None,
         categorical: list[str] | None = None,
         condition: str | None = None,
+        factors: Sequence[str] = (),
         header: bool = True,
         delimiter: Annotated[str, Len(1, 1)] = ",",
         missing: Missing = "error",
         fractions: Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
-        self.path, self.condition = path, condition
+        self.path, self.condition, self.factors = path, condition, factors
         self.numeric, self.categorical = numeric, categorical
         self.header, self.delimiter, self.missing = header, delimiter, missing
         self.fractions, self.split_seed = fractions, split_seed
@@ -120,6 +124,7 @@ class CsvDataset(Dataset):
             numeric=self.numeric,
             categorical=self.categorical,
             condition=self.condition,
+            factors=self.factors,
             missing=self.missing,
             fractions=self.fractions,
             split_seed=self.split_seed,

@@ -15,6 +15,7 @@ from vaezoo.data.class_folders import ClassFolders, Item, read_class_folders
 from vaezoo.data.dataset import Dataset, Split
 from vaezoo.data.datasets.image_proposal import propose
 from vaezoo.data.dataspec import DataSpec, Shape
+from vaezoo.data.factors import Factors, read_factor_file
 from vaezoo.data.format import Format
 from vaezoo.data.image_files import (
     MAX_PIXELS,
@@ -63,6 +64,9 @@ class ImageFolder(Dataset):
         unreadable: what to do with files that are no images or are damaged: ``error``, or
             ``skip``, which reads every image once at the start.
         max_pixels: the number of pixels above which an image is refused before it is decoded.
+        factors: a csv file of ground-truth factors, for scores of disentanglement: a column
+            ``file``, such as ``cats/1.png``, relative to ``path``, and one for each factor. A
+            relative path is looked up as that of the folder.
     """
 
     def __init__(
@@ -78,7 +82,9 @@ class ImageFolder(Dataset):
         background: Background = "white",
         unreadable: Unreadable = "error",
         max_pixels: Annotated[int, Gt(0)] = MAX_PIXELS,
+        factors: str | None = None,
     ) -> None:
+        self.factors = factors
         self.path, self.channels, self.size, self.binarize = path, channels, size, binarize
         self.fractions, self.split_seed, self.memory = fractions, split_seed, memory
         self.unreadable, self.max_pixels = unreadable, max_pixels
@@ -102,7 +108,8 @@ class ImageFolder(Dataset):
     @cached_property
     def spec(self) -> DataSpec:
         """Described by the first image, which all others must match."""
-        return image_spec(self._like[0], self.binarize, self._folders.classes)
+        data = image_spec(self._like[0], self.binarize, self._folders.classes)
+        return data if self._factors is None else replace(data, factors=self._factors.fields)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -152,6 +159,20 @@ class ImageFolder(Dataset):
         return complete_splits(items, self.fractions, self.split_seed, str(self._root))
 
     @cached_property
+    def _factors(self) -> Factors | None:
+        """The factors of the images of all splits, in their order."""
+        if self.factors is None:
+            return None
+        files = [file for name in SPLIT_NAMES for file, _ in self._splits[name]]
+        names = [file.relative_to(self._root).as_posix() for file in files]
+        return read_factor_file(find_data(self.factors), names)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Factors that are cut into bins."""
+        return () if self._factors is None else self._factors.notes
+
+    @cached_property
     def _like(self) -> tuple[Shape, str]:
         """The shape ``(C, H, W)`` of the first training image, and its file."""
         first = self._splits["train"][0][0]
@@ -176,6 +197,14 @@ class ImageFolder(Dataset):
 
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
+        split = self._images(name)
+        if self._factors is None:
+            return split
+        sizes = [self.sizes[each] for each in SPLIT_NAMES]
+        values = self._factors.values.split(sizes)[SPLIT_NAMES.index(name)]
+        return replace(split, factors=values)
+
+    def _images(self, name: str) -> Split:
         files, train, seed = self._splits[name], name == "train", SPLIT_NAMES.index(name)
         if len(files) * int(np.prod(self._like[0])) > self.memory * 2**20:
             read = partial(_read_item, reader=self.reader, like=self._like)

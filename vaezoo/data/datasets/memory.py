@@ -31,7 +31,7 @@ class MemoryDataset(Dataset):
     Args:
         support: for arrays and items, the values that ``x`` may take, or for data of several parts
             those of each by name; ``auto`` derives them from ``x``, of items from 16 of them.
-        numeric, categorical, condition, missing: for data frames, as for ``csv``.
+        numeric, categorical, condition, factors, missing: for data frames, as for ``csv``.
         fractions: the shares of train, validation and test.
         split_seed: decides which example belongs to which split.
     """
@@ -43,13 +43,14 @@ class MemoryDataset(Dataset):
         numeric: list[str] | None = None,
         categorical: list[str] | None = None,
         condition: str | None = None,
+        factors: Sequence[str] = (),
         missing: Missing = "error",
         fractions: Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
         self.support, self.fractions, self.split_seed = support, fractions, split_seed
         self.numeric, self.categorical = numeric, categorical
-        self.condition, self.missing = condition, missing
+        self.condition, self.factors, self.missing = condition, factors, missing
         self.kind = ""
         self._data: InMemoryData | None = None
 
@@ -118,6 +119,7 @@ class MemoryDataset(Dataset):
                 numeric=self.numeric,
                 categorical=self.categorical,
                 condition=self.condition,
+                factors=self.factors,
                 missing=self.missing,
                 fractions=self.fractions,
                 split_seed=self.split_seed,
@@ -142,5 +144,7 @@ class MemoryDataset(Dataset):
         for name in ("numeric", "categorical", "condition"):
             if getattr(self, name) is not None:
                 raise DataError(f"data.{name} names columns, but the data is a {self.kind}")
+        if self.factors:
+            raise DataError(f"data.factors names columns, but the data is a {self.kind}")
         if self.missing != "error":
             raise DataError(f"data.missing is for data frames, but the data is a {self.kind}")

@@ -20,7 +20,7 @@ from vaezoo.data.steps import pad_steps
 from vaezoo.utils.errors import DataError
 from vaezoo.utils.paths import find_data
 
-_FIELDS = ("x", "condition", "mask", "extras", "present")
+_FIELDS = ("x", "condition", "mask", "extras", "present", "factors")
 
 
 class NpzDataset(Dataset):
@@ -28,13 +28,18 @@ class NpzDataset(Dataset):
 
     ``x`` has the shape ``[n, ...]``. Integer ``x`` is binary if it contains only 0 and 1;
     otherwise it is an image with values from 0 to 255, which are divided by 255. ``condition`` has
-    the shape ``[n]`` or ``[n, ...]``; integers ``[n]`` are class labels, counted from 0,
-    everything else is a vector of numbers. ``mask`` covers leading dimensions of each example and
-    is nonzero where ``x`` is observed; ``x`` may be NaN where it is not.
+    the shape ``[n]`` or ``[n, ...]``; integers ``[n]`` are class labels, counted from 0, and -1
+    where they are unknown; everything else is a vector of numbers. ``mask`` covers leading
+    dimensions of each example and is nonzero where ``x`` is observed; ``x`` may be NaN where it is
+    not.
 
     Sequences of different lengths have ``lengths`` ``[n]``: with ``x`` ``[n, T, ...]`` what comes
     after them is hidden, and with their steps one after another, ``x`` ``[steps, D]``, they are
     padded. Arrays with other names are not used.
+
+    Ground-truth factors, for scores of disentanglement, are an array ``factors`` ``[n, F]``, or
+    ``factors.NAME`` ``[n]`` for each. They are no part of ``x``. Numbers with more than 64
+    different values are cut into 20 bins of equal width.
 
     An array ``extras.NAME`` ``[n, ...]`` is what comes with the examples, such as a weight. Data
     of several parts has an array ``x.NAME`` for each part, and may have ``mask.NAME`` and
@@ -132,14 +137,28 @@ def to_arrays(arrays: Mapping[str, np.ndarray], source: str, *, steps: int = 0) 
         mask=mask,
         extras=named("extras."),
         present=named("present."),
+        factors=_named_factors(arrays.get("factors"), source) | named("factors."),
     )
+
+
+def _named_factors(factors: np.ndarray | None, source: str) -> dict[str, np.ndarray]:
+    """The columns of an array of factors, which have the numbers of the columns as names.
+
+    Raises:
+        DataError: it does not have the shape ``[n, F]``.
+    """
+    if factors is None:
+        return {}
+    if factors.ndim != 2:
+        raise DataError(f"{source}: 'factors' must have the shape [n, F], not {factors.shape}")
+    return {str(i): factors[:, i] for i in range(factors.shape[1])}
 
 
 def to_named(examples: Arrays | Batch) -> dict[str, Any]:
     """What examples have, by the names that the arrays have in a file; undoes ``to_arrays``."""
     named: dict[str, Any] = {}
     for name in _FIELDS:
-        value = getattr(examples, name)
+        value = getattr(examples, name, None)  # a batch has no factors
         if isinstance(value, Mapping):
             named |= {f"{name}.{key}": array for key, array in value.items()}
         elif value is not None:

@@ -121,9 +121,9 @@ class CsvFormat(Format):
         own = {*self._column_names(), *(field.name for field in self.data.fields)}
         others = [name for name in table.names if classes and name not in own]
         found = [name for name in others if name == "condition"] or [
-            name for name in others if {*table.cells(name)} <= {*classes}
+            name for name in others if {*table.cells(name)} - {""} <= {*classes}
         ]
-        return table.labels(found[0], classes) if len(found) == 1 else None
+        return table.labels(found[0], classes, takes_unknown=True) if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,17 @@ class _Table:
         numbers = [[self._number(line, cell) for cell in row[start:]] for line, row in self.rows]
         return torch.tensor(numbers, dtype=torch.float64)
 
-    def labels(self, name: str, categories: Sequence[str]) -> Tensor:
-        """The indices of a column's categories, int64 ``[rows]``."""
+    def labels(
+        self, name: str, categories: Sequence[str], *, takes_unknown: bool = False
+    ) -> Tensor:
+        """The indices of a column's categories, int64 ``[rows]``; -1 if an empty cell may be."""
         index = {category: i for i, category in enumerate(categories)}
         labels = []
         for (line, _), cell in zip(self.rows, self.cells(name), strict=True):
             value = "" if is_missing(cell) else cell
+            if not value and takes_unknown:
+                labels.append(-1)
+                continue
             if value not in index:
                 hint = did_you_mean(value, categories)
                 raise DataError(f"{self.path}:{line}: {name!r} has no value {cell!r}{hint}")

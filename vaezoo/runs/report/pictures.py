@@ -17,7 +17,7 @@ from vaezoo.data.dataspec import DataSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, ACCENT, SECOND = "#1f2933", "#2563eb", "#d97706"
+INK, ACCENT, SECOND, FAINT = "#1f2933", "#2563eb", "#d97706", "#c5ccd3"
 """The colours of lines."""
 CURVES = ("elbo", "distortion", "rate")
 """The keys of the records that are plotted."""
@@ -168,7 +168,7 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
 
     Args:
         means: posterior means, ``[n, D]``.
-        labels: class labels, ``[n]``, or None.
+        labels: class labels, below 0 where unknown, ``[n]``; or None.
         classes: the name of each class.
     """
     fig = new_figure(6.4, 5.2)
@@ -189,14 +189,15 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
         from matplotlib import colormaps
 
         palette = colormaps["tab10" if len(classes) <= 10 else "tab20"]
-        for label, name in enumerate(classes):
+        named = [*enumerate(classes), *([(-1, "no label")] if (labels < 0).any() else [])]
+        for label, name in named:
             members = points[labels == label]
             axes.scatter(
                 members[:, 0],
                 members[:, 1],
                 s=size,
                 alpha=0.6,
-                color=palette(label),
+                color=palette(label) if label >= 0 else FAINT,
                 label=name,
                 linewidths=0,
             )

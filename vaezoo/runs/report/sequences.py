@@ -71,7 +71,7 @@ def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = No
     labels = batch.condition if data.classes else None
     names = []
     if labels is not None and labels.dim() == 1:
-        names = [data.classes[i] for i in labels.tolist()]
+        names = [data.classes[i] if i >= 0 else "" for i in labels.tolist()]
     if has_channels(data):
         fig = draw_channels(data, originals, others, names)
     elif data.symbols:

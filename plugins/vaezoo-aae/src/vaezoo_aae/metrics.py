@@ -14,12 +14,15 @@ from vaezoo_aae.heads import category_logits
 _UNIT = "share of examples"
 
 
-def _labelled_predictions(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor]:
+def _labelled_predictions(
+    model: vaezoo.Model, data: vaezoo.Loader
+) -> tuple[Tensor, Tensor, dict[str, float]]:
     """The predictions and labels of all examples whose label is known.
 
     Returns:
-        log q(y|x) ``[n, categories]``, and labels ``[n]``. Log-probabilities are in double
-        precision, so that those close to 0 still differ.
+        log q(y|x) ``[n, categories]``, labels ``[n]``, and the detail ``unlabelled``, the number
+        of other examples, if there are any. Log-probabilities are in double precision, so that
+        those close to 0 still differ.
 
     Raises:
         NotImplementedError: the model has no categorical head, or the data has no labels.
@@ -37,7 +40,8 @@ def _labelled_predictions(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Ten
     known = label >= 0
     if not bool(known.any()):
         raise NotImplementedError("no label of this split is known")
-    return log_q[known], label[known]
+    unlabelled = int((~known).sum())
+    return log_q[known], label[known], {"unlabelled": unlabelled} if unlabelled else {}
 
 
 def _share(wrong: Tensor, **details: float) -> vaezoo.Estimate:
@@ -54,11 +58,11 @@ class HeadError(vaezoo.Metric):
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``head_error``."""
-        log_q, label = _labelled_predictions(model, data)
+        log_q, label, details = _labelled_predictions(model, data)
         if log_q.shape[1] != len(model.data.classes):
             mismatch = f"{log_q.shape[1]} categories are not the {len(model.data.classes)} classes"
             raise NotImplementedError(f"{mismatch}; use clustering-error")
-        return {"head_error": _share(log_q.argmax(1) != label)}
+        return {"head_error": _share(log_q.argmax(1) != label, **details)}
 
 
 class ClusteringError(vaezoo.Metric):
@@ -74,14 +78,14 @@ class ClusteringError(vaezoo.Metric):
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``clustering_error``, with ``majority_vote`` and the number of ``clusters``."""
-        log_q, label = _labelled_predictions(model, data)
+        log_q, label, unlabelled = _labelled_predictions(model, data)
         cluster = log_q.argmax(1)
         cluster_label = label[log_q.argmax(0)]  # [categories]
         counts = torch.zeros(log_q.shape[1], len(model.data.classes), dtype=torch.int64)
         counts.index_put_((cluster, label), torch.ones_like(label), accumulate=True)
         majority_label = counts.argmax(1)  # [categories]
         majority_vote = float((majority_label[cluster] != label).double().mean())
-        details = {
+        details = unlabelled | {
             "majority_vote": majority_vote,
             "clusters": float((counts.sum(1) > 0).sum()),
         }

@@ -47,6 +47,20 @@ class _Judge:
         self.conditions = torch.cat(conditions) if conditions else None
         self.real = torch.cat([self.net.features(batch.x) for batch in batches])
 
+    def known_labels(self) -> Tensor:
+        """Which conditions are known, bool ``[n]``: all but labels below 0.
+
+        Raises:
+            NotImplementedError: none is known.
+        """
+        assert self.conditions is not None, "a conditional model has conditions"
+        if not self.model.data.classes:
+            return torch.ones(len(self.conditions), dtype=torch.bool, device=self.model.device)
+        known = self.conditions >= 0
+        if not bool(known.any()):
+            raise NotImplementedError("no label of this split is known")
+        return known
+
     def draw(self, count: int, condition: Tensor | None) -> Tensor:
         """The features of sampled images, ``[count, D]``."""
         images = self.model.sample(count, condition, mean=not self.is_binary)
@@ -88,13 +102,17 @@ class ConditionalAccuracy(vaezoo.Metric):
         The recall of a class is the share of its real images within the manifold of its samples,
         so it collapses if the samples of a class are alike. Details have the values of each class,
         and how many real images of the split the classifier gets right, which is the ceiling.
+        Images without a label are left out; ``unlabelled`` counts them.
         """
         if model.conditioner is None or len(model.data.classes) != 10:
             raise NotImplementedError("needs a model that is conditional on ten digits")
         judge = _Judge(self.classifier, model, data)
         correct, coverages = [], []
-        on_real = judge.net.head(judge.real).argmax(1) == judge.conditions
+        known = judge.known_labels()
+        on_real = judge.net.head(judge.real[known]).argmax(1) == judge.conditions[known]
         details = {"accuracy_on_real_images": float(on_real.double().mean())}
+        if unlabelled := int((~known).sum()):
+            details["unlabelled"] = unlabelled
         for label, name in enumerate(model.data.classes):
             labels = torch.full((self.per_class,), label, device=model.device)
             draws = [judge.draw(self.per_class, labels) for _ in range(self.draws)]
@@ -142,8 +160,9 @@ class SampleRecall(vaezoo.Metric):
         judge = _Judge(self.classifier, model, data)
         condition = None
         if model.conditioner is not None and judge.conditions is not None:
-            rows = torch.arange(self.samples, device=model.device) % len(judge.conditions)
-            condition = judge.conditions[rows]
+            conditions = judge.conditions[judge.known_labels()]
+            rows = torch.arange(self.samples, device=model.device) % len(conditions)
+            condition = conditions[rows]
         draws = [judge.draw(self.samples, condition) for _ in range(self.draws)]
         result = Coverage.of(judge.real, draws)
         return judge.annotate(

@@ -56,7 +56,10 @@ class Table(vaezoo.Dataset):
         kinds: what some columns hold, by name: numeric, integer, count, categorical, boolean or
             datetime; identifier or ignore if they are not modelled.
         dates: the formats of dates in text by column, such as ``%d.%m.%Y``.
-        condition: a column of class labels, which is not part of ``x``.
+        condition: a column of class labels, which is not part of ``x``. Missing cells are unknown
+            labels, unless ``missing`` is ``drop``.
+        factors: columns of ground-truth factors, for scores of disentanglement, which are not part
+            of ``x``. Numbers with more than 64 different values are cut into 20 bins.
         missing: whether missing cells are modelled, refused, or their rows dropped.
         max_categories: the most categories of a column.
         rare: categories of a column that have fewer training rows become one category, (other).
@@ -77,6 +80,7 @@ class Table(vaezoo.Dataset):
         kinds: dict[str, Kind] | None = None,
         dates: dict[str, str] | None = None,
         condition: str | None = None,
+        factors: Sequence[str] = (),
         missing: Missing = "model",
         max_categories: Count = 256,
         rare: Count = 1,
@@ -90,7 +94,7 @@ class Table(vaezoo.Dataset):
         split_seed: int = 0,
     ) -> None:
         self.path, self.test, self.condition, self.missing = path, test, condition, missing
-        self.fractions, self.split_seed = fractions, split_seed
+        self.fractions, self.split_seed, self.factors = fractions, split_seed, factors
         self.csv = CsvOptions(separator, decimal, header, encoding)
         self.fit_options = FitOptions(
             kinds=kinds or {},
@@ -138,6 +142,7 @@ class Table(vaezoo.Dataset):
             fields=tuple(field for each in columns if each.is_modelled for field in each.fields),
             classes=loaded.classes,
             condition_shape=() if loaded.classes else None,
+            factors=() if loaded.factors is None else loaded.factors.fields,
             mask_dims=1,
             facts={"vaezoo-tabular": facts},
         )
@@ -147,7 +152,8 @@ class Table(vaezoo.Dataset):
         loaded = self._loaded
         index = loaded.rows[name]
         labels = None if loaded.labels is None else torch.from_numpy(loaded.labels[index])
-        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels)
+        factors = None if loaded.factors is None else loaded.factors.values[index]
+        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels, factors=factors)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -171,7 +177,8 @@ class Table(vaezoo.Dataset):
     @property
     def notes(self) -> Sequence[str]:
         """Columns that may be meant otherwise."""
-        return self._loaded.fitted.notes
+        factors = self._loaded.factors
+        return (*self._loaded.fitted.notes, *(() if factors is None else factors.notes))
 
     @cached_property
     def _loaded(self) -> Loaded:
@@ -179,18 +186,21 @@ class Table(vaezoo.Dataset):
         dropped: list[int] = []
         if self.missing != "model":
             ignored = [name for name, kind in self.fit_options.kinds.items() if kind == "ignore"]
+            if self.missing == "error" and self.condition is not None:
+                ignored.append(self.condition)
             count = source.table.num_rows
             source, dropped = without_missing(source, ignored, drops=self.missing == "drop")
             test_rows -= sum(row >= count - test_rows for row in dropped)
         rows = self._divide(source, test_rows)
         source, labels, classes = self._labels(source)
+        source, factors = self._separate_factors(source)
         fitted = fit_columns(source, rows["train"], self.fit_options)
         modelled = [column for column in fitted.columns if column.is_modelled]
         size = 4 * source.table.num_rows * sum(column.width for column in modelled)
         vaezoo.check_memory(size, f"{source.name}: the columns", "use fewer rows or columns")
         x = np.concatenate([encode(each, fitted.values[each.name]) for each in modelled], 1)
         x = standardise(x, modelled)
-        return Loaded(fitted, x, labels, classes, rows, tuple(map(str, dropped)))
+        return Loaded(fitted, x, labels, classes, factors, rows, tuple(map(str, dropped)))
 
     def _source(self) -> tuple[Source, int]:
         """The table, and the number of test rows at its end."""
@@ -215,8 +225,24 @@ class Table(vaezoo.Dataset):
         splits = vaezoo.complete_splits(given, self.fractions, self.split_seed, source.name)
         return {name: np.array(index) for name, index in splits.items()}
 
+    def _separate_factors(self, source: Source) -> tuple[Source, vaezoo.Factors | None]:
+        """The table without the columns of factors, and these."""
+        for name in self.factors:
+            if name not in source.table.column_names:
+                raise vaezoo.DataError(f"{source.name}: no column {name!r}")
+        cells = {
+            name: pc.fill_null(pc.cast(source.table[name], pa.string()), "").to_pylist()
+            for name in self.factors
+        }
+        factors = vaezoo.read_factors(cells, source.name)
+        table = source.table.drop_columns([*cells])
+        return replace(source, table=table), factors
+
     def _labels(self, source: Source) -> tuple[Source, np.ndarray | None, tuple[str, ...]]:
-        """The table without the column of labels, the labels ``[n]``, and their names."""
+        """The table without the column of labels, the labels ``[n]``, and their names.
+
+        Labels are -1 where they are missing.
+        """
         name = self.condition
         if name is None:
             return source, None, ()
@@ -224,12 +250,9 @@ class Table(vaezoo.Dataset):
             raise vaezoo.DataError(f"{source.name}: no column {name!r}")
         cells = source.table[name].combine_chunks()
         texts = pc.cast(cells, pa.string())
-        if texts.null_count:
-            row = pc.index(pc.is_null(texts), pa.scalar(True)).as_py()
-            raise vaezoo.DataError(
-                f"{source.place(row)}: column {name!r} has no label; use missing: drop"
-            )
-        classes = tuple(sorted(pc.unique(texts).to_pylist()))
+        classes = tuple(sorted(pc.unique(texts.drop_null()).to_pylist()))
+        if not classes:
+            raise vaezoo.DataError(f"{source.name}: column {name!r} has no label")
         column = Column(name=name, kind="categorical", dtype=str(cells.type), categories=classes)
-        labels = to_values(column, cells, source.decimal).astype(np.int64)
+        labels = np.nan_to_num(to_values(column, cells, source.decimal), nan=-1).astype(np.int64)
         return replace(source, table=source.table.drop_columns([name])), labels, classes

@@ -98,10 +98,11 @@ class TableFormat(vaezoo.Format):
             return vaezoo.Batch(x, mask=mask)
         column = Column(name=name, kind="categorical", categories=self.data.classes)
         labels = to_values(column, source.table[name].combine_chunks(), source.decimal)
-        if not (labels >= 0).all():
-            row = int((~(labels >= 0)).argmax())
+        if (labels < 0).any():
+            row = int((labels < 0).argmax())
             raise vaezoo.DataError(f"{source.place(row)}: column {name!r} has no known label")
-        return vaezoo.Batch(x, torch.from_numpy(labels.astype(np.int64)), mask)
+        labels = np.nan_to_num(labels, nan=-1).astype(np.int64)  # of missing cells: unknown
+        return vaezoo.Batch(x, torch.from_numpy(labels), mask)
 
 
 class SourceTable(TableFormat):

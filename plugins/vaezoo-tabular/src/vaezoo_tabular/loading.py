@@ -28,6 +28,7 @@ class Loaded:
         x: float32 ``[n, D]``.
         labels: the class labels ``[n]``, or None.
         classes: their names.
+        factors: the ground-truth factors, or None.
         rows: the indices of the rows of each split.
         dropped: the places of rows that are left out.
     """
@@ -36,6 +37,7 @@ class Loaded:
     x: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
+    factors: vaezoo.Factors | None
     rows: Mapping[str, np.ndarray]
     dropped: tuple[str, ...]
 

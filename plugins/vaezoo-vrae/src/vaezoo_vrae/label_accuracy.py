@@ -74,10 +74,13 @@ class LabelAccuracy(vaezoo.Metric):
         self.per_class = per_class
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
-        """``label_accuracy``, with details per class; ``label_accuracy_of_real`` (held-out)."""
+        """``label_accuracy``, with details per class; ``label_accuracy_of_real`` (held-out).
+
+        Sequences without a label are left out; ``unlabelled`` counts them.
+        """
         if model.conditioner is None or not model.data.classes or not model.data.is_sequence:
             raise NotImplementedError("needs a sequence model that is conditional on a label")
-        x, mask, labels = _load_all(model, data)
+        x, mask, labels, unlabelled = _load_labelled(model, data)
         is_held_out = torch.arange(len(x)) % 5 == 0
         shuffled = torch.randperm(len(x))
         train, test = shuffled[~is_held_out], shuffled[is_held_out]
@@ -97,12 +100,22 @@ class LabelAccuracy(vaezoo.Metric):
         details = {f"accuracy_of_{name}": float(part.float().mean()) for name, part in by_class}
         return {
             "label_accuracy": _accuracy(correct, details),
-            "label_accuracy_of_real": _accuracy(real_correct, {}),
+            "label_accuracy_of_real": _accuracy(real_correct, unlabelled),
         }
 
 
-def _load_all(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor, Tensor]:
-    """All real sequences, padded, ``[n, T, D]``; their masks ``[n, T]`` and labels ``[n]``."""
+def _load_labelled(
+    model: vaezoo.Model, data: vaezoo.Loader
+) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
+    """The real sequences that have a label.
+
+    Returns:
+        The sequences, padded, ``[n, T, D]``; their masks ``[n, T]`` and labels ``[n]``; and the
+        detail ``unlabelled``, the number of the others, if there are any.
+
+    Raises:
+        NotImplementedError: there are none.
+    """
     xs, masks, labels = [], [], []
     for batch in data.ordered():
         assert batch.condition is not None, "data with class names must have labels"
@@ -112,7 +125,13 @@ def _load_all(model: vaezoo.Model, data: vaezoo.Loader) -> tuple[Tensor, Tensor,
         xs.append(F.pad(batch.x, (0, 0, 0, padding)))
         masks.append(F.pad(mask, (0, padding)))
         labels.append(batch.condition)
-    return torch.cat(xs), torch.cat(masks) > 0, torch.cat(labels)
+    x, mask, label = torch.cat(xs), torch.cat(masks) > 0, torch.cat(labels)
+    known = label >= 0
+    if not bool(known.any()):
+        raise NotImplementedError("no label of this split is known")
+    unlabelled = int((~known).sum())
+    details = {"unlabelled": float(unlabelled)} if unlabelled else {}
+    return x[known], mask[known], label[known], details
 
 
 def _sample_mask(x: Tensor, data: vaezoo.DataSpec) -> Tensor:

@@ -41,7 +41,7 @@ class LineDataset(vaezoo.Dataset):
 
     @abstractmethod
     def read_lines(self) -> tuple[list[Line], Sequence[str]]:
-        """All lines, of which all or none have a label; and what of the source is not used."""
+        """All lines, and what of the source is not used."""
 
     @cached_property
     def _source_lines(self) -> tuple[list[Line], Sequence[str]]:
@@ -98,11 +98,11 @@ class LineDataset(vaezoo.Dataset):
         )
 
     def _labels(self, name: str) -> np.ndarray | None:
-        """The labels of a split, ``[n]``; None without classes."""
-        index = {label: i for i, label in enumerate(self.spec.classes)}
-        labels = [self._lines[i][1] for i in self._indices[name]]
-        numbers = [index[label] for label in labels if label is not None]
-        return np.array(numbers, np.int64) if index else None
+        """The labels of a split, -1 where unknown, ``[n]``; None without classes."""
+        if not self.spec.classes:
+            return None
+        index = {None: -1} | {label: i for i, label in enumerate(self.spec.classes)}
+        return np.array([index[self._lines[i][1]] for i in self._indices[name]], np.int64)
 
     @cached_property
     def spec(self) -> vaezoo.DataSpec:
@@ -147,7 +147,8 @@ class LineDataset(vaezoo.Dataset):
 class Text(LineDataset):
     """The lines of a text file, or the rows of a csv file, as sequences of symbols.
 
-    A file .csv or .tsv has a column ``text`` and optionally ``label``. Empty lines are left out.
+    A file .csv or .tsv has a column ``text`` and optionally ``label``, in which empty cells are
+    unknown labels. Empty lines are left out.
     Every line ends with ``<eos>``.
     Stepwise latents start with an input of zeros, which serves as ``<bos>``. The symbols are those
     of the training split, and are stored with the model; other symbols become ``<unk>``.

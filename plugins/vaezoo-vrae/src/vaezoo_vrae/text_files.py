@@ -19,7 +19,7 @@ class Line:
 
     Attributes:
         text: the line.
-        label: the name of its class; None without classes.
+        label: the name of its class; None if it is not known, or without classes.
         place: what it is called in messages: its number, or the text itself.
     """
 
@@ -33,7 +33,7 @@ def read_text_file(path: Path) -> tuple[list[Line], Sequence[str]]:
 
     Raises:
         vaezoo.DataError: the file is not UTF-8; or it is a csv file without a column ``text``,
-            or a row has other cells than the header, or no label; names the line.
+            or a row has other cells than the header; names the line.
     """
     if path.suffix.lower() not in TABLE_SUFFIXES:
         lines = vaezoo.read_text(path).splitlines()
@@ -54,10 +54,8 @@ def read_text_file(path: Path) -> tuple[list[Line], Sequence[str]]:
                 "delimiter in quotes"
             )
         cells = dict(zip(columns, row, strict=True))
-        label = cells.get("label")
-        if label is not None and not label.strip():
-            raise vaezoo.DataError(f"{place}: column 'label' is empty; add one or remove the row")
-        result.append(Line(cells["text"], label, str(number)))
+        label = cells.get("label", "")
+        result.append(Line(cells["text"], label if label.strip() else None, str(number)))
     others = [name for name in columns if name not in ("text", "label")]
     return result, vaezoo.count_phrase(
         others, "column that is not read", "columns that are not read"
