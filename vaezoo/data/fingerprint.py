@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +60,4 @@ def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
             parts = [array]
         for part in parts:
             digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
-
-
-def hash_texts(texts: Iterable[str]) -> str:
-    """The SHA-256 of texts, each with its length."""
-    digest = hashlib.sha256()
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        digest.update(f"{len(data)}\0".encode() + data)
     return digest.hexdigest()

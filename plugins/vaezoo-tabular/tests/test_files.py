@@ -7,7 +7,8 @@ import gzip
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from vaezoo_tabular.files import CsvOptions, read_frame, read_table
+from vaezoo_tabular.files import CsvOptions, read_table
+from vaezoo_tabular.frames import read_frame
 
 import vaezoo
 
@@ -69,9 +70,9 @@ def test_other_encodings_are_asked_for(tmp_path):
     [
         ("", "has no rows"),
         ("a,b\n", "has no rows"),
-        ("a,b\n1,2\n3\n", "row 3 has 1 cells, expected 2"),
-        ("a,b\n1,2,3\n", "row 2 has 3 cells, expected 2"),
-        ('a\n"1\n2\n', "a quote is not closed"),
+        ("a,b\n1,2\n3\n", "t.csv:3: has 1 cells, expected 2"),
+        ("a,b\n1,2,3\n", "t.csv:2: has 3 cells, expected 2"),
+        ('a\n"1\n2\n', "t.csv:2: a quote is not closed"),
         ("a,b\n1,\0\n", "t.csv:2: has a NUL byte"),
         ("a,\n1,2\n", "column 2 has no name"),
     ],
@@ -107,4 +108,5 @@ def test_parquet_files_and_data_frames_keep_their_types(tmp_path):
 
 def test_rows_are_named_by_their_lines(tmp_path):
     assert read(tmp_path / "t.csv", "a\n1\n2\n").place(1).endswith("t.csv:3")
-    assert read(tmp_path / "t.csv", "a\n1\n\n2\n").place(1).endswith("t.csv row 1")
+    assert read(tmp_path / "t.csv", "a\n1\n\n2\n").place(1).endswith("t.csv:4")
+    assert read(tmp_path / "t.csv", 'a\n"x\ny"\n2\n').place(1).endswith("t.csv:4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,17 +17,27 @@ from annotated_types import Gt, Len
 import vaezoo
 from vaezoo_tabular.columns import Column, encode, to_values
 from vaezoo_tabular.description import describe
-from vaezoo_tabular.files import CsvOptions, Source, is_frame, read_frame, read_table
+from vaezoo_tabular.files import CsvOptions, read_table
 from vaezoo_tabular.fitting import FitOptions, fit_columns
+from vaezoo_tabular.frames import FRAME, fingerprint, is_frame, read_frame
 from vaezoo_tabular.kinds import Kind
-from vaezoo_tabular.loading import Loaded, join_tables, standardise, without_missing
+from vaezoo_tabular.loading import (
+    Loaded,
+    Unseen,
+    join_tables,
+    standardise,
+    without_missing,
+)
 from vaezoo_tabular.proposal import propose
+from vaezoo_tabular.source import Source
 
 Missing = Literal["model", "error", "drop"]
 Count = Annotated[int, Gt(0)]
+_NAMED = 3
+"""How many of the rows that are left out have their lines looked up."""
 
 
-class Table(vaezoo.Dataset):
+class Table(vaezoo.InMemoryDataset):
     """A csv or parquet file, or a data frame, with one example per row.
 
     What each column holds is found out and shown before training: numbers, whole numbers,
@@ -49,6 +59,9 @@ class Table(vaezoo.Dataset):
         dates: the formats of dates in text by column, such as ``%d.%m.%Y``.
         condition: a column of class labels, which is not part of ``x``.
         missing: whether missing cells are modelled, refused, or their rows dropped.
+        unseen: of the files that a trained model reads: whether columns that they lack, and
+            categories that no training row has, are refused, or count as missing cells where
+            training rows have some.
         max_categories: the most categories of a column.
         rare: categories of a column that have fewer training rows become one category, (other).
         max_values: each different number of a column has a probability of its own, unless there
@@ -69,6 +82,7 @@ class Table(vaezoo.Dataset):
         dates: dict[str, str] | None = None,
         condition: str | None = None,
         missing: Missing = "model",
+        unseen: Unseen = "error",
         max_categories: Count = 256,
         rare: Count = 1,
         max_values: Count = 256,
@@ -80,7 +94,8 @@ class Table(vaezoo.Dataset):
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
-        self.path, self.test, self.condition, self.missing = path, test, condition, missing
+        self.path, self.test, self.condition = path, test, condition
+        self.missing, self.unseen = missing, unseen
         self.fractions, self.split_seed = fractions, split_seed
         self.csv = CsvOptions(separator, decimal, header, encoding)
         self.fit_options = FitOptions(
@@ -91,19 +106,29 @@ class Table(vaezoo.Dataset):
             max_values=max_values,
             bins=bins,
         )
-        self._frame: Any = None
+        self._frame: Source | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether there is no file, so that Python must give a data frame."""
+        return self.path is None
 
     def set_data(self, data: Any) -> None:
         """Takes a data frame.
 
         Raises:
-            vaezoo.DataError: it is no data frame, or there is data already.
+            vaezoo.DataError: it is none, it cannot be read, or there is data already.
         """
         if self._frame is not None or self.path is not None:
             raise vaezoo.DataError("data: table: already has its data")
         if not is_frame(data):
             raise vaezoo.DataError(f"data: table: needs a data frame, not {type(data).__name__}")
-        self._frame = data
+        self.kind, self._frame = FRAME, read_frame(data)
+
+    @cached_property
+    def fingerprint(self) -> vaezoo.Fingerprint:
+        """A hash of the data frame."""
+        return fingerprint(self._source()[0])
 
     @classmethod
     def propose(cls, path: Path) -> vaezoo.Proposal:
@@ -115,7 +140,11 @@ class Table(vaezoo.Dataset):
         """A vector of all modelled columns."""
         loaded = self._loaded
         columns = loaded.fitted.columns
-        facts: dict[str, Any] = {"columns": [column.to_json() for column in columns]}
+        facts: dict[str, Any] = {
+            "columns": [column.to_json() for column in columns],
+            "csv": asdict(replace(self.csv, header=loaded.has_header)),
+            "unseen": self.unseen,
+        }
         if self.condition is not None:
             facts["condition"] = self.condition
         return vaezoo.DataSpec(
@@ -162,12 +191,13 @@ class Table(vaezoo.Dataset):
     @cached_property
     def _loaded(self) -> Loaded:
         source, test_rows = self._source()
-        dropped: list[int] = []
+        places: list[int] = []
         if self.missing != "model":
             ignored = [name for name, kind in self.fit_options.kinds.items() if kind == "ignore"]
-            count = source.table.num_rows
+            whole, count = source, source.table.num_rows
             source, dropped = without_missing(source, ignored, drops=self.missing == "drop")
             test_rows -= sum(row >= count - test_rows for row in dropped)
+            places = [whole.number(row) for row in dropped[:_NAMED]] + dropped[_NAMED:]
         rows = self._divide(source, test_rows)
         source, labels, classes = self._labels(source)
         fitted = fit_columns(source, rows["train"], self.fit_options)
@@ -176,12 +206,12 @@ class Table(vaezoo.Dataset):
         vaezoo.check_memory(size, f"{source.name}: the columns", "use fewer rows or columns")
         x = np.concatenate([encode(each, fitted.values[each.name]) for each in modelled], 1)
         x = standardise(x, modelled)
-        return Loaded(fitted, x, labels, classes, rows, tuple(map(str, dropped)))
+        return Loaded(fitted, x, labels, classes, rows, tuple(places), source.has_header)
 
     def _source(self) -> tuple[Source, int]:
         """The table, and the number of test rows at its end."""
         if self._frame is not None:
-            return read_frame(self._frame), 0
+            return self._frame, 0
         if self.path is None:
             raise vaezoo.DataError(
                 "data: table: set path, or give a data frame: vaezoo.run(spec, data=frame)"
@@ -207,7 +237,12 @@ class Table(vaezoo.Dataset):
         if name is None:
             return source, None, ()
         if name not in source.table.column_names:
-            raise vaezoo.DataError(f"{source.name}: no column {name!r}")
+            hint = vaezoo.did_you_mean(name, source.table.column_names)
+            raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}")
+        if name in self.fit_options.kinds:
+            raise vaezoo.DataError(
+                f"{source.name}: column {name!r} is the condition, without kind"
+            )
         cells = source.table[name].combine_chunks()
         texts = pc.cast(cells, pa.string())
         if texts.null_count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,8 @@ from vaezoo_tabular.columns import Column, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
 from vaezoo_tabular.files import CsvOptions, read_table
 from vaezoo_tabular.loading import encode_rows
-from vaezoo_tabular.pictures import (
-    draw_associations,
-    draw_marginals,
-    draw_table,
-)
+from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
+from vaezoo_tabular.source import Source
 
 _ROWS = 16
 """How many rows a picture shows."""
@@ -36,14 +34,17 @@ _LETTERS = 18
 class TableFormat(vaezoo.Format):
     """Rows with the names, units, categories and order of the columns of the table.
 
-    When read, columns are found by name, and others are not used. A column that cells of training
-    rows lacked may be left out: its cells are then missing.
+    When read, columns are found by name; others are ignored, with a warning that names them. What
+    a column cannot hold is refused. The option ``unseen`` of the data set says what becomes of
+    columns that a file lacks, and of categories that no training row has.
     """
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         self.columns = columns_of(data)
-        self.condition = data.facts["vaezoo-tabular"].get("condition")
+        facts = data.facts["vaezoo-tabular"]
+        self.condition, self.unseen = facts.get("condition"), facts["unseen"]
+        self.csv = CsvOptions(**facts["csv"])
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes rows ``[n, D]``."""
@@ -73,7 +74,7 @@ class TableFormat(vaezoo.Format):
 
     def names(self, path: Path) -> Mapping[str, Sequence[str]]:
         """The columns that name the rows."""
-        table = read_table(path, CsvOptions()).table
+        table = read_table(path, self.csv).table
         return {
             column.name: pc.cast(table[column.name], pa.string()).to_pylist()
             for column in self.columns
@@ -85,8 +86,9 @@ class TableFormat(vaezoo.Format):
         return self._read(path, fills_missing=True)
 
     def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
-        source, mask = read_table(path, CsvOptions()), None
-        values = encode_rows(source, self.columns, fills_missing=fills_missing)
+        source, mask = read_table(path, self.csv), None
+        self._check_extra(source)
+        values = encode_rows(source, self.columns, unseen=self.unseen, fills_missing=fills_missing)
         if fills_missing:
             mask = torch.from_numpy(~np.isnan(values))
         x = torch.from_numpy(np.nan_to_num(values))
@@ -99,6 +101,14 @@ class TableFormat(vaezoo.Format):
             row = int((~(labels >= 0)).argmax())
             raise vaezoo.DataError(f"{source.place(row)}: column {name!r} has no known label")
         return vaezoo.Batch(x, torch.from_numpy(labels.astype(np.int64)), mask)
+
+    def _check_extra(self, source: Source) -> None:
+        """Warns of columns that the model does not know."""
+        known = {self.condition, *(column.name for column in self.columns)}
+        extra = [name for name in source.table.column_names if name not in known]
+        if extra:
+            names = ", ".join(map(repr, extra))
+            warnings.warn(f"{source.name}: ignores what training lacks: {names}", stacklevel=2)
 
 
 class TableCsv(TableFormat):
