@@ -19,6 +19,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import ALL, parse_conditions
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.format import Format
 from vaezoo.data.loader import Loader
 from vaezoo.data.sizes import describe_examples
 from vaezoo.evaluation.evaluate import metric_rows
@@ -28,6 +29,7 @@ from vaezoo.runs.example_files import format_for
 from vaezoo.runs.report import pictures, sequences
 from vaezoo.runs.report.parts import captions as part_captions
 from vaezoo.runs.report.parts import draw_parts
+from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.seeds import seeded
 
@@ -99,7 +101,8 @@ def write_report(run: ReportData) -> None:
     count = min(_MAX_LATENT_POINTS, _MAX_VALUES // run.model.data.dimensions)
     batch = run.examples.first(max(1, count))
     with seeded(run.model.device, run.seed, "pictures"):
-        own = format_for(run.model.data, Path("x.png")).report_pictures(run.model, batch, run.seed)
+        known = _picture_format(run.model.data)
+        own = {} if known is None else known.report_pictures(run.model, batch, run.seed)
         drawn = {name: png for name, (_, png) in own.items()} or _draw_data(run, batch)
         files = {"curves": pictures.curves(run.records), **drawn}
         with suppress(NotImplementedError):  # the posterior has no mean
@@ -218,11 +221,20 @@ def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
     return _first(batch, 100).condition
 
 
+def _picture_format(data: DataSpec) -> Format | None:
+    """The format ``png`` of the data; None if pictures do not show such data."""
+    try:
+        return format_for(data, Path("x.png"))
+    except UsageError:
+        return None
+
+
 def _draw_latents(run: ReportData, batch: Batch) -> bytes:
     means, data = run.model.encode(batch).cpu().numpy(), run.model.data
     if data.classes and batch.condition is not None:
         return pictures.latent_map(means, batch.condition.cpu().numpy(), data.classes)
-    known = format_for(data, Path("x.png")).point_labels(batch)
+    picture_format = _picture_format(data)
+    known = None if picture_format is None else picture_format.point_labels(batch)
     _, labels, names = ("", None, ()) if known is None else known
     return pictures.latent_map(means, labels, names)
 

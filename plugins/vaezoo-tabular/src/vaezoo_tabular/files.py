@@ -21,6 +21,7 @@ from vaezoo_tabular.source import Source, check_names, checked
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _SEPARATORS = (",", ";", "\t", "|")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SAMPLE = 2**16
 """The number of characters from which separator, decimal sign and header are recognised."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.I | re.A)
@@ -75,7 +76,7 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _read_csv(path: Path, options: CsvOptions) -> Source:
     data = _text_bytes(path, options.encoding)
-    sample = data[:_SAMPLE].decode("utf-8", "ignore")
+    sample = data[:_SAMPLE].decode("utf-8", "replace")
     separator = options.separator or _guess_separator(path, sample)
     rows = _sample_rows(path, sample, separator)
     decimal = options.decimal or _guess_decimal(rows, separator)
@@ -93,6 +94,8 @@ def _read_csv(path: Path, options: CsvOptions) -> Source:
                 f"the first row ({first}), which is read as data; if it names the "
                 "columns, set header: true"
             )
+    if any("\ufffd" in cell for cell in rows[0]):
+        _decode(path, data, "utf-8")  # which says the line
     names = rows[0] if header else [f"column{i}" for i in range(1, len(rows[0]) + 1)]
     table = _parse(path, data, separator, names, has_header=header)
     cells = [clean_text(column.combine_chunks()) for column in table.columns]
@@ -139,14 +142,14 @@ def _text_bytes(path: Path, encoding: str) -> bytes:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, gzip.zlib.error) as error:
         raise vaezoo.DataError(f"{path}: cannot be read: {error}") from error
-    for beginning, what in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(beginning):
-            encoding = what
-    place = -1 if encoding == "utf-16" else data.find(b"\0")
+    if data.startswith(_UTF_16):
+        encoding = "utf-16"
+    if encoding != "utf-8":
+        data = _decode(path, data, encoding).encode()
+    place = data.find(b"\0")
     if place >= 0:
         raise vaezoo.DataError(f"{path}:{_line_of(data, place)}: has a NUL byte; is it text?")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    return data if encoding == "utf-8" else _decode(path, data, encoding).encode()
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _decode(path: Path, data: bytes, encoding: str) -> str:
@@ -194,19 +197,14 @@ def _guess_decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
 
 def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row names the columns: it is not made of numbers as the others are."""
-    if any(not cell for cell in rows[0]) or len(set(rows[0])) < len(rows[0]):
-        return False
     numbers = [bool(_NUMBER.fullmatch(cell)) for cell in rows[0]]
-    if any(numbers) and len(rows) > 1:
-        below = [bool(_NUMBER.fullmatch(cell)) for cell in rows[1]]
-        return not any(a and b for a, b in zip(numbers, below, strict=False)) or (
-            # years as names of columns
-            all(
-                re.fullmatch(r"(19|20)\d\d", cell)
-                for cell, n in zip(rows[0], numbers, strict=True)
-                if n
-            )
-        )
+    below = [bool(_NUMBER.fullmatch(cell)) for cell in rows[1]] if len(rows) > 1 else []
+    if any(not cell for cell in rows[0]) or len(set(rows[0])) < len(rows[0]):
+        return bool(below) and numbers != below  # names, which are then refused
+    if any(numbers) and below:
+        years = [cell for cell, is_number in zip(rows[0], numbers, strict=True) if is_number]
+        has_years = all(re.fullmatch(r"(19|20)\d\d", cell) for cell in years)
+        return has_years or not any(a and b for a, b in zip(numbers, below, strict=False))
     return True
 
 

@@ -19,6 +19,8 @@ from vaezoo_tabular.kinds import Finding, Kind, find_kind
 from vaezoo_tabular.source import Source
 
 _MAX_DECIMALS = 9
+_MAX_LETTERS = 40
+"""How many letters of a category a note has."""
 _SPIKE = 0.01
 """The share of rows from which a value of a column with many has a probability of its own."""
 
@@ -102,7 +104,7 @@ def _untrained(column: Column, values: np.ndarray) -> tuple[str, ...]:
         return ()
     return vaezoo.untrained_classes(
         values[~np.isnan(values)].astype(np.int64),
-        column.categories,
+        [name[:_MAX_LETTERS] for name in column.categories],
         f"value of {column.name!r} without a training row",
         f"values of {column.name!r} without a training row",
     )

@@ -53,6 +53,7 @@ _MIN_NUMERIC_SHARE = 0.9
 """The share of different cells that are numbers, from which a column probably holds numbers."""
 _MAX_CODES = 10
 """The greatest number of different numbers that may as well be codes of categories."""
+_INFINITE = "no finite value"
 _MAX_NOTATIONS = 1000
 """How many different cells are looked at for numbers in other notations."""
 _MIN_ROWS_OF_IDENTIFIER = 20
@@ -157,6 +158,8 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
     numbers = _with_points(distinct, decimal)
     share = pc.mean(pc.cast(pc.match_substring_regex(numbers, _NUMBER), pa.float64())).as_py()
     if share == 1:
+        if len(distinct) <= _MAX_CODES and len(np.unique(numbers_of(numbers, "."))) == 1:
+            return Finding("constant", values)  # such as 1 and 1.0
         has_zeros = pc.any(pc.match_substring_regex(numbers, _LEADING_ZERO)).as_py()
         if has_zeros:
             note = f"zeros before numbers of column {name!r}, which is read as categories"
@@ -195,7 +198,9 @@ def _refused_notation(others: pa.Array, numbers: pa.Array) -> tuple[str, str]:
     count = len(numbers) - len(others) + len(odd)
     has_fractions = pc.any(pc.match_substring_regex(numbers, r"^[^a-zA-Z]*[.,]\d")).as_py()
     is_likely = has_fractions or count > _MAX_CODES
-    if not odd or not is_likely or count < _MIN_NUMERIC_SHARE * (count + len(written) - len(odd)):
+    share = count / (count + len(written) - len(odd))
+    is_infinite = all(what == _INFINITE for _, what in written)
+    if not odd or not (is_infinite or (is_likely and share >= _MIN_NUMERIC_SHARE)):
         return "", ""
     cell, what = odd[0]
     advice = "write numbers such as 1234.5"
@@ -206,7 +211,7 @@ def _refused_notation(others: pa.Array, numbers: pa.Array) -> tuple[str, str]:
 
 def _notation(cell: str) -> str:
     if re.fullmatch(r"[-+]?inf(inity)?", cell, re.I):
-        return "no finite value"
+        return _INFINITE
     return vaezoo.other_notation(cell)
 
 
