@@ -13,7 +13,6 @@ from vaezoo.data.dataset import Split as Split
 from vaezoo.data.dataspec import DataSpec as DataSpec
 from vaezoo.data.dataspec import Field as Field
 from vaezoo.data.fingerprint import Fingerprint as Fingerprint
-from vaezoo.data.fingerprint import hash_arrays as hash_arrays
 from vaezoo.data.format import Format as Format
 from vaezoo.data.images import Binarize as Binarize
 from vaezoo.data.images import image_spec as image_spec

@@ -42,6 +42,12 @@ class Fingerprint:
         return values | ({"read": self.read} if self.partial else {})
 
     @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Fingerprint:
+        """The fingerprint of arrays ``[n, ...]`` by name: of all of their bytes."""
+        (count,) = {len(array) for array in arrays.values()}
+        return cls(hash_arrays(arrays), count, count)
+
+    @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Fingerprint:
         """The inverse of ``as_json``."""
         examples = values["examples"]

@@ -163,6 +163,13 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
     return np.stack([given, missing] if column.has_missing else [given], 1)
 
 
+def standardise(x: np.ndarray, column: Column) -> np.ndarray:
+    """The columns of x in the range of the model, float32 ``[n, W]``, of those of ``encode``."""
+    x[:, 0] -= column.offset
+    x[:, 0] /= column.scale
+    return x.astype(np.float32)
+
+
 def decode(column: Column, x: np.ndarray) -> pa.Array:
     """The cells of a column, of its columns of x in the units of the source, ``[n, W]``."""
     missing = x[:, 1] > 0.5 if column.has_missing else np.zeros(len(x), bool)

@@ -15,17 +15,15 @@ import torch
 from annotated_types import Gt, Len
 
 import vaezoo
-from vaezoo_tabular.columns import Column, encode, to_values
-from vaezoo_tabular.description import describe
+from vaezoo_tabular.columns import Column, to_values
 from vaezoo_tabular.files import CsvOptions, read_table
-from vaezoo_tabular.fitting import FitOptions, fit_columns
+from vaezoo_tabular.fitting import FitOptions, fit_columns, untrained
 from vaezoo_tabular.frames import FRAME, fingerprint, is_frame, read_frame
 from vaezoo_tabular.kinds import Kind
 from vaezoo_tabular.loading import (
     Loaded,
     Unseen,
     join_tables,
-    standardise,
     without_missing,
 )
 from vaezoo_tabular.proposal import propose
@@ -162,7 +160,7 @@ class Table(vaezoo.InMemoryDataset):
         loaded = self._loaded
         index = loaded.rows[name]
         labels = None if loaded.labels is None else torch.from_numpy(loaded.labels[index])
-        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels)
+        return vaezoo.Split(torch.from_numpy(loaded.fitted.x[index]), labels)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -172,9 +170,7 @@ class Table(vaezoo.InMemoryDataset):
     @property
     def table(self) -> Sequence[Sequence[str]]:
         """The kind and the values of each column."""
-        fitted = self._loaded.fitted
-        rows = [describe(each, fitted.values.get(each.name)) for each in fitted.columns]
-        return [("column", "kind", "missing", "values"), *rows]
+        return [("column", "kind", "missing", "values"), *self._loaded.fitted.table]
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -186,7 +182,7 @@ class Table(vaezoo.InMemoryDataset):
     @property
     def notes(self) -> Sequence[str]:
         """Columns that may be meant otherwise."""
-        return self._loaded.fitted.notes
+        return self._loaded.notes
 
     @cached_property
     def _loaded(self) -> Loaded:
@@ -199,14 +195,19 @@ class Table(vaezoo.InMemoryDataset):
             test_rows -= sum(row >= count - test_rows for row in dropped)
             places = [whole.number(row) for row in dropped[:_NAMED]] + dropped[_NAMED:]
         rows = self._divide(source, test_rows)
-        source, labels, classes = self._labels(source)
-        fitted = fit_columns(source, rows["train"], self.fit_options)
-        modelled = [column for column in fitted.columns if column.is_modelled]
-        size = 4 * source.table.num_rows * sum(column.width for column in modelled)
-        vaezoo.check_memory(size, f"{source.name}: the columns", "use fewer rows or columns")
-        x = np.concatenate([encode(each, fitted.values[each.name]) for each in modelled], 1)
-        x = standardise(x, modelled)
-        return Loaded(fitted, x, labels, classes, rows, tuple(places), source.has_header)
+        source, label, labels = self._labels(source)
+        fitted, notes = fit_columns(source, rows["train"], self.fit_options), ()
+        if label is not None and labels is not None:
+            notes = untrained(label, labels[rows["train"]])
+        return Loaded(
+            fitted=fitted,
+            labels=None if labels is None else labels.astype(np.int64),
+            classes=() if label is None else label.categories,
+            rows=rows,
+            dropped=tuple(places),
+            notes=(*fitted.notes, *notes),
+            has_header=source.has_header,
+        )
 
     def _source(self) -> tuple[Source, int]:
         """The table, and the number of test rows at its end."""
@@ -231,11 +232,11 @@ class Table(vaezoo.InMemoryDataset):
         splits = vaezoo.complete_splits(given, self.fractions, self.split_seed, source.name)
         return {name: np.array(index) for name, index in splits.items()}
 
-    def _labels(self, source: Source) -> tuple[Source, np.ndarray | None, tuple[str, ...]]:
-        """The table without the column of labels, the labels ``[n]``, and their names."""
+    def _labels(self, source: Source) -> tuple[Source, Column | None, np.ndarray | None]:
+        """The table without the column of labels, that column, and the labels ``[n]``."""
         name = self.condition
         if name is None:
-            return source, None, ()
+            return source, None, None
         if name not in source.table.column_names:
             hint = vaezoo.did_you_mean(name, source.table.column_names)
             raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}")
@@ -252,5 +253,5 @@ class Table(vaezoo.InMemoryDataset):
             )
         classes = tuple(sorted(pc.unique(texts).to_pylist()))
         column = Column(name=name, kind="categorical", dtype=str(cells.type), categories=classes)
-        labels = to_values(column, cells, source.decimal).astype(np.int64)
-        return replace(source, table=source.table.drop_columns([name])), labels, classes
+        labels = to_values(column, cells, source.decimal)
+        return replace(source, table=source.table.drop_columns([name])), column, labels

@@ -79,7 +79,8 @@ def _read_csv(path: Path, options: CsvOptions) -> Source:
     sample = data[:_SAMPLE].decode("utf-8", "replace")
     separator = options.separator or _guess_separator(path, sample)
     rows = _sample_rows(path, sample, separator)
-    decimal = options.decimal or _guess_decimal(rows, separator)
+    data_rows = rows if options.header is False else rows[1:]
+    decimal = options.decimal or _guess_decimal(data_rows, separator)
     header, notes = options.header, []
     if header is None:
         header = _looks_like_header(rows)
@@ -142,6 +143,8 @@ def _text_bytes(path: Path, encoding: str) -> bytes:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, gzip.zlib.error) as error:
         raise vaezoo.DataError(f"{path}: cannot be read: {error}") from error
+    if data.startswith(b"PK\x03\x04"):
+        raise vaezoo.DataError(f"{path}: is a zip archive or a spreadsheet; save it as csv")
     if data.startswith(_UTF_16):
         encoding = "utf-16"
     if encoding != "utf-8":
@@ -173,6 +176,8 @@ def _guess_separator(path: Path, sample: str) -> str:
     if ".tsv" in path.name.lower():
         return "\t"
     first = re.sub(r'"[^"]*"', "", sample.lstrip("\r\n")).split("\n", 1)[0]
+    if any(each in first for each in _SEPARATORS[1:]):  # commas may be those of numbers
+        first = re.sub(r"(?<=\d),(?=\d)", "", first)
     return max(_SEPARATORS, key=lambda each: (first.count(each), -_SEPARATORS.index(each)))
 
 
@@ -189,8 +194,8 @@ def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
 
 
 def _guess_decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
-    """A decimal comma, if cells of the first rows have one and none has a decimal point."""
-    cells = [cell for row in rows[1:] for cell in row]
+    """A decimal comma, if cells of the rows have one and none has a decimal point."""
+    cells = [cell for row in rows for cell in row]
     has_comma = separator != "," and any(map(_DECIMAL_COMMA.fullmatch, cells))
     return "," if has_comma and not any("." in c and _NUMBER.fullmatch(c) for c in cells) else "."
 

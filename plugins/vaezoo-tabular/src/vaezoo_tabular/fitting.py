@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 import vaezoo
 from vaezoo_tabular.checks import read_values, refusal
-from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column
+from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column, encode, standardise
+from vaezoo_tabular.description import describe
 from vaezoo_tabular.kinds import Finding, Kind, find_kind
 from vaezoo_tabular.source import Source
 
@@ -52,13 +53,15 @@ class Fitted:
 
     Attributes:
         columns: in the order of the source.
-        values: of each modelled column, float64 ``[n]`` as ``to_values`` returns them.
+        x: the modelled columns, float32 ``[n, D]``.
+        table: the name, kind, share of missing cells and values of each column.
         left_out: what is not used.
         notes: what should be checked.
     """
 
     columns: tuple[Column, ...]
-    values: Mapping[str, np.ndarray]
+    x: np.ndarray
+    table: tuple[tuple[str, ...], ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -80,7 +83,7 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
             raise vaezoo.DataError(
                 f"{source.name}: no column {name!r}{vaezoo.did_you_mean(name, names)}"
             )
-    columns, values, notes, start = [], {}, list(source.notes), 0
+    columns, blocks, table, notes, start = [], [], [], list(source.notes), 0
     for name in names:
         cells = source.table[name].combine_chunks()
         finding = _finding(source, name, cells, options)
@@ -88,18 +91,31 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
         if finding.note:
             notes.append(finding.note)
         if numbers is not None:
-            notes += _untrained(column, numbers[train])
-            column, values[name] = replace(column, start=start), numbers
+            notes += untrained(column, numbers[train])
+            column = replace(column, start=start)
             start += column.width
+            blocks.append(standardise(encode(column, numbers), column))
             _check_indicator(source, column)
         columns.append(column)
-    if not values:
+        table.append(describe(column, numbers))
+    if not blocks:
         raise vaezoo.DataError(f"{source.name}: no column is left to be modelled")
-    return Fitted(tuple(columns), values, tuple(_left_out(columns)), tuple(notes))
+    vaezoo.check_memory(
+        4 * start * source.table.num_rows,
+        f"{source.name}: the columns",
+        "use fewer rows or columns",
+    )
+    x = np.concatenate(blocks, 1)
+    return Fitted(tuple(columns), x, tuple(table), tuple(_left_out(columns)), tuple(notes))
 
 
-def _untrained(column: Column, values: np.ndarray) -> tuple[str, ...]:
-    """A note on categories that no training row has; ``values`` are those of training."""
+def untrained(column: Column, values: np.ndarray) -> tuple[str, ...]:
+    """A note on categories that no training row has.
+
+    Args:
+        column: the column.
+        values: those of the training rows, as ``to_values`` returns them.
+    """
     if not column.categories:
         return ()
     return vaezoo.untrained_classes(

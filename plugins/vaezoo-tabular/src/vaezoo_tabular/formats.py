@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 import vaezoo
 from vaezoo_tabular.columns import Column, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
+from vaezoo_tabular.csv_output import write_csv
 from vaezoo_tabular.files import CsvOptions, read_table
 from vaezoo_tabular.loading import encode_rows
 from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
@@ -108,14 +108,19 @@ class TableFormat(vaezoo.Format):
         extra = [name for name in source.table.column_names if name not in known]
         if extra:
             names = ", ".join(map(repr, extra))
-            warnings.warn(f"{source.name}: ignores what training lacks: {names}", stacklevel=2)
+            warnings.warn(
+                f"{source.name}: ignores columns that training lacks: {names}", stacklevel=2
+            )
 
 
 class TableCsv(TableFormat):
-    """A csv file, separated by commas, with the names of the columns in its first row."""
+    """A csv file, separated by commas, with the names of the columns in its first row.
+
+    Cells are in quotes where they have a comma, a quote or the end of a line.
+    """
 
     def _write(self, table: pa.Table, path: Path) -> None:
-        pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style="needed"))
+        write_csv(table, path)
 
 
 class TableParquet(TableFormat):

@@ -131,7 +131,19 @@ def first_non_number(values: pa.Array, decimal: str) -> int | None:
 
 def parse_dates(values: pa.Array, date_format: str) -> pa.Array:
     """Timestamps of text in a format; null where a cell does not have it."""
-    return pc.strptime(values, format=date_format, unit="us", error_is_null=True)
+    encoded = values.dictionary_encode()
+    texts = encoded.dictionary
+    times = pc.strptime(texts, format=date_format, unit="us", error_is_null=True)
+    if not re.sub("%[YmdHMS]", "", date_format).count("%"):  # 31.02. would be 2.03.
+        written = pc.strftime(times.cast(pa.timestamp("s")), format=date_format)
+        is_same = pc.equal(_without_zeros(written), _without_zeros(texts))
+        times = pc.if_else(is_same, times, pa.scalar(None, times.type))
+    return times.take(encoded.indices)
+
+
+def _without_zeros(texts: pa.Array) -> pa.Array:
+    """Dates without the zeros before days, months and hours."""
+    return pc.replace_substring_regex(texts, r"\b0(\d)", r"\1")
 
 
 def _is_text(kind: pa.DataType) -> bool:

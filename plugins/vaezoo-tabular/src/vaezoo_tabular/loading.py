@@ -31,20 +31,20 @@ class Loaded:
 
     Attributes:
         fitted: its columns.
-        x: float32 ``[n, D]``.
         labels: the class labels ``[n]``, or None.
         classes: their names.
         rows: the indices of the rows of each split.
         dropped: the lines or numbers of rows that are left out.
+        notes: what users should check.
         has_header: whether the names of the columns are those of the source.
     """
 
     fitted: Fitted
-    x: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
     rows: Mapping[str, np.ndarray]
     dropped: tuple[int, ...]
+    notes: tuple[str, ...]
     has_header: bool
 
 
@@ -99,15 +99,6 @@ def without_missing(
     return replace(source, table=kept, kept=places), np.flatnonzero(~is_complete).tolist()
 
 
-def standardise(x: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
-    """Rows ``[n, D]`` in the range of the model, float32, of those in the units of the source."""
-    offset, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
-    for column in columns:
-        if column.is_modelled:
-            offset[column.start], scale[column.start] = column.offset, column.scale
-    return ((x - offset) / scale).astype(np.float32)
-
-
 def encode_rows(
     source: Source,
     columns: Sequence[Column],
@@ -154,8 +145,7 @@ def _values_of(
         if fills or (may_lack and unseen == "missing"):
             return np.full(source.table.num_rows, np.nan)
         hint = vaezoo.did_you_mean(name, names)
-        advice = "; its cells may be empty" if may_lack and not hint else ""
-        raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}{advice}")
+        raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}")
     cells = source.table[name].combine_chunks()
     values = read_values(source, column, cells)
     is_unknown = values < 0 if column.categories else np.zeros(len(values), bool)
@@ -165,13 +155,16 @@ def _values_of(
         if unseen == "error" or not may_lack:
             known = ", ".join(column.categories[:_MAX_NAMES])
             more = ", ..." if len(column.categories) > _MAX_NAMES else ""
-            lacks = ", and none of training is missing" if unseen == "missing" else ""
+            lacks = ", and no cell of it is missing in training" if unseen == "missing" else ""
             raise refusal(
                 source, row, name, f"{text!r} is none of its values ({known}{more}){lacks}"
             )
+        count = int(is_unknown.sum())
+        cells_count = "1 cell of column" if count == 1 else f"{count:,} cells of column"
+        verb, value = ("counts", "its value") if count == 1 else ("count", "their values")
         warnings.warn(
-            f"{source.name}: {is_unknown.sum():,} cells of column {name!r} count as missing, "
-            f"because no training row has their value ({text!r})",
+            f"{source.name}: {cells_count} {name!r} {verb} as missing, because no training row "
+            f"has {value} ({text!r}{'' if count == 1 else ', ...'})",
             stacklevel=2,
         )
         values = np.where(is_unknown, np.nan, values)
