@@ -98,6 +98,7 @@ def score_command(
     from vaezoo.runs.named_examples import named_examples
     from vaezoo.utils.files import atomic_write
     from vaezoo.utils.finite import require_finite
+    from vaezoo.utils.seeds import seeded
 
     run = open_run(path, device)
     examples = named_examples(run, data)
@@ -106,7 +107,8 @@ def score_command(
     try:
         critics = run.regularizers if method == "critic" else ()
         options = {"reference": reference, "critics": critics, "per_step": per_step}
-        result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
+        with seeded(run.model.device, 0, "score"):
+            result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     classes = run.model.data.classes

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import torch
 
 import vaezoo
 from vaezoo.cli.main import main
@@ -69,7 +68,6 @@ def call(capsys, tmp_path):
 
     def run(command, *arguments, out="scores.csv"):
         capsys.readouterr()
-        torch.manual_seed(0)  # as in a process of its own
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             with pytest.raises(SystemExit) as ended:

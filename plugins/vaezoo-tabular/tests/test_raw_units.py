@@ -43,7 +43,6 @@ def test_score_takes_raw_units_and_standardises_as_in_training(tmp_path, likelih
     run = vaezoo.run(spec)
 
     def scores(source):
-        torch.manual_seed(0)  # as in a process of its own
         arguments = ["score", str(run.path), source, "--out", "scores.csv"]
         assert CliRunner().invoke(cli, arguments, obj={}).exit_code == 0
         with open("scores.csv", newline="") as file:

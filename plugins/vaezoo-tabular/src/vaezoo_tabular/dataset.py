@@ -196,7 +196,8 @@ class Table(vaezoo.InMemoryDataset):
             places = [whole.number(row) for row in dropped[:_NAMED]] + dropped[_NAMED:]
         rows = self._divide(source, test_rows)
         source, label, labels = self._labels(source)
-        fitted, notes = fit_columns(source, rows["train"], self.fit_options), ()
+        fitted = fit_columns(source, rows["train"], self.fit_options)
+        notes: tuple[str, ...] = ()
         if label is not None and labels is not None:
             notes = untrained(label, labels[rows["train"]])
         return Loaded(
