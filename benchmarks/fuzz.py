@@ -51,7 +51,7 @@ JOINT = {"latent_dim": 2, "encoder": {"type": "joint", "parts": {"a": PART, "b":
          "decoder": {"type": "joint", "parts": {"a": PART, "b": PART}},
          "likelihood": {"type": "joint", "parts": {"a": "normal", "b": "normal"}}}  # fmt: skip
 MODELS = {
-    "image-folder": MLP, "npz": MLP, "csv": MLP, "joint": JOINT,
+    "image-folder": MLP, "npz": MLP, "table": MLP, "joint": JOINT,
     "sequences": {**STEPS, "likelihood": "normal"}, "midi": {**STEPS, "likelihood": "bernoulli"},
     "text": {**STEPS, "likelihood": "categorical"},
 }  # fmt: skip

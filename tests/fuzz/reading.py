@@ -202,7 +202,8 @@ def _check_x(spec: DataSpec, x: torch.Tensor, mask: torch.Tensor | None, name: s
         raise Fault(f"{name}: examples {shape}, described as {spec.shape}")
     if x.dtype != torch.float32 or not x.isfinite().all():
         raise Fault(f"{name}: {x.dtype}, or values that are not finite")
-    if (mask is None) != (spec.mask_dims == 0):
+    is_complete = mask is None and spec.support == "mixed"  # files to be completed have a mask
+    if (mask is None) != (spec.mask_dims == 0) and not is_complete:
         raise Fault(f"{name}: a mask that the description lacks, or none")
     if mask is not None:
         if mask.dtype != torch.bool or tuple(mask.shape) != tuple(x.shape[: 1 + spec.mask_dims]):

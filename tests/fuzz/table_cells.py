@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tests.fuzz.harness import (
     Example,
@@ -15,6 +17,7 @@ from tests.fuzz.harness import (
 )
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
+_MAX_NUMBER = float(np.finfo(np.float32).max)
 
 
 class Invalid(Exception):
@@ -46,64 +49,56 @@ def dump(source: Source, **settings: Any) -> bytes:
     return stream.getvalue().encode("utf-8", "surrogatepass")
 
 
-def is_used(name: str, options: dict[str, Any]) -> bool:
-    """Whether a column is a part of the examples or their label."""
-    if "numeric" not in options or "categorical" not in options:
-        return True
-    return name in (*options["numeric"], *options["categorical"], options.get("condition"))
-
-
 def table_examples(table: Table, options: dict[str, Any]) -> list[Example]:
-    """What a table holds: numbers, categories as text, None for a mean, and ``<label>``.
+    """What a table holds: numbers, categories as text, None for a missing cell, and ``<label>``.
 
     Raises:
         Invalid: it must be refused.
     """
-    names, condition = table.names, options.get("condition")
-    named = {
-        *options.get("numeric", ()),
-        *options.get("categorical", ()),
-        *filter(None, [condition]),
-    }
-    if len(set(names)) < len(names) or named - set(names):
+    names, condition, kinds = table.names, options.get("condition"), options.get("kinds", {})
+    if len(set(names)) < len(names) or {*kinds, *filter(None, [condition])} - set(names):
         raise Invalid("names")
     rows = [
         ["" if cell.strip().lower() in _MISSING else cell.strip() for cell in row]
         for row in table.rows
     ]
-    used = [name for name in names if is_used(name, options)]
     kept = []
     for row in rows:
-        empty = [name for name, cell in zip(names, row, strict=True) if not cell and name in used]
-        if options["missing"] != "drop":  # a label may be unknown
-            empty = [name for name in empty if name != condition]
-        if empty and options["missing"] == "error":
+        known = [
+            cell
+            for name, cell in zip(names, row, strict=True)
+            if name != condition or options["missing"] == "drop"  # a label may be unknown
+        ]
+        if options["missing"] == "error" and not all(known):
             raise Invalid("empty")
-        if not empty or options["missing"] == "mean":
+        if options["missing"] != "drop" or all(row):
             kept.append(row)
     if len(kept) < 3:
         raise Invalid("rows")
     examples: list[Example] = [{} for _ in kept]
     for place, name in enumerate(names):
         cells = [row[place] for row in kept]
-        if name == condition:
-            is_number, key = False, "<label>"
-            if not any(cells):
-                raise Invalid("labels")
-        elif name in used:
-            is_number, key = _is_numeric(name, cells, options), name
-        else:
-            continue
+        is_number = name != condition and _is_numeric(cells, kinds.get(name))
+        if name == condition and not any(cells):
+            raise Invalid("labels")
+        different = {
+            float(cell) if is_number and _is_number(cell) else cell for cell in cells if cell
+        }
+        if name not in kinds and name != condition and len(different) < 2:
+            continue  # constant
         for example, cell in zip(examples, cells, strict=True):
-            example[key] = _number(cell) if is_number else cell
+            value = _number(cell) if is_number else cell
+            example["<label>" if name == condition else name] = value if cell else None
     return examples
 
 
-def _is_numeric(name: str, cells: Sequence[str], options: dict[str, Any]) -> bool:
-    if "numeric" in options:
-        return name in options["numeric"]
-    return name not in options.get("categorical", ()) and all(
-        not cell or _is_number(cell) for cell in cells
+def _is_numeric(cells: Sequence[str], kind: str | None) -> bool:
+    """Whether a column holds numbers: by its kind, or if all cells do, without leading zeros."""
+    if kind is not None:
+        return kind == "numeric"
+    given = [cell for cell in cells if cell]
+    return all(map(_is_number, given)) and not any(
+        re.match(r"[-+]?0\d", cell) for cell in given if _is_number(cell)
     )
 
 
@@ -117,6 +112,6 @@ def _is_number(cell: str) -> bool:
 
 
 def _number(cell: str) -> float | None:
-    if cell and not (_is_number(cell) and math.isfinite(float(cell))):
+    if cell and not (_is_number(cell) and abs(float(cell)) <= _MAX_NUMBER):
         raise Invalid(cell)
     return float(cell) if cell else None

@@ -14,6 +14,6 @@ for module in ("torch._dynamo", "mido", "matplotlib.pyplot"):
 
 import vaezoo  # noqa: E402
 
-for kind in ("image-folder", "npz", "sequences", "csv", "midi", "text"):
+for kind in ("image-folder", "npz", "sequences", "table", "midi", "text"):
     vaezoo.load_spec(spec_of({"type": kind, "path": "x"}))
 assert FORMATS

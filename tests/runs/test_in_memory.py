@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 import vaezoo
 import vaezoo.testing
 from vaezoo.cli.main import cli
-from vaezoo.data.datasets.csv import CsvDataset
 from vaezoo.data.datasets.memory import MemoryDataset
 from vaezoo.data.items import ItemDataset
 from vaezoo.runs.dry_run import dry_run
@@ -58,16 +57,6 @@ class Items(Dataset):
         x = torch.as_tensor(self.x[index])
         item = x if self.y is None else (x, int(self.y[index]))
         return self.change(index, item)
-
-
-class Polars:
-    """What is used of a data frame of polars."""
-
-    def __init__(self, frame):
-        self.columns, self.frame = list(frame.columns), frame
-
-    def iter_rows(self):
-        return (tuple(row) for row in self.frame.itertuples(index=False))
 
 
 @pytest.fixture
@@ -191,43 +180,6 @@ def test_support_splits_and_seed_are_options_as_in_npz(fit, from_npz, equal):
     assert fit(Items(X), data={**MEMORY, **options}, model=normal).model.data.support == "real"
 
 
-FRAME = pd.DataFrame(
-    {
-        "age": [20 + i % 50 for i in range(N)],
-        "height": [None if i == 7 else 1.5 + (i % 40) / 100 for i in range(N)],
-        "town": pd.Categorical([["Ulm", "Bonn"][i % 2] for i in range(N)]),
-        "day": pd.to_datetime(
-            [pd.NaT if i == 9 else f"2026-01-0{1 + i % 3} 12:00" for i in range(N)]
-        ),
-        "kind": [["x", "y", "z"][i % 3] for i in range(N)],
-    }
-)
-
-
-@pytest.mark.parametrize("frame", [FRAME, Polars(FRAME)], ids=["pandas", "polars"])
-def test_a_data_frame_is_read_as_a_csv_file(frame, tmp_path):
-    options = {"condition": "kind", "missing": "mean"}
-    FRAME.to_csv(tmp_path / "same.csv", index=False)
-    read = CsvDataset(path=str(tmp_path / "same.csv"), **options)
-    table = MemoryDataset(**options)
-    table.set_data(frame)
-    assert table.spec == read.spec and table.spec.classes == ("x", "y", "z")
-    (day,) = [field for field in table.spec.fields if field.name == "day"]
-    assert len(day.categories) == 4, "three days and the missing one"
-    for name in ("train", "validation", "test"):
-        first, second = table.split(name), read.split(name)
-        assert torch.equal(first.x, second.x) and torch.equal(first.condition, second.condition)
-
-
-def test_a_data_frame_leaves_the_bits_of_a_csv_file(fit, equal):
-    numbers = FRAME[["age", "height", "kind"]]
-    numbers.to_csv("same.csv", index=False)
-    options = {"condition": "kind", "missing": "drop", "batch_size": 32}
-    model = {"likelihood": "normal", "condition": "label"}
-    first = fit(numbers, data={"type": "memory", **options}, model=model)
-    equal(first, fit(data={"type": "csv", "path": "same.csv", **options}, model=model))
-
-
 def test_items_are_read_by_workers_and_only_once_an_epoch(fit, equal):
     read = []
     noted = Items(X, change=lambda index, item: (read.append(index), item)[1])
@@ -294,7 +246,6 @@ def test_a_fingerprint_depends_on_every_byte_type_shape_and_name():
         dataset.set_data(data)
         return dataset.fingerprint.sha256
 
-    whole = FRAME[["age", "town", "kind"]]
     changed = X.copy()
     changed[-1, -1] += 1e-9
     different = [
@@ -305,9 +256,6 @@ def test_a_fingerprint_depends_on_every_byte_type_shape_and_name():
         (X, LABELS),
         (X, LABELS.astype(np.uint64)),
         vaezoo.Batch(torch.tensor(X), mask=torch.tensor(MASK)),
-        whole,
-        whole.rename(columns={"age": "years"}),
-        whole.assign(age=whole["age"] + (whole.index == 5)),
         Items(X),
         Items(X[:-1]),
         Items(X + (np.arange(N) == 0)[:, None]),
@@ -441,8 +389,10 @@ REFUSED = {
     ),
     "labels of a list": ((X, [0] * N), "data: a list is no array of numbers"),
     "too few labels": ((X, LABELS[:-1]), f"'condition' must have {N} rows"),
-    "an empty frame": (FRAME[:0], "data frame: has no rows"),
-    "a frame with a hole": (FRAME, "data frame:7: column 'height' is empty"),
+    "a data frame": (
+        pd.DataFrame({"a": X[:, 0]}),
+        "data= is a data frame; set data: {type: table}, which needs the plugin vaezoo-tabular",
+    ),
     "no length": (Endless(), "Endless has no length; define __len__"),
     "too few items": (Items(X[:2]), "data: 2 examples are too few"),
     "items of text": (Items(X, change=lambda i, x: "a"), "item 0: a str is no array of numbers"),
@@ -561,25 +511,9 @@ def test_an_item_that_is_no_example_is_named_when_it_is_read(case, workers, fit)
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
-MISPLACED = {
-    "numeric": (
-        X,
-        {"numeric": ["a"]},
-        "data.numeric names columns, but the data is a numpy array",
-    ),
-    "missing": (Items(X), {"missing": "drop"}, "data.missing is for data frames, but the data is"),
-    "support": (FRAME, {"support": "real"}, "data.support is for arrays"),
-    "parts": (Items(X), {"support": {"x": "real"}}, "data.support by part is for a vaezoo.Batch"),
-    "one column": (FRAME, {"condition": "kin"}, "no column 'kin'; did you mean 'kind'?"),
-}
-
-
-@pytest.mark.parametrize("case", MISPLACED)
-def test_an_option_for_other_data_is_refused(case, fit):
-    examples, options, message = MISPLACED[case]
-    with pytest.raises(DataError) as raised:
-        fit(examples, data={**MEMORY, **options})
-    assert message in str(raised.value)
+def test_an_option_for_other_data_is_refused(fit):
+    with pytest.raises(DataError, match=r"data\.support by part is for a vaezoo\.Batch"):
+        fit(Items(X), data={**MEMORY, "support": {"x": "real"}})
 
 
 def test_a_run_with_data_in_memory_is_not_published(trained, tmp_path):

@@ -3,15 +3,18 @@
 from vaezoo.components.callbacks import Callback as Callback
 from vaezoo.data.array_checks import check_labels as check_labels
 from vaezoo.data.batch import Batch as Batch
+from vaezoo.data.cells import other_notation as other_notation
 from vaezoo.data.cells import parse_number as parse_number
 from vaezoo.data.csv_file import read_rows as read_rows
 from vaezoo.data.csv_file import read_text as read_text
 from vaezoo.data.dataset import Dataset as Dataset
+from vaezoo.data.dataset import InMemoryDataset as InMemoryDataset
 from vaezoo.data.dataset import Split as Split
 from vaezoo.data.dataspec import DataSpec as DataSpec
 from vaezoo.data.dataspec import Field as Field
 from vaezoo.data.factors import Factors as Factors
 from vaezoo.data.factors import read_factors as read_factors
+from vaezoo.data.fingerprint import Fingerprint as Fingerprint
 from vaezoo.data.format import Format as Format
 from vaezoo.data.images import Binarize as Binarize
 from vaezoo.data.images import image_spec as image_spec
@@ -65,6 +68,7 @@ from vaezoo.model.wiring import Wiring as Wiring
 from vaezoo.plugins.hooks import Register as Register
 from vaezoo.plugins.hooks import RegisterRegistry as RegisterRegistry
 from vaezoo.utils.batch_share import BatchShare as BatchShare
+from vaezoo.utils.errors import did_you_mean as did_you_mean
 from vaezoo.utils.files import atomic_write as atomic_write
 from vaezoo.utils.finite import first_fault as first_fault
 from vaezoo.utils.finite import require_finite as require_finite

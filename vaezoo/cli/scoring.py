@@ -199,6 +199,7 @@ def score_command(
     """
     from vaezoo.evaluation.anomaly import scores, step_scores
     from vaezoo.utils.finite import require_finite
+    from vaezoo.utils.seeds import seeded
 
     check_rows_file(out)
     if steps_out is not None:
@@ -213,9 +214,10 @@ def score_command(
     try:
         critics = run.regularizers if method == "critic" else ()
         options = {"reference": reference, "critics": critics, "per_step": per_step}
-        result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
-        if steps_out is not None:
-            steps = examples.by_step(*step_scores(run.model, loader, samples))
+        with seeded(run.model.device, 0, "score"):
+            result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
+            if steps_out is not None:
+                steps = examples.by_step(*step_scores(run.model, loader, samples))
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     columns = {**examples.names, "score": result.tolist(), **_labels(run, loader)}

@@ -1,11 +1,10 @@
-"""Turns data that Python gives into arrays or a table.
+"""Turns data that Python gives into arrays.
 
 Shapes: n examples; ``...`` is the shape of one example.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,31 +14,17 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 from vaezoo.data.array_examples import Arrays
 from vaezoo.data.batch import Batch
-from vaezoo.data.csv_file import Row
 from vaezoo.data.mapping import map_tensors
 from vaezoo.utils.errors import DataError, UsageError
 
 _CHOICES = (
-    "a numpy array, a torch tensor, a pair (x, y) of these, a vaezoo.Batch, a data frame, or a "
-    "map-style torch Dataset"
+    "a numpy array, a torch tensor, a pair (x, y) of these, a vaezoo.Batch, a map-style torch "
+    "Dataset, or a data frame for the data set 'table'"
 )
 
 
-@dataclass(frozen=True)
-class Table:
-    """A data frame as text.
-
-    Attributes:
-        names: of the columns.
-        rows: with the place of each, counted from 0.
-    """
-
-    names: list[str]
-    rows: list[Row]
-
-
-InMemoryData: TypeAlias = Arrays | Table | torch.utils.data.Dataset
-"""Data that Python gave: in arrays, in a table, or in a map-style data set that is read lazily."""
+InMemoryData: TypeAlias = Arrays | torch.utils.data.Dataset
+"""Data that Python gave: in arrays, or in a map-style data set that is read lazily."""
 
 
 def kind_of(data: Any) -> str:
@@ -66,7 +51,7 @@ def kind_of(data: Any) -> str:
 
 
 def convert(data: Any) -> tuple[str, InMemoryData]:
-    """Data as arrays, as a table, or as the lazy data set that it is; first its kind in words.
+    """Data as arrays, or as the lazy data set that it is; first its kind in words.
 
     Raises:
         UsageError: it is nothing that can be trained on.
@@ -89,7 +74,10 @@ def _convert(data: Any) -> InMemoryData:
     if isinstance(data, torch.utils.data.Dataset):
         return data
     if _is_frame(data):
-        return _table(data)
+        raise UsageError(
+            "data= is a data frame; set data: {type: table}, which needs the plugin "
+            "vaezoo-tabular (pip install vaezoo-tabular)"
+        )
     x, condition = data if isinstance(data, tuple) else (data, None)
     return Arrays(x=to_array(x), condition=None if condition is None else to_array(condition))
 
@@ -113,23 +101,5 @@ def to_array(value: Any) -> np.ndarray:
 
 
 def _is_frame(data: Any) -> bool:
-    """Whether it is a data frame of pandas or polars, neither of which vaezoo needs."""
-    return hasattr(data, "columns") and (hasattr(data, "itertuples") or hasattr(data, "iter_rows"))
-
-
-def _table(frame: Any) -> Table:
-    """The cells of a data frame as the text that a csv file would have."""
-    if hasattr(frame, "itertuples"):
-        rows = frame.itertuples(index=False, name=None)
-    else:
-        rows = frame.iter_rows()
-    cells = [(place, [_cell(value) for value in row]) for place, row in enumerate(rows)]
-    if not cells:
-        raise DataError("data frame: has no rows")
-    return Table([str(name) for name in frame.columns], cells)
-
-
-def _cell(value: Any) -> str:
-    """A value as text; a missing one is empty."""
-    text = "" if value is None else str(value)
-    return "" if text in ("<NA>", "NaT") else text
+    """Whether it is a data frame of pandas, polars, pyarrow or another library of the kind."""
+    return hasattr(data, "__dataframe__") or hasattr(data, "__arrow_c_stream__")

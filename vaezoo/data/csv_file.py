@@ -51,7 +51,7 @@ def read_text(file: Path) -> str:
         ) from None
 
 
-def guess_delimiter(text: str) -> str:
+def _guess_delimiter(text: str) -> str:
     """The character between the cells of a table.
 
     It is a comma, unless the first line that is not empty has none, but a semicolon, a tab or a
@@ -62,13 +62,11 @@ def guess_delimiter(text: str) -> str:
     return next((each for each in _DELIMITERS if each in first), _DELIMITERS[0])
 
 
-def read_rows(file: Path, delimiter: str | None = None) -> list[Row]:
+def read_rows(file: Path) -> list[Row]:
     """All rows of a csv file that are not empty, as text.
 
-    Args:
-        file: the file.
-        delimiter: the character between cells; by default a tab in a file ``.tsv``, and otherwise
-            what the first line has: commas, or if there are none, semicolons, tabs or bars.
+    Cells are divided by tabs in a file ``.tsv``, and otherwise by what the first line has: commas,
+    or if there are none, semicolons, tabs or bars.
 
     Returns:
         For each row the line in which it begins, counted from 1, and its cells.
@@ -77,8 +75,7 @@ def read_rows(file: Path, delimiter: str | None = None) -> list[Row]:
         vaezoo.DataError: the file cannot be read, or is not csv; names the line.
     """
     text = read_text(file)
-    if delimiter is None:
-        delimiter = "\t" if file.suffix.lower() == ".tsv" else guess_delimiter(text)
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else _guess_delimiter(text)
     # a quote that is not closed, or closed in the middle of a cell, is an error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []

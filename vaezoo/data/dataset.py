@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.data.fingerprint import Fingerprint
 from vaezoo.data.format import Format
 from vaezoo.data.mapping import first_tensor, map_tensors
 from vaezoo.data.proposal import Proposal
@@ -92,6 +93,35 @@ class Dataset(ABC):
         The dry run prints it, so that users see it before training. Empty unless overridden.
         """
         return ()
+
+
+class InMemoryDataset(Dataset):
+    """A data set that takes its examples from Python: ``vaezoo.run(spec, data=...)``.
+
+    Attributes:
+        kind: what was given, such as ``data frame``; empty before.
+    """
+
+    kind: str = ""
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it has no examples unless Python gives them; always, unless overridden."""
+        return True
+
+    @abstractmethod
+    def set_data(self, data: Any) -> None:
+        """Takes the data, sets ``kind``; called once, before anything is read.
+
+        Raises:
+            vaezoo.UsageError: it is nothing that the data set can be made of.
+            vaezoo.DataError: a part of it cannot be converted.
+        """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> Fingerprint:
+        """By which a run recognises the data that was given."""
 
 
 @dataclass(frozen=True)

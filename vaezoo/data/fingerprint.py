@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,12 @@ class Fingerprint:
         return values | ({"read": self.read} if self.partial else {})
 
     @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Fingerprint:
+        """The fingerprint of arrays ``[n, ...]`` by name: of all of their bytes."""
+        (count,) = {len(array) for array in arrays.values()}
+        return cls(hash_arrays(arrays), count, count)
+
+    @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Fingerprint:
         """The inverse of ``as_json``."""
         examples = values["examples"]
@@ -60,13 +66,4 @@ def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
             parts = [array]
         for part in parts:
             digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
-
-
-def hash_texts(texts: Iterable[str]) -> str:
-    """The SHA-256 of texts, each with its length."""
-    digest = hashlib.sha256()
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        digest.update(f"{len(data)}\0".encode() + data)
     return digest.hexdigest()

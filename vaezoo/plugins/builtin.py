@@ -10,7 +10,6 @@ _BUILT_IN = {
         "torchvision": "vaezoo.data.datasets.torchvision:TorchvisionDataset",
         "image-folder": "vaezoo.data.datasets.image_folder:ImageFolder",
         "npz": "vaezoo.data.datasets.npz:NpzDataset",
-        "csv": "vaezoo.data.datasets.csv:CsvDataset",
         "memory": "vaezoo.data.datasets.memory:MemoryDataset",
     },
     "encoder": {

@@ -16,6 +16,11 @@ from vaezoo.utils.errors import PluginError, did_you_mean
 BUILT_IN = "vaezoo"
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """The form of the name of a component."""
+_ELSEWHERE = {
+    ("dataset", "csv"): "; use 'table' of the plugin vaezoo-tabular (pip install vaezoo-tabular)",
+    ("dataset", "table"): "; the plugin vaezoo-tabular has it (pip install vaezoo-tabular)",
+}
+"""Where components are that are looked for in vaezoo itself, by kind and name."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ class Catalogue:
         if len(matches) == 1 or built_in:
             return (built_in or matches)[0]
         if not matches:
-            hint = did_you_mean(name, self.names(kind)) or "; no installed plugin provides one"
+            hint = _ELSEWHERE.get((kind, name)) or did_you_mean(name, self.names(kind))
+            hint = hint or "; no installed plugin provides one"
             raise PluginError(f"no {kind} named {reference!r}{hint}{self._unavailable_plugins()}")
         choices = " or ".join(repr(f"{entry.plugin}:{name}") for entry in matches)
         raise PluginError(

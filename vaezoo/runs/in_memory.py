@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from vaezoo.data.conversion import kind_of
-from vaezoo.data.dataset import Dataset
-from vaezoo.data.datasets.memory import MemoryDataset
+from vaezoo.data.dataset import Dataset, InMemoryDataset
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.fingerprint import Fingerprint
 from vaezoo.runs.directory import RunDirectory
@@ -31,28 +30,29 @@ def build_dataset(spec: Spec, data: Any = None, *, run: Path | None = None) -> D
         UsageError: the spec needs data that was not given, or has data of its own.
         IntegrityError: the run was trained on other data.
     """
+    dataset: Dataset = spec.data.build()
     if data is None:
-        check_no_data_needed(spec, run)
-    elif not _is_in_memory(spec):
+        _check_no_data_needed(spec, dataset, run)
+    elif not isinstance(dataset, InMemoryDataset) or not dataset.needs_data:
         raise UsageError(
             f"{_place(spec)}: data= is a {kind_of(data)}, but the data of the spec is "
             f"{spec.data.name!r}; leave out one of them"
         )
-    dataset: Dataset = spec.data.build()
-    if isinstance(dataset, MemoryDataset):
+    else:
         dataset.set_data(data)
         if run is not None:
             _check_same_data(RunDirectory(run), dataset.fingerprint)
     return dataset
 
 
-def _is_in_memory(spec: Spec) -> bool:
-    return issubclass(spec.data.cls, MemoryDataset)
+def check_no_data_needed(spec: Spec) -> None:
+    """Raises UsageError if Python must give the data of a spec."""
+    _check_no_data_needed(spec, spec.data.build(), None)
 
 
-def check_no_data_needed(spec: Spec, run: Path | None = None) -> None:
-    """Raises UsageError if Python must give the data of a spec; for ``run`` see above."""
-    if not _is_in_memory(spec):
+def _check_no_data_needed(spec: Spec, dataset: Dataset, run: Path | None) -> None:
+    """Raises UsageError if Python must give the data; for ``run`` see ``build_dataset``."""
+    if not isinstance(dataset, InMemoryDataset) or not dataset.needs_data:
         return
     if run is None:
         raise UsageError(f"{_place(spec)}: Python gives the data: vaezoo.run(spec, data=...)")
@@ -86,7 +86,7 @@ def check_same_everywhere(dataset: Dataset, process_group: ProcessGroup) -> None
     Raises:
         UsageError: they were not; in every process.
     """
-    if process_group.size == 1 or not isinstance(dataset, MemoryDataset):
+    if process_group.size == 1 or not _is_given(dataset):
         return
     own = dataset.fingerprint
     if process_group.any(process_group.broadcast_text(own.sha256) != own.sha256):
@@ -96,9 +96,14 @@ def check_same_everywhere(dataset: Dataset, process_group: ProcessGroup) -> None
         )
 
 
+def _is_given(dataset: Dataset) -> TypeGuard[InMemoryDataset]:
+    """Whether Python gave its examples."""
+    return isinstance(dataset, InMemoryDataset) and bool(dataset.kind)
+
+
 def data_record(dataset: Dataset) -> dict[str, Any]:
     """What ``environment.json`` records of data that Python gave."""
-    if not isinstance(dataset, MemoryDataset):
+    if not _is_given(dataset):
         return {}
     return {"data": {"kind": dataset.kind, **dataset.fingerprint.as_json()}}
 

@@ -3,6 +3,7 @@ pixels alone."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -158,8 +159,8 @@ def test_images_to_colour_must_be_in_memory(tmp_path):
 
 
 def test_data_that_is_no_image_is_refused(tmp_path):
-    table = tmp_path / "t.csv"
-    table.write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(30)))
-    data = {"type": "quadrants", "source": {"type": "csv", "path": str(table)}}
+    vectors = tmp_path / "x.npz"
+    np.savez(vectors, x=np.random.default_rng(0).random((30, 2)))
+    data = {"type": "quadrants", "source": {"type": "npz", "path": str(vectors)}}
     with pytest.raises((DataError, SpecError), match="quadrants needs images"):
         prepare_training(load_spec(spec(data, "image")), CPU)

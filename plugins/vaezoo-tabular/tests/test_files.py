@@ -7,7 +7,8 @@ import gzip
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from vaezoo_tabular.files import CsvOptions, read_frame, read_table
+from vaezoo_tabular.files import CsvOptions, read_table
+from vaezoo_tabular.frames import read_frame
 
 import vaezoo
 
@@ -42,7 +43,7 @@ def test_a_decimal_comma_is_recognised(tmp_path):
         ("a,b\n1,2\n", ["a", "b"], ""),
         ("1,2\n3,4\n", ["column1", "column2"], "the first row (1, 2), which is read as data"),
         ("country,2019,2020\nx,1,2\n", ["country", "2019", "2020"], "which names the columns"),
-        ("a,a\n1,2\n", ["column1", "column2"], "which is read as data"),
+        ("red,red\nblue,red\n", ["column1", "column2"], "which is read as data"),
     ],
 )
 def test_a_header_is_recognised_and_told_where_it_is_not_clear(tmp_path, text, names, note):
@@ -69,17 +70,17 @@ def test_other_encodings_are_asked_for(tmp_path):
     [
         ("", "has no rows"),
         ("a,b\n", "has no rows"),
-        ("a,b\n1,2\n3\n", "row 3 has 1 cells, expected 2"),
-        ("a,b\n1,2,3\n", "row 2 has 3 cells, expected 2"),
-        ('a\n"1\n2\n', "a quote is not closed"),
+        ("a,b\n1,2\n3\n", "t.csv:3: has 1 cells, expected 2"),
+        ("a,b\n1,2,3\n", "t.csv:2: has 3 cells, expected 2"),
+        ('a\n"1\n2\n', "t.csv:2: a quote is not closed"),
         ("a,b\n1,\0\n", "t.csv:2: has a NUL byte"),
         ("a,\n1,2\n", "column 2 has no name"),
+        ("a,a\n1,2\n", "two columns have the same name 'a'"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, text, message):
-    options = {"header": True} if "no name" in message else {}
     with pytest.raises(vaezoo.DataError) as raised:
-        read(tmp_path / "t.csv", text, **options)
+        read(tmp_path / "t.csv", text)
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -107,4 +108,5 @@ def test_parquet_files_and_data_frames_keep_their_types(tmp_path):
 
 def test_rows_are_named_by_their_lines(tmp_path):
     assert read(tmp_path / "t.csv", "a\n1\n2\n").place(1).endswith("t.csv:3")
-    assert read(tmp_path / "t.csv", "a\n1\n\n2\n").place(1).endswith("t.csv row 1")
+    assert read(tmp_path / "t.csv", "a\n1\n\n2\n").place(1).endswith("t.csv:4")
+    assert read(tmp_path / "t.csv", 'a\n"x\ny"\n2\n').place(1).endswith("t.csv:4")

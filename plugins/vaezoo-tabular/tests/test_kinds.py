@@ -50,7 +50,8 @@ def test_the_kind_of_a_column(values, expected):
 
 def test_a_decimal_comma():
     assert kind(["1,5", "2,25"], ",").kind == "numeric"
-    assert kind(["1,5", "2,25"]).kind == "categorical"
+    found = kind(["1,5", "2,25"])
+    assert found.odd == "1,5" and found.problem.startswith("has a decimal comma; write")
 
 
 def test_what_may_be_meant_otherwise_is_noted():

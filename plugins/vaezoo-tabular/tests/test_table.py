@@ -171,7 +171,7 @@ def test_options_change_what_is_modelled(table):
     names = [field.name for field in data.spec.fields]
     assert names == ["age", "height", "town", "born"]
     assert data.spec.classes == ("FALSE", "TRUE") and data.split("test").condition is not None
-    assert data.left_out[0].startswith("30 rows with missing cells (3, 7, ...)")
+    assert data.left_out[0].startswith("30 rows with missing cells (5, 9, ...)")
     assert data.spec.fields[2].categories[-1] == "(other)"
     assert sum(data.sizes.values()) == 170
 

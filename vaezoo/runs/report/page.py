@@ -101,8 +101,8 @@ def write_report(run: ReportData) -> None:
     count = min(_MAX_LATENT_POINTS, _MAX_VALUES // run.model.data.dimensions)
     batch = run.examples.first(max(1, count))
     with seeded(run.model.device, run.seed, "pictures"):
-        picture = _picture_format(run.model.data)
-        own = {} if picture is None else picture.report_pictures(run.model, batch, run.seed)
+        known = _picture_format(run.model.data)
+        own = {} if known is None else known.report_pictures(run.model, batch, run.seed)
         drawn = {name: png for name, (_, png) in own.items()} or _draw_data(run, batch)
         files = {"curves": pictures.curves(run.records), **drawn}
         with suppress(NotImplementedError):  # the posterior has no mean
@@ -222,7 +222,7 @@ def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
 
 
 def _picture_format(data: DataSpec) -> Format | None:
-    """The format that draws such data; None if there is none."""
+    """The format ``png`` of the data; None if pictures do not show such data."""
     try:
         return format_for(data, Path("x.png"))
     except UsageError:
@@ -233,8 +233,8 @@ def _draw_latents(run: ReportData, batch: Batch) -> bytes:
     means, data = run.model.encode(batch).cpu().numpy(), run.model.data
     if data.classes and batch.condition is not None:
         return pictures.latent_map(means, batch.condition.cpu().numpy(), data.classes)
-    picture = _picture_format(data)
-    known = None if picture is None else picture.point_labels(batch)
+    picture_format = _picture_format(data)
+    known = None if picture_format is None else picture_format.point_labels(batch)
     _, labels, names = ("", None, ()) if known is None else known
     return pictures.latent_map(means, labels, names)
 

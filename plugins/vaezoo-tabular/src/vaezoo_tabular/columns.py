@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import vaezoo
-from vaezoo_tabular.kinds import Kind, numbers_of, parse_dates
+from vaezoo_tabular.kinds import Kind, numbers_of
 
 OTHER = "(other)"
 """The category of all values that are grouped because they are rare."""
@@ -124,18 +124,23 @@ def to_values(column: Column, cells: pa.Array, decimal: str) -> np.ndarray:
 
     NaN where a cell is missing, and -1 for a category that is not known.
 
+    Args:
+        column: the column.
+        cells: its cells; dates are timestamps.
+        decimal: the decimal sign of numbers in text.
+
     Raises:
         pa.ArrowInvalid: a cell is no number.
     """
     if column.kind in ("categorical", "boolean"):
-        texts = pc.cast(cells, pa.string())
-        found = pc.index_in(texts, pa.array(column.categories, texts.type))
+        texts, known = pc.cast(cells, pa.string()), pa.array(column.categories, pa.string())
+        if column.kind == "boolean":  # files write TRUE, True or true
+            texts, known = pc.utf8_lower(texts), pc.utf8_lower(known)
+        found = pc.index_in(texts, known)
         other = column.categories.index(OTHER) if OTHER in column.categories else -1
         found = pc.if_else(pc.is_valid(texts), pc.fill_null(found, other), None)
         return np.asarray(pc.fill_null(pc.cast(found, pa.float64()), math.nan))
     if column.kind == "datetime":
-        if column.date_format:
-            cells = parse_dates(cells, column.date_format)
         times = pc.cast(pc.cast(cells, _timestamp(cells.type)), pa.int64())
         return numbers_of(times, ".") * _MICROSECOND
     return numbers_of(cells, decimal)
@@ -156,6 +161,13 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
         raise ValueError(f"row {int(missing.argmax())} has no value, as no training row had")
     given = np.where(missing, column.offset, values)  # 0 when it is standardised
     return np.stack([given, missing] if column.has_missing else [given], 1)
+
+
+def standardise(x: np.ndarray, column: Column) -> np.ndarray:
+    """The columns of x in the range of the model, float32 ``[n, W]``, of those of ``encode``."""
+    x[:, 0] -= column.offset
+    x[:, 0] /= column.scale
+    return x.astype(np.float32)
 
 
 def decode(column: Column, x: np.ndarray) -> pa.Array:

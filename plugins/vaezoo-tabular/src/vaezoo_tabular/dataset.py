@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,28 +15,28 @@ import torch
 from annotated_types import Gt, Len
 
 import vaezoo
-from vaezoo_tabular.columns import Column, encode, to_values
-from vaezoo_tabular.description import describe
-from vaezoo_tabular.files import (
-    CSV_SUFFIXES,
-    PARQUET_SUFFIXES,
-    CsvOptions,
-    Source,
-    is_frame,
-    read_frame,
-    read_table,
-)
-from vaezoo_tabular.fitting import FitOptions, fit_columns
-from vaezoo_tabular.formats import SourceTable
+from vaezoo_tabular.columns import Column, to_values
+from vaezoo_tabular.files import CSV_SUFFIXES, PARQUET_SUFFIXES, CsvOptions, read_table
+from vaezoo_tabular.fitting import FitOptions, fit_columns, untrained
+from vaezoo_tabular.formats import TableCsv
+from vaezoo_tabular.frames import FRAME, fingerprint, is_frame, read_frame
 from vaezoo_tabular.kinds import Kind
-from vaezoo_tabular.loading import Loaded, join_tables, standardise, without_missing
+from vaezoo_tabular.loading import (
+    Loaded,
+    Unseen,
+    join_tables,
+    without_missing,
+)
 from vaezoo_tabular.proposal import propose
+from vaezoo_tabular.source import Source
 
 Missing = Literal["model", "error", "drop"]
 Count = Annotated[int, Gt(0)]
+_NAMED = 3
+"""How many of the rows that are left out have their lines looked up."""
 
 
-class Table(vaezoo.Dataset):
+class Table(vaezoo.InMemoryDataset):
     """A csv or parquet file, or a data frame, with one example per row.
 
     What each column holds is found out and shown before training: numbers, whole numbers,
@@ -61,6 +61,9 @@ class Table(vaezoo.Dataset):
         factors: columns of ground-truth factors, for scores of disentanglement, which are not part
             of ``x``. Numbers with more than 64 different values are cut into 20 bins.
         missing: whether missing cells are modelled, refused, or their rows dropped.
+        unseen: of the files that a trained model reads: whether columns that they lack, and
+            categories that no training row has, are refused, or count as missing cells where
+            training rows have some.
         max_categories: the most categories of a column.
         rare: categories of a column that have fewer training rows become one category, (other).
         max_values: each different number of a column has a probability of its own, unless there
@@ -82,6 +85,7 @@ class Table(vaezoo.Dataset):
         condition: str | None = None,
         factors: Sequence[str] = (),
         missing: Missing = "model",
+        unseen: Unseen = "error",
         max_categories: Count = 256,
         rare: Count = 1,
         max_values: Count = 256,
@@ -93,7 +97,8 @@ class Table(vaezoo.Dataset):
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,
     ) -> None:
-        self.path, self.test, self.condition, self.missing = path, test, condition, missing
+        self.path, self.test, self.condition = path, test, condition
+        self.missing, self.unseen = missing, unseen
         self.fractions, self.split_seed, self.factors = fractions, split_seed, factors
         self.csv = CsvOptions(separator, decimal, header, encoding)
         self.fit_options = FitOptions(
@@ -104,19 +109,29 @@ class Table(vaezoo.Dataset):
             max_values=max_values,
             bins=bins,
         )
-        self._frame: Any = None
+        self._frame: Source | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether there is no file, so that Python must give a data frame."""
+        return self.path is None
 
     def set_data(self, data: Any) -> None:
         """Takes a data frame.
 
         Raises:
-            vaezoo.DataError: it is no data frame, or there is data already.
+            vaezoo.DataError: it is none, it cannot be read, or there is data already.
         """
         if self._frame is not None or self.path is not None:
             raise vaezoo.DataError("data: table: already has its data")
         if not is_frame(data):
             raise vaezoo.DataError(f"data: table: needs a data frame, not {type(data).__name__}")
-        self._frame = data
+        self.kind, self._frame = FRAME, read_frame(data)
+
+    @cached_property
+    def fingerprint(self) -> vaezoo.Fingerprint:
+        """A hash of the data frame."""
+        return fingerprint(self._source()[0])
 
     @classmethod
     def propose(cls, path: Path) -> vaezoo.Proposal:
@@ -124,16 +139,20 @@ class Table(vaezoo.Dataset):
         return propose(path, cls(path=str(path)))
 
     def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
-        """Rows of a csv or parquet file, with the separator, encoding and so on of the table."""
+        """Reads csv and parquet files with any of the endings that tables may have."""
         endings = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
-        return SourceTable(data, csv=self.csv) if path.name.lower().endswith(endings) else None
+        return TableCsv(data) if path.name.lower().endswith(endings) else None
 
     @property
     def spec(self) -> vaezoo.DataSpec:
         """A vector of all modelled columns."""
         loaded = self._loaded
         columns = loaded.fitted.columns
-        facts: dict[str, Any] = {"columns": [column.to_json() for column in columns]}
+        facts: dict[str, Any] = {
+            "columns": [column.to_json() for column in columns],
+            "csv": asdict(replace(self.csv, header=loaded.has_header)),
+            "unseen": self.unseen,
+        }
         if self.condition is not None:
             facts["condition"] = self.condition
         return vaezoo.DataSpec(
@@ -142,7 +161,6 @@ class Table(vaezoo.Dataset):
             fields=tuple(field for each in columns if each.is_modelled for field in each.fields),
             classes=loaded.classes,
             condition_shape=() if loaded.classes else None,
-            factors=() if loaded.factors is None else loaded.factors.fields,
             mask_dims=1,
             facts={"vaezoo-tabular": facts},
         )
@@ -153,7 +171,7 @@ class Table(vaezoo.Dataset):
         index = loaded.rows[name]
         labels = None if loaded.labels is None else torch.from_numpy(loaded.labels[index])
         factors = None if loaded.factors is None else loaded.factors.values[index]
-        return vaezoo.Split(torch.from_numpy(loaded.x[index]), labels, factors=factors)
+        return vaezoo.Split(torch.from_numpy(loaded.fitted.x[index]), labels, factors=factors)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -163,9 +181,7 @@ class Table(vaezoo.Dataset):
     @property
     def table(self) -> Sequence[Sequence[str]]:
         """The kind and the values of each column."""
-        fitted = self._loaded.fitted
-        rows = [describe(each, fitted.values.get(each.name)) for each in fitted.columns]
-        return [("column", "kind", "missing", "values"), *rows]
+        return [("column", "kind", "missing", "values"), *self._loaded.fitted.table]
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -177,35 +193,42 @@ class Table(vaezoo.Dataset):
     @property
     def notes(self) -> Sequence[str]:
         """Columns that may be meant otherwise."""
-        factors = self._loaded.factors
-        return (*self._loaded.fitted.notes, *(() if factors is None else factors.notes))
+        return self._loaded.notes
 
     @cached_property
     def _loaded(self) -> Loaded:
         source, test_rows = self._source()
-        dropped: list[int] = []
+        places: list[int] = []
         if self.missing != "model":
             ignored = [name for name, kind in self.fit_options.kinds.items() if kind == "ignore"]
             if self.missing == "error" and self.condition is not None:
                 ignored.append(self.condition)
-            count = source.table.num_rows
+            whole, count = source, source.table.num_rows
             source, dropped = without_missing(source, ignored, drops=self.missing == "drop")
             test_rows -= sum(row >= count - test_rows for row in dropped)
+            places = [whole.number(row) for row in dropped[:_NAMED]] + dropped[_NAMED:]
         rows = self._divide(source, test_rows)
-        source, labels, classes = self._labels(source)
+        source, label, labels = self._labels(source)
         source, factors = self._separate_factors(source)
         fitted = fit_columns(source, rows["train"], self.fit_options)
-        modelled = [column for column in fitted.columns if column.is_modelled]
-        size = 4 * source.table.num_rows * sum(column.width for column in modelled)
-        vaezoo.check_memory(size, f"{source.name}: the columns", "use fewer rows or columns")
-        x = np.concatenate([encode(each, fitted.values[each.name]) for each in modelled], 1)
-        x = standardise(x, modelled)
-        return Loaded(fitted, x, labels, classes, factors, rows, tuple(map(str, dropped)))
+        notes: tuple[str, ...] = () if factors is None else tuple(factors.notes)
+        if label is not None and labels is not None:
+            notes = (*notes, *untrained(label, labels[rows["train"]]))
+        return Loaded(
+            fitted=fitted,
+            labels=None if labels is None else labels.astype(np.int64),
+            classes=() if label is None else label.categories,
+            factors=factors,
+            rows=rows,
+            dropped=tuple(places),
+            notes=(*fitted.notes, *notes),
+            has_header=source.has_header,
+        )
 
     def _source(self) -> tuple[Source, int]:
         """The table, and the number of test rows at its end."""
         if self._frame is not None:
-            return read_frame(self._frame), 0
+            return self._frame, 0
         if self.path is None:
             raise vaezoo.DataError(
                 "data: table: set path, or give a data frame: vaezoo.run(spec, data=frame)"
@@ -229,30 +252,35 @@ class Table(vaezoo.Dataset):
         """The table without the columns of factors, and these."""
         for name in self.factors:
             if name not in source.table.column_names:
-                raise vaezoo.DataError(f"{source.name}: no column {name!r}")
+                hint = vaezoo.did_you_mean(name, source.table.column_names)
+                raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}")
         cells = {
             name: pc.fill_null(pc.cast(source.table[name], pa.string()), "").to_pylist()
             for name in self.factors
         }
         factors = vaezoo.read_factors(cells, source.name)
-        table = source.table.drop_columns([*cells])
-        return replace(source, table=table), factors
+        return replace(source, table=source.table.drop_columns([*cells])), factors
 
-    def _labels(self, source: Source) -> tuple[Source, np.ndarray | None, tuple[str, ...]]:
-        """The table without the column of labels, the labels ``[n]``, and their names.
+    def _labels(self, source: Source) -> tuple[Source, Column | None, np.ndarray | None]:
+        """The table without the column of labels, that column, and the labels ``[n]``.
 
         Labels are -1 where they are missing.
         """
         name = self.condition
         if name is None:
-            return source, None, ()
+            return source, None, None
         if name not in source.table.column_names:
-            raise vaezoo.DataError(f"{source.name}: no column {name!r}")
+            hint = vaezoo.did_you_mean(name, source.table.column_names)
+            raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}")
+        if name in self.fit_options.kinds:
+            raise vaezoo.DataError(
+                f"{source.name}: column {name!r} is the condition, without kind"
+            )
         cells = source.table[name].combine_chunks()
         texts = pc.cast(cells, pa.string())
         classes = tuple(sorted(pc.unique(texts.drop_null()).to_pylist()))
         if not classes:
             raise vaezoo.DataError(f"{source.name}: column {name!r} has no label")
         column = Column(name=name, kind="categorical", dtype=str(cells.type), categories=classes)
-        labels = np.nan_to_num(to_values(column, cells, source.decimal), nan=-1).astype(np.int64)
-        return replace(source, table=source.table.drop_columns([name])), labels, classes
+        labels = np.nan_to_num(to_values(column, cells, source.decimal), nan=-1)
+        return replace(source, table=source.table.drop_columns([name])), column, labels

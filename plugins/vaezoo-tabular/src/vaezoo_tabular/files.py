@@ -1,4 +1,4 @@
-"""Reads tables: csv and parquet files, and data frames of other libraries, as columns of Arrow."""
+"""Reads csv and parquet files as columns of Arrow."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import narwhals as nw
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 import vaezoo
 from vaezoo_tabular.kinds import clean_text
+from vaezoo_tabular.source import Source, check_names, checked
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _SEPARATORS = (",", ";", "\t", "|")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SAMPLE = 2**16
 """The number of characters from which separator, decimal sign and header are recognised."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.I | re.A)
@@ -45,31 +45,6 @@ class CsvOptions:
     encoding: str = "utf-8"
 
 
-@dataclass(frozen=True)
-class Source:
-    """A table as it was read.
-
-    Attributes:
-        name: names it in messages.
-        table: its columns; those of a csv file are text.
-        decimal: the decimal sign of numbers in text.
-        first_line: the line of the first row in a file of text; 0 if rows have no lines.
-        notes: what users should check.
-    """
-
-    name: str
-    table: pa.Table
-    decimal: str = "."
-    first_line: int = 0
-    notes: tuple[str, ...] = ()
-
-    def place(self, row: int) -> str:
-        """Names a row in messages, as ``file:line`` where rows are lines of a file."""
-        return (
-            f"{self.name}:{self.first_line + row}" if self.first_line else f"{self.name} row {row}"
-        )
-
-
 def read_table(path: Path, options: CsvOptions) -> Source:
     """Reads a csv or a parquet file.
 
@@ -87,43 +62,7 @@ def read_table(path: Path, options: CsvOptions) -> Source:
     else:
         endings = ", ".join((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
         raise vaezoo.DataError(f"{path}: unknown kind of table; use one of the endings {endings}")
-    return _checked(source)
-
-
-def read_frame(frame: Any) -> Source:
-    """Takes a data frame of pandas, polars, pyarrow or another library that narwhals knows.
-
-    Raises:
-        vaezoo.DataError: a column holds values of several types, or there are no rows.
-    """
-    try:
-        table = nw.from_native(frame, eager_only=True).to_arrow()
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise vaezoo.DataError(f"data frame: cannot be read: {reason}") from error
-    return _checked(Source("data frame", table))
-
-
-def is_frame(data: Any) -> bool:
-    """Whether it is a data frame that ``read_frame`` takes."""
-    return nw.from_native(data, eager_only=True, pass_through=True) is not data
-
-
-def _checked(source: Source) -> Source:
-    """The source, if its columns have different names and it has rows."""
-    _check_names(source.table.column_names, source.name)
-    if not source.table.num_rows:
-        raise vaezoo.DataError(f"{source.name}: has no rows")
-    return source
-
-
-def _check_names(names: Sequence[str], source: str) -> None:
-    """Raises DataError if a column has no name, or the name of another."""
-    for place, name in enumerate(names, 1):
-        if not name.strip():
-            raise vaezoo.DataError(f"{source}: column {place} has no name; name it, or remove it")
-        if name in names[: place - 1]:
-            raise vaezoo.DataError(f"{source}: two columns have the same name {name!r}")
+    return checked(source)
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -137,10 +76,11 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _read_csv(path: Path, options: CsvOptions) -> Source:
     data = _text_bytes(path, options.encoding)
-    sample = data[:_SAMPLE].decode("utf-8", "ignore")
+    sample = data[:_SAMPLE].decode("utf-8", "replace")
     separator = options.separator or _guess_separator(path, sample)
     rows = _sample_rows(path, sample, separator)
-    decimal = options.decimal or _guess_decimal(rows, separator)
+    data_rows = rows if options.header is False else rows[1:]
+    decimal = options.decimal or _guess_decimal(data_rows, separator)
     header, notes = options.header, []
     if header is None:
         header = _looks_like_header(rows)
@@ -155,12 +95,45 @@ def _read_csv(path: Path, options: CsvOptions) -> Source:
                 f"the first row ({first}), which is read as data; if it names the "
                 "columns, set header: true"
             )
+    if any("\ufffd" in cell for cell in rows[0]):
+        _decode(path, data, "utf-8")  # which says the line
     names = rows[0] if header else [f"column{i}" for i in range(1, len(rows[0]) + 1)]
     table = _parse(path, data, separator, names, has_header=header)
-    has_lines = b'"' not in data and b"\n\n" not in data and b"\n\r\n" not in data
     cells = [clean_text(column.combine_chunks()) for column in table.columns]
     table = pa.Table.from_arrays(cells, names=names)
-    return Source(str(path), table, decimal, has_lines * (1 + header), tuple(notes))
+    line_of = _line_finder(path, data, separator, has_header=header)
+    return Source(str(path), table, decimal, header, line_of, tuple(notes))
+
+
+def _line_finder(
+    path: Path, data: bytes, separator: str, *, has_header: bool
+) -> Callable[[int], int]:
+    """The line of a row, counted from 1; rows are counted from 0, without the header."""
+    has_blanks = data[:1] in b"\r\n" or any(end in data for end in (b"\n\n", b"\n\r\n", b"\r\r"))
+
+    def find(row: int) -> int:
+        rows = _rows_with_lines(path, data.decode(), separator)
+        return next(line for i, (line, _) in enumerate(rows) if i == row + has_header)
+
+    return find if has_blanks or b'"' in data else lambda row: row + 1 + has_header
+
+
+def _rows_with_lines(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The line in which each row that is not empty begins, and its cells.
+
+    Raises:
+        vaezoo.DataError: the text is no csv; names the line.
+    """
+    reader, line = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), 1
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        is_open = "unexpected end" in str(error)
+        reason = "a quote is not closed" if is_open else f"cannot be read as csv: {error}"
+        raise vaezoo.DataError(f"{path}:{line}: {reason}") from error
 
 
 def _text_bytes(path: Path, encoding: str) -> bytes:
@@ -170,14 +143,16 @@ def _text_bytes(path: Path, encoding: str) -> bytes:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, gzip.zlib.error) as error:
         raise vaezoo.DataError(f"{path}: cannot be read: {error}") from error
-    for beginning, what in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(beginning):
-            encoding = what
-    place = -1 if encoding == "utf-16" else data.find(b"\0")
+    if data.startswith(b"PK\x03\x04"):
+        raise vaezoo.DataError(f"{path}: is a zip archive or a spreadsheet; save it as csv")
+    if data.startswith(_UTF_16):
+        encoding = "utf-16"
+    if encoding != "utf-8":
+        data = _decode(path, data, encoding).encode()
+    place = data.find(b"\0")
     if place >= 0:
         raise vaezoo.DataError(f"{path}:{_line_of(data, place)}: has a NUL byte; is it text?")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    return data if encoding == "utf-8" else _decode(path, data, encoding).encode()
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _decode(path: Path, data: bytes, encoding: str) -> str:
@@ -201,6 +176,8 @@ def _guess_separator(path: Path, sample: str) -> str:
     if ".tsv" in path.name.lower():
         return "\t"
     first = re.sub(r'"[^"]*"', "", sample.lstrip("\r\n")).split("\n", 1)[0]
+    if any(each in first for each in _SEPARATORS[1:]):  # commas may be those of numbers
+        first = re.sub(r"(?<=\d),(?=\d)", "", first)
     return max(_SEPARATORS, key=lambda each: (first.count(each), -_SEPARATORS.index(each)))
 
 
@@ -217,27 +194,22 @@ def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
 
 
 def _guess_decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
-    """A decimal comma, if cells of the first rows have one and none has a decimal point."""
-    cells = [cell for row in rows[1:] for cell in row]
+    """A decimal comma, if cells of the rows have one and none has a decimal point."""
+    cells = [cell for row in rows for cell in row]
     has_comma = separator != "," and any(map(_DECIMAL_COMMA.fullmatch, cells))
     return "," if has_comma and not any("." in c and _NUMBER.fullmatch(c) for c in cells) else "."
 
 
 def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row names the columns: it is not made of numbers as the others are."""
-    if any(not cell for cell in rows[0]) or len(set(rows[0])) < len(rows[0]):
-        return False
     numbers = [bool(_NUMBER.fullmatch(cell)) for cell in rows[0]]
-    if any(numbers) and len(rows) > 1:
-        below = [bool(_NUMBER.fullmatch(cell)) for cell in rows[1]]
-        return not any(a and b for a, b in zip(numbers, below, strict=False)) or (
-            # years as names of columns
-            all(
-                re.fullmatch(r"(19|20)\d\d", cell)
-                for cell, n in zip(rows[0], numbers, strict=True)
-                if n
-            )
-        )
+    below = [bool(_NUMBER.fullmatch(cell)) for cell in rows[1]] if len(rows) > 1 else []
+    if any(not cell for cell in rows[0]) or len(set(rows[0])) < len(rows[0]):
+        return bool(below) and numbers != below  # names, which are then refused
+    if any(numbers) and below:
+        years = [cell for cell, is_number in zip(rows[0], numbers, strict=True) if is_number]
+        has_years = all(re.fullmatch(r"(19|20)\d\d", cell) for cell in years)
+        return has_years or not any(a and b for a, b in zip(numbers, below, strict=False))
     return True
 
 
@@ -245,36 +217,41 @@ def _parse(
     path: Path, data: bytes, separator: str, names: list[str], *, has_header: bool
 ) -> pa.Table:
     """All columns as text; cells without a value are still empty text."""
-    _check_names(names, str(path))
+    check_names(names, str(path))
     if data.count(b'"') % 2:
-        raise vaezoo.DataError(f"{path}: a quote is not closed")
-
-    def read(use_threads: bool) -> pa.Table:
+        raise _fault(path, data, separator, len(names), "a quote is not closed")
+    try:
         return pa.csv.read_csv(
             pa.BufferReader(data),
-            pa.csv.ReadOptions(
-                use_threads=use_threads, column_names=names, skip_rows_after_names=int(has_header)
-            ),
+            pa.csv.ReadOptions(column_names=names, skip_rows_after_names=int(has_header)),
             pa.csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in data),
             pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
-
-    try:
-        return read(use_threads=True)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid as error:
         _decode(path, data, "utf-8")  # which says the line
-        try:  # once more, because only one thread knows the number of a row
-            return read(use_threads=False)
-        except pa.ArrowInvalid as error:
-            raise vaezoo.DataError(f"{path}: {_reason(error)}") from error
+        reason = str(error).splitlines()[0].removeprefix("CSV parse error: ")
+        raise _fault(path, data, separator, len(names), reason) from error
 
 
-def _reason(error: pa.ArrowInvalid) -> str:
-    """What is wrong in a csv file, in one line."""
-    text = str(error).splitlines()[0]
-    match = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
-    if match:
-        return f"row {match[1]} has {match[3]} cells, expected {match[2]}"
-    return text.removeprefix("CSV parse error: ")
+def _fault(path: Path, data: bytes, separator: str, width: int, reason: str) -> vaezoo.DataError:
+    """What is wrong in a csv file, with its line.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        separator: between cells.
+        width: the number of columns.
+        reason: what is wrong, if each row by itself is as it should be.
+    """
+    try:
+        for line, row in _rows_with_lines(path, _decode(path, data, "utf-8"), separator):
+            if len(row) != width:
+                hint = f"; put cells with {separator!r} in quotes" if len(row) > width else ""
+                return vaezoo.DataError(
+                    f"{path}:{line}: has {len(row)} cells, expected {width}{hint}"
+                )
+    except vaezoo.DataError as error:
+        return error
+    return vaezoo.DataError(f"{path}: {reason}")

@@ -13,17 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import vaezoo
-from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column, to_values
-from vaezoo_tabular.files import Source
-from vaezoo_tabular.kinds import (
-    Finding,
-    Kind,
-    find_kind,
-    first_non_number,
-    parse_dates,
-)
+from vaezoo_tabular.checks import read_values, refusal
+from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column, encode, standardise
+from vaezoo_tabular.description import describe
+from vaezoo_tabular.kinds import Finding, Kind, find_kind
+from vaezoo_tabular.source import Source
 
 _MAX_DECIMALS = 9
+_MAX_LETTERS = 40
+"""How many letters of a category a note has."""
 _SPIKE = 0.01
 """The share of rows from which a value of a column with many has a probability of its own."""
 
@@ -55,13 +53,15 @@ class Fitted:
 
     Attributes:
         columns: in the order of the source.
-        values: of each modelled column, float64 ``[n]`` as ``to_values`` returns them.
+        x: the modelled columns, float32 ``[n, D]``.
+        table: the name, kind, share of missing cells and values of each column.
         left_out: what is not used.
         notes: what should be checked.
     """
 
     columns: tuple[Column, ...]
-    values: Mapping[str, np.ndarray]
+    x: np.ndarray
+    table: tuple[tuple[str, ...], ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -80,8 +80,10 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
     names = source.table.column_names
     for name in (*options.kinds, *options.dates):
         if name not in names:
-            raise vaezoo.DataError(f"{source.name}: no column {name!r}; it has {', '.join(names)}")
-    columns, values, notes, start = [], {}, list(source.notes), 0
+            raise vaezoo.DataError(
+                f"{source.name}: no column {name!r}{vaezoo.did_you_mean(name, names)}"
+            )
+    columns, blocks, table, notes, start = [], [], [], list(source.notes), 0
     for name in names:
         cells = source.table[name].combine_chunks()
         finding = _finding(source, name, cells, options)
@@ -89,12 +91,48 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
         if finding.note:
             notes.append(finding.note)
         if numbers is not None:
-            column, values[name] = replace(column, start=start), numbers
+            notes += untrained(column, numbers[train])
+            column = replace(column, start=start)
             start += column.width
+            blocks.append(standardise(encode(column, numbers), column))
+            _check_indicator(source, column)
         columns.append(column)
-    if not values:
+        table.append(describe(column, numbers))
+    if not blocks:
         raise vaezoo.DataError(f"{source.name}: no column is left to be modelled")
-    return Fitted(tuple(columns), values, tuple(_left_out(columns)), tuple(notes))
+    vaezoo.check_memory(
+        4 * start * source.table.num_rows,
+        f"{source.name}: the columns",
+        "use fewer rows or columns",
+    )
+    x = np.concatenate(blocks, 1)
+    return Fitted(tuple(columns), x, tuple(table), tuple(_left_out(columns)), tuple(notes))
+
+
+def untrained(column: Column, values: np.ndarray) -> tuple[str, ...]:
+    """A note on categories that no training row has.
+
+    Args:
+        column: the column.
+        values: those of the training rows, as ``to_values`` returns them.
+    """
+    if not column.categories:
+        return ()
+    return vaezoo.untrained_classes(
+        values[~np.isnan(values)].astype(np.int64),
+        [name[:_MAX_LETTERS] for name in column.categories],
+        f"value of {column.name!r} without a training row",
+        f"values of {column.name!r} without a training row",
+    )
+
+
+def _check_indicator(source: Source, column: Column) -> None:
+    """Raises DataError if the indicator of a column has the name of another column."""
+    for field in column.fields[1:]:
+        if field.name in source.table.column_names:
+            raise vaezoo.DataError(
+                f"{source.name}: column {field.name!r} has the name of an indicator; rename it"
+            )
 
 
 def _left_out(columns: Sequence[Column]) -> list[str]:
@@ -117,7 +155,11 @@ def _finding(source: Source, name: str, cells: pa.Array, options: FitOptions) ->
     if date_format:
         return Finding("datetime", cells, date_format)
     if asked is None:
-        return find_kind(name, cells, source.decimal)
+        finding = find_kind(name, cells, source.decimal)
+        if finding.problem:
+            row = pc.index(cells, pa.scalar(finding.odd)).as_py()
+            raise refusal(source, row, name, f"{finding.odd!r} {finding.problem}")
+        return finding
     if asked == "datetime" and pa.types.is_string(cells.type):
         found = find_kind(name, cells, source.decimal)
         if found.kind != "datetime":
@@ -152,7 +194,7 @@ def _fit(
     if finding.kind in NUMBERS:
         return _fit_numbers(source, column, cells, train, options)
     column = replace(column, categories=_categories(source, column, cells, train, options))
-    values = to_values(column, cells, source.decimal)
+    values = read_values(source, column, cells)
     return replace(column, has_missing=bool(np.isnan(values).any())), values
 
 
@@ -183,7 +225,7 @@ def _fit_numbers(
     source: Source, column: Column, cells: pa.Array, train: np.ndarray, options: FitOptions
 ) -> tuple[Column, np.ndarray]:
     """A column of numbers or dates: its scale, and the values or bins of its training rows."""
-    values = _numbers(source, column, cells)
+    values = read_values(source, column, cells)
     known = values[train][~np.isnan(values[train])]
     if not len(known):
         raise vaezoo.DataError(
@@ -202,40 +244,6 @@ def _fit_numbers(
         edges=tuple(edges.tolist()),
     )
     return column, values
-
-
-def _numbers(source: Source, column: Column, cells: pa.Array) -> np.ndarray:
-    """The values of a column of numbers or dates, which are as the kind demands.
-
-    Raises:
-        vaezoo.DataError: a cell is none; names its row.
-    """
-    place = f"column {column.name!r}"
-    if column.date_format:
-        parsed = parse_dates(cells, column.date_format)
-        odd = pc.and_(pc.is_null(parsed), pc.is_valid(cells))
-        row = pc.index(odd, pa.scalar(True)).as_py()
-        if row >= 0:
-            raise vaezoo.DataError(
-                f"{source.place(row)}: {place}: {cells[row].as_py()!r} is no date such as "
-                f"{column.date_format}"
-            )
-    elif pa.types.is_string(cells.type):
-        row = first_non_number(cells, source.decimal)
-        if row is not None:
-            raise vaezoo.DataError(
-                f"{source.place(row)}: {place}: {cells[row].as_py()!r} is not a number"
-            )
-    values = to_values(column, cells, source.decimal)
-    bad, what = np.isinf(values) | (np.abs(values) > np.finfo(np.float32).max), "too large"
-    if column.kind in ("integer", "count") and not bad.any():
-        bad, what = ~np.isnan(values) & (values != np.floor(values)), "not a whole number"
-    if column.kind == "count" and not bad.any():
-        bad, what = values < 0, "below 0"
-    if bad.any():
-        row = int(bad.argmax())
-        raise vaezoo.DataError(f"{source.place(row)}: {place}: {values[row]:g} is {what}")
-    return values
 
 
 def _step(column: Column, known: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 import torch
 from torch import Tensor
@@ -17,13 +17,11 @@ from torch import Tensor
 import vaezoo
 from vaezoo_tabular.columns import Column, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
+from vaezoo_tabular.csv_output import write_csv
 from vaezoo_tabular.files import CsvOptions, read_table
 from vaezoo_tabular.loading import encode_rows
-from vaezoo_tabular.pictures import (
-    draw_associations,
-    draw_marginals,
-    draw_table,
-)
+from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
+from vaezoo_tabular.source import Source
 
 _ROWS = 16
 """How many rows a picture of the report shows."""
@@ -38,15 +36,17 @@ _LETTERS = 18
 class TableFormat(vaezoo.Format):
     """Rows with the names, units, categories and order of the columns of the table.
 
-    When read, columns are found by name, and others are not used. A column that cells of training
-    rows lacked may be left out: its cells are then missing.
+    When read, columns are found by name; others are ignored, with a warning that names them. What
+    a column cannot hold is refused. The option ``unseen`` of the data set says what becomes of
+    columns that a file lacks, and of categories that no training row has.
     """
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
-        self.csv = CsvOptions()
         self.columns = columns_of(data)
-        self.condition = data.facts["vaezoo-tabular"].get("condition")
+        facts = data.facts["vaezoo-tabular"]
+        self.condition, self.unseen = facts.get("condition"), facts["unseen"]
+        self.csv = CsvOptions(**facts["csv"])
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes rows ``[n, D]``."""
@@ -89,7 +89,8 @@ class TableFormat(vaezoo.Format):
 
     def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
         source, mask = read_table(path, self.csv), None
-        values = encode_rows(source, self.columns, fills_missing=fills_missing)
+        self._check_extra(source)
+        values = encode_rows(source, self.columns, unseen=self.unseen, fills_missing=fills_missing)
         if fills_missing:
             mask = torch.from_numpy(~np.isnan(values))
         x = torch.from_numpy(np.nan_to_num(values))
@@ -104,25 +105,25 @@ class TableFormat(vaezoo.Format):
         labels = np.nan_to_num(labels, nan=-1).astype(np.int64)  # of missing cells: unknown
         return vaezoo.Batch(x, torch.from_numpy(labels), mask)
 
-
-class SourceTable(TableFormat):
-    """Files that are written as the source of a data set. It is for reading only.
-
-    Args:
-        data: describes the rows.
-        csv: how csv files are written.
-    """
-
-    def __init__(self, data: vaezoo.DataSpec, /, *, csv: CsvOptions) -> None:
-        super().__init__(data)
-        self.csv = csv
+    def _check_extra(self, source: Source) -> None:
+        """Warns of columns that the model does not know."""
+        known = {self.condition, *(column.name for column in self.columns)}
+        extra = [name for name in source.table.column_names if name not in known]
+        if extra:
+            names = ", ".join(map(repr, extra))
+            warnings.warn(
+                f"{source.name}: ignores columns that training lacks: {names}", stacklevel=2
+            )
 
 
 class TableCsv(TableFormat):
-    """A csv file, separated by commas, with the names of the columns in its first row."""
+    """A csv file, separated by commas, with the names of the columns in its first row.
+
+    Cells are in quotes where they have a comma, a quote or the end of a line.
+    """
 
     def _write(self, table: pa.Table, path: Path) -> None:
-        pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style="needed"))
+        write_csv(table, path)
 
 
 class TableParquet(TableFormat):

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import vaezoo
+
 Kind: TypeAlias = Literal[
     "numeric",
     "integer",
@@ -47,6 +49,13 @@ DATE_FORMATS = (
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _LEADING_ZERO = r"^[-+]?0\d"
 _WORDS_OF_TEXT = 5
+_MIN_NUMERIC_SHARE = 0.9
+"""The share of different cells that are numbers, from which a column probably holds numbers."""
+_MAX_CODES = 10
+"""The greatest number of different numbers that may as well be codes of categories."""
+_INFINITE = "no finite value"
+_MAX_NOTATIONS = 1000
+"""How many different cells are looked at for numbers in other notations."""
 _MIN_ROWS_OF_IDENTIFIER = 20
 
 
@@ -59,12 +68,16 @@ class Finding:
         values: its values: float64 with NaN, text with nulls, or timestamps, as an Arrow array.
         date_format: the format of dates in text.
         note: what users should check, or nothing.
+        odd, problem: a cell that keeps the column from being one of numbers, and why it is
+            refused; empty if none is.
     """
 
     kind: Kind
     values: pa.Array
     date_format: str = ""
     note: str = ""
+    odd: str = ""
+    problem: str = ""
 
 
 def clean_text(cells: pa.Array) -> pa.Array:
@@ -118,7 +131,19 @@ def first_non_number(values: pa.Array, decimal: str) -> int | None:
 
 def parse_dates(values: pa.Array, date_format: str) -> pa.Array:
     """Timestamps of text in a format; null where a cell does not have it."""
-    return pc.strptime(values, format=date_format, unit="us", error_is_null=True)
+    encoded = values.dictionary_encode()
+    texts = encoded.dictionary
+    times = pc.strptime(texts, format=date_format, unit="us", error_is_null=True)
+    if not re.sub("%[YmdHMS]", "", date_format).count("%"):  # 31.02. would be 2.03.
+        written = pc.strftime(times.cast(pa.timestamp("s")), format=date_format)
+        is_same = pc.equal(_without_zeros(written), _without_zeros(texts))
+        times = pc.if_else(is_same, times, pa.scalar(None, times.type))
+    return times.take(encoded.indices)
+
+
+def _without_zeros(texts: pa.Array) -> pa.Array:
+    """Dates without the zeros before days, months and hours."""
+    return pc.replace_substring_regex(texts, r"\b0(\d)", r"\1")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -145,6 +170,8 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
     numbers = _with_points(distinct, decimal)
     share = pc.mean(pc.cast(pc.match_substring_regex(numbers, _NUMBER), pa.float64())).as_py()
     if share == 1:
+        if len(distinct) <= _MAX_CODES and len(np.unique(numbers_of(numbers, "."))) == 1:
+            return Finding("constant", values)  # such as 1 and 1.0
         has_zeros = pc.any(pc.match_substring_regex(numbers, _LEADING_ZERO)).as_py()
         if has_zeros:
             note = f"zeros before numbers of column {name!r}, which is read as categories"
@@ -157,11 +184,47 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
             return Finding(
                 "datetime", values, date_format, _ambiguous_date(name, distinct, date_format)
             )
-    note = ""
-    if share > 0.9 and len(distinct) > 10:
-        odd = distinct.filter(pc.invert(pc.match_substring_regex(numbers, _NUMBER)))[0].as_py()
+    note, others = "", distinct.filter(pc.invert(pc.match_substring_regex(numbers, _NUMBER)))
+    odd, problem = _refused_notation(others, numbers)
+    if problem:
+        return Finding("text", values, odd=odd, problem=problem)
+    if share > _MIN_NUMERIC_SHARE and len(distinct) > _MAX_CODES:
+        odd = others[0].as_py()
         note = f"numbers of column {name!r} ({odd!r} is none, so that it is read as text)"
     return _kind_of_words(name, values, distinct, note)
+
+
+def _refused_notation(others: pa.Array, numbers: pa.Array) -> tuple[str, str]:
+    """A cell that is a number in a notation that is not read, and what to do.
+
+    Args:
+        others: the different cells of a column that are no numbers.
+        numbers: all different cells, with a decimal point.
+
+    Returns:
+        Empty texts if the column holds no numbers, or a few, which may be codes.
+    """
+    sample = others[:_MAX_NOTATIONS].to_pylist()
+    written = [(cell, _notation(cell)) for cell in sample]
+    odd = [(cell, what) for cell, what in written if what]
+    count = len(numbers) - len(others) + len(odd)
+    has_fractions = pc.any(pc.match_substring_regex(numbers, r"^[^a-zA-Z]*[.,]\d")).as_py()
+    is_likely = has_fractions or count > _MAX_CODES
+    share = count / (count + len(written) - len(odd))
+    is_infinite = all(what == _INFINITE for _, what in written)
+    if not odd or not (is_infinite or (is_likely and share >= _MIN_NUMERIC_SHARE)):
+        return "", ""
+    cell, what = odd[0]
+    advice = "write numbers such as 1234.5"
+    if what == "a decimal comma":
+        advice += ', set decimal: ","'
+    return cell, f"has {what}; {advice}, or set the kind of the column to categorical"
+
+
+def _notation(cell: str) -> str:
+    if re.fullmatch(r"[-+]?inf(inity)?", cell, re.I):
+        return _INFINITE
+    return vaezoo.other_notation(cell)
 
 
 def _ambiguous_date(name: str, distinct: pa.Array, date_format: str) -> str:

@@ -5,18 +5,24 @@ Shapes: n rows, D columns of ``x``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import vaezoo
-from vaezoo_tabular.columns import Column, encode, to_values
-from vaezoo_tabular.files import Source
+from vaezoo_tabular.checks import read_values, refusal
+from vaezoo_tabular.columns import Column, encode
 from vaezoo_tabular.fitting import Fitted
-from vaezoo_tabular.kinds import first_non_number
+from vaezoo_tabular.source import Source
+
+Unseen: TypeAlias = Literal["error", "missing"]
+"""What becomes of columns that a file lacks, and of categories that no training row has."""
+_MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -25,21 +31,25 @@ class Loaded:
 
     Attributes:
         fitted: its columns.
-        x: float32 ``[n, D]``.
         labels: the class labels ``[n]``, or None.
         classes: their names.
+        factors: those of all rows, or None.
         factors: the ground-truth factors, or None.
         rows: the indices of the rows of each split.
-        dropped: the places of rows that are left out.
+        dropped: the lines or numbers of rows that are left out.
+        notes: what users should check.
+        has_header: whether the names of the columns are those of the source.
     """
 
     fitted: Fitted
-    x: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
     factors: vaezoo.Factors | None
+    factors: vaezoo.Factors | None
     rows: Mapping[str, np.ndarray]
-    dropped: tuple[str, ...]
+    dropped: tuple[int, ...]
+    notes: tuple[str, ...]
+    has_header: bool
 
 
 def join_tables(train: Source, test: Source) -> Source:
@@ -55,7 +65,8 @@ def join_tables(train: Source, test: Source) -> Source:
         rows = test.table.select(train.table.column_names).cast(train.table.schema)
     except pa.ArrowInvalid as error:
         raise vaezoo.DataError(f"{test.name}: {str(error).splitlines()[0]}") from error
-    return replace(train, table=pa.concat_tables([train.table, rows]))
+    table = pa.concat_tables([train.table, rows])
+    return replace(train, table=table, test=test, test_start=train.table.num_rows)
 
 
 def without_missing(
@@ -88,81 +99,80 @@ def without_missing(
     if not is_complete.any():
         raise vaezoo.DataError(f"{source.name}: every row has a missing cell")
     kept = source.table.filter(pa.array(is_complete))
-    return replace(source, table=kept, first_line=0), np.flatnonzero(~is_complete).tolist()
-
-
-def standardise(x: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
-    """Rows ``[n, D]`` in the range of the model, float32, of those in the units of the source."""
-    offset, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
-    for column in columns:
-        if column.is_modelled:
-            offset[column.start], scale[column.start] = column.offset, column.scale
-    return ((x - offset) / scale).astype(np.float32)
+    places = np.flatnonzero(is_complete)
+    return replace(source, table=kept, kept=places), np.flatnonzero(~is_complete).tolist()
 
 
 def encode_rows(
-    source: Source, columns: Sequence[Column], *, fills_missing: bool = False
+    source: Source,
+    columns: Sequence[Column],
+    *,
+    unseen: Unseen = "error",
+    fills_missing: bool = False,
 ) -> np.ndarray:
     """The ``x`` of the rows of another table in the units of the source, float64 ``[n, D]``.
 
-    Columns are found by name; others are not used.
+    Columns are found by name. Warns of cells that count as missing because they hold a category
+    that no training row has.
 
     Args:
         source: the table.
         columns: those of the model.
+        unseen: whether columns that the table lacks, and categories that training lacks, are
+            refused or count as missing cells.
         fills_missing: whether missing cells are to be filled: they are then NaN, and indicators
             say that they have a value.
 
     Raises:
-        vaezoo.DataError: a column is missing, or holds what no training row has; names the row.
+        vaezoo.DataError: a column is missing, or holds what the model does not know; names the
+            row, the column and the cell.
     """
-    blocks = [
-        _encode_cells(source, column, fills_missing=fills_missing)
-        for column in columns
-        if column.is_modelled
-    ]
+    blocks = []
+    for column in columns:
+        if column.is_modelled:
+            may_lack = fills_missing or column.has_missing
+            values = _values_of(source, column, unseen, may_lack=may_lack, fills=fills_missing)
+            if fills_missing:
+                indicators = [np.zeros(len(values))] if column.has_missing else []
+                blocks.append(np.stack([values, *indicators], 1))
+            else:
+                blocks.append(encode(column, values))
     return np.concatenate(blocks, 1)
 
 
-def _encode_cells(source: Source, column: Column, *, fills_missing: bool) -> np.ndarray:
-    """The columns of x of one column in the units of the source, float64 ``[n, W]``."""
-    n, place = source.table.num_rows, f"column {column.name!r}"
-    if column.name not in source.table.column_names:
-        if not (column.has_missing or fills_missing):
-            raise vaezoo.DataError(f"{source.name}: no {place}")
-        return _columns_of_x(column, np.full(n, np.nan), fills_missing=fills_missing)
-    cells = source.table[column.name].combine_chunks()
-    is_text = pa.types.is_string(cells.type)
-    if is_text and column.kind in ("numeric", "integer", "count"):
-        row = first_non_number(cells, source.decimal)
-        if row is not None:
-            text = cells[row].as_py()
-            raise vaezoo.DataError(f"{source.place(row)}: {place}: {text!r} is not a number")
-    try:
-        values = to_values(column, cells, source.decimal)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise vaezoo.DataError(
-            f"{source.name}: {place} holds {cells.type}, not {column.kind} values"
-        ) from error
-    if column.categories and (values < 0).any():
-        row = int((values < 0).argmax())
-        text, known = cells[row].as_py(), ", ".join(column.categories[:5])
-        more = ", ..." if len(column.categories) > 5 else ""
-        raise vaezoo.DataError(
-            f"{source.place(row)}: {place} has no value {text!r}; it has {known}{more}"
+def _values_of(
+    source: Source, column: Column, unseen: Unseen, *, may_lack: bool, fills: bool
+) -> np.ndarray:
+    """The values of a column in another table, float64 ``[n]``; NaN where there is none."""
+    name, names = column.name, source.table.column_names
+    if name not in names:
+        if fills or (may_lack and unseen == "missing"):
+            return np.full(source.table.num_rows, np.nan)
+        hint = vaezoo.did_you_mean(name, names)
+        raise vaezoo.DataError(f"{source.name}: no column {name!r}{hint}")
+    cells = source.table[name].combine_chunks()
+    values = read_values(source, column, cells)
+    is_unknown = values < 0 if column.categories else np.zeros(len(values), bool)
+    if is_unknown.any():
+        row = int(is_unknown.argmax())
+        text = str(cells[row].as_py())
+        if unseen == "error" or not may_lack:
+            known = ", ".join(column.categories[:_MAX_NAMES])
+            more = ", ..." if len(column.categories) > _MAX_NAMES else ""
+            lacks = ", and no cell of it is missing in training" if unseen == "missing" else ""
+            raise refusal(
+                source, row, name, f"{text!r} is none of its values ({known}{more}){lacks}"
+            )
+        count = int(is_unknown.sum())
+        cells_count = "1 cell of column" if count == 1 else f"{count:,} cells of column"
+        verb, value = ("counts", "its value") if count == 1 else ("count", "their values")
+        warnings.warn(
+            f"{source.name}: {cells_count} {name!r} {verb} as missing, because no training row "
+            f"has {value} ({text!r}{'' if count == 1 else ', ...'})",
+            stacklevel=2,
         )
-    try:
-        return _columns_of_x(column, values, fills_missing=fills_missing)
-    except ValueError as error:
+        values = np.where(is_unknown, np.nan, values)
+    if not may_lack and np.isnan(values).any():
         row = int(np.isnan(values).argmax())
-        raise vaezoo.DataError(
-            f"{source.place(row)}: {place} is empty, as no training row was"
-        ) from error
-
-
-def _columns_of_x(column: Column, values: np.ndarray, *, fills_missing: bool) -> np.ndarray:
-    """``[n, W]``; NaN for missing values that are to be filled."""
-    if not fills_missing:
-        return encode(column, values)
-    indicators = [np.zeros(len(values))] if column.has_missing else []
-    return np.stack([values, *indicators], 1)
+        raise refusal(source, row, name, "is empty, as no cell of it is in training")
+    return values

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import vaezoo
 from vaezoo_tabular.cases import Cases
 from vaezoo_tabular.columns import Column
-from vaezoo_tabular.row import CaseCell, Cell, NestedCell
+from vaezoo_tabular.row_parts import CaseCell, Cell, NestedCell
 
 _INDICATOR = Column(name="missing", kind="boolean", categories=("given", "missing"))
 
