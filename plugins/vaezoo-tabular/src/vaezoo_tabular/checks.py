@@ -25,8 +25,7 @@ def read_values(source: Source, column: Column, cells: pa.Array) -> np.ndarray:
     if column.kind == "datetime":
         values = to_values(column, _dates(source, column, cells), source.decimal)
     elif column.kind in NUMBERS:
-        _check_numbers(source, column, cells)
-        values = to_values(column, cells, source.decimal)
+        values = _numbers(source, column, cells)
     else:
         return to_values(column, cells, source.decimal)
     bad, what = np.abs(values) > np.finfo(np.float32).max, "too large"  # also infinity
@@ -43,6 +42,19 @@ def read_values(source: Source, column: Column, cells: pa.Array) -> np.ndarray:
 def refusal(source: Source, row: int, column: str, problem: str) -> vaezoo.DataError:
     """An error that names a cell and what is wrong with it."""
     return vaezoo.DataError(f"{source.place(row)}: column {column!r}: {problem}")
+
+
+def _numbers(source: Source, column: Column, cells: pa.Array) -> np.ndarray:
+    """The numbers of cells; the slow search for one that is none follows a failure only."""
+    if pa.types.is_string(cells.type):
+        try:
+            values = to_values(column, cells, source.decimal)
+        except pa.ArrowInvalid:
+            values = None
+        if values is not None and np.isnan(values).sum() == cells.null_count:
+            return values
+    _check_numbers(source, column, cells)
+    return to_values(column, cells, source.decimal)
 
 
 def _check_numbers(source: Source, column: Column, cells: pa.Array) -> None:

@@ -5,6 +5,7 @@ Shapes: n rows.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,15 @@ Kind: TypeAlias = Literal[
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
 """What cells of text without a value hold, in small letters."""
+_MISSING_IN_ANY_CASE = pa.array(
+    sorted(
+        {
+            "".join(letters)
+            for word in MISSING
+            for letters in itertools.product(*((c, c.upper()) for c in word))
+        }
+    )
+)
 DATE_FORMATS = (
     "%Y-%m-%d",
     "%Y-%m-%dT%H:%M:%S",
@@ -83,7 +93,7 @@ class Finding:
 def clean_text(cells: pa.Array) -> pa.Array:
     """Cells of text without spaces around them; null where they have no value."""
     trimmed = pc.utf8_trim_whitespace(cells)
-    is_missing = pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING))
+    is_missing = pc.is_in(trimmed, _MISSING_IN_ANY_CASE)
     return pc.if_else(is_missing, pa.scalar(None, trimmed.type), trimmed)
 
 
