@@ -129,7 +129,9 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ..
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"warning: {printable(one_line(message))}", err=True)
+    from vaezoo.cli.output import print_to_stderr
+
+    print_to_stderr(f"warning: {printable(one_line(message))}")
 
 
 def main(args: list[str] | None = None) -> None:

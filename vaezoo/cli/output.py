@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -37,10 +37,28 @@ def line_printer(ctx: click.Context) -> Callable[[str], None]:
     return (lambda line: None) if ctx.obj["quiet"] else print_to_stderr
 
 
+_print_above: Callable[[str], None] | None = None
+"""Prints a line above the one at the bottom of the terminal, while there is one."""
+
+
+@contextlib.contextmanager
+def bottom_line(print_above: Callable[[str], None]) -> Iterator[None]:
+    """Has lines for stderr printed by ``print_above`` within a block."""
+    global _print_above
+    outer, _print_above = _print_above, print_above
+    try:
+        yield
+    finally:
+        _print_above = outer
+
+
 def print_to_stderr(line: str) -> None:
     """Prints a line on stderr. A closed stderr is ignored, so that training continues."""
     with contextlib.suppress(OSError):
-        click.echo(line, err=True)
+        if _print_above is not None:
+            _print_above(line)
+        else:
+            click.echo(line, err=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

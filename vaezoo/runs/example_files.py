@@ -21,7 +21,7 @@ from vaezoo.model.inputs import to_batch
 from vaezoo.model.model import Model
 from vaezoo.model.parts import Likelihood
 from vaezoo.nn import masked
-from vaezoo.plugins.catalogue import ComponentEntry
+from vaezoo.plugins.catalogue import BUILT_IN, ComponentEntry
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import DataError, PluginError, UsageError
 from vaezoo.utils.files import atomic_write
@@ -65,6 +65,28 @@ def _format_entry(data: DataSpec, suffix: str) -> ComponentEntry:
         if entry.plugin in data.facts:
             return entry
     return known.find("format", suffix)
+
+
+def usual_suffix(data: DataSpec) -> str:
+    """The suffix of the format that people expect of such data, such as ``mid`` for music.
+
+    That is one of the plugin that knows the data, or one that only a plugin has and that takes
+    the data, or else a picture, a table, or arrays.
+    """
+    known = list(catalogue().all("format"))
+    core = {entry.name for entry in known if entry.plugin == BUILT_IN}
+    own = [entry for entry in known if entry.plugin in data.facts]
+    others = [entry for entry in known if entry.name not in core]
+    built_in = [catalogue().find("format", f"{BUILT_IN}:{name}") for name in ("png", "csv")]
+    for entry in (*own, *others, *built_in):
+        try:
+            cls: Any = entry.load()
+            if (cls.reads or entry in built_in) and (cls.holds_parts or not data.parts):
+                cls(data)
+                return entry.name
+        except (PluginError, ValueError, KeyError):  # not for such data
+            continue
+    return "npz"
 
 
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
