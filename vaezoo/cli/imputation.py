@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.shared import (
     FORMAT_HELP,
@@ -60,7 +61,8 @@ def impute_command(
     run = open_run(path, device)
     file_format = output_format(run, out)
     batch = read_incomplete(run.model, file)
-    result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
+    with working(f"filling {len(batch):,} examples"):
+        result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
     say, digits = line_printer(ctx), len(str(draws))
     for draw, x in enumerate(result.x, 1):
         name = out if draws == 1 else out.with_stem(f"{out.stem}-{draw:0{digits}}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.shared import (
     FORMAT_HELP,
@@ -53,7 +54,8 @@ def encode_command(
     run = open_run(path, device)
     examples = named_examples(run, data)
     means, labels = [], []
-    with run.model.inference(), seeded(run.model.device, 0, "encode"):
+    inference = run.model.inference()
+    with working("encoding"), inference, seeded(run.model.device, 0, "encode"):
         for batch in examples.loader.ordered(limit=count or None):
             means.append(run.model.posterior_mean(batch).cpu())
             if batch.condition is not None and batch.condition.dim() == 1:

@@ -13,6 +13,7 @@ import click
 from vaezoo.cli.group import (
     TRAINING_COMMANDS,
     end,
+    interrupted_by_sigterm,
     leave_to_main_process,
     rank,
     silence_others,
@@ -139,7 +140,7 @@ def main(args: list[str] | None = None) -> None:
     warnings.showwarning = _print_warning
     state: dict[str, Any] = {"trains_together": False}
     try:
-        with silence_others():
+        with silence_others(), interrupted_by_sigterm():
             code, message = _call(args, state)
         code = end(code, message, state["trains_together"])
     except UsageError as error:  # of the environment variables of a launcher

@@ -1,32 +1,21 @@
-"""What a command shows while it works: one line at the bottom of a terminal, or plain lines.
-
-On a terminal the line is drawn by rich: a bar during training, a spinner otherwise. It is erased
-before anything else is printed below it, so that nothing of it is left on the screen. Elsewhere,
-such as in a pipe, a log file or a CI job, training prints about ten lines however long it is.
-"""
+"""Progress of training: a bar on a terminal; elsewhere about ten lines, however long it is."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from vaezoo.cli.output import bottom_line, print_to_stderr
+from vaezoo.cli.bottom_line import BottomLine, can_animate
+from vaezoo.cli.output import print_to_stderr
 from vaezoo.components.callbacks import Callback
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
 
 _LINES = 10
 """How many lines training prints outside of a terminal, besides that of the first validation."""
 _MAX_PLAIN = 1e6
 """Numbers from this size on are written with an exponent."""
-_REFRESHES_PER_SECOND = 4
 
 
 class PlainProgress(Callback):
@@ -65,7 +54,7 @@ class TerminalProgress(Callback):
     """Shows a bar during training, and otherwise a spinner, at the bottom of the terminal.
 
     Args:
-        runs: how many runs will follow one another, if there are several.
+        runs: how many runs will follow one another, as trials of a sweep.
     """
 
     def __init__(self, runs: int = 1) -> None:
@@ -84,8 +73,8 @@ class TerminalProgress(Callback):
             self.validation = record
         else:
             self.train = record
-        run = f"run {self.started} of {self.runs}" if self.runs > 1 else ""
-        texts = describe_training(run, record, self.train, self.validation)
+        trial = f"trial {self.started} of {self.runs}" if self.runs > 1 else ""
+        texts = describe_training(trial, record, self.train, self.validation)
         self.line.update(completed=record["step"], total=record["steps"], texts=texts)
 
     def close(self) -> None:
@@ -93,112 +82,8 @@ class TerminalProgress(Callback):
         self.line.show_spinner("working")
 
 
-class BottomLine:
-    """The line at the bottom of a terminal. Lines that are printed meanwhile appear above it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self.console = Console(stderr=True, highlight=False)
-        self.shown = self._spinner("working")
-        self.live = Live(
-            console=self.console,
-            get_renderable=lambda: self.shown.get_renderable(),
-            refresh_per_second=_REFRESHES_PER_SECOND,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-        )
-
-    @contextlib.contextmanager
-    def visible(self) -> Iterator[None]:
-        """Shows the line for a block, and erases it afterwards, whatever happens."""
-        with contextlib.suppress(OSError):  # the terminal is gone
-            self.live.start(refresh=True)
-        try:
-            with bottom_line(self.print_above):
-                yield
-        finally:
-            with contextlib.suppress(OSError):
-                self.live.stop()
-
-    def print_above(self, text: str) -> None:
-        """Prints a line above; the terminal breaks it, so that it can be copied in one piece."""
-        from rich.text import Text
-
-        self.console.print(Text(text), soft_wrap=True)
-
-    def show_spinner(self, text: str) -> None:
-        """Shows a text and since when it is shown."""
-        self.shown = self._spinner(text)
-
-    def show_bar(self) -> None:
-        """Shows a bar; ``update`` says how far it is."""
-        self.shown = _training_bar(self.console)
-
-    def update(self, **fields: Any) -> None:
-        """Changes the bar."""
-        self.shown.update(self.shown.task_ids[0], **fields)
-
-    def _spinner(self, text: str) -> Progress:
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        columns = (
-            SpinnerColumn("line", style="none"),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-        )
-        shown = Progress(*columns, console=self.console)
-        shown.add_task(text, total=None)
-        return shown
-
-
-def _training_bar(console: Console) -> Progress:
-    """A bar that leaves its texts out where the terminal is too narrow for them."""
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-    from rich.text import Text
-
-    least_bar, percent, remaining = 8, 5, 12  # columns, with the space behind each
-
-    class Remaining(TimeRemainingColumn):
-        """The estimated time to the end of training."""
-
-        def render(self, task: Task) -> Text:
-            if console.width < least_bar + percent + remaining:
-                return Text()
-            return Text("ETA ") + Text(super().render(task).plain)
-
-    class Percent(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.percentage:>3.0f}%")
-
-    class Texts(ProgressColumn):
-        """The longest of the texts that fits."""
-
-        def render(self, task: Task) -> Text:
-            room = console.width - least_bar - percent - remaining - 1
-            fitting = (text for text in task.fields["texts"] if len(text) <= room)
-            return Text(next(fitting, ""), no_wrap=True)
-
-    # the colours are readable on light and on dark backgrounds
-    bar = BarColumn(
-        bar_width=None, style="dim", complete_style="magenta", finished_style="magenta"
-    )
-    shown = Progress(
-        Percent(),
-        bar,
-        Remaining(),
-        Texts(),
-        console=console,
-        expand=True,
-        speed_estimate_period=3600,  # records may be minutes apart
-    )
-    shown.add_task("", total=None, texts=())
-    return shown
-
-
 def describe_training(
-    run: str,
+    trial: str,
     position: Mapping[str, Any],
     train: Mapping[str, Any] | None,
     validation: Mapping[str, Any] | None,
@@ -206,11 +91,11 @@ def describe_training(
     """Texts about the state of a training, from the longest to the shortest.
 
     Args:
-        run: which of several runs it is; empty if there is one.
+        trial: which of several runs it is; empty if there is one.
         position: the latest record.
         train, validation: the latest record of each split.
     """
-    names = [name for name in (run, position.get("stage", "")) if name]
+    names = [name for name in (trial, position.get("stage", "")) if name]
     epoch = f"epoch {position['epoch']:.1f}"
     now = headline(train, "") if train else ""
     is_best = " best" if validation and validation["best"] else ""
@@ -267,13 +152,6 @@ def _format_number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if abs(value) < _MAX_PLAIN else f"{value:.3e}"
 
 
-def can_animate() -> bool:
-    """Whether stderr is a terminal on which a line can be drawn again and again."""
-    if not sys.stderr.isatty() or os.environ.get("CI", "") not in ("", "0", "false"):
-        return False
-    return os.environ.get("TERM", "") not in ("dumb", "unknown")
-
-
 @contextlib.contextmanager
 def training_progress(ctx: click.Context, *, runs: int = 1) -> Iterator[list[Callback]]:
     """Callbacks that show the progress of training within a block.
@@ -291,16 +169,3 @@ def training_progress(ctx: click.Context, *, runs: int = 1) -> Iterator[list[Cal
             yield [progress]
     else:
         yield [PlainProgress()] if runs == 1 else []
-
-
-@contextlib.contextmanager
-def working(text: str) -> Iterator[None]:
-    """Shows on a terminal, for a block, what a command does and since when."""
-    ctx = click.get_current_context(silent=True)
-    if ctx is None or ctx.obj["quiet"] or not can_animate():
-        yield
-        return
-    line = BottomLine()
-    line.show_spinner(text)
-    with line.visible():
-        yield

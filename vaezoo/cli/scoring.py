@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import json_option, line_printer, metrics_table, print_json
 from vaezoo.cli.shared import (
     data_argument,
@@ -42,9 +43,10 @@ def classify_command(
     run = open_run(path, device)
     if run.model.conditioner is None or not run.model.data.classes:
         raise UsageError("this command needs a model that is conditional on a label")
-    evaluation = run.evaluate(
-        split, [{"type": "classification", "samples": samples, "limit": limit}]
-    )
+    with working(f"classifying the {split} split"):
+        evaluation = run.evaluate(
+            split, [{"type": "classification", "samples": samples, "limit": limit}]
+        )
     print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
         evaluation
     )
@@ -106,7 +108,8 @@ def score_command(
     try:
         critics = run.regularizers if method == "critic" else ()
         options = {"reference": reference, "critics": critics, "per_step": per_step}
-        result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
+        with working(f"scoring {len(loader):,} examples"):
+            result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
     classes = run.model.data.classes

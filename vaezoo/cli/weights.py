@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli.group import leave_to_main_process
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
@@ -145,9 +146,12 @@ def pull_command(ctx: click.Context, names: tuple[str, ...]) -> None:
     for name in names:
         entry = _find_entry(name)
         check_status(entry)
-        size = sum(len(fetch(entry, file)) for file in entry.weights.files)
+        files = [*entry.weights.files]
         if entry.weights.spec.inline is None:
-            size += len(fetch(entry, entry.weights.spec.file))
+            files.append(entry.weights.spec.file)
+        size = sum(file.size for file in files)
+        with working(f"downloading {entry.name}, {size:,} bytes"):
+            size = sum(len(fetch(entry, file)) for file in files)
         line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified")
 
 
@@ -176,8 +180,9 @@ def verify_command(
     failed, rows, exit_code = 0, [], EXIT_OK
     for entry in entries if verify_all else map(_find_entry, names):
         try:
-            size = verify(entry)
-            comparisons = remeasure(entry) if metrics else []
+            with working(f"verifying {entry.name}"):
+                size = verify(entry)
+                comparisons = remeasure(entry) if metrics else []
         except VaezooError as error:
             print_to_stderr(f"error: {entry.name}: {str(error).removeprefix(f'{entry.name}: ')}")
             failed, exit_code = failed + 1, max(exit_code, error.exit_code)

@@ -21,6 +21,7 @@ from vaezoo.runs.init import load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
+from vaezoo.runs.resume_hint import name_resume_command
 from vaezoo.runs.run import Run, build_loader, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
@@ -231,6 +232,7 @@ def _train(
 
     print_stage(f"run {directory.path}")
     with ExitStack() as stack:
+        stack.enter_context(name_resume_command(directory.path, spec))
         if is_main:
             stack.enter_context(directory.lock())
             directory.remove_temporary_files()
