@@ -16,7 +16,7 @@ import click
 from vaezoo.cli.output import bottom_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
 
 _REFRESHES_PER_SECOND = 4
@@ -28,12 +28,14 @@ class BottomLine:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.live import Live
+        from rich.theme import Theme
 
-        self.console = Console(stderr=True, highlight=False)
+        plain = Theme({"progress.elapsed": "none", "progress.remaining": "none"})  # not yellow
+        self.console = Console(stderr=True, highlight=False, theme=plain)
         self.shown = self._spinner("working")
         self.live = Live(
             console=self.console,
-            get_renderable=lambda: self.shown.get_renderable(),
+            get_renderable=self._render,
             refresh_per_second=_REFRESHES_PER_SECOND,
             transient=True,
             redirect_stdout=sys.stdout.isatty(),
@@ -69,6 +71,11 @@ class BottomLine:
         """Changes the bar."""
         self.shown.update(self.shown.task_ids[0], **fields)
 
+    def _render(self) -> RenderableType:
+        from rich.constrain import Constrain
+
+        return Constrain(self.shown.get_renderable(), _room(self.console))
+
     def _spinner(self, text: str) -> Progress:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -82,9 +89,15 @@ class BottomLine:
         return shown
 
 
+def _room(console: Console) -> int:
+    """The width of the line: a terminal shows ^C behind it, which must not wrap."""
+    return max(1, console.width - 3)
+
+
 def _training_bar(console: Console) -> Progress:
     """A bar that leaves its texts out where the terminal is too narrow for them."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.table import Column
     from rich.text import Text
 
     least_bar, percent, remaining = 8, 5, 12  # columns, with the space behind each
@@ -93,9 +106,9 @@ def _training_bar(console: Console) -> Progress:
         """The estimated time to the end of training."""
 
         def render(self, task: Task) -> Text:
-            if console.width < least_bar + percent + remaining:
+            if _room(console) < least_bar + percent + remaining:
                 return Text()
-            return Text("ETA ") + Text(super().render(task).plain)
+            return Text("ETA ") + super().render(task)
 
     class Percent(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -105,7 +118,7 @@ def _training_bar(console: Console) -> Progress:
         """The longest of the texts that fits."""
 
         def render(self, task: Task) -> Text:
-            room = console.width - least_bar - percent - remaining - 1
+            room = _room(console) - least_bar - percent - remaining - 1
             fitting = (text for text in task.fields["texts"] if len(text) <= room)
             return Text(next(fitting, ""), no_wrap=True)
 
@@ -114,10 +127,10 @@ def _training_bar(console: Console) -> Progress:
         bar_width=None, style="dim", complete_style="magenta", finished_style="magenta"
     )
     shown = Progress(
-        Percent(),
+        Percent(Column(no_wrap=True)),
         bar,
-        Remaining(),
-        Texts(),
+        Remaining(table_column=Column(no_wrap=True)),
+        Texts(Column(no_wrap=True)),
         console=console,
         expand=True,
         speed_estimate_period=3600,  # records may be minutes apart

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -138,6 +139,8 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 def main(args: list[str] | None = None) -> None:
     """Runs the command line and exits with its exit code."""
     warnings.showwarning = _print_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of people's files may hold anything
+        sys.stdout.reconfigure(errors="backslashreplace")
     state: dict[str, Any] = {"trains_together": False}
     try:
         with silence_others(), interrupted_by_sigterm():

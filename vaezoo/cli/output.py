@@ -63,14 +63,16 @@ def print_to_stderr(line: str) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table on stdout: formatted on a terminal, otherwise as plain columns."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[_encodable(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        rich_table = Table(*headings, box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        rich_table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        for heading in headings:  # where there is no room, cells are broken, not cut
+            rich_table.add_column(heading, overflow="fold")
         for row in cells:
             rich_table.add_row(*map(Text, row))
         Console().print(rich_table)
@@ -80,6 +82,15 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
+
+
+def _encodable(text: str) -> str:
+    """A text in which an ASCII terminal gets +- for its only usual character that is not ASCII."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.replace("±", "+-")
+    return text
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> None:

@@ -97,12 +97,12 @@ def describe_training(
     """
     names = [name for name in (trial, position.get("stage", "")) if name]
     epoch = f"epoch {position['epoch']:.1f}"
-    now = headline(train, "") if train else ""
+    now = "{} {}".format(*headline(train)) if train else ""
+    value = headline(validation)[1] if validation else ""
     is_best = " best" if validation and validation["best"] else ""
-    validated = headline(validation, "validation ") if validation else ""
-    short = headline(validation, "val ", with_name=False) if validation else ""
+    validated, short = (f"{word} {value}" if value else "" for word in ("validation", "val"))
     speed = f"{train['examples_per_second']:,.0f} examples/s" if train else ""
-    metrics = format_metrics(train, 2) if train else ""
+    metrics = format_metrics(train) if train else ""
     choices = [
         [*names, epoch, metrics, validated + is_best, speed],
         [*names, epoch, now, validated + is_best],
@@ -115,10 +115,10 @@ def describe_training(
     return ["  ".join(filter(None, choice)) for choice in choices]
 
 
-def headline(record: Mapping[str, Any], prefix: str, *, with_name: bool = True) -> str:
-    """The ELBO of a record, or what is defined in its place, such as ``elbo -98.12``."""
-    name = next(name for name in ("elbo", "distortion", "loss", "bound") if name in record)
-    return f"{prefix}{f'{name} ' if with_name else ''}{_format_number(record[name], 2)}"
+def headline(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The name and the value of the ELBO in a record, or of what is defined in its place."""
+    name = next(name for name in ("elbo", "distortion", "bound", "loss") if name in record)
+    return name, _format_number(record[name])
 
 
 def format_line(
@@ -131,25 +131,23 @@ def format_line(
     parts = [f"step {position['step']} of {position['steps']} ({percentage}%)"]
     parts += [f"stage {position['stage']}"] if "stage" in position else []
     parts += [f"epoch {position['epoch']:.1f}"]
-    parts += [format_metrics(train, 2)] if train else []
+    parts += [format_metrics(train)] if train else []
     if validation:
         is_best = " best" if validation["best"] else ""
-        parts += [headline(validation, "validation ") + is_best]
+        parts += ["validation {} {}".format(*headline(validation)) + is_best]
     return "  ".join(parts)
 
 
-def format_metrics(record: Mapping[str, Any], digits: int) -> str:
+def format_metrics(record: Mapping[str, Any]) -> str:
     """The ELBO, rate and distortion of a record as far as they are defined, or else its loss."""
     names: tuple[str, ...] = ("elbo", "rate", "distortion")
     if not record.keys() & {*names}:  # a stage that trains a prior alone
         names = ("loss", "bound")
-    return "  ".join(
-        f"{name} {_format_number(record[name], digits)}" for name in names if name in record
-    )
+    return "  ".join(f"{name} {_format_number(record[name])}" for name in names if name in record)
 
 
-def _format_number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if abs(value) < _MAX_PLAIN else f"{value:.3e}"
+def _format_number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < _MAX_PLAIN else f"{value:.3e}"
 
 
 @contextlib.contextmanager

@@ -85,9 +85,7 @@ def run_command(
     from vaezoo.runs.start import run
 
     with training_progress(ctx) as callbacks:
-        finished = run(
-            spec, overrides, out=out, callbacks=callbacks, print_line=line_printer(ctx)
-        )
+        finished = run(spec, overrides, out=out, callbacks=callbacks, print_line=line_printer(ctx))
     _print_results(ctx, finished, as_json)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.bottom_line import working
+from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
 
