@@ -167,7 +167,7 @@ def test_an_ascii_terminal_gets_ascii(terminal):
     show(records(4))
     text = stream.written()
     assert text.isascii() and "\\u" not in text
-    assert any(re.search(r"50% -+ *ETA", line) for line in Screen(text, 80).bottom_lines)
+    assert any(re.search(r"50% -+ -* *ETA", line) for line in Screen(text, 80).bottom_lines)
 
 
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"CI": "true"}])

@@ -135,7 +135,7 @@ def _training_bar(console: Console) -> Progress:
         expand=True,
         speed_estimate_period=3600,  # records may be minutes apart
     )
-    shown.add_task("", total=None, texts=())
+    shown.add_task("", total=1, texts=())  # until the first record says how many steps
     return shown
 
 
