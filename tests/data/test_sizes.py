@@ -85,7 +85,7 @@ def test_a_run_and_a_dry_run_say_it_at_the_start(spec, tmp_path):
     assert f"\ndata: {expected}\n" in dry_run(load_spec(tree)).as_text()
     assert sorted(Points.built) == ["test", "train", "validation"]
     finished = run(tree, out=tmp_path, print_line=lines.append)
-    assert lines[0] == f"{finished.path}: data: points: {expected}"
+    assert lines[:2] == [f"run {finished.path}", f"data: points: {expected}"]
     recorded = read_json(finished.directory.environment)["examples"]
     assert describe_examples(recorded) == expected
     page = (finished.path / "report.html").read_text()

@@ -236,7 +236,7 @@ def test_the_fingerprint_is_printed_recorded_and_in_the_report(tmp_path, spec):
         "read": 16,
     }
     words = f"memory (torch Dataset, sha256 {digest[:16]} of 16 of 200 items)"
-    assert lines[0].startswith(f"{run.path}: data: {words}")
+    assert lines[1].startswith(f"data: {words}")
     assert f"{words}, 6, unit" in run.directory.report.read_text("utf-8")
 
 

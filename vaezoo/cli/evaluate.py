@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import json_option, metrics_table, print_json
 from vaezoo.cli.shared import (
     check_sampler,
@@ -66,7 +67,7 @@ def evaluate_command(
     if sampler is not None:
         check_sampler(run, sampler)
     try:
-        with metric_errors():
+        with metric_errors(), working(f"evaluating {data}"):
             examples = None if data in SPLIT_NAMES else open_examples(ctx, run, data).loader
             evaluation = run.evaluate(
                 data, requested_metrics or None, sampler=sampler, examples=examples

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import json_option, report_files
 from vaezoo.cli.shared import (
     FORMAT_HELP,
@@ -64,7 +65,8 @@ def impute_command(
     run = open_run(path, device)
     file_format = output_format(run, out)
     batch = read_incomplete(run.model, file, run.file_format(file))
-    result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
+    with working(f"filling {len(batch):,} examples"):
+        result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
     files: list[Path] = []
     digits = len(str(draws))
     for draw, x in enumerate(result.x, 1):

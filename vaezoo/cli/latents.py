@@ -9,6 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import json_option, report_files
 from vaezoo.cli.rows import check_rows_file, write_rows
 from vaezoo.cli.shared import (
@@ -69,7 +70,8 @@ def encode_command(
     if count:
         examples = examples.first(count)
     means, labels = [], []
-    with run.model.inference(), seeded(run.model.device, 0, "encode"):
+    inference = run.model.inference()
+    with working("encoding"), inference, seeded(run.model.device, 0, "encode"):
         for batch in examples.loader.ordered():
             means.append(run.model.posterior_mean(batch).cpu())
             if batch.condition is not None and batch.condition.dim() == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -13,6 +14,7 @@ import click
 from vaezoo.cli.group import (
     TRAINING_COMMANDS,
     end,
+    interrupted_by_sigterm,
     leave_to_main_process,
     rank,
     silence_others,
@@ -129,15 +131,19 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ..
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"warning: {printable(one_line(message))}", err=True)
+    from vaezoo.cli.output import print_to_stderr
+
+    print_to_stderr(f"warning: {printable(one_line(message))}")
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs the command line and exits with its exit code."""
     warnings.showwarning = _print_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of people's files may hold anything
+        sys.stdout.reconfigure(errors="backslashreplace")
     state: dict[str, Any] = {"trains_together": False}
     try:
-        with silence_others():
+        with silence_others(), interrupted_by_sigterm():
             code, message = _call(args, state)
         code = end(code, message, state["trains_together"])
     except UsageError as error:  # of the environment variables of a launcher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,28 @@ def line_printer(ctx: click.Context) -> Callable[[str], None]:
     return (lambda line: None) if ctx.obj["quiet"] else print_to_stderr
 
 
+_print_above: Callable[[str], None] | None = None
+"""Prints a line above the one at the bottom of the terminal, while there is one."""
+
+
+@contextlib.contextmanager
+def bottom_line(print_above: Callable[[str], None]) -> Iterator[None]:
+    """Has lines for stderr printed by ``print_above`` within a block."""
+    global _print_above
+    outer, _print_above = _print_above, print_above
+    try:
+        yield
+    finally:
+        _print_above = outer
+
+
 def print_to_stderr(line: str) -> None:
     """Prints a line on stderr. A closed stderr is ignored, so that training continues."""
     with contextlib.suppress(OSError):
-        click.echo(line, err=True)
+        if _print_above is not None:
+            _print_above(line)
+        else:
+            click.echo(line, err=True)
 
 
 def report_files(
@@ -75,14 +93,16 @@ def report_files(
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table on stdout: formatted on a terminal, otherwise as plain columns."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[_encodable(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        rich_table = Table(*headings, box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        rich_table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        for heading in headings:  # where there is no room, cells are broken, not cut
+            rich_table.add_column(heading, overflow="fold")
         for row in cells:
             rich_table.add_row(*map(Text, row))
         Console().print(rich_table)
@@ -92,6 +112,15 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
+
+
+def _encodable(text: str) -> str:
+    """A text in which an ASCII terminal gets +- for its only usual character that is not ASCII."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.replace("±", "+-")
+    return text
 
 
 def metrics_table(evaluation: Mapping[str, Any]) -> None:

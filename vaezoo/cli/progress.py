@@ -1,92 +1,169 @@
-"""Progress of a training run: a bar on a terminal, otherwise plain lines."""
+"""Progress of training: a bar on a terminal; elsewhere about ten lines, however long it is."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import click
+
+from vaezoo.cli.bottom_line import BottomLine, can_animate
 from vaezoo.cli.output import print_to_stderr
 from vaezoo.components.callbacks import Callback
 
-_SECONDS_BETWEEN_LINES = 10.0
+_LINES = 10
+"""How many lines training prints outside of a terminal, besides that of the first validation."""
+_MAX_PLAIN = 1e6
+"""Numbers from this size on are written with an exponent."""
 
 
 class PlainProgress(Callback):
-    """Prints a line for each validation, and a line every ten seconds in between."""
+    """Prints the first validation, and a line whenever another tenth of the steps is done."""
 
     def __init__(self) -> None:
-        self.last_line_time = 0.0
+        self.train: Mapping[str, Any] | None = None
+        self.validation: Mapping[str, Any] | None = None
+        self.tenths, self.is_due = 0, False
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Prints a record of ``metrics.jsonl``."""
-        is_early = time.monotonic() - self.last_line_time < _SECONDS_BETWEEN_LINES
-        if record["split"] == "train" and is_early:
+        """Receives a record of ``metrics.jsonl``."""
+        if self.is_due and self.train and record["step"] > self.train["step"]:
+            self._print(self.train)  # no validation belongs to the same step
+        tenths = _LINES * record["step"] // record["steps"]
+        self.is_due = self.is_due or tenths > self.tenths
+        self.tenths = tenths
+        if record["split"] == "train":
+            self.train = record
             return
-        self.last_line_time = time.monotonic()
-        print_to_stderr(format_record(record))
-
-
-class BarProgress(Callback):
-    """Shows a progress bar and the latest metrics."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.validation = ""
-        self.bar = Progress(
-            TextColumn("{task.percentage:>3.0f}%"),
-            BarColumn(bar_width=30),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-        )
-        self.task: Any = None
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        """Updates the bar with a record of ``metrics.jsonl``; the first record starts the bar."""
-        if self.task is None:
-            self.bar.start()
-            self.task = self.bar.add_task("", total=record["steps"])
-        if record["split"] == "validation":
-            is_best = " (best)" if record["best"] else ""
-            self.validation = f"  validation {format_metrics(record, 2)}{is_best}"
-            return
-        speed = f"{record['examples_per_second']:,.0f} examples/s"
-        text = (
-            f"epoch {record['epoch']:.1f}  {format_metrics(record, 2)}  {speed}{self.validation}"
-        )
-        if "stage" in record:
-            text = f"{record['stage']}  {text}"
-        self.bar.update(
-            self.task, completed=record["step"], total=record["steps"], description=text
-        )
+        is_first, self.validation = self.validation is None, record
+        if is_first or self.is_due:
+            self._print(record)
 
     def close(self) -> None:
-        """Stops the bar and restores the terminal."""
-        self.bar.stop()
+        """Prints the line that is due, if there is one."""
+        if self.is_due and self.train:
+            self._print(self.train)
+
+    def _print(self, position: Mapping[str, Any]) -> None:
+        self.is_due = False
+        print_to_stderr(format_line(position, self.train, self.validation))
 
 
-def format_record(record: Mapping[str, Any]) -> str:
-    """A record of ``metrics.jsonl`` as one line of text."""
-    stage = f"{record['stage']}  " if "stage" in record else ""
-    start = f"{stage}step {record['step']}  epoch {record['epoch']:.2f}  {record['split']}"
-    if record["split"] == "validation":
-        return f"{start}  {format_metrics(record, 3)}{'  best' if record['best'] else ''}"
-    speed = f"{record['examples_per_second']:,.0f} examples/s"
-    return f"{start}  {format_metrics(record, 3)}  {speed}"
+class TerminalProgress(Callback):
+    """Shows a bar during training, and otherwise a spinner, at the bottom of the terminal.
+
+    Args:
+        runs: how many runs will follow one another, as trials of a sweep.
+    """
+
+    def __init__(self, runs: int = 1) -> None:
+        self.line, self.runs, self.started = BottomLine(), runs, 0
+        self.train: Mapping[str, Any] | None = None
+        self.validation: Mapping[str, Any] | None = None
+
+    def start(self, step: int) -> None:
+        """Replaces the spinner by a bar; how long it is says the first record."""
+        self.started, self.train, self.validation = self.started + 1, None, None
+        self.line.show_bar()
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Updates the bar with a record of ``metrics.jsonl``."""
+        if record["split"] == "validation":
+            self.validation = record
+        else:
+            self.train = record
+        trial = f"trial {self.started} of {self.runs}" if self.runs > 1 else ""
+        texts = describe_training(trial, record, self.train, self.validation)
+        self.line.update(completed=record["step"], total=record["steps"], texts=texts)
+
+    def close(self) -> None:
+        """Replaces the bar by a spinner: what follows training may last, too."""
+        self.line.show_spinner("working")
 
 
-def format_metrics(record: Mapping[str, Any], digits: int) -> str:
+def describe_training(
+    trial: str,
+    position: Mapping[str, Any],
+    train: Mapping[str, Any] | None,
+    validation: Mapping[str, Any] | None,
+) -> list[str]:
+    """Texts about the state of a training, from the longest to the shortest.
+
+    Args:
+        trial: which of several runs it is; empty if there is one.
+        position: the latest record.
+        train, validation: the latest record of each split.
+    """
+    names = [name for name in (trial, position.get("stage", "")) if name]
+    epoch = f"epoch {position['epoch']:.1f}"
+    now = "{} {}".format(*headline(train)) if train else ""
+    value = headline(validation)[1] if validation else ""
+    is_best = " best" if validation and validation["best"] else ""
+    validated, short = (f"{word} {value}" if value else "" for word in ("validation", "val"))
+    speed = f"{train['examples_per_second']:,.0f} examples/s" if train else ""
+    metrics = format_metrics(train) if train else ""
+    choices = [
+        [*names, epoch, metrics, validated + is_best, speed],
+        [*names, epoch, now, validated + is_best],
+        [*names, epoch, now, short],
+        [*names[-1:], epoch, now, short],
+        [epoch, now, short],
+        [now, short],
+        [now],
+    ]
+    return ["  ".join(filter(None, choice)) for choice in choices]
+
+
+def headline(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The name and the value of the ELBO in a record, or of what is defined in its place."""
+    name = next(name for name in ("elbo", "distortion", "bound", "loss") if name in record)
+    return name, _format_number(record[name])
+
+
+def format_line(
+    position: Mapping[str, Any],
+    train: Mapping[str, Any] | None,
+    validation: Mapping[str, Any] | None,
+) -> str:
+    """The state of a training as one line of text; see ``describe_training``."""
+    percentage = 100 * position["step"] // position["steps"]
+    parts = [f"step {position['step']} of {position['steps']} ({percentage}%)"]
+    parts += [f"stage {position['stage']}"] if "stage" in position else []
+    parts += [f"epoch {position['epoch']:.1f}"]
+    parts += [format_metrics(train)] if train else []
+    if validation:
+        is_best = " best" if validation["best"] else ""
+        parts += ["validation {} {}".format(*headline(validation)) + is_best]
+    return "  ".join(parts)
+
+
+def format_metrics(record: Mapping[str, Any]) -> str:
     """The ELBO, rate and distortion of a record as far as they are defined, or else its loss."""
     names: tuple[str, ...] = ("elbo", "rate", "distortion")
     if not record.keys() & {*names}:  # a stage that trains a prior alone
         names = ("loss", "bound")
-    return "  ".join(f"{name} {record[name]:.{digits}f}" for name in names if name in record)
+    return "  ".join(f"{name} {_format_number(record[name])}" for name in names if name in record)
 
 
-def progress() -> PlainProgress | BarProgress:
-    """A bar if stderr is a terminal, otherwise plain lines."""
-    return BarProgress() if sys.stderr.isatty() else PlainProgress()
+def _format_number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < _MAX_PLAIN else f"{value:.3e}"
+
+
+@contextlib.contextmanager
+def training_progress(ctx: click.Context, *, runs: int = 1) -> Iterator[list[Callback]]:
+    """Callbacks that show the progress of training within a block.
+
+    Args:
+        ctx: the context of the command, which may be quiet.
+        runs: how many runs will follow one another; outside of a terminal the progress of several
+            is not shown.
+    """
+    if ctx.obj["quiet"]:
+        yield []
+    elif can_animate():
+        progress = TerminalProgress(runs)
+        with progress.line.visible():
+            yield [progress]
+    else:
+        yield [PlainProgress()] if runs == 1 else []

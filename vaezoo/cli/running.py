@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from vaezoo.runs.run import Run
 
 
-def _print_results(run: Run, as_json: bool) -> None:
+def _print_results(ctx: click.Context, run: Run, as_json: bool) -> None:
     evaluation = run.stored_evaluation(run.evaluated_split)
     if as_json:
         print_json({"run": str(run.path), "evaluation": evaluation})
@@ -30,6 +29,13 @@ def _print_results(run: Run, as_json: bool) -> None:
     click.echo(f"run       {run.path}")
     click.echo(f"pictures  {run.directory.pictures}")
     click.echo(f"report    {run.directory.report}")
+    if ctx.obj["quiet"]:
+        return
+    from vaezoo.cli.next_commands import next_commands
+
+    line_printer(ctx)("\nnext:")
+    for command in next_commands(run):
+        line_printer(ctx)(f"  {command}")
 
 
 @click.command("run")
@@ -75,18 +81,12 @@ def run_command(
         report = dry_run(load_spec(spec, overrides))
         print_json(report.as_json()) if as_json else click.echo(report.as_text())
         return
-    from vaezoo.cli.progress import progress
+    from vaezoo.cli.progress import training_progress
     from vaezoo.runs.start import run
 
-    with closing(progress()) as progress_callback:
-        finished = run(
-            spec,
-            overrides,
-            out=out,
-            callbacks=[] if ctx.obj["quiet"] else [progress_callback],
-            print_line=line_printer(ctx),
-        )
-    _print_results(finished, as_json)
+    with training_progress(ctx) as callbacks:
+        finished = run(spec, overrides, out=out, callbacks=callbacks, print_line=line_printer(ctx))
+    _print_results(ctx, finished, as_json)
 
 
 @click.command("resume")
@@ -98,13 +98,9 @@ def resume_command(ctx: click.Context, path: Path, as_json: bool) -> None:
     from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
-    from vaezoo.cli.progress import progress
+    from vaezoo.cli.progress import training_progress
     from vaezoo.runs.start import resume
 
-    with closing(progress()) as progress_callback:
-        finished = resume(
-            path,
-            callbacks=[] if ctx.obj["quiet"] else [progress_callback],
-            print_line=line_printer(ctx),
-        )
-    _print_results(finished, as_json)
+    with training_progress(ctx) as callbacks:
+        finished = resume(path, callbacks=callbacks, print_line=line_printer(ctx))
+    _print_results(ctx, finished, as_json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.condition_option import (
     condition_option,
     requested_conditions,
@@ -111,9 +112,10 @@ def sample_command(
     run = open_run(path, device)
     file_format = output_format(run, out)
     if condition is not None and takes_columns(run.model):
-        rows, size = sample_given(
-            run.model, condition, count or _ROWS, proposals=proposals, seed=seed
-        )
+        with working("sampling"):
+            rows, size = sample_given(
+                run.model, condition, count or _ROWS, proposals=proposals, seed=seed
+            )
         files = save_examples(file_format, out, rows, columns=1)
         note = f"effective sample size {size:.1f} of {proposals} proposals"
         content = {
@@ -133,18 +135,19 @@ def sample_command(
         prefixes = prefixes.repeat(repeats, 1, 1)[: request.count]
     example_extras = requested_extras(run.model, extras, request.count)
     try:
-        samples = run.model.sample(
-            request.count,
-            request.condition,
-            mean=False if draw else None,
-            seed=seed,
-            steps=steps,
-            prefix=prefixes,
-            temperature=temperature,
-            prior_temperature=prior_temperature,
-            sampler=sampler,
-            extras=example_extras,
-        )
+        with working(f"sampling {request.count:,} examples"):
+            samples = run.model.sample(
+                request.count,
+                request.condition,
+                mean=False if draw else None,
+                seed=seed,
+                steps=steps,
+                prefix=prefixes,
+                temperature=temperature,
+                prior_temperature=prior_temperature,
+                sampler=sampler,
+                extras=example_extras,
+            )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
     files = save_examples(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import (
     json_option,
     line_printer,
@@ -80,9 +81,10 @@ def classify_command(
     if run.model.conditioner is None or not run.model.data.classes:
         raise UsageError("this command needs a model that is conditional on a label")
     examples = open_examples(ctx, run, data, needs_condition=False)
-    columns, evaluation = _classify(
-        run, examples.first(limit) if limit else examples, data, samples
-    )
+    with working(f"classifying {len(examples.loader):,} examples"):
+        columns, evaluation = _classify(
+            run, examples.first(limit) if limit else examples, data, samples
+        )
     if out is not None:
         write_rows(out, columns)
     if as_json:
@@ -214,7 +216,7 @@ def score_command(
     try:
         critics = run.regularizers if method == "critic" else ()
         options = {"reference": reference, "critics": critics, "per_step": per_step}
-        with seeded(run.model.device, 0, "score"):
+        with working(f"scoring {len(loader):,} examples"), seeded(run.model.device, 0, "score"):
             result = scores(run.model, loader, method, samples, **options)  # type: ignore[arg-type]
             if steps_out is not None:
                 steps = examples.by_step(*step_scores(run.model, loader, samples))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.weights import registry_option
 from vaezoo.utils.errors import Problem, SpecError, UsageError
@@ -91,12 +92,13 @@ def open_run(path: Path, device: str) -> Run:
     tune_allocator()
     from vaezoo.runs import opening
 
-    if is_run_path(path):
-        return opening.open_run(path, device=device)
-    try:
-        return opening.open_weights(str(path), device=device)
-    except UsageError as error:
-        raise UsageError(f"{path}: not a run, and {error}") from None
+    with working(f"loading {path}"):
+        if is_run_path(path):
+            return opening.open_run(path, device=device)
+        try:
+            return opening.open_weights(str(path), device=device)
+        except UsageError as error:
+            raise UsageError(f"{path}: not a run, and {error}") from None
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def sweep_command(
     import csv
     import io
 
+    from vaezoo.cli.progress import training_progress
     from vaezoo.runs.report.pictures import rate_distortion
     from vaezoo.runs.study import Parameter, decides_by, trial_records, trial_table
     from vaezoo.runs.sweep import sweep
@@ -91,17 +92,19 @@ def sweep_command(
     tune_allocator()
     parsed_parameters = [Parameter.parse(text) for text in parameters]
     folder = out or Path("sweeps") / load_spec(spec, overrides).name
-    study = sweep(
-        spec,
-        parsed_parameters,
-        metric,
-        trials,
-        out=folder,
-        overrides=overrides,
-        maximize=maximize,
-        prune=prune,
-        print_line=line_printer(ctx),
-    )
+    with training_progress(ctx, runs=trials) as callbacks:
+        study = sweep(
+            spec,
+            parsed_parameters,
+            metric,
+            trials,
+            out=folder,
+            overrides=overrides,
+            maximize=maximize,
+            prune=prune,
+            callbacks=callbacks,
+            print_line=line_printer(ctx),
+        )
     if rank():
         return
     records = trial_records(study, folder)

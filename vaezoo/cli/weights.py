@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
@@ -147,9 +148,12 @@ def pull_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> N
     for name in names:
         entry = _find_entry(name)
         check_status(entry)
-        size = sum(len(fetch(entry, file)) for file in entry.weights.files)
+        files = [*entry.weights.files]
         if entry.weights.spec.inline is None:
-            size += len(fetch(entry, entry.weights.spec.file))
+            files.append(entry.weights.spec.file)
+        size = sum(file.size for file in files)
+        with working(f"downloading {entry.name}, {size:,} bytes"):
+            size = sum(len(fetch(entry, file)) for file in files)
         rows.append({"name": entry.name, "bytes": size})
         line_printer(ctx)(f"{entry.name}: {size:,} bytes, verified")
     if as_json:
@@ -183,8 +187,9 @@ def verify_command(
     results: list[dict[str, Any]] = []
     for entry in entries if verify_all else map(_find_entry, names):
         try:
-            size = verify(entry)
-            comparisons = remeasure(entry) if metrics else []
+            with working(f"verifying {entry.name}"):
+                size = verify(entry)
+                comparisons = remeasure(entry) if metrics else []
         except VaezooError as error:
             reason = str(error).removeprefix(f"{entry.name}: ")
             print_to_stderr(f"error: {entry.name}: {reason}")

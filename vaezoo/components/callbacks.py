@@ -32,7 +32,7 @@ class Callback(ABC):
         """Called with each record of ``metrics.jsonl``."""
 
     def close(self) -> None:
-        """Called when the run ends, successfully or not."""
+        """Called when training ends, successfully or not; evaluation and the report follow."""
         return
 
 

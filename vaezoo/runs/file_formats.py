@@ -10,6 +10,7 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
 from vaezoo.data.image_format import ImageFormat, is_image, is_image_file
+from vaezoo.plugins.catalogue import BUILT_IN
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import PluginError, UsageError
 
@@ -79,3 +80,25 @@ def reading_format(dataset: Dataset, data: DataSpec, path: Path) -> Format:
         # the data sets of images have this option
         known = ImageFormat(data, binarize=getattr(dataset, "binarize", "static"))
     return known or format_for(data, path)
+
+
+def usual_suffix(data: DataSpec) -> str:
+    """The suffix of the format that people expect of such data, such as ``mid`` for music.
+
+    That is one of the plugin that knows the data, or one that only a plugin has and that takes
+    the data, or else a picture, a table, or arrays.
+    """
+    known = list(catalogue().all("format"))
+    core = {entry.name for entry in known if entry.plugin == BUILT_IN}
+    own = [entry for entry in known if entry.plugin in data.facts]
+    others = [entry for entry in known if entry.name not in core]
+    built_in = [catalogue().find("format", f"{BUILT_IN}:{name}") for name in ("png", "csv")]
+    for entry in (*own, *others, *built_in):
+        try:
+            cls: Any = entry.load()
+            if (cls.reads or entry in built_in) and (cls.holds_parts or not data.parts):
+                cls(data)
+                return entry.name
+        except (PluginError, ValueError, KeyError):  # not for such data
+            continue
+    return "npz"

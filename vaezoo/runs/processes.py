@@ -152,8 +152,7 @@ def _raise_on_sigterm() -> AbstractContextManager[None]:
     """Raises ``Interrupted`` on SIGTERM, unless the caller has a handler of his own."""
 
     def stop(number: int, frame: Any) -> None:
-        watch = current_watch()
-        raise Interrupted("stopped by SIGTERM" + (watch.describe_run() if watch else ""))
+        raise Interrupted("stopped by SIGTERM")
 
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return contextlib.nullcontext()

@@ -21,6 +21,7 @@ from vaezoo.runs.init import describe_init, load_init
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
+from vaezoo.runs.resume_hint import name_resume_command
 from vaezoo.runs.run import Run, build_loader, require_known_labels, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
@@ -60,7 +61,8 @@ def run(
         evaluation_split: ``test``, or ``validation`` for a run that a setting is chosen by: it is
             evaluated on the validation split, in ``evaluation-validation.json``, and test examples
             are neither measured nor drawn.
-        callbacks: receive every record, in addition to the callbacks of the spec.
+        callbacks: receive every record, in addition to the callbacks of the spec, and are closed
+            when training ends, successfully or not.
         print_line: is called with one line of text at each stage of the run.
 
     Returns:
@@ -148,7 +150,8 @@ def resume(
     Args:
         path: the run's directory.
         data: the data that the run is trained on, if ``vaezoo.run`` was given it as ``data=``.
-        callbacks: receive every record, in addition to the callbacks of the spec.
+        callbacks: receive every record, in addition to the callbacks of the spec, and are closed
+            when training ends, successfully or not.
         print_line: is called with one line of text at each stage of the run.
 
     Raises:
@@ -225,9 +228,11 @@ def _train(
 
     def print_stage(line: str) -> None:
         if is_main:
-            print_line(f"{directory.path}: {line}")
+            print_line(line)
 
+    print_stage(f"run {directory.path}")
     with ExitStack() as stack:
+        stack.enter_context(name_resume_command(directory.path, spec))
         if is_main:
             stack.enter_context(directory.lock())
             directory.remove_temporary_files()
@@ -320,11 +325,14 @@ def _build_run_log(
     stop: StopSignal,
     stack: ExitStack,
 ) -> FileRunLog:
-    """Builds the log of the main process; ``stack`` closes the callbacks of the spec."""
-    spec_callbacks = [component.build(directory.path) for component in spec.train.callbacks]
-    for callback in spec_callbacks:
+    """Builds the log of the main process; ``stack`` closes the callbacks."""
+    all_callbacks = [*callbacks]
+    for callback in callbacks:
         stack.enter_context(closing(callback))
-    return FileRunLog(directory, spec.train.keep, (*spec_callbacks, *callbacks), stop)
+    for component in spec.train.callbacks:
+        all_callbacks.append(component.build(directory.path))
+        stack.enter_context(closing(all_callbacks[-1]))
+    return FileRunLog(directory, spec.train.keep, all_callbacks, stop)
 
 
 def _write_results(

@@ -69,6 +69,7 @@ def sweep(
     overrides: Sequence[str] = (),
     maximize: bool | None = None,
     prune: str | None = None,
+    callbacks: Sequence[Callback] = (),
     print_line: PrintLine = lambda line: None,
 ) -> optuna.Study:
     """Runs a spec ``trials`` times with different options.
@@ -90,6 +91,7 @@ def sweep(
         maximize: whether higher values of the metric are better; by default what the metric says.
         prune: a metric of the validation records, such as ``bound``; trials whose values are worse
             than the median are ended early. None ends no trial.
+        callbacks: receive the records of every run, in addition to the callbacks of the spec.
         print_line: is called with one line of text at the end of each trial.
 
     Returns:
@@ -124,6 +126,7 @@ def sweep(
             out=out,
             overrides=overrides,
             prune=prune,
+            callbacks=callbacks,
             print_line=print_line,
             process_group=process_group,
         )
@@ -159,6 +162,7 @@ def _build_objective(
     out: Path,
     overrides: Sequence[str],
     prune: str | None,
+    callbacks: Sequence[Callback],
     print_line: PrintLine,
     process_group: ProcessGroup,
 ) -> Callable[[optuna.Trial], float]:
@@ -178,7 +182,12 @@ def _build_objective(
         process_group.broadcast_text(json.dumps(options, allow_nan=False))
         try:
             finished = _run_trial(
-                spec, options, out=out, pruner=pruner, process_group=process_group
+                spec,
+                options,
+                out=out,
+                pruner=pruner,
+                callbacks=callbacks,
+                process_group=process_group,
             )
         except _FAILURES as error:  # with which the study goes on
             print_line(f"trial {trial.number}: {' '.join(suggestions)}: {error}")
@@ -220,6 +229,7 @@ def _follow_trials(spec: Path, *, out: Path, process_group: ProcessGroup) -> Non
                 json.loads(options),
                 out=out,
                 pruner=None,
+                callbacks=(),
                 process_group=process_group,
             )
 
@@ -230,18 +240,23 @@ def _run_trial(
     *,
     out: Path,
     pruner: _Pruner | None,
+    callbacks: Sequence[Callback],
     process_group: ProcessGroup,
 ) -> Run | None:
     """Runs one trial; returns None if it was pruned."""
-    callbacks = [pruner] if pruner else []
     try:
         return run(
-            spec, options, out=out / "runs", evaluation_split=CHOOSING_SPLIT, callbacks=callbacks
+            spec,
+            options,
+            out=out / "runs",
+            evaluation_split=CHOOSING_SPLIT,
+            callbacks=[*callbacks, *([pruner] if pruner else [])],
         )
-    except Interrupted:
+    except Interrupted as error:
         if process_group.any(pruner is not None and pruner.is_pruned):
             return None
-        raise
+        reason = str(error).partition("\n")[0]  # a resumed run would not be one of the study
+        raise Interrupted(f"{reason}; the same command goes on with the next trial") from error
 
 
 def _test_chosen(study: optuna.Study, out: Path, device: str, print_line: PrintLine) -> None:

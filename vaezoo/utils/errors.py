@@ -209,7 +209,10 @@ class TrainingError(VaezooError):
 
 
 class Interrupted(VaezooError):
-    """A signal stopped the run after its checkpoint was written."""
+    """A signal stopped a command, such as a run after its checkpoint was written.
+
+    The message of a run has a second line, which is indented: how to resume it.
+    """
 
     exit_code = EXIT_INTERRUPTED
 
@@ -259,9 +262,13 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
 
 
 def print_error(message: str) -> None:
-    """Prints each line of a message on stderr after ``error:``, which is red on a terminal."""
+    """Prints each line of a message on stderr after ``error:``, which is red on a terminal.
+
+    Lines that are indented are commands to copy and printed as they are.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or None
         is_colored = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         prefix = "\033[31m\033[1merror:\033[0m" if is_colored else "error:"
         for line in message.splitlines() or ["failed"]:
-            print(f"{prefix} {line}", file=sys.stderr, flush=True)
+            text = line if line.startswith("  ") else f"{prefix} {line}"
+            print(text, file=sys.stderr, flush=True)

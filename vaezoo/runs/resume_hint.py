@@ -1,0 +1,36 @@
+"""How to resume a run that was interrupted: a command to copy."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from vaezoo.data.datasets.memory import MemoryDataset
+from vaezoo.runs.process_classes import class_record
+from vaezoo.spec.spec import Spec
+from vaezoo.utils.errors import Interrupted
+
+
+def resume_command(path: Path, spec: Spec) -> str:
+    """The command that resumes a run, or the call if it needs something of a Python process."""
+    if issubclass(spec.data.cls, MemoryDataset):
+        return f"vaezoo.resume({str(path)!r}, data=...)"
+    if class_record(spec):
+        return f"vaezoo.resume({str(path)!r})"
+    return f"vaezoo resume {shlex.quote(str(path))}"
+
+
+@contextlib.contextmanager
+def name_resume_command(path: Path, spec: Spec) -> Iterator[None]:
+    """Adds a line with the command to the message of an interruption within a block.
+
+    Raises:
+        Interrupted: the block raised it, or KeyboardInterrupt.
+    """
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        reason = str(error) or "interrupted"
+        raise Interrupted(f"{reason}\n  {resume_command(path, spec)}") from error
