@@ -61,6 +61,7 @@ def reconstruct_command(
     first.
     """
     from vaezoo.data.mapping import map_tensors
+    from vaezoo.utils.seeds import seeded
 
     run = open_run(path, device)
     file_format = output_format(run, out)
@@ -71,9 +72,11 @@ def reconstruct_command(
         default = max(1, min(8, 40 // (1 + len(conditions)))) if is_sequence else 8
     batch = open_examples(ctx, run, data).loader.first(count or default)
     if conditions is None:
-        files = _save_reconstructions(run, file_format, out, batch)
+        with seeded(run.model.device, 0, "reconstruct"):
+            files = _save_reconstructions(run, file_format, out, batch)
     else:
-        sheet = run.model.translate(batch, conditions)
+        with seeded(run.model.device, 0, "reconstruct"):
+            sheet = run.model.translate(batch, conditions)
         examples = map_tensors(lambda x: x.flatten(0, 1), sheet)  # [B * (1 + conditions), *shape]
         files = save_examples(file_format, out, examples, columns=1 + len(conditions))
     content = {"run": str(path), "data": data, "examples": len(batch)}

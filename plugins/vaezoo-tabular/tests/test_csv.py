@@ -93,7 +93,6 @@ def test_missing_and_ignored_columns_do_not_count_as_holes(table):
         (rows(r3="inf,red"), {}, (":5: column 'a': 'inf' has no finite value",)),
         (rows(r3="1e308,red"), {}, (":5: column 'a': '1e308' is too large",)),
         (rows(r3="-1e999,red"), {}, (":5: column 'a': '-1e999' is too large",)),
-        (rows(r3="3,"), {"condition": "b"}, (":5", "'b' has no label")),
         (rows(), {"condition": "bb"}, ("no column 'bb'; did you mean 'b'?",)),
         (rows(), {"kinds": {"bb": "ignore"}}, ("no column 'bb'; did you mean 'b'?",)),
         (rows(), {"kinds": {"a": "numeric"}, "condition": "a"}, ("'a' is the condition",)),

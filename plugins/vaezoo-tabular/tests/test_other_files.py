@@ -98,7 +98,8 @@ def test_columns_are_found_by_name_and_others_are_ignored_in_one_line(
     assert code == 0 and lines[0] == (
         f"warning: {path}: ignores columns that training lacks: 'extra', 'x,y'"
     )
-    assert len(lines) == 2 and (tmp_path / out).read_bytes() == first
+    again = (tmp_path / out).read_bytes().replace(b"b.csv", b"a.csv")
+    assert len(lines) == 2 and again == first
 
 
 @pytest.mark.parametrize(

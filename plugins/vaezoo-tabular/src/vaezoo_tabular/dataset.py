@@ -161,6 +161,7 @@ class Table(vaezoo.InMemoryDataset):
             fields=tuple(field for each in columns if each.is_modelled for field in each.fields),
             classes=loaded.classes,
             condition_shape=() if loaded.classes else None,
+            factors=() if loaded.factors is None else loaded.factors.fields,
             mask_dims=1,
             facts={"vaezoo-tabular": facts},
         )

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 import vaezoo
-from vaezoo_tabular.kinds import clean_text
+from vaezoo_tabular.kinds import MISSING_IN_ANY_CASE, clean_text
 from vaezoo_tabular.source import Source, check_names, checked
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
@@ -25,6 +26,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SAMPLE = 2**16
 """The number of characters from which separator, decimal sign and header are recognised."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.I | re.A)
+_RARE_SPACES = (b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.A)
 
 
@@ -99,8 +101,9 @@ def _read_csv(path: Path, options: CsvOptions) -> Source:
         _decode(path, data, "utf-8")  # which says the line
     names = rows[0] if header else [f"column{i}" for i in range(1, len(rows[0]) + 1)]
     table = _parse(path, data, separator, names, has_header=header)
-    cells = [clean_text(column.combine_chunks()) for column in table.columns]
-    table = pa.Table.from_arrays(cells, names=names)
+    if not _is_clean(data, separator):
+        cells = [clean_text(column.combine_chunks()) for column in table.columns]
+        table = pa.Table.from_arrays(cells, names=names)
     line_of = _line_finder(path, data, separator, has_header=header)
     return Source(str(path), table, decimal, header, line_of, tuple(notes))
 
@@ -109,13 +112,12 @@ def _line_finder(
     path: Path, data: bytes, separator: str, *, has_header: bool
 ) -> Callable[[int], int]:
     """The line of a row, counted from 1; rows are counted from 0, without the header."""
-    has_blanks = data[:1] in b"\r\n" or any(end in data for end in (b"\n\n", b"\n\r\n", b"\r\r"))
 
     def find(row: int) -> int:
         rows = _rows_with_lines(path, data.decode(), separator)
         return next(line for i, (line, _) in enumerate(rows) if i == row + has_header)
 
-    return find if has_blanks or b'"' in data else lambda row: row + 1 + has_header
+    return find
 
 
 def _rows_with_lines(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -213,10 +215,29 @@ def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     return True
 
 
+def _is_clean(data: bytes, separator: str) -> bool:
+    """Whether no cell has spaces around it; Arrow has then found the missing ones."""
+    if not data.isascii():
+        return False
+    is_edge = np.zeros(256, bool)
+    is_edge[list(separator.encode() + b'\n\r"')] = True
+    text = np.frombuffer(data, np.uint8)
+    if any(each in data for each in _RARE_SPACES):
+        return False
+    for space in (b" ", b"\t"):
+        if space == separator.encode() or space not in data:
+            continue
+        places = np.flatnonzero(text == ord(space))
+        before, after = places[places > 0] - 1, places[places < len(text) - 1] + 1
+        if is_edge[text[before]].any() or is_edge[text[after]].any():
+            return False
+    return data[:1] not in b" \t" and data[-1:] not in b" \t"
+
+
 def _parse(
     path: Path, data: bytes, separator: str, names: list[str], *, has_header: bool
 ) -> pa.Table:
-    """All columns as text; cells without a value are still empty text."""
+    """All columns as text; null where a cell has no value, unless there are spaces around it."""
     check_names(names, str(path))
     if data.count(b'"') % 2:
         raise _fault(path, data, separator, len(names), "a quote is not closed")
@@ -226,7 +247,9 @@ def _parse(
             pa.csv.ReadOptions(column_names=names, skip_rows_after_names=int(has_header)),
             pa.csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in data),
             pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=MISSING_IN_ANY_CASE.to_pylist(),
+                strings_can_be_null=True,
             ),
         )
     except pa.ArrowInvalid as error:

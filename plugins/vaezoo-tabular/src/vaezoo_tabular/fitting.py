@@ -16,7 +16,7 @@ import vaezoo
 from vaezoo_tabular.checks import read_values, refusal
 from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column, encode, standardise
 from vaezoo_tabular.description import describe
-from vaezoo_tabular.kinds import Finding, Kind, find_kind
+from vaezoo_tabular.kinds import Finding, Kind, find_kind, has_any
 from vaezoo_tabular.source import Source
 
 _MAX_DECIMALS = 9
@@ -94,7 +94,7 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
             notes += untrained(column, numbers[train])
             column = replace(column, start=start)
             start += column.width
-            blocks.append(standardise(encode(column, numbers), column))
+            blocks.extend(standardise(encode(column, numbers), column).T)
             _check_indicator(source, column)
         columns.append(column)
         table.append(describe(column, numbers))
@@ -105,7 +105,7 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
         f"{source.name}: the columns",
         "use fewer rows or columns",
     )
-    x = np.concatenate(blocks, 1)
+    x = np.ascontiguousarray(np.array(blocks).T)  # faster than a concatenation of columns
     return Fitted(tuple(columns), x, tuple(table), tuple(_left_out(columns)), tuple(notes))
 
 
@@ -207,11 +207,12 @@ def _categories(
         vaezoo.DataError: there are too many.
     """
     texts = pc.cast(cells, pa.string())
-    rows = texts.take(pa.array(train)).drop_null() if options.rare > 1 else texts.drop_null()
-    counts = pc.value_counts(rows)
-    frequent = pc.greater_equal(counts.field("counts"), options.rare)
-    names = counts.field("values").filter(frequent)
-    is_grouped = len(names) < len(pc.unique(texts).drop_null())
+    names, is_grouped = pc.unique(texts).drop_null(), False
+    if options.rare > 1:
+        counts = pc.value_counts(texts.take(pa.array(train)).drop_null())
+        frequent = pc.greater_equal(counts.field("counts"), options.rare)
+        is_grouped = pc.sum(frequent).as_py() < len(names)
+        names = counts.field("values").filter(frequent)
     if len(names) > options.max_categories:
         raise vaezoo.DataError(
             f"{source.name}: column {column.name!r} has {len(names):,} categories, more than "
@@ -262,13 +263,11 @@ def _decimals(column: Column, cells: pa.Array, decimal: str) -> int:
     """The greatest number of digits after the decimal sign; -1 if it is not limited."""
     if column.kind != "numeric" or not pa.types.is_string(cells.type):
         return -1
-    texts = pc.unique(cells).drop_null()
-    if pc.any(pc.match_substring_regex(texts, "[eE]")).as_py():
+    if has_any(cells, "e", "E"):
         return -1
-    after = pc.list_element(
-        pc.split_pattern(pc.binary_join_element_wise(texts, decimal, ""), decimal), 1
-    )
-    most = int(pc.max(pc.utf8_length(after)).as_py() or 0)
+    place = pc.find_substring(cells, decimal)
+    after = pc.subtract(pc.subtract(pc.binary_length(cells), place), 1)
+    most = int(pc.max(pc.if_else(pc.less(place, 0), 0, after)).as_py() or 0)
     return most if most <= _MAX_DECIMALS else -1
 
 
@@ -283,6 +282,7 @@ def _values_and_edges(known: np.ndarray, options: FitOptions) -> tuple[np.ndarra
     if len(values) <= options.max_values:
         return values, np.empty(0)
     is_spike = counts >= _SPIKE * len(known)
-    rest = known[~np.isin(known, values[is_spike])]
-    edges = np.unique(np.quantile(rest, np.linspace(0, 1, options.bins + 1)))
+    rest = np.repeat(values[~is_spike], counts[~is_spike])  # in order
+    places = np.linspace(0, len(rest) - 1, options.bins + 1)
+    edges = np.unique(np.interp(places, np.arange(len(rest)), rest))
     return values[is_spike], edges

@@ -33,7 +33,7 @@ Kind: TypeAlias = Literal[
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
 """What cells of text without a value hold, in small letters."""
-_MISSING_IN_ANY_CASE = pa.array(
+MISSING_IN_ANY_CASE = pa.array(
     sorted(
         {
             "".join(letters)
@@ -57,7 +57,6 @@ DATE_FORMATS = (
 )
 """Formats of dates that are recognised, in the order in which they are tried."""
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-_LEADING_ZERO = r"^[-+]?0\d"
 _WORDS_OF_TEXT = 5
 _MIN_NUMERIC_SHARE = 0.9
 """The share of different cells that are numbers, from which a column probably holds numbers."""
@@ -93,7 +92,7 @@ class Finding:
 def clean_text(cells: pa.Array) -> pa.Array:
     """Cells of text without spaces around them; null where they have no value."""
     trimmed = pc.utf8_trim_whitespace(cells)
-    is_missing = pc.is_in(trimmed, _MISSING_IN_ANY_CASE)
+    is_missing = pc.is_in(trimmed, MISSING_IN_ANY_CASE)
     return pc.if_else(is_missing, pa.scalar(None, trimmed.type), trimmed)
 
 
@@ -105,17 +104,20 @@ def find_kind(name: str, values: pa.Array, decimal: str) -> Finding:
         values: its cells: clean text, or values of another type of Arrow.
         decimal: the decimal sign of numbers in text.
     """
-    distinct = pc.unique(values).drop_null()
-    if len(distinct) <= 1:
-        return Finding("constant", values)
     if _is_text(values.type):
+        distinct = pc.unique(values).drop_null()
+        if len(distinct) <= 1:
+            return Finding("constant", values)
         return _kind_of_text(name, values, distinct, decimal)
+    ends = pc.min_max(values).as_py()
+    if ends["min"] == ends["max"]:
+        return Finding("constant", values)
     if pa.types.is_boolean(values.type):
         return Finding("boolean", values)
     if pa.types.is_temporal(values.type):
         return Finding("datetime", values)
     if pa.types.is_integer(values.type) or _all_whole(values):
-        return _kind_of_integers(name, values, distinct)
+        return _kind_of_integers(name, values)
     return Finding("numeric", values)
 
 
@@ -160,6 +162,32 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def has_any(texts: pa.Array, *parts: str) -> bool:
+    """Whether a part occurs in one of the texts."""
+    return any(pc.any(pc.match_substring(texts, part)).as_py() for part in parts)
+
+
+def _read_numbers(texts: pa.Array) -> tuple[float, np.ndarray]:
+    """The share of texts that are numbers; if all are, the numbers ``[n]``, otherwise none."""
+    try:
+        numbers = np.asarray(pc.cast(texts, pa.float64()))
+    except pa.ArrowInvalid:
+        numbers = np.empty(0)
+    if len(numbers) and np.isfinite(numbers).all():
+        return 1.0, numbers
+    is_number = pc.match_substring_regex(texts, _NUMBER)  # of inf it is false, of 1e999 true
+    return pc.mean(pc.cast(is_number, pa.float64())).as_py(), numbers
+
+
+def _has_leading_zeros(numbers: pa.Array) -> bool:
+    """Whether a number is written with a zero before another digit, such as 007."""
+    signed = has_any(numbers, "-", "+")
+    digits = pc.utf8_ltrim(numbers, "+-") if signed else numbers
+    begins = digits.filter(pc.starts_with(digits, "0"))
+    second = pc.utf8_slice_codeunits(begins, 1, 2)
+    return bool(pc.any(pc.is_in(second, pa.array(list("0123456789")))).as_py())
+
+
 def _with_points(values: pa.Array, decimal: str) -> pa.Array:
     if decimal == ".":
         return values
@@ -178,17 +206,16 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
     if len(distinct) == 2 and low == {"true", "false"}:
         return Finding("boolean", values)
     numbers = _with_points(distinct, decimal)
-    share = pc.mean(pc.cast(pc.match_substring_regex(numbers, _NUMBER), pa.float64())).as_py()
+    share, read = _read_numbers(numbers)
     if share == 1:
-        if len(distinct) <= _MAX_CODES and len(np.unique(numbers_of(numbers, "."))) == 1:
+        if len(distinct) <= _MAX_CODES and len(np.unique(read)) == 1:
             return Finding("constant", values)  # such as 1 and 1.0
-        has_zeros = pc.any(pc.match_substring_regex(numbers, _LEADING_ZERO)).as_py()
-        if has_zeros:
+        if _has_leading_zeros(numbers):
             note = f"zeros before numbers of column {name!r}, which is read as categories"
             return _kind_of_words(name, values, distinct, note)
-        if pc.any(pc.match_substring_regex(numbers, r"[.eE]")).as_py():
+        if has_any(numbers, ".", "e", "E"):
             return Finding("numeric", values)
-        return _kind_of_integers(name, values, distinct)
+        return _kind_of_integers(name, values)
     for date_format in DATE_FORMATS:
         if not parse_dates(distinct, date_format).null_count:
             return Finding(
@@ -245,12 +272,15 @@ def _ambiguous_date(name: str, distinct: pa.Array, date_format: str) -> str:
     return f"dates of column {name!r}, which are read as {date_format}; otherwise set dates"
 
 
-def _kind_of_integers(name: str, values: pa.Array, distinct: pa.Array) -> Finding:
+def _kind_of_integers(name: str, values: pa.Array) -> Finding:
     """Integers, or numbers that only name the rows."""
-    n = len(values) - values.null_count
-    if len(distinct) == n == len(values) and n >= _MIN_ROWS_OF_IDENTIFIER:
-        numbers = numbers_of(distinct, ".")
-        is_run = numbers.max() - numbers.min() == n - 1
+    n = len(values)
+    if values.null_count or n < _MIN_ROWS_OF_IDENTIFIER:
+        return Finding("integer", values)
+    numbers = numbers_of(values, ".")
+    span = numbers.max() - numbers.min()
+    if span >= n - 1 and len(np.unique(numbers)) == n:  # otherwise they cannot all differ
+        is_run = span == n - 1
         if is_run or re.search(r"(^|[_\W])(id|key|index)$", name, re.I) or not name.strip():
             return Finding("identifier", values)
     return Finding("integer", values)

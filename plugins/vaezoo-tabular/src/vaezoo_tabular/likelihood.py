@@ -49,7 +49,7 @@ class TableLikelihood(vaezoo.Likelihood):
         *,
         columns: dict[str, vaezoo.Factory[vaezoo.Likelihood]] | None = None,
         units: Annotated[int, Ge(0)] = 128,
-        dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
     ) -> None:
         super().__init__(wiring)
         self.columns = [each for each in columns_of(self.data) if each.is_modelled]
