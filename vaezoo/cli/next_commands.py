@@ -25,7 +25,7 @@ def next_commands(run: Run) -> list[str]:
     return [
         f"vaezoo sample {path} {_options(model)} {out}",
         f"vaezoo score {path} test --out scores.csv",
-        f"vaezoo evaluate {path} --split validation",
+        f"vaezoo evaluate {path} validation",
     ]
 
 
