@@ -75,12 +75,24 @@ def test_a_spec_is_not_written_for_what_is_not_there(tmp_path):
     path = tmp_path / "mine.yaml"
     for words, message in (
         (["none.csv", "--from", "table"], "none.csv: no such file or folder"),
-        ([tmp_path, "--from", "vae-digits"], "give its kind: photos, table, series, text, midi"),
-        (["--from", "table"], "with a file or folder after .* it is its kind"),
+        ([tmp_path, "--from", "vae-digits"], "for DATA use photos, table, series, text, midi"),
+        ([tmp_path, tmp_path, "--from", "table"], "--from table: takes SPEC and DATA"),
+        (["--from", "tabel"], "no example 'tabel'; did you mean 'table'"),
     ):
         with pytest.raises(UsageError, match=message):
             new(path, *words)
+    with pytest.raises(UsageError, match="--from table: name the file or folder to look at"):
+        new("--from", "table")
     assert not path.exists()
+
+
+def test_a_spec_has_the_name_of_the_data_by_default(tmp_path, monkeypatch):
+    table(tmp_path / "my data").replace(tmp_path / "my data" / "people.v2.csv")
+    monkeypatch.chdir(tmp_path)
+    done = new("my data/people.v2.csv", "--from", "table")
+    assert done.exit_code == 0 and load_spec(tmp_path / "people.yaml").name == "people"
+    with pytest.raises(UsageError, match=r"people\.yaml exists; choose another name"):
+        new("my data/people.v2.csv", "--from", "table")
 
 
 def test_reasons_stand_beside_values():

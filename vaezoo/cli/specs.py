@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,47 +88,65 @@ def new_command() -> None:
 
 
 @new_command.command("spec")
-@click.argument("path", type=click.Path(path_type=Path), default=Path("spec.yaml"))
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="[SPEC] [DATA]", type=click.Path(path_type=Path))
 @click.option(
     "--from",
     "example",
     default="vae-digits",
     show_default=True,
     metavar="EXAMPLE|KIND",
-    help=f"The name of the example to copy; or, with DATA, its kind: {', '.join(_KINDS)}.",
+    help=f"The name of the example to copy, or the kind of DATA: {', '.join(_KINDS)}.",
 )
 @json_option
 @click.pass_context
 def new_spec_command(
-    ctx: click.Context, path: Path, data: Path | None, example: str, as_json: bool
+    ctx: click.Context, paths: tuple[Path, ...], example: str, as_json: bool
 ) -> None:
     """Create a spec as a copy of an example, or for files of your own.
 
-    With DATA, a file or a folder, the command looks at it, and writes a spec that works as it is,
-    with a comment on each choice: vaezoo new spec people.yaml people.csv --from table
+    DATA is a file or a folder. The command looks at it, and writes a spec that works as it is,
+    with a comment on each choice: vaezoo new spec people.csv --from table writes people.yaml,
+    vaezoo new spec mine.yaml people.csv --from table writes mine.yaml. Without a kind of data, a
+    copy of an example is written to SPEC, by default spec.yaml.
     """
     from vaezoo.utils.files import write_bytes, write_text
     from vaezoo.utils.packaged import examples
 
+    path, data = _spec_and_data(paths, example)
     if path.exists():
         raise UsageError(f"{path} exists; choose another name")
+    example_paths, next_command = examples(), f"vaezoo run {shlex.quote(str(path))}"
     if data is not None:
         write_text(path, _proposed(path, data, example))
-        next_command = f"vaezoo run {path} --dry-run"
-        report_files(
-            ctx, [path], f"try: {next_command}", as_json=as_json, content={"next": next_command}
-        )
-        return
-    example_paths = examples()
-    if example not in example_paths:
-        hint = f"; with a file or folder after {path}, it is its kind" if example in _KINDS else ""
-        raise UsageError(f"no example {example!r}{hint or did_you_mean(example, example_paths)}")
-    write_bytes(path, example_paths[example].read_bytes())
-    next_command = f"vaezoo run {path}"
+        next_command += " --dry-run"
+    elif example in example_paths:
+        write_bytes(path, example_paths[example].read_bytes())
+    else:
+        hint = did_you_mean(example, [*example_paths, *_KINDS])
+        raise UsageError(f"no example {example!r}{hint}")
     report_files(
         ctx, [path], f"try: {next_command}", as_json=as_json, content={"next": next_command}
     )
+
+
+def _spec_and_data(paths: Sequence[Path], example: str) -> tuple[Path, Path | None]:
+    """Where the spec is written, and the files that it is for.
+
+    Raises:
+        UsageError: there are too many paths, or none for a kind of data.
+    """
+    most = 2 if example in _KINDS else 1
+    if len(paths) > most:
+        kinds = ", ".join(_KINDS)
+        reason = "takes SPEC and DATA" if most == 2 else f"copies an example; for DATA use {kinds}"
+        raise UsageError(f"--from {example}: {reason}")
+    if most == 1:
+        return (paths[0] if paths else Path("spec.yaml")), None
+    if not paths:
+        raise UsageError(f"--from {example}: name the file or folder to look at")
+    data = paths[-1]
+    name = data.resolve().name.partition(".")[0] or "spec"
+    return (paths[0] if len(paths) == 2 else Path(f"{name}.yaml")), data
 
 
 def _proposed(path: Path, data: Path, kind: str) -> str:
@@ -134,8 +154,6 @@ def _proposed(path: Path, data: Path, kind: str) -> str:
     from vaezoo.plugins.discovery import catalogue
     from vaezoo.spec.proposed import commented_yaml
 
-    if kind not in _KINDS:
-        raise UsageError(f"--from {kind}: with {data}, give its kind: {', '.join(_KINDS)}")
     if not data.exists():
         raise UsageError(f"{data}: no such file or folder")
     cls: Any = catalogue().find("dataset", _KINDS[kind]).load()

@@ -82,9 +82,6 @@ class Format(ABC):
         """
         raise NotImplementedError("is for writing only")
 
-    completes: ClassVar[bool] = False
-    """Whether it overrides ``write_completed``."""
-
     def names(self, path: Path) -> Mapping[str, Sequence[Any]]:
         """What names the examples of a file beside their number: a value for each, by column.
 
@@ -111,10 +108,14 @@ class Format(ABC):
         """
         return self.read(path)
 
+    def completes(self, source: Path) -> bool:
+        """Whether ``write_completed`` writes a file again; otherwise its examples are written."""
+        return False
+
     def write_completed(self, path: Path, source: Path, examples: Batch) -> None:
         """Writes a file of examples again, with values where there were none.
 
-        Only where ``completes`` is true; otherwise the examples are written as they are.
+        All else of the file is kept. Only where ``completes`` is true.
 
         Args:
             path: the file to write.

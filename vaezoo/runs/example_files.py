@@ -60,8 +60,7 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
 def write_completed(file_format: Format, path: Path, source: Path, batch: Batch) -> list[Path]:
     """Writes examples of which some values were missing, with these values.
 
-    Where the file and the incomplete one have a format that completes files, all else of it is
-    kept.
+    Where the format completes the incomplete file, all else of it is kept.
 
     Args:
         file_format: the format of the file.
@@ -69,8 +68,7 @@ def write_completed(file_format: Format, path: Path, source: Path, batch: Batch)
         source: the incomplete file.
         batch: its completed examples in the range of the model.
     """
-    same = path.suffix and type(format_for(file_format.data, source)) is type(file_format)
-    if not (file_format.completes and same):
+    if not (path.suffix and file_format.completes(source)):
         return write_example_files(file_format, path, batch, 1)
     batch = batch.to("cpu")
     batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))

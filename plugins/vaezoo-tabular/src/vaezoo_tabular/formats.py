@@ -18,8 +18,8 @@ import vaezoo
 from vaezoo_tabular.columns import Column, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
 from vaezoo_tabular.csv_output import write_csv
-from vaezoo_tabular.files import CsvOptions, read_table
-from vaezoo_tabular.loading import encode_rows
+from vaezoo_tabular.files import CSV_SUFFIXES, PARQUET_SUFFIXES, CsvOptions, read_table
+from vaezoo_tabular.loading import complete_table, encode_rows
 from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
 from vaezoo_tabular.source import Source
 
@@ -86,6 +86,18 @@ class TableFormat(vaezoo.Format):
     def read_incomplete(self, path: Path) -> vaezoo.Batch:
         """Reads rows with missing cells, also of columns without missing cells in training."""
         return self._read(path, fills_missing=True)
+
+    def completes(self, source: Path) -> bool:
+        """Whether it is a csv or parquet file."""
+        return source.name.lower().endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
+
+    def write_completed(self, path: Path, source: Path, examples: vaezoo.Batch) -> None:
+        """Writes the rows of a file with values in the cells that had none.
+
+        Its other columns, and columns of the model that it lacks, are there, too.
+        """
+        rows = read_table(source, self.csv)
+        self._write(complete_table(rows, self.columns, self.to_table(examples)), path)
 
     def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
         source, mask = read_table(path, self.csv), None

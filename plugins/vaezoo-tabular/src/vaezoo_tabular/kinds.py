@@ -128,7 +128,7 @@ def numbers_of(values: pa.Array, decimal: str) -> np.ndarray:
         pa.ArrowInvalid: a cell of text is no number.
     """
     if _is_text(values.type):
-        values = _with_points(values, decimal)
+        values = with_points(values, decimal)
     if pa.types.is_decimal(values.type) or not pa.types.is_floating(values.type):
         values = pc.cast(values, pa.float64(), safe=False)
     return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False), np.float64)
@@ -136,7 +136,7 @@ def numbers_of(values: pa.Array, decimal: str) -> np.ndarray:
 
 def first_non_number(values: pa.Array, decimal: str) -> int | None:
     """The row of the first cell of text that is no number; None if all are."""
-    is_number = pc.match_substring_regex(_with_points(values, decimal), _NUMBER)
+    is_number = pc.match_substring_regex(with_points(values, decimal), _NUMBER)
     place = pc.index(pc.fill_null(is_number, True), pa.scalar(False)).as_py()
     return None if place < 0 else place
 
@@ -188,7 +188,8 @@ def _has_leading_zeros(numbers: pa.Array) -> bool:
     return bool(pc.any(pc.is_in(second, pa.array(list("0123456789")))).as_py())
 
 
-def _with_points(values: pa.Array, decimal: str) -> pa.Array:
+def with_points(values: pa.Array, decimal: str) -> pa.Array:
+    """Numbers in text with a decimal point."""
     if decimal == ".":
         return values
     return pc.replace_substring(pc.replace_substring(values, ".", ""), decimal, ".")
@@ -205,7 +206,7 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
     low = {value.lower() for value in distinct[:3].to_pylist()}
     if len(distinct) == 2 and low == {"true", "false"}:
         return Finding("boolean", values)
-    numbers = _with_points(distinct, decimal)
+    numbers = with_points(distinct, decimal)
     share, read = _read_numbers(numbers)
     if share == 1:
         if len(distinct) <= _MAX_CODES and len(np.unique(read)) == 1:

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 import vaezoo
 from vaezoo_tabular.checks import read_values, refusal
-from vaezoo_tabular.columns import Column, encode
+from vaezoo_tabular.columns import OTHER, Column, encode
 from vaezoo_tabular.fitting import Fitted
+from vaezoo_tabular.kinds import with_points
 from vaezoo_tabular.source import Source
 
 Unseen: TypeAlias = Literal["error", "missing"]
@@ -176,3 +177,31 @@ def _values_of(
         row = int(np.isnan(values).argmax())
         raise refusal(source, row, name, "is empty, as no cell of it is in training")
     return values
+
+
+def complete_table(source: Source, columns: Sequence[Column], filled: pa.Table) -> pa.Table:
+    """The rows of a table with values in the cells that had none, and columns that it lacks.
+
+    Categories that are not known have no value. Numbers in text are written with a decimal point.
+
+    Args:
+        source: the table.
+        columns: those of the model.
+        filled: values of all cells of some columns.
+    """
+    known = {c.name: c.categories for c in columns if c.categories and OTHER not in c.categories}
+    cells_of = dict(zip(source.table.column_names, source.table.columns, strict=True))
+    for name, values in zip(filled.column_names, filled.columns, strict=True):
+        cells = cells_of.get(name)
+        if cells is None:
+            cells_of[name] = values
+            continue
+        is_given = pc.is_valid(cells)
+        if name in known and pa.types.is_string(cells.type):
+            texts = pa.array([text.lower() for text in known[name]], pa.string())
+            is_given = pc.is_in(pc.utf8_lower(cells), texts)
+        is_number = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
+        if is_number and pa.types.is_string(cells.type):
+            cells = with_points(cells, source.decimal)
+        cells_of[name] = pc.if_else(is_given, cells, pc.cast(values, cells.type))
+    return pa.table(cells_of)

@@ -41,8 +41,6 @@ class SeriesCsv(vaezoo.Format):
     ``example`` and ``step`` before the channels, as ``vaezoo sample`` writes them.
     """
 
-    completes = True
-
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         reading = data.facts.get("vaezoo-vrae", {}).get("series")
@@ -111,6 +109,10 @@ class SeriesCsv(vaezoo.Format):
         if not np.isnan(series.values).any():
             raise vaezoo.DataError(f"{path}: nothing is missing")
         return windows
+
+    def completes(self, source: Path) -> bool:
+        """Whether it is a csv file of channels."""
+        return source.suffix.lower() == ".csv"
 
     def write_completed(self, path: Path, source: Path, examples: vaezoo.Batch) -> None:
         """Writes the rows of a file with values in the cells that had none."""
