@@ -35,6 +35,9 @@ class Counted(Points):
     sizes = {"train": 1200, "validation": 7, "test": 7}
 
 
+SEVEN = vaezoo.Loader(vaezoo.Split(torch.rand(7, 2)), torch.device("cpu"), 7)
+
+
 def loader_of(dataset):
     return vaezoo.Loader(dataset.split("train"), torch.device("cpu"), 1199)
 
@@ -43,7 +46,7 @@ def test_a_split_that_is_known_is_not_built_again():
     for cls, expected in ((Points, ["test"]), (Counted, [])):
         train = loader_of(cls())
         Points.built.clear()
-        recorded = count_examples(cls(), train, 7)
+        recorded = count_examples(cls(), train, SEVEN)
         phrases = {"left_out": list(Points.left_out), "notes": list(Points.notes)}
         assert recorded == {**Counted.sizes, **phrases}
         assert Points.built == expected
@@ -54,7 +57,7 @@ def test_examples_that_every_epoch_leaves_out_are_reported():
     train = loader_of(Points())
     train.fewest_examples = 2
     assert (train.examples_left_out, train.steps_per_epoch) == (1, 1)
-    (_, phrase) = count_examples(Counted(), train, 7)["left_out"]
+    (_, phrase) = count_examples(Counted(), train, SEVEN)["left_out"]
     assert phrase == "1 training example of each epoch, too few for a last batch"
 
 

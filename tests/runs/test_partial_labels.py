@@ -10,7 +10,9 @@ import torch
 
 import vaezoo
 from vaezoo.data.hiding import hidden_labels
+from vaezoo.data.sizes import count_examples
 from vaezoo.runs.dry_run import dry_run
+from vaezoo.runs.loaders import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import DataError, SpecError
@@ -66,7 +68,7 @@ def loaded(spec, data, **blocks):
     return prepare_training(load_spec(spec(data=data, model=MODEL, **blocks)), CPU)
 
 
-@pytest.mark.parametrize("kind", ["npz", "csv", "table", "text"])
+@pytest.mark.parametrize("kind", ["npz", "table", "text"])
 def test_unknown_labels_are_minus_1_wherever_examples_come_from(kind, npz, spec, tmp_path):
     path = tmp_path / "x.csv"
     text = text_table(PARTLY)
@@ -93,7 +95,7 @@ def test_items_and_arrays_of_python_have_unknown_labels(spec):
 
 def test_a_table_drops_rows_without_a_label_if_told_so(tmp_path, spec):
     (tmp_path / "x.csv").write_text(text_table(PARTLY))
-    data = {"type": "csv", "path": str(tmp_path / "x.csv"), "condition": "label"}
+    data = {"type": "table", "path": str(tmp_path / "x.csv"), "condition": "label"}
     dataset = load_spec(spec(data={**data, "missing": "drop"}, model=MODEL)).data.build()
     assert sum(dataset.sizes.values()) == (PARTLY >= 0).sum()
     assert int(dataset.split("train").condition.min()) == 0
@@ -248,3 +250,40 @@ def test_files_of_examples_have_unknown_labels(npz, tmp_path, spec, no_report):
     np.savez(tmp_path / "bad.npz", x=rows()[:4], condition=[0, -2, 3, -1])
     with pytest.raises(DataError, match=r"row 1 is -2, not one of the 4 classes"):
         run.from_file(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_omitted_classes_are_in_the_test_split_only(lazy, spec):
+    data = {"type": "memory", "batch_size": 64, "omit": ["1", "3"]}
+    if lazy:
+        data["omit"] = ["b", "d"]
+    loaded = load_spec(spec(data=data, model=MODEL))
+    given = Items(PARTLY) if lazy else (rows(), PARTLY)
+    dataset, train, _ = prepare_training(loaded, CPU, data=given)
+    for name in ("train", "validation", "test"):
+        loader = build_loader(loaded, dataset, name, CPU)
+        whole = vaezoo.Loader(dataset.split(name), CPU, 64)
+        labels = whole.labels()
+        kept = torch.isin(labels, torch.tensor([-1, 0, 2])) if name != "test" else labels > -9
+        assert torch.equal(loader.labels(), labels[kept])
+        x, every = (torch.cat([b.x for b in each.ordered()]) for each in (loader, whole))
+        assert torch.equal(x, every[kept]) and loader.omitted == int((~kept).sum())
+    assert set(train.labels().tolist()) == {-1, 0, 2}
+    counted = count_examples(dataset, train, build_loader(loaded, dataset, "validation", CPU))
+    assert counted["train"] == len(train)
+    assert any("examples of the omitted classes" in phrase for phrase in counted["left_out"])
+
+
+@pytest.mark.parametrize(
+    ("omit", "message"),
+    [
+        (["9"], r"data\.omit: no class '9'"),
+        (["0", "1", "2", "3"], r"data\.omit: no example is left"),
+    ],
+)
+def test_classes_that_cannot_be_omitted_are_refused(omit, message, npz, spec):
+    with pytest.raises(SpecError, match=message):
+        loaded(spec, npz(KNOWN, omit=omit))
+    unlabelled = {"type": "memory", "batch_size": 64, "omit": ["1"]}
+    with pytest.raises(SpecError, match=r"data\.omit: .* has no class labels"):
+        prepare_training(load_spec(spec(data=unlabelled, model=MODEL)), CPU, data=rows())

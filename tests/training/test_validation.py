@@ -7,7 +7,7 @@ import torch
 
 from vaezoo.components.regularizers import KL
 from vaezoo.evaluation.validation import validate
-from vaezoo.runs.run import build_loader
+from vaezoo.runs.loaders import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.seeds import seed_device

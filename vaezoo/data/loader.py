@@ -40,6 +40,7 @@ class Loader:
         fewest_examples: the fewest examples that a process takes of a training batch. The last
             batch of an epoch is left out if it has fewer for one of them.
         balance: how training batches are drawn and weighed by class; None for equally.
+        omitted: how many examples of the split are not loaded because of their class.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Loader:
         self.workers, self.seed, self.rank, self.world_size = workers, seed, rank, world_size
         self.fewest_examples = 1
         self.balance: Balance | None = None
+        self.omitted = 0
         self.x = _to(split.x, device) if isinstance(split.x, Tensor | Mapping) else None
         self.condition, self.mask = _to(split.condition, device), _to(split.mask, device)
         self.extras, self.present = _to(split.extras, device), _to(split.present, device)

@@ -17,26 +17,28 @@ _CAPTIONS = {
 }
 
 
-def count_examples(dataset: Dataset, train: Loader, validation: int) -> dict[str, Any]:
+def count_examples(dataset: Dataset, train: Loader, validation: Loader) -> dict[str, Any]:
     """The number of examples of each split, and phrases about them, for ``environment.json``.
 
     Args:
         dataset: the data set.
-        train: the loader of its training split.
-        validation: the size of its validation split, which is built already, too.
+        train, validation: the loaders of its training and validation split.
 
     Raises:
         DataError: a split that is built here cannot be read.
     """
-    known = {"train": len(train), "validation": validation}
+    known = {"train": len(train), "validation": len(validation)}
     sizes = dataset.sizes if _has_own_sizes(dataset) else _sizes(dataset, known)
     left_out = list(dataset.left_out)
+    if train.omitted or validation.omitted:
+        counts = f"{train.omitted:,} train and {validation.omitted:,} validation"
+        left_out.append(f"{counts} examples of the omitted classes")
     if count := train.examples_left_out:
         what = "example" if count == 1 else "examples"
         left_out.append(f"{count:,} training {what} of each epoch, too few for a last batch")
     balance = {} if train.balance is None else {"balance": train.balance.phrases()}
     return {
-        **sizes,
+        **{**sizes, **known},
         "left_out": left_out,
         **_unlabelled(train),
         **balance,

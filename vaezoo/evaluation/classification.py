@@ -71,13 +71,17 @@ class Predictions:
     Attributes:
         log_posterior: log p(y|x), float64 ``[n, C]``.
         labels: the true classes ``[n]``, below 0 where they are not known; None if none is known.
+        unlabelled: how many other examples were left out, because their class is not known.
     """
 
     log_posterior: Tensor
     labels: Tensor | None
+    unlabelled: int = 0
 
 
-def predict(model: Model, data: Loader, *, samples: int, limit: int = 0) -> Predictions:
+def predict(
+    model: Model, data: Loader, *, samples: int, limit: int = 0, only_labelled: bool = False
+) -> Predictions:
     """The probability of each class for each example, by Bayes' rule.
 
     Args:
@@ -85,19 +89,28 @@ def predict(model: Model, data: Loader, *, samples: int, limit: int = 0) -> Pred
         data: the examples.
         samples: importance samples for each log p(x|y).
         limit: how many examples to use, starting with the first; 0 for all.
+        only_labelled: whether to leave out examples whose class is not known.
 
     Raises:
-        NotImplementedError: the model is not conditional on a label.
+        NotImplementedError: the model is not conditional on a label, or no class is known.
         NotFiniteError: a probability is NaN; names the example.
     """
-    log_posteriors, labels = [], []
+    log_posteriors, labels, unlabelled = [], [], 0
     for batch in data.ordered(model.importance_batch_size, limit or None):
+        if only_labelled and batch.condition is not None:
+            known = batch.condition >= 0
+            unlabelled += int((~known).sum())
+            if not bool(known.any()):
+                continue
+            batch = batch.select(known)
         log_posteriors.append(class_posterior(model, batch, samples).double().cpu())
         if batch.condition is not None:
             labels.append(batch.condition.cpu())
+    if not log_posteriors:
+        raise NotImplementedError("needs examples whose class is known")
     log_posterior = torch.cat(log_posteriors)
     require_finite(log_posterior.exp(), "p(y|x) of example")
-    return Predictions(log_posterior, torch.cat(labels) if labels else None)
+    return Predictions(log_posterior, torch.cat(labels) if labels else None, unlabelled)
 
 
 def judge(predictions: Predictions, *, samples: int) -> dict[str, Estimate]:
@@ -114,7 +127,7 @@ def judge(predictions: Predictions, *, samples: int) -> dict[str, Estimate]:
     correct = prediction == label
     nll = -log_posterior.gather(1, label[:, None])[:, 0]
     error = calibration_error(confidence, correct)
-    unlabelled = int((~known).sum())
+    unlabelled = predictions.unlabelled + int((~known).sum())
     details = {"samples": samples, **({"unlabelled": unlabelled} if unlabelled else {})}
     return {
         "accuracy": dataclasses.replace(mean_with_error(correct, **details), unit="share"),
@@ -144,5 +157,7 @@ class Classification(Metric):
 
     def __call__(self, model: Model, data: Loader) -> Mapping[str, Estimate]:
         """``accuracy``, ``label_nll`` (-log p(y|x), nats) and ``calibration_error``."""
-        predictions = predict(model, data, samples=self.samples, limit=self.limit)
+        predictions = predict(
+            model, data, samples=self.samples, limit=self.limit, only_labelled=True
+        )
         return judge(predictions, samples=self.samples)

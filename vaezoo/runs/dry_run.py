@@ -19,6 +19,7 @@ from vaezoo.evaluation.validation import validate
 from vaezoo.model.component import StepResult
 from vaezoo.model.task import Task
 from vaezoo.runs.init import describe_init, load_init
+from vaezoo.runs.loaders import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
@@ -131,8 +132,8 @@ def dry_run(spec: Spec) -> DryRunReport:
     device = pick_device(spec.train.device)
     with seeded(device, spec.seed, "dry run"):
         dataset, train, tasks = prepare_training(spec, device)
-        split = dataset.split("validation")
-        examples = count_examples(dataset, train, len(split))
+        held_out = build_loader(spec, dataset, "validation", device)
+        split, examples = held_out.split, count_examples(dataset, train, held_out)
         batch, last = next(train.epoch(0)), _smaller_last_batch(train)
         validation, fewest = _first_examples(split, train), train.fewest_examples
         init = describe_init(load_init(spec, tasks[0].model))

@@ -7,11 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaezoo.data.dataset import Dataset
 from vaezoo.data.format import Format
-from vaezoo.data.hiding import hidden_labels, with_labels
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.evaluation.evaluate import EvaluationError, evaluate, require_all_finite
@@ -23,14 +20,13 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.example_files import read_examples
 from vaezoo.runs.file_formats import reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
+from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.report.page import ReportData
-from vaezoo.runs.workers import check_workers
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
-from vaezoo.utils.errors import DataError, UsageError
+from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json, write_json
-from vaezoo.utils.process_group import ProcessGroup
 
 
 class Run:
@@ -233,70 +229,6 @@ class Run:
         if sampler is not None:
             evaluation["sampler"] = sampler
         return require_all_finite(evaluation, self.path)
-
-
-def build_loader(
-    spec: Spec,
-    dataset: Dataset,
-    split: str,
-    device: torch.device,
-    process_group: ProcessGroup | None = None,
-) -> Loader:
-    """Builds the loader of one split with the options of ``spec.data``.
-
-    Args:
-        spec: the spec of the run.
-        dataset: the data set that the spec describes.
-        split: ``train``, ``validation`` or ``test``.
-        device: the device of the batches.
-        process_group: the processes that share each batch; by default only this one.
-    """
-    options, process_group = spec.data.loader, process_group or ProcessGroup()
-    assert options is not None
-    if options.batch_size < process_group.size:
-        raise spec.problem(
-            "data.batch_size",
-            f"{options.batch_size} examples are too few for {process_group.size} processes",
-        )
-    examples = dataset.split(split)
-    check_workers(dataset, examples, options.workers)
-    loader = Loader(
-        examples,
-        device,
-        options.batch_size,
-        workers=options.workers,
-        seed=spec.seed,
-        rank=process_group.rank,
-        world_size=process_group.size,
-    )
-    if split != "train" or options.hide_labels is None:
-        return loader
-    labels = loader.labels() if dataset.spec.classes else None
-    if labels is None:
-        message = f"data set {spec.data.name!r} has no class labels"
-        raise spec.problem("data.hide_labels", message)
-    try:
-        labels = hidden_labels(labels, dataset.spec.classes, options.hide_labels)
-    except ValueError as error:
-        raise spec.problem("data.hide_labels", str(error)) from error
-    return loader.with_split(with_labels(examples, labels))
-
-
-def require_known_labels(model: Model, examples: Loader, split: str) -> Loader:
-    """The examples, if the model can be given all of their labels.
-
-    Raises:
-        DataError: labels are unknown, and the model is conditional on them.
-    """
-    labels = examples.condition
-    if labels is None or not model.data.classes or model.takes_unknown_labels:
-        return examples
-    if count := int((labels < 0).sum()):
-        raise DataError(
-            f"{count:,} of {len(labels):,} {split} examples have no label, on which the model is "
-            "conditional; set model.condition.dropout above 0, so that it learns to do without"
-        )
-    return examples
 
 
 def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:

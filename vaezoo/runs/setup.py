@@ -14,8 +14,8 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
 from vaezoo.model.task import Task
 from vaezoo.runs.in_memory import build_dataset, check_same_everywhere
+from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.process_classes import check_importable
-from vaezoo.runs.run import build_loader, require_known_labels
 from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.task_checks import check_class_weights

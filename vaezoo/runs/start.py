@@ -18,11 +18,12 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
 from vaezoo.runs.in_memory import data_caption, data_record, reading_note
 from vaezoo.runs.init import describe_init, load_init
+from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
 from vaezoo.runs.resume_hint import name_resume_command
-from vaezoo.runs.run import Run, build_loader, require_known_labels, write_evaluation
+from vaezoo.runs.run import Run, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
 from vaezoo.runs.stages import fit_samplers, train_stages
@@ -249,7 +250,7 @@ def _train(
             if is_main:
                 run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
                 recorded = data_record(dataset)
-                recorded["examples"] = count_examples(dataset, train, len(validation))
+                recorded["examples"] = count_examples(dataset, train, validation)
                 caption = data_caption(spec.data.name, recorded.get("data"))
                 note = reading_note(dataset.spec) if "data" in recorded else ""
                 for line in describe_init(init):

@@ -264,7 +264,8 @@ class SpecChecker:
             self.problems.append(name.mark.problem(path, str(error)))
             return _placeholder(kind, name.mark, path)
         values = {key: child for key, child in block.value.items() if key != "type"}
-        extra_keys = _EXTRA_KEYS.get(kind, ())
+        # a data set may define one of these options itself
+        extra_keys = [key for key in _EXTRA_KEYS.get(kind, ()) if key not in model.model_fields]
         extra_values = {key: values.pop(key) for key in extra_keys if key in values}
         loader = None
         if kind == "dataset":

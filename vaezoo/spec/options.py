@@ -172,6 +172,13 @@ class LoaderOptions(BaseModel):
             "`class_sampling`; the mean weight of an epoch is 1"
         ),
     )
+    omit: list[str] | None = Field(
+        default=None,
+        description=(
+            "classes whose examples are left out of training and validation; the test split "
+            "contains them"
+        ),
+    )
     hide_labels: float | list[str] | None = Field(
         default=None,
         description=(

@@ -24,9 +24,10 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     """
     entry = discovery.catalogue().find(kind, name)
     cls = entry.load()
-    options = _describe_options(options_model(cls)) + (
-        _describe_options(LoaderOptions) if kind == "dataset" else []
-    )
+    options = _describe_options(options_model(cls))
+    if kind == "dataset":
+        own = {option["name"] for option in options}
+        options += [each for each in _describe_options(LoaderOptions) if each["name"] not in own]
     return {
         "kind": kind,
         "name": entry.name,

@@ -239,7 +239,7 @@ def _block_schema(
     definitions.update(options.pop("$defs", {}))
     properties = {"type": {"enum": type_names}, **options.get("properties", {})}
     if kind == "dataset":
-        properties |= LoaderOptions.model_json_schema()["properties"]
+        properties = LoaderOptions.model_json_schema()["properties"] | properties
     if kind == "conditioner":
         properties["into"] = {"type": "array", "items": {"enum": list(get_args(ConditionTarget))}}
         properties["fuse"] = {"enum": list(get_args(FusionMode))}

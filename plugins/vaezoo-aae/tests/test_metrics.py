@@ -12,7 +12,7 @@ from vaezoo_aae.metrics import ClusteringError, HeadError
 
 import vaezoo
 from vaezoo.evaluation.evaluate import evaluate
-from vaezoo.runs.run import build_loader
+from vaezoo.runs.loaders import build_loader
 from vaezoo.spec.load import load_spec
 
 from .conftest import phase_optimizers, spec, wiring

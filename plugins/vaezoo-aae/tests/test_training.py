@@ -10,7 +10,7 @@ from vaezoo_aae.priors import Ring
 
 import vaezoo
 from vaezoo.evaluation.validation import validate
-from vaezoo.runs.run import build_loader
+from vaezoo.runs.loaders import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.training.trainer import Trainer

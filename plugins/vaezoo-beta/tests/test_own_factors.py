@@ -49,7 +49,7 @@ def own(tmp_path):
             np.savez(path, x=to_x(values).astype(np.float32), factors=factors)
             return {"type": "npz", "path": str(path)}
         path.write_text(table(values, factors))
-        return {"type": "csv", "path": str(path), "factors": ["hue", "size", "kind"]}
+        return {"type": "table", "path": str(path), "factors": ["hue", "size", "kind"]}
 
     return write
 

@@ -13,7 +13,7 @@ from vaezoo_cvae.coverage import Coverage, coverage
 
 import vaezoo
 from vaezoo.data.loader import Loader
-from vaezoo.runs.run import build_loader
+from vaezoo.runs.loaders import build_loader
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import IntegrityError, VaezooError
