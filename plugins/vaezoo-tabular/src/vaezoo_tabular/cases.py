@@ -5,8 +5,6 @@ Shapes: ``*`` any leading dimensions, K cases, D columns of x.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -14,13 +12,16 @@ from vaezoo_tabular.columns import Column
 
 _TOLERANCE = 1e-5
 """The distance, in standard deviations, within which a number is one of the known values."""
+SPREAD = 3.0
+"""The standard deviation of numbers beyond all known values, in those of the training rows."""
 
 
 class Cases(nn.Module):
     """Finds the case of each value of a column of x.
 
     The cases of categories are these. Those of numbers are the known values, the bins, and last
-    all other numbers.
+    all other numbers. A bin of whole numbers contains those from its first edge up to the next
+    bin, without known values.
 
     Args:
         column: the column.
@@ -29,6 +30,7 @@ class Cases(nn.Module):
     values: Tensor
     edges: Tensor
     log_width: Tensor
+    sizes: Tensor
 
     def __init__(self, column: Column) -> None:
         super().__init__()
@@ -37,7 +39,10 @@ class Cases(nn.Module):
         self.categories, self.step = len(column.categories), column.step / column.scale
         self.register_buffer("values", torch.tensor(values), persistent=False)
         self.register_buffer("edges", torch.tensor(edges), persistent=False)
-        self.register_buffer("log_width", torch.tensor(_log_widths(column)), persistent=False)
+        sizes = _sizes(column)
+        log_widths = torch.tensor(sizes, dtype=torch.float64).log().float()
+        self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
+        self.register_buffer("log_width", log_widths, persistent=False)
 
     @property
     def count(self) -> int:
@@ -52,8 +57,10 @@ class Cases(nn.Module):
         case = torch.full_like(x, self.count - 1, dtype=torch.long)
         if len(self.edges):
             bins = len(self.edges) - 1
-            place = torch.bucketize(x, self.edges, right=True) - 1
-            place = torch.where(x == self.edges[-1], bins - 1, place)  # the last has both edges
+            # between whole numbers, where rounding does not matter
+            place = torch.bucketize(x, self.edges - self.step / 2, right=True) - 1
+            if not self.step:  # the last bin has both edges
+                place = torch.where(x == self.edges[-1], bins - 1, place)
             case = torch.where((place >= 0) & (place < bins), len(self.values) + place, case)
         if len(self.values):
             right = torch.bucketize(x, self.values).clamp(max=len(self.values) - 1)
@@ -73,11 +80,22 @@ class Cases(nn.Module):
         x = torch.randn(case.shape, device=case.device) * SPREAD
         if bins:
             place = (case - known).clamp(0, bins - 1)
-            low, high = self.edges[place], self.edges[place + 1]
-            inside = low + torch.rand_like(low) * (high - low)
-            x = torch.where(case < known + bins, inside, x)
+            x = torch.where(case < known + bins, self._draw_inside(place), x)
         if known:
             x = torch.where(case < known, self.values[case.clamp(max=known - 1)], x)
+        return x
+
+    def _draw_inside(self, place: Tensor) -> Tensor:
+        """A value of each bin, evenly, ``[*]``."""
+        low, high = self.edges[place], self.edges[place + 1]
+        share = torch.rand_like(low)
+        if not self.step:
+            return low + share * (high - low)
+        half, size = self.step / 2, self.sizes[place]
+        x = low + (share * size).floor().clamp(max=size - 1) * self.step
+        for value in self.values:  # in order; known values are not in the bin
+            is_inside = (value > low - half) & (value < high - half)
+            x = torch.where(is_inside & (x > value - half), x + self.step, x)
         return x
 
     def middle(self, case: Tensor) -> Tensor:
@@ -85,17 +103,17 @@ class Cases(nn.Module):
         if self.categories:
             return case.float()
         middles = (self.edges[1:] + self.edges[:-1]) / 2
+        if self.step and len(middles):
+            low, number = self.edges[:-1], (self.edges[1:] - self.edges[:-1]) / self.step
+            middles = low + ((number.round() - 1) / 2).floor() * self.step
         return torch.cat([self.values, middles, self.values.new_zeros(1)])[case]
 
 
-SPREAD = 3.0
-"""The standard deviation of numbers beyond all known values, in those of the training rows."""
-
-
-def _log_widths(column: Column) -> list[float]:
-    """The logarithm of the width of each bin: in standard deviations, or in steps."""
-    unit = column.step or column.scale
-    pairs = zip(column.edges[:-1], column.edges[1:], strict=True) if column.edges else ()
-    return [
-        math.log(max((high - low) / unit, 1.0 if column.step else 1e-12)) for low, high in pairs
-    ]
+def _sizes(column: Column) -> list[float]:
+    """The size of each bin: how many whole numbers it has, or its width in standard deviations."""
+    pairs = list(zip(column.edges[:-1], column.edges[1:], strict=True)) if column.edges else []
+    if not column.step:
+        return [max((high - low) / column.scale, 1e-12) for low, high in pairs]
+    known = [sum(low <= value < high for value in column.values) for low, high in pairs]
+    numbers = [round((high - low) / column.step) for low, high in pairs]
+    return [float(all_ - few) for all_, few in zip(numbers, known, strict=True)]

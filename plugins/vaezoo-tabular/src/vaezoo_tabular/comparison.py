@@ -237,10 +237,13 @@ def discriminator_auroc(real: Rows, generated: Rows, seed: int) -> float:
 
     It is .5 if they cannot be told apart. The forest sees categories as indices.
     """
-    n = min(len(real), len(generated))
-    x = np.concatenate([_plain(real)[:n], _plain(generated)[:n]])
+    n, rng = min(len(real), len(generated)), np.random.default_rng(seed)
+    # rows of a table may be in order
+    x = np.concatenate(
+        [_plain(rows)[rng.permutation(len(rows))[:n]] for rows in (real, generated)]
+    )
     is_real = np.repeat([1, 0], n)
-    order = np.random.default_rng(seed).permutation(2 * n)
+    order = rng.permutation(2 * n)
     train, test = order[:n], order[n:]
     forest = RandomForestClassifier(100, min_samples_leaf=_LEAVES, random_state=seed)
     forest.fit(x[train], is_real[train])

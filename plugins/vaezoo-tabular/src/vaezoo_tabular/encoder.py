@@ -57,6 +57,8 @@ class TableEncoder(vaezoo.Encoder):
         for i, place in enumerate(self.places):
             value, cases = x[:, place], self.cases[i]
             case, is_hidden = cases(value), torch.zeros_like(value, dtype=torch.bool)
+            if mask is not None:
+                is_hidden = is_hidden | ~mask[:, place]
             if self.has_missing[i]:
                 is_hidden = is_hidden | (x[:, place + 1] > 0.5)
             if self.training and self.hide:

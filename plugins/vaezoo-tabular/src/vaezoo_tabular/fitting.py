@@ -83,6 +83,11 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
             raise vaezoo.DataError(
                 f"{source.name}: no column {name!r}{vaezoo.did_you_mean(name, names)}"
             )
+    vaezoo.check_memory(
+        4 * len(names) * source.table.num_rows,
+        f"{source.name}: the columns",
+        "use fewer rows or columns",
+    )
     columns, blocks, table, notes, start = [], [], [], list(source.notes), 0
     for name in names:
         cells = source.table[name].combine_chunks()
@@ -100,11 +105,6 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
         table.append(describe(column, numbers))
     if not blocks:
         raise vaezoo.DataError(f"{source.name}: no column is left to be modelled")
-    vaezoo.check_memory(
-        4 * start * source.table.num_rows,
-        f"{source.name}: the columns",
-        "use fewer rows or columns",
-    )
     x = np.ascontiguousarray(np.array(blocks).T)  # faster than a concatenation of columns
     return Fitted(tuple(columns), x, tuple(table), tuple(_left_out(columns)), tuple(notes))
 
@@ -233,13 +233,14 @@ def _fit_numbers(
             f"{source.name}: column {column.name!r} has no number in the training rows"
         )
     offset, scale = map(float, vaezoo.mean_and_scale(known))
-    atoms, edges = _values_and_edges(known, options)
+    step = _step(column, known)
+    atoms, edges = _values_and_edges(known, step, options)
     column = replace(
         column,
         has_missing=bool(np.isnan(values).any()),
         offset=offset,
         scale=scale,
-        step=_step(column, known),
+        step=step,
         decimals=_decimals(column, cells, source.decimal),
         values=tuple(atoms.tolist()),
         edges=tuple(edges.tolist()),
@@ -271,18 +272,27 @@ def _decimals(column: Column, cells: pa.Array, decimal: str) -> int:
     return most if most <= _MAX_DECIMALS else -1
 
 
-def _values_and_edges(known: np.ndarray, options: FitOptions) -> tuple[np.ndarray, np.ndarray]:
+def _values_and_edges(
+    known: np.ndarray, step: float, options: FitOptions
+) -> tuple[np.ndarray, np.ndarray]:
     """The values that have a probability of their own, and the edges of the bins of all others.
+
+    A bin of whole numbers begins with one of them, and ends before the next bin.
 
     Args:
         known: numbers of the training rows.
+        step: the smallest difference of whole numbers; 0 of other numbers.
         options: how many there may be.
     """
     values, counts = np.unique(known, return_counts=True)
     if len(values) <= options.max_values:
         return values, np.empty(0)
     is_spike = counts >= _SPIKE * len(known)
+    if (~is_spike).sum() < 2:  # too few for a bin
+        return values, np.empty(0)
     rest = np.repeat(values[~is_spike], counts[~is_spike])  # in order
     places = np.linspace(0, len(rest) - 1, options.bins + 1)
-    edges = np.unique(np.interp(places, np.arange(len(rest)), rest))
-    return values[is_spike], edges
+    if step:
+        starts = rest[places[:-1].astype(np.int64)]
+        return values[is_spike], np.unique(np.append(starts, rest[-1] + step))
+    return values[is_spike], np.unique(np.interp(places, np.arange(len(rest)), rest))

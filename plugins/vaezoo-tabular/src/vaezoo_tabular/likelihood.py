@@ -12,10 +12,9 @@ from torch import Tensor
 
 import vaezoo
 from vaezoo_tabular.columns import Column, columns_of
+from vaezoo_tabular.numbers import TruncatedNormalLikelihood
 from vaezoo_tabular.row import Row
 from vaezoo_tabular.row_cells import RowCells
-
-_SUPPORTS = {"count": "count"}
 
 
 class TableLikelihood(vaezoo.Likelihood):
@@ -61,6 +60,7 @@ class TableLikelihood(vaezoo.Likelihood):
                 numbers = ", ".join(each.name for each in self.columns if not each.categories)
                 raise ValueError(f"{name!r} is no column of numbers; these are {numbers}")
             likelihoods[name] = make(replace(wiring, data=_describe_cell(column)))
+            _check_limits(column, likelihoods[name])
         self.cells = RowCells(self.columns, likelihoods, units=units, dropout=dropout)
 
     @property
@@ -75,8 +75,8 @@ class TableLikelihood(vaezoo.Likelihood):
     def log_prob(self, trace: vaezoo.Trace) -> Tensor:
         """log p(x|z) of each row in nats, ``[K, B]``: the sum over the cells that are known."""
         assert isinstance(trace.px, Row)
-        terms = trace.px.log_prob_of_cells(vaezoo.nn.masked(trace.batch.x, trace.batch.mask))
         mask = trace.batch.mask
+        terms = trace.px.log_prob_of_cells(vaezoo.nn.masked(trace.batch.x, mask), mask)
         return (terms if mask is None else vaezoo.nn.masked(terms, mask[None])).sum(-1)
 
     def complete(self, trace: vaezoo.Trace) -> tuple[Tensor, Tensor]:
@@ -91,8 +91,21 @@ class TableLikelihood(vaezoo.Likelihood):
         return trace.px.complete(x, known)
 
 
+def _check_limits(column: Column, likelihood: vaezoo.Likelihood) -> None:
+    """Raises ValueError if training rows are beyond the limits of a likelihood."""
+    if not isinstance(likelihood, TruncatedNormalLikelihood):
+        return
+    for value in (*column.values, *column.edges):
+        x = (value - column.offset) / column.scale
+        # an edge of whole numbers is one step beyond the last
+        if not likelihood.low <= x <= likelihood.high + column.step / column.scale:
+            raise ValueError(f"column {column.name!r} has {value:g}, beyond low or high")
+
+
 def _describe_cell(column: Column) -> vaezoo.DataSpec:
     """One cell of a column of numbers as data."""
     (field, *_) = column.fields
-    support = _SUPPORTS.get(column.kind, "real")
-    return vaezoo.DataSpec((1,), support, fields=(replace(field, columns=(0, 1)),))
+    if column.kind == "count":
+        field = replace(field, columns=(0, 1), offset=0.0, scale=1.0)
+        return vaezoo.DataSpec((1,), "count", fields=(field,))
+    return vaezoo.DataSpec((1,), "real", fields=(replace(field, columns=(0, 1)),))

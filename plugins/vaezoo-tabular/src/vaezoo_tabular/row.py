@@ -39,10 +39,16 @@ class Row(Distribution):
         """log p(x|z) of rows ``[*, D]`` in nats, ``[*]``."""
         return self.log_prob_of_cells(x).sum(-1)
 
-    def log_prob_of_cells(self, x: Tensor) -> Tensor:
-        """log p of each cell given those before it, in the order of x, ``[*, D]``."""
+    def log_prob_of_cells(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """log p of each cell given those before it that are known, in the order of x, ``[*, D]``.
+
+        Args:
+            x: rows ``[*, D]``.
+            known: which cells are known, bool ``[*, D]``; all by default.
+        """
         terms: list[Tensor] = [x.new_zeros(())] * self.cells.dimensions
-        for place, hidden in zip(self.cells.order, self.cells.teach(self.context, x), strict=True):
+        taught = self.cells.teach(self.context, x, known)
+        for place, hidden in zip(self.cells.order, taught, strict=True):
             cell = self.cells.cell(place, hidden, self.temperature)
             log_p, given = cell.log_prob(x[..., place]), self.cells.is_given(place, x)
             terms[place] = log_p if given is None else torch.where(given, log_p, 0.0)

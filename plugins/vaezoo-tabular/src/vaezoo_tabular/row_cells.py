@@ -48,7 +48,7 @@ class RowCells(nn.Module):
         self.dimensions = sum(column.width for column in columns)
         self.order: list[int] = []
         self.indicators: dict[int, int] = {}
-        self.log_units: dict[int, float] = {}
+        self.nested: dict[int, Column] = {}
         self.cases, self.likelihoods = nn.ModuleList(), nn.ModuleDict()
         for column in columns:
             place = column.start
@@ -60,8 +60,7 @@ class RowCells(nn.Module):
             self.order.append(place)
             if column.name in likelihoods:
                 self.likelihoods[str(place)] = likelihoods[column.name]
-                step = column.step / column.scale
-                self.log_units[place] = math.log(step) if step else 0.0
+                self.nested[place] = column
         self.sizes = [self._size(place) for place in range(self.dimensions)]
         if units:
             counts = [cases.count for cases in self.cases]
@@ -87,12 +86,13 @@ class RowCells(nn.Module):
         indicator = self.indicators.get(place)
         return None if indicator is None else x[..., indicator] < 0.5
 
-    def teach(self, context: Tensor, x: Tensor) -> list[Tensor]:
+    def teach(self, context: Tensor, x: Tensor, known: Tensor | None = None) -> list[Tensor]:
         """What each cell is computed from, given the true cells before it.
 
         Args:
             context: what the decoder says, ``[*, P]``.
             x: rows ``[*, D]``.
+            known: which cells are known, bool ``[*, D]``; cells do not depend on others.
 
         Returns:
             ``[*, R]`` each, or without units its parameters; in ``order``.
@@ -105,6 +105,8 @@ class RowCells(nn.Module):
             for place in self.order
         ]
         contributions = torch.stack(parts, -2)  # [*, S, R]
+        if known is not None:
+            contributions = contributions * known[..., self.order, None]
         if self.training and self.dropout:
             seen = torch.rand(contributions.shape[:-1], device=x.device) >= self.dropout
             contributions = contributions * seen[..., None]
@@ -134,4 +136,4 @@ class RowCells(nn.Module):
             return CaseCell(self.cases[place], parameters, temperature)
         likelihood = self.likelihoods[str(place)]
         px = likelihood(parameters.unflatten(-1, likelihood.parameter_shape), {})
-        return NestedCell(px, self.log_units[place], temperature)
+        return NestedCell(px, self.nested[place], temperature)

@@ -14,6 +14,7 @@ from torch.distributions import Categorical, Distribution, Normal
 
 from vaezoo.distributions import mode, tempered
 from vaezoo_tabular.cases import SPREAD, Cases
+from vaezoo_tabular.columns import Column
 
 _ELSEWHERE = 1e-4
 """The probability of a number beyond the known values and bins."""
@@ -91,25 +92,31 @@ class NestedCell(Cell):
 
     Args:
         distribution: over values ``[*, 1]``.
-        log_unit: the logarithm of the step of whole numbers on the standardised scale: their
-            density times the step is taken as a probability; 0 of other numbers.
+        column: the column. Counts have a distribution over counts, all else one on the
+            standardised scale; the density of whole numbers times their step is taken as a
+            probability.
         temperature: of the distribution.
     """
 
-    def __init__(self, distribution: Distribution, log_unit: float, temperature: float) -> None:
+    def __init__(self, distribution: Distribution, column: Column, temperature: float) -> None:
         is_cold = temperature != 1
         self.distribution = tempered(distribution, temperature) if is_cold else distribution
-        self.log_unit = log_unit
+        is_count = column.kind == "count"
+        self.offset, self.scale = (column.offset, column.scale) if is_count else (0.0, 1.0)
+        self.is_count, step = is_count, column.step / column.scale
+        self.log_unit = math.log(step) if step and not is_count else 0.0
 
     def log_prob(self, x: Tensor) -> Tensor:
         """In nats, ``[*]``."""
-        return self.distribution.log_prob(x[..., None]) + self.log_unit
+        value = x * self.scale + self.offset
+        value = value.round() if self.is_count else value
+        return self.distribution.log_prob(value[..., None]) + self.log_unit
 
     def sample(self) -> Tensor:
         """One sample, ``[*]``."""
-        return self.distribution.sample()[..., 0]
+        return (self.distribution.sample()[..., 0] - self.offset) / self.scale
 
     @property
     def mode(self) -> Tensor:
         """The likeliest value, ``[*]``."""
-        return mode(self.distribution)[..., 0]
+        return (mode(self.distribution)[..., 0] - self.offset) / self.scale

@@ -48,13 +48,14 @@ def train_and_test(
         seed: of the classifiers.
 
     Raises:
-        ValueError: the training rows have one value of the target only.
+        ValueError: the rows of one kind have one value of the target only.
     """
     y, y_test = train.categories[target], test.categories[target]
     if positive is not None:
         y, y_test = (y == positive).astype(int), (y_test == positive).astype(int)
-    if len(np.unique(y)) < 2:
-        raise ValueError(f"all generated rows have the same value of {target!r}")
+    for labels, what in ((y, "that classifiers learn from"), (y_test, "of the split")):
+        if len(np.unique(labels)) < 2:
+            raise ValueError(f"all rows {what} have the same value of {target!r}")
     inputs = train.without(target)
     x, x_test = features(inputs, inputs), features(test.without(target), inputs)
     f1, auroc = {}, {}
