@@ -136,7 +136,7 @@ class Table(vaezoo.InMemoryDataset):
     @classmethod
     def propose(cls, path: Path) -> vaezoo.Proposal:
         """A spec for a table."""
-        return propose(path, cls(path=str(path)))
+        return propose(path, cls)
 
     def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
         """Reads csv and parquet files with any of the endings that tables may have."""

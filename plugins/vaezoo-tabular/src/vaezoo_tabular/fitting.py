@@ -26,6 +26,19 @@ _SPIKE = 0.01
 """The share of rows from which a value of a column with many has a probability of its own."""
 
 
+class TooManyCategoriesError(vaezoo.DataError):
+    """A column has more categories than it may.
+
+    Attributes:
+        column: its name.
+        count: how many categories it has.
+    """
+
+    def __init__(self, message: str, column: str, count: int) -> None:
+        super().__init__(message)
+        self.column, self.count = column, count
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
     """How columns are described.
@@ -214,10 +227,12 @@ def _categories(
         is_grouped = pc.sum(frequent).as_py() < len(names)
         names = counts.field("values").filter(frequent)
     if len(names) > options.max_categories:
-        raise vaezoo.DataError(
+        raise TooManyCategoriesError(
             f"{source.name}: column {column.name!r} has {len(names):,} categories, more than "
             f"max_categories: {options.max_categories}; raise it, group those with fewer rows "
-            "with rare, or set the kind of the column to ignore or identifier"
+            "with rare, or set the kind of the column to ignore or identifier",
+            column.name,
+            len(names),
         )
     return (*sorted(names.to_pylist()), *([OTHER] if is_grouped else []))
 

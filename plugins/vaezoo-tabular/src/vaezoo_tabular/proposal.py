@@ -2,74 +2,128 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import vaezoo
+from vaezoo_tabular.columns import columns_of
+from vaezoo_tabular.fitting import TooManyCategoriesError
 
 _STEPS = 7_000
-"""About as many steps as small tables need to learn their associations."""
+"""About as many steps as tables of some ten thousand rows need to learn their associations."""
+_ROWS_PER_STEP = 4
+"""Small tables are trained for fewer steps, after which they would be learnt by heart."""
+_ENCODINGS = ("utf-8", "cp1252")
 
 
-def propose(path: Path, data: Any) -> vaezoo.Proposal:
+def propose(path: Path, table: Callable[..., Any]) -> vaezoo.Proposal:
     """Looks at a table, and proposes a spec for it.
 
     Args:
         path: the file.
-        data: the data set ``table`` of the file, with its default options.
+        table: the data set ``table``, which takes options.
 
     Raises:
         vaezoo.DataError: the file cannot be read.
     """
-    sizes, (headings, *rows) = data.sizes, data.table
-    modelled = [field for field in data.spec.fields if not field.name.endswith(" is missing")]
-    batch_size, epochs, why = vaezoo.training_length(sizes["train"], _STEPS)
-    steps = epochs * -(-sizes["train"] // batch_size)
-    warmup = {"type": "linear", "start": 0.0, "end": 1.0, "steps": max(1, steps // 4)}
-    latent_dim = min(32, max(4, 2 * len(modelled)))
-    hidden = [256] if sizes["train"] > 2000 else [64]
-    categories = [field for field in modelled if field.categories]
+    data, options, notes = _look(path, table)
+    rows = data.sizes["train"]
+    if rows < 5000:  # few rows tell little of many values and bins
+        options |= {"max_values": max(20, rows // 20), "bins": min(128, max(8, rows // 40))}
+        data = table(path=str(path), **options)
+    columns = [column for column in columns_of(data.spec) if column.is_modelled]
+    categories = [column.name for column in columns if column.categories]
     quality: dict[str, Any] = {"type": "synthetic-rows"}
+    reasons = _reasons(len(columns), options)
     if categories:
-        quality["target"] = categories[-1].name
-    widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (headings, *rows)
-    ]
-    spec = {
-        "requires": ["vaezoo-tabular>=0.1"],
-        "data": {"type": "table", "path": str(path), "batch_size": batch_size},
-        "model": {
-            "latent_dim": latent_dim,
-            "encoder": {"type": "table", "body": {"type": "mlp", "hidden": [*hidden, *hidden]}},
-            "prior": {"type": "mixture", "components": 64 if sizes["train"] > 2000 else 16},
-            "decoder": {"type": "mlp", "hidden": hidden},
-            "likelihood": "table",
-        },
-        "regularizers": [{"type": "kl", "weight": warmup}],
-        "train": {
-            "epochs": epochs,
-            "optimizer": {"type": "adamw", "lr": 1e-3},
-            "scheduler": {"type": "cosine-annealing", "eta_min": 1e-5},
-            "clip": 5.0,
-            "ema": 0.999 if sizes["train"] * epochs > 5000 * batch_size else 0.99,
-        },
-        "evaluate": ["elbo", "rate", {"type": "nll", "samples": 50}, quality],
+        quality["target"] = categories[-1]
+        reasons["evaluate"] = f"classifiers predict {categories[-1]}: the last of categories"
+    blocks, why = _blocks(rows, len(columns))
+    reasons["train.epochs"] = why
+    found = [f"{sum(data.sizes.values()):,} rows", *data.left_out, *_aligned(data.table)]
+    found += [f"please check: {note}" for note in (*notes, *data.notes)]
+    block = {"type": "table", "path": str(path), **options, **blocks.pop("data")}
+    evaluate = ["elbo", "rate", {"type": "nll", "samples": 50}, quality]
+    spec = {"requires": ["vaezoo-tabular>=0.1"], "data": block, **blocks, "evaluate": evaluate}
+    return vaezoo.Proposal(found=found, spec=spec, reasons=reasons)
+
+
+def _look(path: Path, table: Callable[..., Any]) -> tuple[Any, dict[str, Any], list[str]]:
+    """The data set, the options that it needs, and what to check of them."""
+    options, notes = _encoding(path, table)
+    while True:
+        data = table(path=str(path), **options)
+        try:
+            _ = data.spec
+        except TooManyCategoriesError as error:
+            options["kinds"] = {**options.get("kinds", {}), error.column: "ignore"}
+            notes.append(
+                f"column {error.column!r} has {error.count:,} categories and is ignored; "
+                "max_categories or rare keep it"
+            )
+            continue
+        return data, options, notes
+
+
+def _encoding(path: Path, table: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
+    """The option for the encoding of the file, if that is not UTF-8."""
+    for encoding in _ENCODINGS[1:]:
+        try:
+            _ = table(path=str(path)).spec
+        except TooManyCategoriesError:
+            return {}, []
+        except vaezoo.DataError as error:
+            if "is not text in utf-8" not in str(error):
+                raise
+            return {"encoding": encoding}, [f"the file, which is read as {encoding}"]
+    return {}, []
+
+
+def _blocks(rows: int, columns: int) -> tuple[dict[str, Any], str]:
+    """The blocks of a spec whose sizes follow those of the table, and why the training is long."""
+    batch_size, epochs, why = vaezoo.training_length(rows, min(_STEPS, _ROWS_PER_STEP * rows))
+    steps = epochs * -(-rows // batch_size)
+    warmup = {"type": "linear", "start": 0.0, "end": 1.0, "steps": max(1, steps // 4)}
+    hidden = [256] if rows > 2000 else [64]
+    likelihood: Any = "table" if rows > 5000 else {"type": "table", "dropout": 0.2}
+    model = {
+        "latent_dim": min(32, max(4, 2 * columns)),
+        "encoder": {"type": "table", "body": {"type": "mlp", "hidden": [*hidden, *hidden]}},
+        "prior": {"type": "mixture", "components": 64 if rows > 2000 else 16},
+        "decoder": {"type": "mlp", "hidden": hidden},
+        "likelihood": likelihood,
     }
+    train = {
+        "epochs": epochs,
+        "optimizer": {"type": "adamw", "lr": 1e-3},
+        "scheduler": {"type": "cosine-annealing", "eta_min": 1e-5},
+        "clip": 5.0,
+        "ema": 0.999 if steps > 5000 else 0.99,
+    }
+    regularizers = [{"type": "kl", "weight": warmup}]
+    data = {"batch_size": batch_size}
+    return {"data": data, "model": model, "regularizers": regularizers, "train": train}, why
+
+
+def _reasons(columns: int, options: Mapping[str, Any]) -> dict[str, str]:
     reasons = {
         "data.path": "kinds: {COLUMN: categorical} and the like change what a column is taken for",
-        "model.latent_dim": f"about two for each of the {len(modelled)} columns",
+        "model.latent_dim": f"about two for each of the {columns} columns",
         "model.prior": "fits the aggregate posterior, from which samples are made",
         "model.likelihood": "a distribution for each column, each cell given those before it",
         "regularizers": "the weight of the rate rises, so that the latent variables are used",
-        "train.epochs": why,
         "train.ema": "averaged weights are evaluated and saved",
     }
-    if categories:
-        reasons["evaluate"] = f"classifiers predict {categories[-1].name}: the last of categories"
-    count = f"{sum(sizes.values()):,} rows"
-    notes = [f"please check: {note}" for note in data.notes]
-    return vaezoo.Proposal(
-        found=[count, *data.left_out, *table, *notes], spec=spec, reasons=reasons
-    )
+    if "bins" in options:
+        reasons["data.bins"] = "numbers of few rows get few values and bins"
+    return reasons
+
+
+def _aligned(table: Any) -> list[str]:
+    """The rows of a table as lines with aligned columns."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
