@@ -142,6 +142,8 @@ class Split:
         extras: what comes with the examples by name, ``[n, ...]``, as ``DataSpec.extras`` says.
         present: True where an example has a part, bool ``[n]`` by the name of the part; None, or
             without the name, if all have it.
+        names: what names each example, such as its file or the identifiers of a table, by the name
+            of a column.
         factors: the ground-truth factors of each example, as indices of their values, int64
             ``[n, factors]``; None if they are not known.
         batch_transform: called last, with the whole batch, to change ``x``, condition and mask
@@ -159,6 +161,7 @@ class Split:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     present: Mapping[str, Tensor] | None = None
     factors: Tensor | None = None
+    names: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     batch_transform: Callable[[Batch], Batch] | None = None
     epoch_order: Callable[[int, int, int], Tensor] | None = None
 
@@ -187,5 +190,6 @@ class Split:
             extras=take(self.extras),
             present=take(self.present),
             factors=take(self.factors),
+            names={name: [each[i] for i in index.tolist()] for name, each in self.names.items()},
             epoch_order=None,
         )

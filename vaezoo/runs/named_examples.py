@@ -104,7 +104,7 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     """
     if source in SPLIT_NAMES:
         loader = run.data(source)
-        return NamedExamples(loader, {"example": range(len(loader))})
+        return NamedExamples(loader, {"example": range(len(loader)), **loader.split.names})
     if source == ALL:
         return _all_splits(run)
     path = Path(source)
@@ -168,6 +168,8 @@ def _all_splits(run: Run) -> NamedExamples:
         "split": [name for name, loader in loaders.items() for _ in range(len(loader))],
         "example": [i for loader in loaders.values() for i in range(len(loader))],
     }
+    for name in loaders["test"].split.names:
+        names[name] = [each for loader in loaders.values() for each in loader.split.names[name]]
     batches = [loader.first(len(loader)) for loader in loaders.values()]
     return NamedExamples(to_loader(run.model, concatenate(batches)), names)
 

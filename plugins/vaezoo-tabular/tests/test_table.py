@@ -121,6 +121,13 @@ def test_scores_of_a_table_are_those_of_the_split(trained, table, tmp_path):
     header, *lines = out.read_text().splitlines()
     assert header == "file,example,id,score" and len(lines) == 200
     assert [line.split(",")[2] for line in lines[:2]] == ["user-0", "user-1"]
+    by_id = {line.split(",")[2]: float(line.split(",")[3]) for line in lines}
+    arguments[2] = "all"
+    assert CliRunner().invoke(cli, arguments, obj={}).exit_code == 0
+    header, *lines = out.read_text().splitlines()
+    assert header == "split,example,id,score" and len(lines) == 200
+    found = {line.split(",")[2]: float(line.split(",")[3]) for line in lines}
+    assert found.keys() == by_id.keys() and lines[0].startswith("train,0,user-")
 
 
 def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path):

@@ -197,7 +197,8 @@ class ImageFolder(Dataset):
 
     def split(self, name: str) -> Split:
         """Returns one of the three splits."""
-        split = self._images(name)
+        files = [file.relative_to(self._root).as_posix() for file, _ in self._splits[name]]
+        split = replace(self._images(name), names={"file": files})
         if self._factors is None:
             return split
         sizes = [self.sizes[each] for each in SPLIT_NAMES]

@@ -172,7 +172,12 @@ class Table(vaezoo.InMemoryDataset):
         index = loaded.rows[name]
         labels = None if loaded.labels is None else torch.from_numpy(loaded.labels[index])
         factors = None if loaded.factors is None else loaded.factors.values[index]
-        return vaezoo.Split(torch.from_numpy(loaded.fitted.x[index]), labels, factors=factors)
+        names = {
+            name: cells.take(pa.array(index)).to_pylist()
+            for name, cells in loaded.identifiers.items()
+        }
+        x = torch.from_numpy(loaded.fitted.x[index])
+        return vaezoo.Split(x, labels, factors=factors, names=names)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -220,6 +225,11 @@ class Table(vaezoo.InMemoryDataset):
             labels=None if labels is None else labels.astype(np.int64),
             classes=() if label is None else label.categories,
             factors=factors,
+            identifiers={
+                column.name: pc.cast(source.table[column.name], pa.string())
+                for column in fitted.columns
+                if column.kind == "identifier"
+            },
             rows=rows,
             dropped=tuple(places),
             notes=(*fitted.notes, *notes),

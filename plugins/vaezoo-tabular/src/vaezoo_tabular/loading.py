@@ -36,6 +36,7 @@ class Loaded:
         classes: their names.
         factors: those of all rows, or None.
         factors: the ground-truth factors, or None.
+        identifiers: the columns that name the rows, as text.
         rows: the indices of the rows of each split.
         dropped: the lines or numbers of rows that are left out.
         notes: what users should check.
@@ -47,6 +48,7 @@ class Loaded:
     classes: tuple[str, ...]
     factors: vaezoo.Factors | None
     factors: vaezoo.Factors | None
+    identifiers: Mapping[str, pa.ChunkedArray]
     rows: Mapping[str, np.ndarray]
     dropped: tuple[int, ...]
     notes: tuple[str, ...]
