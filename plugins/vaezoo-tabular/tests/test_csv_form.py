@@ -9,7 +9,6 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from vaezoo_tabular.formats import TableCsv
 
 import vaezoo
 from vaezoo.cli.main import main
@@ -17,7 +16,7 @@ from vaezoo.cli.main import main
 N = 60
 
 
-def train(folder, path, frame=None, **data):
+def train(folder, path, frame=None, context=None, **data):
     data = {"type": "table", "batch_size": 32, **data}
     spec = {
         "spec": "vaezoo/v2",
@@ -27,8 +26,8 @@ def train(folder, path, frame=None, **data):
         "train": {"epochs": 1, "device": "cpu"},
         "evaluate": ["elbo"],
     }
-    if "condition" in data:
-        spec["model"]["decoder"] = {"type": "mlp", "condition": "concat"}
+    if context is not None:
+        spec["model"]["condition"] = context
     return vaezoo.run(spec, out=folder / "runs", data=frame)
 
 
@@ -77,7 +76,7 @@ def test_a_model_reads_its_own_samples(form, tmp_path, capsys):
         "separator": separator, "decimal": decimal, "header": has_header, "encoding": encoding,
     }  # fmt: skip
     out = tmp_path / "samples.csv"
-    code, messages = call(capsys, "sample", run.path, "--count", 8, "--out", out)
+    code, messages = call(capsys, "sample", run.path, "-n", 8, "--out", out)
     assert code == 0, messages
     text = out.read_bytes().decode(encoding)
     assert out.read_bytes()[:2] == path.read_bytes()[:2] or encoding in ("utf-8", "latin-1")
@@ -95,15 +94,15 @@ def test_a_model_reads_its_own_samples(form, tmp_path, capsys):
     assert np.all((x[:, 0] >= 100) & (x[:, 0] <= 100 + N / 4))
 
 
-def test_samples_of_a_data_frame_have_the_usual_form(tmp_path):
+def test_samples_of_a_data_frame_have_the_usual_form(tmp_path, capsys):
     frame = pd.DataFrame({"a": [0.5 + i % 5 for i in range(N)], "b": ["x", "y"] * (N // 2)})
     run = train(tmp_path, None, frame)
-    TableCsv(run.model.data).write(
-        tmp_path / "t.csv", run.dataset.examples("test"), 1
-    ) if False else None
     assert json.loads(json.dumps(run.model.data.facts))["vaezoo-tabular"]["form"] == {
         "separator": ",", "decimal": ".", "header": True, "encoding": "utf-8",
     }  # fmt: skip
+    code, messages = call(capsys, "sample", run.path, "-n", 4, "--out", tmp_path / "samples.csv")
+    assert code == 0, messages
+    assert (tmp_path / "samples.csv").read_text("utf-8").startswith("a,b\n")
 
 
 def test_other_files_have_their_own_form(tmp_path, capsys):
@@ -124,11 +123,15 @@ def test_labels_and_ignored_columns_keep_their_places_without_a_header(tmp_path,
     path = tmp_path / "some.csv"
     lines = [f"{'xy'[i % 2]};{'pq'[i % 2]};{i % 9},5;{i % 3}" for i in range(N)]
     path.write_text("\n".join(lines), "utf-8")
-    run = train(tmp_path, path, condition="column1", kinds={"column2": "ignore"})
-    out = tmp_path / "samples.csv"
-    code, messages = call(
-        capsys, "sample", run.path, "--count", 4, "--condition", "y", "--out", out
+    run = train(
+        tmp_path,
+        path,
+        context={"type": "label", "into": ["decoder"]},
+        condition="column1",
+        kinds={"column2": "ignore"},
     )
+    out = tmp_path / "samples.csv"
+    code, messages = call(capsys, "sample", run.path, "-n", 4, "--condition", "y", "--out", out)
     assert code == 0, messages
     cells = list(csv.reader(out.read_text("utf-8").splitlines(), delimiter=";"))
     assert all(row[0] == "y" and row[1] == "" and row[2].endswith(",5") for row in cells)
