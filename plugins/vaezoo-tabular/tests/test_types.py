@@ -122,6 +122,14 @@ def test_what_is_given_is_what_is_read(fit, tmp_path):
     assert read == {"code": [0, 1], "word": ["Bonn", "Ulm"]}
 
 
+def test_grouped_categories_are_text(fit, tmp_path):
+    codes = pa.array([i % 3 if i % 20 else 100 + i for i in range(N)])
+    fmt, batch = fit(pa.table({"code": codes}), kinds={"code": "categorical"}, rare=5)
+    fmt.write(tmp_path / "out.parquet", batch, 1)
+    read = pa.parquet.read_table(tmp_path / "out.parquet")["code"].to_pylist()
+    assert read[:3] == ["(other)", "1", "2"]
+
+
 def test_columns_of_factors_are_known(tmp_path):
     frame = pd.DataFrame(
         {"a": np.arange(N) % 7 + 0.5, "f": np.arange(N) % 3, "b": ["x", "y"] * 30}

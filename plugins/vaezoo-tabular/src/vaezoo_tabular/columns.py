@@ -177,7 +177,8 @@ def decode(column: Column, x: np.ndarray) -> pa.Array:
     if column.categories:
         index = np.clip(np.rint(x[:, 0]), 0, len(column.categories) - 1).astype(np.int64)
         cells = pa.array(column.categories).take(pa.array(index, mask=missing))
-        return pc.cast(cells, arrow_type(column.dtype))
+        # rare categories that are grouped have a name that is none of other types
+        return cells if OTHER in column.categories else pc.cast(cells, arrow_type(column.dtype))
     values = exact_numbers(column, x[:, 0].astype(np.float64))
     if column.kind == "datetime":
         times = np.rint(values / _MICROSECOND).astype(np.int64)
