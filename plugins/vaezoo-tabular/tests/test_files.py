@@ -110,3 +110,10 @@ def test_rows_are_named_by_their_lines(tmp_path):
     assert read(tmp_path / "t.csv", "a\n1\n2\n").place(1).endswith("t.csv:3")
     assert read(tmp_path / "t.csv", "a\n1\n\n2\n").place(1).endswith("t.csv:4")
     assert read(tmp_path / "t.csv", 'a\n"x\ny"\n2\n').place(1).endswith("t.csv:4")
+
+
+def test_a_header_may_be_long(tmp_path):
+    names = [f"a column with a name {i}" for i in range(12_000)]
+    lines = [";".join(names), *(";".join(f"{i},{j % 9}" for j in range(12_000)) for i in (1, 2))]
+    source = read(tmp_path / "t.csv", "\n".join(lines))
+    assert source.table.column_names == names and source.decimal == ","

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 import vaezoo
 from vaezoo_tabular.columns import NUMBERS, Column, to_values
-from vaezoo_tabular.kinds import DATE_FORMATS, first_non_number, parse_dates
+from vaezoo_tabular.dates import ALL_FORMATS, best_format, parse_dates
+from vaezoo_tabular.notation import example, first_non_number, other_notation
 from vaezoo_tabular.source import Source
 
 
@@ -62,8 +63,9 @@ def _check_numbers(source: Source, column: Column, cells: pa.Array) -> None:
     if pa.types.is_string(cells.type):
         row = first_non_number(cells, source.decimal)
         if row is not None:
-            notation = vaezoo.other_notation(cells[row].as_py())
-            what = f"has {notation}; write it as 1234.5" if notation else "is not a number"
+            notation = other_notation(cells[row].as_py(), source.decimal)
+            what = f"has {notation}; write it as {example(source.decimal)}"
+            what = what if notation else "is not a number"
             raise refusal(source, row, column.name, f"{_text(cells[row])} {what}")
     elif not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
         row = _first_given(cells)
@@ -80,9 +82,7 @@ def _dates(source: Source, column: Column, cells: pa.Array) -> pa.Array:
         if row is None:
             return cells.cast(pa.timestamp("us"))
         raise refusal(source, row, column.name, f"{_text(cells[row])} is not a date")
-    formats = (column.date_format,) if column.date_format else DATE_FORMATS
-    parsed = (parse_dates(cells, each) for each in formats)
-    best = min(parsed, key=lambda times: times.null_count)
+    best = parse_dates(cells, column.date_format or best_format(cells, ALL_FORMATS))
     row = pc.index(pc.and_(pc.is_null(best), pc.is_valid(cells)), pa.scalar(True)).as_py()
     if row >= 0:
         example = f" such as {column.date_format}" if column.date_format else ""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import vaezoo
+from vaezoo_tabular.dates import format_dates
 from vaezoo_tabular.kinds import Kind, numbers_of
 
 OTHER = "(other)"
@@ -176,14 +177,14 @@ def decode(column: Column, x: np.ndarray) -> pa.Array:
     if column.categories:
         index = np.clip(np.rint(x[:, 0]), 0, len(column.categories) - 1).astype(np.int64)
         cells = pa.array(column.categories).take(pa.array(index, mask=missing))
-        return cells if column.dtype == "string" else pc.cast(cells, _type(column.dtype))
+        # rare categories that are grouped have a name that is none of other types
+        return cells if OTHER in column.categories else pc.cast(cells, arrow_type(column.dtype))
     values = exact_numbers(column, x[:, 0].astype(np.float64))
     if column.kind == "datetime":
         times = np.rint(values / _MICROSECOND).astype(np.int64)
         stamps = pa.array(times, pa.int64(), mask=missing).cast(pa.timestamp("us"))
         return _dates(column, stamps)
-    numbers = pa.array(values, pa.float64(), mask=missing)
-    return pc.cast(numbers, pa.int64()) if column.step else numbers
+    return _numbers(column, values, missing)
 
 
 def exact_numbers(column: Column, values: np.ndarray) -> np.ndarray:
@@ -208,11 +209,23 @@ def nearest_index(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     return right - is_left
 
 
+def _numbers(column: Column, values: np.ndarray, missing: np.ndarray) -> pa.Array:
+    """Numbers in the type of the source; those of text are int64 or float64."""
+    kind = arrow_type(column.dtype)
+    if pa.types.is_integer(kind) and column.step:
+        limits = np.iinfo(kind.to_pandas_dtype())
+        is_inside = (values >= limits.min) & (values <= limits.max)
+        kind = kind if is_inside.all() else pa.int64()
+    elif not pa.types.is_floating(kind):
+        kind = pa.int64() if column.step else pa.float64()
+    return pc.cast(pa.array(values, pa.float64(), mask=missing), kind, safe=False)
+
+
 def _dates(column: Column, stamps: pa.Array) -> pa.Array:
     """Timestamps in the type of the source, or in the format of its text."""
     if column.date_format:
-        return pc.strftime(pc.cast(stamps, pa.timestamp("s")), format=column.date_format)
-    kind = _type(column.dtype)
+        return format_dates(stamps, column.date_format)
+    kind = arrow_type(column.dtype)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         stamps = pc.cast(stamps, pa.timestamp("us", tz="UTC"))
     return pc.cast(stamps, kind, safe=False)
@@ -223,10 +236,7 @@ def _timestamp(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp("us", getattr(kind, "tz", None))
 
 
-def _type(name: str) -> pa.DataType:
+def arrow_type(name: str) -> pa.DataType:
     """The type of Arrow with a name such as ``int64`` or ``timestamp[us, tz=UTC]``."""
-    for kind in (pa.date32(), pa.date64(), pa.bool_()):
-        if str(kind) == name:
-            return kind
-    unit, _, zone = name.removeprefix("timestamp[").removesuffix("]").partition(", tz=")
-    return pa.timestamp(unit, zone or None) if name.startswith("timestamp[") else pa.string()
+    unit, has_zone, zone = name.removeprefix("timestamp[").removesuffix("]").partition(", tz=")
+    return pa.timestamp(unit, zone) if has_zone else pa.type_for_alias(name)

@@ -150,11 +150,17 @@ class Table(vaezoo.InMemoryDataset):
         columns = loaded.fitted.columns
         facts: dict[str, Any] = {
             "columns": [column.to_json() for column in columns],
-            "csv": asdict(replace(self.csv, header=loaded.has_header)),
+            "csv": asdict(replace(self.csv, header=loaded.form.header)),
+            "form": asdict(loaded.form),
             "unseen": self.unseen,
         }
+        if not loaded.form.header:
+            facts["order"] = list(loaded.names)
         if self.condition is not None:
             facts["condition"] = self.condition
+            facts["condition_type"] = loaded.condition_type
+        if self.factors:
+            facts["factors"] = list(self.factors)
         return vaezoo.DataSpec(
             (sum(column.width for column in columns),),
             "mixed",
@@ -213,7 +219,7 @@ class Table(vaezoo.InMemoryDataset):
             source, dropped = without_missing(source, ignored, drops=self.missing == "drop")
             test_rows -= sum(row >= count - test_rows for row in dropped)
             places = [whole.number(row) for row in dropped[:_NAMED]] + dropped[_NAMED:]
-        rows = self._divide(source, test_rows)
+        rows, names = self._divide(source, test_rows), tuple(source.table.column_names)
         source, label, labels = self._labels(source)
         source, factors = self._separate_factors(source)
         fitted = fit_columns(source, rows["train"], self.fit_options)
@@ -224,6 +230,7 @@ class Table(vaezoo.InMemoryDataset):
             fitted=fitted,
             labels=None if labels is None else labels.astype(np.int64),
             classes=() if label is None else label.categories,
+            condition_type="" if label is None else label.dtype,
             factors=factors,
             identifiers={
                 column.name: pc.cast(source.table[column.name], pa.string())
@@ -233,7 +240,8 @@ class Table(vaezoo.InMemoryDataset):
             rows=rows,
             dropped=tuple(places),
             notes=(*fitted.notes, *notes),
-            has_header=source.has_header,
+            names=names,
+            form=source.form,
         )
 
     def _source(self) -> tuple[Source, int]:
@@ -247,7 +255,7 @@ class Table(vaezoo.InMemoryDataset):
         source = read_table(vaezoo.find_data(self.path), self.csv)
         if self.test is None:
             return source, 0
-        test = read_table(vaezoo.find_data(self.test), self.csv)
+        test = read_table(vaezoo.find_data(self.test), self.csv, source.form)
         return join_tables(source, test), test.table.num_rows
 
     def _divide(self, source: Source, test_rows: int) -> Mapping[str, np.ndarray]:

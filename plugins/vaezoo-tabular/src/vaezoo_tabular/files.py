@@ -16,17 +16,22 @@ import pyarrow.csv
 import pyarrow.parquet
 
 import vaezoo
+from vaezoo_tabular.csv_output import SEPARATORS, CsvForm
 from vaezoo_tabular.kinds import MISSING_IN_ANY_CASE, clean_text
 from vaezoo_tabular.source import Source, check_names, checked
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-_SEPARATORS = (",", ";", "\t", "|")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_MARK = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
 _SAMPLE = 2**16
-"""The number of characters from which separator, decimal sign and header are recognised."""
+"""The number of bytes from which separator, decimal sign and header are recognised, or more if the
+first two lines are longer."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.I | re.A)
 _RARE_SPACES = (b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
+_COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)", re.A)
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", re.A)
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.A)
 
 
@@ -47,8 +52,13 @@ class CsvOptions:
     encoding: str = "utf-8"
 
 
-def read_table(path: Path, options: CsvOptions) -> Source:
+def read_table(path: Path, options: CsvOptions, likely: CsvForm | None = None) -> Source:
     """Reads a csv or a parquet file.
+
+    Args:
+        path: the file.
+        options: how a csv file is written.
+        likely: how it is written where its first lines can be read in several ways.
 
     Raises:
         vaezoo.DataError: it cannot be read, has no rows, or names two columns alike; names the
@@ -60,7 +70,7 @@ def read_table(path: Path, options: CsvOptions) -> Source:
     if name.endswith(PARQUET_SUFFIXES):
         source = Source(str(path), _read_parquet(path))
     elif name.endswith(CSV_SUFFIXES):
-        source = _read_csv(path, options)
+        source = _read_csv(path, options, likely)
     else:
         endings = ", ".join((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
         raise vaezoo.DataError(f"{path}: unknown kind of table; use one of the endings {endings}")
@@ -76,13 +86,14 @@ def _read_parquet(path: Path) -> pa.Table:
     return table.rename_columns([name.strip() for name in table.column_names])
 
 
-def _read_csv(path: Path, options: CsvOptions) -> Source:
-    data = _text_bytes(path, options.encoding)
-    sample = data[:_SAMPLE].decode("utf-8", "replace")
-    separator = options.separator or _guess_separator(path, sample)
+def _read_csv(path: Path, options: CsvOptions, likely: CsvForm | None) -> Source:
+    data, encoding = _text_bytes(path, options.encoding)
+    second = data.find(b"\n", data.find(b"\n") + 1)  # of a long header
+    sample = data[: max(_SAMPLE, second + 1)].decode("utf-8", "replace")
+    separator = options.separator or _guess_separator(path, sample, likely)
     rows = _sample_rows(path, sample, separator)
     data_rows = rows if options.header is False else rows[1:]
-    decimal = options.decimal or _guess_decimal(data_rows, separator)
+    decimal = options.decimal or _guess_decimal(data_rows, separator, likely)
     header, notes = options.header, []
     if header is None:
         header = _looks_like_header(rows)
@@ -105,7 +116,8 @@ def _read_csv(path: Path, options: CsvOptions) -> Source:
         cells = [clean_text(column.combine_chunks()) for column in table.columns]
         table = pa.Table.from_arrays(cells, names=names)
     line_of = _line_finder(path, data, separator, has_header=header)
-    return Source(str(path), table, decimal, header, line_of, tuple(notes))
+    form = CsvForm(separator, decimal, header, encoding)
+    return Source(str(path), table, form, line_of, tuple(notes))
 
 
 def _line_finder(
@@ -138,8 +150,8 @@ def _rows_with_lines(path: Path, text: str, separator: str) -> Iterator[tuple[in
         raise vaezoo.DataError(f"{path}:{line}: {reason}") from error
 
 
-def _text_bytes(path: Path, encoding: str) -> bytes:
-    """The text of a file in UTF-8, without a byte order mark."""
+def _text_bytes(path: Path, encoding: str) -> tuple[bytes, str]:
+    """The text of a file in UTF-8, without a byte order mark, and its encoding."""
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -149,12 +161,14 @@ def _text_bytes(path: Path, encoding: str) -> bytes:
         raise vaezoo.DataError(f"{path}: is a zip archive or a spreadsheet; save it as csv")
     if data.startswith(_UTF_16):
         encoding = "utf-16"
-    if encoding != "utf-8":
+    elif data.startswith(_MARK):
+        encoding = "utf-8-sig"
+    if encoding not in ("utf-8", "utf-8-sig"):
         data = _decode(path, data, encoding).encode()
     place = data.find(b"\0")
     if place >= 0:
         raise vaezoo.DataError(f"{path}:{_line_of(data, place)}: has a NUL byte; is it text?")
-    return data.removeprefix(b"\xef\xbb\xbf")
+    return data.removeprefix(_MARK), encoding
 
 
 def _decode(path: Path, data: bytes, encoding: str) -> str:
@@ -173,14 +187,23 @@ def _line_of(data: bytes, place: int) -> int:
     return data.count(b"\n", 0, place) + 1
 
 
-def _guess_separator(path: Path, sample: str) -> str:
-    """The separator of the first line: a tab, or the one that occurs most outside of quotes."""
+def _guess_separator(path: Path, sample: str, likely: CsvForm | None) -> str:
+    """The separator of the first line: a tab, or the one that occurs most outside of quotes.
+
+    If none does, or several equally often, it is the likely one; commas may be those of numbers.
+    """
     if ".tsv" in path.name.lower():
         return "\t"
     first = re.sub(r'"[^"]*"', "", sample.lstrip("\r\n")).split("\n", 1)[0]
-    if any(each in first for each in _SEPARATORS[1:]):  # commas may be those of numbers
-        first = re.sub(r"(?<=\d),(?=\d)", "", first)
-    return max(_SEPARATORS, key=lambda each: (first.count(each), -_SEPARATORS.index(each)))
+    without = _COMMA_IN_NUMBER.sub("", first)
+    has_others = any(each in first for each in SEPARATORS[1:])
+    if has_others or (likely is not None and likely.decimal == "," and likely.separator != ","):
+        first = without
+    most = max(map(first.count, SEPARATORS))
+    found = [each for each in SEPARATORS if first.count(each) == most]
+    if likely is not None and (most == 0 or likely.separator in found):
+        return likely.separator
+    return found[0]
 
 
 def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
@@ -195,11 +218,19 @@ def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
     return rows[:-1] if len(rows) > 2 and len(sample) >= _SAMPLE // 2 else rows
 
 
-def _guess_decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
-    """A decimal comma, if cells of the rows have one and none has a decimal point."""
+def _guess_decimal(rows: Sequence[Sequence[str]], separator: str, likely: CsvForm | None) -> str:
+    """A decimal comma, if cells of the rows have one and none has a decimal point.
+
+    If numbers have both or none, it is the likely sign; points may be those between thousands.
+    """
     cells = [cell for row in rows for cell in row]
-    has_comma = separator != "," and any(map(_DECIMAL_COMMA.fullmatch, cells))
-    return "," if has_comma and not any("." in c and _NUMBER.fullmatch(c) for c in cells) else "."
+    prefers_comma = likely is not None and likely.decimal == ","
+    can_have = separator != "," or prefers_comma
+    has_comma = can_have and any(map(_DECIMAL_COMMA.fullmatch, cells))
+    points = [cell for cell in cells if "." in cell and _NUMBER.fullmatch(cell)]
+    if prefers_comma:
+        return "," if has_comma or all(map(_GROUPED.fullmatch, points)) else "."
+    return "," if has_comma and not points else "."
 
 
 def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:

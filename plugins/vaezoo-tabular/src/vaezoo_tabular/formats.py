@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import vaezoo
-from vaezoo_tabular.columns import Column, columns_of, decode, to_values
+from vaezoo_tabular.columns import Column, arrow_type, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
-from vaezoo_tabular.csv_output import write_csv
+from vaezoo_tabular.csv_output import CsvForm, write_csv
 from vaezoo_tabular.files import CSV_SUFFIXES, PARQUET_SUFFIXES, CsvOptions, read_table
 from vaezoo_tabular.loading import complete_table, encode_rows
 from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
@@ -41,18 +41,25 @@ class TableFormat(vaezoo.Format):
     columns that a file lacks, and of categories that no training row has.
     """
 
+    keeps_decimal = False
+    """Whether numbers in text have the decimal sign of the source."""
+
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
         self.columns = columns_of(data)
         facts = data.facts["vaezoo-tabular"]
         self.condition, self.unseen = facts.get("condition"), facts["unseen"]
+        self.condition_type = facts.get("condition_type", "string")
+        self.factors = facts.get("factors", ())
         self.csv = CsvOptions(**facts["csv"])
+        self.likely = CsvForm(**facts["form"]) if "form" in facts else None
+        self.form, self.order = self.likely or CsvForm(), facts.get("order", ())
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes rows ``[n, D]``."""
-        self._write(self.to_table(examples), path)
+        self._write(self.to_table(examples), path, self.form)
 
-    def _write(self, table: pa.Table, path: Path) -> None:
+    def _write(self, table: pa.Table, path: Path, form: CsvForm) -> None:
         raise NotImplementedError
 
     def to_table(self, examples: vaezoo.Batch) -> pa.Table:
@@ -64,10 +71,13 @@ class TableFormat(vaezoo.Format):
                 cells[column.name] = decode(column, x[:, column.start : stop])
             elif column.kind == "constant":
                 texts = list(column.categories) or [None]
-                cells[column.name] = pa.array(texts * len(x), pa.string())
+                cells[column.name] = pc.cast(
+                    pa.array(texts * len(x), pa.string()), arrow_type(column.dtype)
+                )
         if self.condition is not None and examples.condition is not None:
-            names = pa.array(self.data.classes)
-            cells[self.condition] = names.take(pa.array(examples.condition.long().numpy()))
+            labels = examples.condition.long().numpy()
+            names = pa.array(self.data.classes).take(pa.array(labels, mask=labels < 0))
+            cells[self.condition] = pc.cast(names, arrow_type(self.condition_type))
         return pa.table(cells)
 
     def read(self, path: Path) -> vaezoo.Batch:
@@ -76,7 +86,7 @@ class TableFormat(vaezoo.Format):
 
     def names(self, path: Path) -> Mapping[str, Sequence[str]]:
         """The columns that name the rows."""
-        table = read_table(path, self.csv).table
+        table = read_table(path, self.csv, self.likely).table
         return {
             column.name: pc.cast(table[column.name], pa.string()).to_pylist()
             for column in self.columns
@@ -96,11 +106,14 @@ class TableFormat(vaezoo.Format):
 
         Its other columns, and columns of the model that it lacks, are there, too.
         """
-        rows = read_table(source, self.csv)
-        self._write(complete_table(rows, self.columns, self.to_table(examples)), path)
+        rows = read_table(source, self.csv, self.likely)
+        form = rows.form if rows.is_csv else self.form
+        filled = self.to_table(examples)
+        decimal = form.decimal if self.keeps_decimal else "."
+        self._write(complete_table(rows, self.columns, filled, decimal=decimal), path, form)
 
     def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
-        source, mask = read_table(path, self.csv), None
+        source, mask = read_table(path, self.csv, self.likely), None
         self._check_extra(source)
         values = encode_rows(source, self.columns, unseen=self.unseen, fills_missing=fills_missing)
         if fills_missing:
@@ -119,7 +132,7 @@ class TableFormat(vaezoo.Format):
 
     def _check_extra(self, source: Source) -> None:
         """Warns of columns that the model does not know."""
-        known = {self.condition, *(column.name for column in self.columns)}
+        known = {self.condition, *self.factors, *(column.name for column in self.columns)}
         extra = [name for name in source.table.column_names if name not in known]
         if extra:
             names = ", ".join(map(repr, extra))
@@ -129,19 +142,29 @@ class TableFormat(vaezoo.Format):
 
 
 class TableCsv(TableFormat):
-    """A csv file, separated by commas, with the names of the columns in its first row.
+    """A csv file in the form of that of training: separator, decimal sign, header and encoding.
 
-    Cells are in quotes where they have a comma, a quote or the end of a line.
+    After training on parquet or data frames it has commas, decimal points and a header, in UTF-8.
+    Cells are in quotes where they have a separator, a quote or the end of a line. Without a header
+    all columns of the source are written, those that are not modelled without values.
     """
 
-    def _write(self, table: pa.Table, path: Path) -> None:
-        write_csv(table, path)
+    keeps_decimal = True
+
+    def _write(self, table: pa.Table, path: Path, form: CsvForm) -> None:
+        write_csv(table if form.header else self._in_order(table), path, form)
+
+    def _in_order(self, table: pa.Table) -> pa.Table:
+        """The table with all columns of the source in their places."""
+        known = dict(zip(table.column_names, table.columns, strict=True))
+        empty = pa.nulls(table.num_rows, pa.string())
+        return pa.table({**{name: known.get(name, empty) for name in self.order}, **known})
 
 
 class TableParquet(TableFormat):
     """A parquet file."""
 
-    def _write(self, table: pa.Table, path: Path) -> None:
+    def _write(self, table: pa.Table, path: Path, form: CsvForm) -> None:
         pa.parquet.write_table(table, path)
 
 
@@ -150,7 +173,7 @@ class TablePng(TableFormat):
 
     reads = False
 
-    def _write(self, table: pa.Table, path: Path) -> None:
+    def _write(self, table: pa.Table, path: Path, form: CsvForm) -> None:
         path.write_bytes(draw_table(_texts(table.slice(0, _MAX_ROWS)), table.column_names))
 
     def read(self, path: Path) -> vaezoo.Batch:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,7 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import vaezoo
+from vaezoo_tabular.dates import DATE_FORMATS, iso_format, parse_dates
+from vaezoo_tabular.notation import (
+    INFINITE,
+    NUMBER,
+    example,
+    other_notation,
+    read_numbers,
+    with_points,
+)
 
 Kind: TypeAlias = Literal[
     "numeric",
@@ -42,29 +49,14 @@ MISSING_IN_ANY_CASE = pa.array(
         }
     )
 )
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%d %H:%M",
-    "%d.%m.%Y",
-    "%d.%m.%Y %H:%M",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%Y/%m/%d",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-)
-"""Formats of dates that are recognised, in the order in which they are tried."""
-_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _WORDS_OF_TEXT = 5
 _MIN_NUMERIC_SHARE = 0.9
 """The share of different cells that are numbers, from which a column probably holds numbers."""
 _MAX_CODES = 10
 """The greatest number of different numbers that may as well be codes of categories."""
-_INFINITE = "no finite value"
 _MAX_NOTATIONS = 1000
 """How many different cells are looked at for numbers in other notations."""
+_OTHER_SIGN = {".": ",", ",": "."}
 _MIN_ROWS_OF_IDENTIFIER = 20
 
 
@@ -107,18 +99,23 @@ def find_kind(name: str, values: pa.Array, decimal: str) -> Finding:
     if _is_text(values.type):
         distinct = pc.unique(values).drop_null()
         if len(distinct) <= 1:
-            return Finding("constant", values)
+            return Finding(_kind_of_one_value(values), values)
         return _kind_of_text(name, values, distinct, decimal)
     ends = pc.min_max(values).as_py()
     if ends["min"] == ends["max"]:
-        return Finding("constant", values)
+        return Finding(_kind_of_one_value(values), values)
     if pa.types.is_boolean(values.type):
         return Finding("boolean", values)
     if pa.types.is_temporal(values.type):
         return Finding("datetime", values)
     if pa.types.is_integer(values.type) or _all_whole(values):
-        return _kind_of_integers(name, values)
+        return _kind_of_integers(name, values, decimal)
     return Finding("numeric", values)
+
+
+def _kind_of_one_value(values: pa.Array) -> Kind:
+    """The kind of a column with one value: a flag, such as x or nothing, if cells are missing."""
+    return "categorical" if 0 < values.null_count < len(values) else "constant"
 
 
 def numbers_of(values: pa.Array, decimal: str) -> np.ndarray:
@@ -134,30 +131,6 @@ def numbers_of(values: pa.Array, decimal: str) -> np.ndarray:
     return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False), np.float64)
 
 
-def first_non_number(values: pa.Array, decimal: str) -> int | None:
-    """The row of the first cell of text that is no number; None if all are."""
-    is_number = pc.match_substring_regex(with_points(values, decimal), _NUMBER)
-    place = pc.index(pc.fill_null(is_number, True), pa.scalar(False)).as_py()
-    return None if place < 0 else place
-
-
-def parse_dates(values: pa.Array, date_format: str) -> pa.Array:
-    """Timestamps of text in a format; null where a cell does not have it."""
-    encoded = values.dictionary_encode()
-    texts = encoded.dictionary
-    times = pc.strptime(texts, format=date_format, unit="us", error_is_null=True)
-    if not re.sub("%[YmdHMS]", "", date_format).count("%"):  # 31.02. would be 2.03.
-        written = pc.strftime(times.cast(pa.timestamp("s")), format=date_format)
-        is_same = pc.equal(_without_zeros(written), _without_zeros(texts))
-        times = pc.if_else(is_same, times, pa.scalar(None, times.type))
-    return times.take(encoded.indices)
-
-
-def _without_zeros(texts: pa.Array) -> pa.Array:
-    """Dates without the zeros before days, months and hours."""
-    return pc.replace_substring_regex(texts, r"\b0(\d)", r"\1")
-
-
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
@@ -167,18 +140,6 @@ def has_any(texts: pa.Array, *parts: str) -> bool:
     return any(pc.any(pc.match_substring(texts, part)).as_py() for part in parts)
 
 
-def _read_numbers(texts: pa.Array) -> tuple[float, np.ndarray]:
-    """The share of texts that are numbers; if all are, the numbers ``[n]``, otherwise none."""
-    try:
-        numbers = np.asarray(pc.cast(texts, pa.float64()))
-    except pa.ArrowInvalid:
-        numbers = np.empty(0)
-    if len(numbers) and np.isfinite(numbers).all():
-        return 1.0, numbers
-    is_number = pc.match_substring_regex(texts, _NUMBER)  # of inf it is false, of 1e999 true
-    return pc.mean(pc.cast(is_number, pa.float64())).as_py(), numbers
-
-
 def _has_leading_zeros(numbers: pa.Array) -> bool:
     """Whether a number is written with a zero before another digit, such as 007."""
     signed = has_any(numbers, "-", "+")
@@ -186,13 +147,6 @@ def _has_leading_zeros(numbers: pa.Array) -> bool:
     begins = digits.filter(pc.starts_with(digits, "0"))
     second = pc.utf8_slice_codeunits(begins, 1, 2)
     return bool(pc.any(pc.is_in(second, pa.array(list("0123456789")))).as_py())
-
-
-def with_points(values: pa.Array, decimal: str) -> pa.Array:
-    """Numbers in text with a decimal point."""
-    if decimal == ".":
-        return values
-    return pc.replace_substring(pc.replace_substring(values, ".", ""), decimal, ".")
 
 
 def _all_whole(values: pa.Array) -> bool:
@@ -207,23 +161,27 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
     if len(distinct) == 2 and low == {"true", "false"}:
         return Finding("boolean", values)
     numbers = with_points(distinct, decimal)
-    share, read = _read_numbers(numbers)
+    share, read = read_numbers(numbers)
     if share == 1:
         if len(distinct) <= _MAX_CODES and len(np.unique(read)) == 1:
-            return Finding("constant", values)  # such as 1 and 1.0
+            kind: Kind = "numeric" if values.null_count else "constant"
+            return Finding(kind, values)  # such as 1 and 1.0
         if _has_leading_zeros(numbers):
             note = f"zeros before numbers of column {name!r}, which is read as categories"
             return _kind_of_words(name, values, distinct, note)
         if has_any(numbers, ".", "e", "E"):
             return Finding("numeric", values)
-        return _kind_of_integers(name, values)
+        return _kind_of_integers(name, values, decimal)
     for date_format in DATE_FORMATS:
         if not parse_dates(distinct, date_format).null_count:
             return Finding(
                 "datetime", values, date_format, _ambiguous_date(name, distinct, date_format)
             )
-    note, others = "", distinct.filter(pc.invert(pc.match_substring_regex(numbers, _NUMBER)))
-    odd, problem = _refused_notation(others, numbers)
+    date_format = iso_format(distinct)
+    if date_format:
+        return Finding("datetime", values, date_format)
+    note, others = "", distinct.filter(pc.invert(pc.match_substring_regex(numbers, NUMBER)))
+    odd, problem = _refused_notation(others, numbers, decimal)
     if problem:
         return Finding("text", values, odd=odd, problem=problem)
     if share > _MIN_NUMERIC_SHARE and len(distinct) > _MAX_CODES:
@@ -232,37 +190,32 @@ def _kind_of_text(name: str, values: pa.Array, distinct: pa.Array, decimal: str)
     return _kind_of_words(name, values, distinct, note)
 
 
-def _refused_notation(others: pa.Array, numbers: pa.Array) -> tuple[str, str]:
+def _refused_notation(others: pa.Array, numbers: pa.Array, decimal: str) -> tuple[str, str]:
     """A cell that is a number in a notation that is not read, and what to do.
 
     Args:
         others: the different cells of a column that are no numbers.
         numbers: all different cells, with a decimal point.
+        decimal: the decimal sign of numbers.
 
     Returns:
         Empty texts if the column holds no numbers, or a few, which may be codes.
     """
     sample = others[:_MAX_NOTATIONS].to_pylist()
-    written = [(cell, _notation(cell)) for cell in sample]
+    written = [(cell, other_notation(cell, decimal)) for cell in sample]
     odd = [(cell, what) for cell, what in written if what]
     count = len(numbers) - len(others) + len(odd)
     has_fractions = pc.any(pc.match_substring_regex(numbers, r"^[^a-zA-Z]*[.,]\d")).as_py()
     is_likely = has_fractions or count > _MAX_CODES
     share = count / (count + len(written) - len(odd))
-    is_infinite = all(what == _INFINITE for _, what in written)
+    is_infinite = all(what == INFINITE for _, what in written)
     if not odd or not (is_infinite or (is_likely and share >= _MIN_NUMERIC_SHARE)):
         return "", ""
     cell, what = odd[0]
-    advice = "write numbers such as 1234.5"
-    if what == "a decimal comma":
-        advice += ', set decimal: ","'
+    advice = f"write numbers such as {example(decimal)}"
+    if what in ("a decimal comma", "a decimal point"):
+        advice += f', set decimal: "{_OTHER_SIGN[decimal]}"'
     return cell, f"has {what}; {advice}, or set the kind of the column to categorical"
-
-
-def _notation(cell: str) -> str:
-    if re.fullmatch(r"[-+]?inf(inity)?", cell, re.I):
-        return _INFINITE
-    return vaezoo.other_notation(cell)
 
 
 def _ambiguous_date(name: str, distinct: pa.Array, date_format: str) -> str:
@@ -273,12 +226,12 @@ def _ambiguous_date(name: str, distinct: pa.Array, date_format: str) -> str:
     return f"dates of column {name!r}, which are read as {date_format}; otherwise set dates"
 
 
-def _kind_of_integers(name: str, values: pa.Array) -> Finding:
+def _kind_of_integers(name: str, values: pa.Array, decimal: str) -> Finding:
     """Integers, or numbers that only name the rows."""
     n = len(values)
     if values.null_count or n < _MIN_ROWS_OF_IDENTIFIER:
         return Finding("integer", values)
-    numbers = numbers_of(values, ".")
+    numbers = numbers_of(values, decimal)
     span = numbers.max() - numbers.min()
     if span >= n - 1 and len(np.unique(numbers)) == n:  # otherwise they cannot all differ
         is_run = span == n - 1
@@ -297,11 +250,3 @@ def _kind_of_words(name: str, values: pa.Array, distinct: pa.Array, note: str) -
         return Finding("text", values, note=note)
     kind: Kind = "identifier" if len(distinct) == n else "categorical"
     return Finding(kind, values, note=note)
-
-
-def most_common(values: Sequence[str] | pa.Array, count: int) -> list[str]:
-    """The most frequent values, and of equally frequent ones the first in the alphabet."""
-    table = pc.value_counts(values)
-    names, counts = table.field("values").to_pylist(), table.field("counts").to_pylist()
-    order = sorted(zip(names, counts, strict=True), key=lambda each: (-each[1], str(each[0])))
-    return [name for name, _ in order[:count] if name is not None]

@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 
 import vaezoo
 from vaezoo_tabular.checks import read_values, refusal
-from vaezoo_tabular.columns import OTHER, Column, encode
+from vaezoo_tabular.columns import NUMBERS, Column, encode
+from vaezoo_tabular.csv_output import CsvForm
+from vaezoo_tabular.dates import ALL_FORMATS, best_format, format_dates, parse_dates
 from vaezoo_tabular.fitting import Fitted
-from vaezoo_tabular.kinds import with_points
+from vaezoo_tabular.notation import number_texts, with_points
 from vaezoo_tabular.source import Source
 
 Unseen: TypeAlias = Literal["error", "missing"]
@@ -34,25 +36,27 @@ class Loaded:
         fitted: its columns.
         labels: the class labels ``[n]``, or None.
         classes: their names.
-        factors: those of all rows, or None.
+        condition_type: the type of Arrow of their column.
         factors: the ground-truth factors, or None.
         identifiers: the columns that name the rows, as text.
         rows: the indices of the rows of each split.
         dropped: the lines or numbers of rows that are left out.
         notes: what users should check.
-        has_header: whether the names of the columns are those of the source.
+        names: all columns of the source, in order.
+        form: how it is written, if it is a csv file.
     """
 
     fitted: Fitted
     labels: np.ndarray | None
     classes: tuple[str, ...]
-    factors: vaezoo.Factors | None
+    condition_type: str
     factors: vaezoo.Factors | None
     identifiers: Mapping[str, pa.ChunkedArray]
     rows: Mapping[str, np.ndarray]
     dropped: tuple[int, ...]
     notes: tuple[str, ...]
-    has_header: bool
+    names: tuple[str, ...]
+    form: CsvForm
 
 
 def join_tables(train: Source, test: Source) -> Source:
@@ -64,12 +68,27 @@ def join_tables(train: Source, test: Source) -> Source:
     missing = set(train.table.column_names) - set(test.table.column_names)
     if missing:
         raise vaezoo.DataError(f"{test.name}: has no column {min(missing)!r}")
-    try:
-        rows = test.table.select(train.table.column_names).cast(train.table.schema)
-    except pa.ArrowInvalid as error:
-        raise vaezoo.DataError(f"{test.name}: {str(error).splitlines()[0]}") from error
+    if train.decimal != test.decimal and _has_text(train, test):
+        raise vaezoo.DataError(
+            f"{test.name}: its decimal sign is {test.decimal!r}, but that of {train.name} is "
+            f"{train.decimal!r}; write both files alike, or set decimal"
+        )
+    cells = []
+    for name, kind in zip(train.table.column_names, train.table.schema.types, strict=True):
+        try:
+            cells.append(test.table[name].cast(kind))
+        except pa.ArrowException as error:
+            raise vaezoo.DataError(
+                f"{test.name}: column {name!r} holds {test.table[name].type}, but {kind} in "
+                f"{train.name}: {str(error).splitlines()[0]}"
+            ) from error
+    rows = pa.Table.from_arrays(cells, schema=train.table.schema)
     table = pa.concat_tables([train.table, rows])
     return replace(train, table=table, test=test, test_start=train.table.num_rows)
+
+
+def _has_text(*sources: Source) -> bool:
+    return all(any(map(pa.types.is_string, each.table.schema.types)) for each in sources)
 
 
 def without_missing(
@@ -181,29 +200,63 @@ def _values_of(
     return values
 
 
-def complete_table(source: Source, columns: Sequence[Column], filled: pa.Table) -> pa.Table:
+def complete_table(
+    source: Source, columns: Sequence[Column], filled: pa.Table, *, decimal: str
+) -> pa.Table:
     """The rows of a table with values in the cells that had none, and columns that it lacks.
 
-    Categories that are not known have no value. Numbers in text are written with a decimal point.
+    What has a value is decided as ``encode_rows`` does: categories that are not known have none.
 
     Args:
         source: the table.
         columns: those of the model.
         filled: values of all cells of some columns.
+        decimal: the decimal sign of numbers in text.
     """
-    known = {c.name: c.categories for c in columns if c.categories and OTHER not in c.categories}
+    by_name = {column.name: column for column in columns if column.is_modelled}
     cells_of = dict(zip(source.table.column_names, source.table.columns, strict=True))
     for name, values in zip(filled.column_names, filled.columns, strict=True):
-        cells = cells_of.get(name)
-        if cells is None:
+        values, column = values.combine_chunks(), by_name.get(name)
+        if name not in cells_of or not pc.any(pc.is_valid(cells_of[name])).as_py():
             cells_of[name] = values
             continue
-        is_given = pc.is_valid(cells)
-        if name in known and pa.types.is_string(cells.type):
-            texts = pa.array([text.lower() for text in known[name]], pa.string())
-            is_given = pc.is_in(pc.utf8_lower(cells), texts)
-        is_number = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
-        if is_number and pa.types.is_string(cells.type):
-            cells = with_points(cells, source.decimal)
-        cells_of[name] = pc.if_else(is_given, cells, pc.cast(values, cells.type))
+        cells = cells_of[name].combine_chunks()
+        is_given = _is_given(source, column, cells)
+        needed = pc.if_else(is_given, pa.scalar(None, values.type), values)
+        if column is not None and column.kind == "datetime":
+            needed = _dates_like(cells, needed, column)
+        elif pa.types.is_string(cells.type) and column is not None and column.kind in NUMBERS:
+            cells = with_points(cells, source.decimal) if decimal != source.decimal else cells
+            needed = number_texts(needed, decimal)
+        cells_of[name] = _merged(is_given, cells, needed)
     return pa.table(cells_of)
+
+
+def _is_given(source: Source, column: Column | None, cells: pa.Array) -> pa.Array:
+    """Whether cells have a value that is kept, ``[n]``."""
+    if column is None:
+        return pc.is_valid(cells)
+    values = read_values(source, column, cells)
+    is_unknown = (values < 0) if column.categories else np.zeros(len(values), bool)
+    return pa.array(~np.isnan(values) & ~is_unknown)
+
+
+def _dates_like(cells: pa.Array, dates: pa.Array, column: Column) -> pa.Array:
+    """Dates of a column in the form of cells that are dates, too."""
+    if pa.types.is_string(dates.type):
+        if pa.types.is_string(cells.type):  # they have the same format
+            return dates
+        return parse_dates(dates, column.date_format)
+    if not pa.types.is_string(cells.type):
+        return dates
+    return format_dates(pc.cast(dates, pa.timestamp("us")), best_format(cells, ALL_FORMATS))
+
+
+def _merged(is_given: pa.Array, cells: pa.Array, values: pa.Array) -> pa.Array:
+    """Cells with values where they have none, in the type of cells if it can hold both."""
+    for kind in (cells.type, values.type):
+        try:
+            return pc.if_else(is_given, pc.cast(cells, kind), pc.cast(values, kind))
+        except pa.ArrowException:
+            continue
+    return pc.if_else(is_given, pc.cast(cells, pa.string()), pc.cast(values, pa.string()))

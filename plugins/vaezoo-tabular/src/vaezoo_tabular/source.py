@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import vaezoo
+from vaezoo_tabular.csv_output import CsvForm
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Source:
     Attributes:
         name: names it in messages.
         table: its columns; those of a csv file are text.
-        decimal: the decimal sign of numbers in text.
-        has_header: whether the names of the columns are those of the source.
+        form: how it is written, if it is a csv file.
         line_of: the line of a row in a file of text; None if rows have no lines.
         notes: what users should check.
         kept: the rows of the source that the table has, ``[n]``; None for all.
@@ -29,13 +29,22 @@ class Source:
 
     name: str
     table: pa.Table
-    decimal: str = "."
-    has_header: bool = True
+    form: CsvForm = field(default_factory=CsvForm)
     line_of: Callable[[int], int] | None = None
     notes: tuple[str, ...] = ()
     kept: np.ndarray | None = None
     test: Source | None = None
     test_start: int = 0
+
+    @property
+    def decimal(self) -> str:
+        """The decimal sign of numbers in text."""
+        return self.form.decimal
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether it is a csv file."""
+        return self.line_of is not None
 
     def place(self, row: int) -> str:
         """Names a row in messages, as ``file:line`` where rows are lines of a file."""
@@ -47,6 +56,8 @@ class Source:
 
     def number(self, row: int) -> int:
         """The line of a row of the source, or where rows have no lines its number from 1 on."""
+        if self.test is not None and row >= self.test_start:
+            return self.test.number(row - self.test_start)
         return row + 1 if self.line_of is None else self.line_of(row)
 
 
