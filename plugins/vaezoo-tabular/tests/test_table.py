@@ -216,3 +216,27 @@ def test_labels_may_be_missing_and_columns_may_be_factors(table):
     assert int(dropped.split("train").condition.min()) == 0
     with pytest.raises(vaezoo.DataError, match="no column 'nope'"):
         _ = Table(path=str(table), factors=["nope"]).spec
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"factors": ["d"]}, "no column 'd'"),
+        ({"factors": ["b"]}, "factor 'b' has no value in example 3"),
+        ({"factors": ["b"], "missing": "error"}, "column 'b' is empty"),
+        ({"factors": ["c"], "condition": "c"}, "no column 'c'; known: a, b"),
+        ({"factors": ["a", "b", "c"], "missing": "drop"}, "no column is left"),
+    ],
+)
+def test_columns_of_factors_that_do_not_fit_are_refused(options, message, tmp_path):
+    rows = [f"{i},{'' if i == 3 else i % 2},{i % 3}" for i in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *rows]))
+    with pytest.raises(vaezoo.DataError, match=message):
+        Table(path=str(tmp_path / "x.csv"), **options).split("train")
+
+
+def test_factors_need_a_value_only_in_the_rows_that_are_kept(tmp_path):
+    rows = [f"{i},{'' if i == 3 else i % 2},{i % 3}" for i in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *rows]))
+    data = Table(path=str(tmp_path / "x.csv"), factors=["b"], missing="drop")
+    assert sum(data.sizes.values()) == 39 and data.spec.factors[0].categories == ("0", "1")
