@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaezoo.data.datasets.csv import CsvDataset
 from vaezoo.data.datasets.npz import NpzDataset
 from vaezoo.data.factors import read_factor_file, read_factors
 from vaezoo.utils.errors import DataError
@@ -73,23 +72,6 @@ def test_single_arrays_name_their_factors(tmp_path):
     assert [field.name for field in data.spec.factors] == ["hue", "size"]
     split = data.split("train")
     assert split.factors[:, 0].tolist() == split.x[:, 0].tolist() and not data.left_out
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"factors": ["d"]}, "no column 'd'"),
-        ({"factors": ["c"], "numeric": ["a", "c"]}, "'c' is named twice"),
-        ({"factors": ["a", "b", "c"], "missing": "drop"}, "no columns are left for x"),
-        ({"factors": ["b"]}, "column 'b' is empty"),
-        ({"factors": ["b"], "missing": "mean"}, "factor 'b' has no value in example 3"),
-    ],
-)
-def test_columns_of_factors_that_do_not_fit_are_refused(options, message, tmp_path):
-    rows = [f"{i},{'' if i == 3 else i % 2},{i % 3}" for i in range(40)]
-    (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *rows]))
-    with pytest.raises(DataError, match=message):
-        CsvDataset(path=str(tmp_path / "x.csv"), **options).split("train")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ condition_option = click.option(
     "'data' for the conditions of test examples; or values of columns such as town=Ulm,age=30.",
 )
 _LEAST_SIZE = 2.0
-"""The least effective sample size with which samples are chosen from proposals."""
+"""The least effective sample size with which samples are chosen from several proposals."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def sample_given(
         x.expand(count, -1), known.expand(count, -1), samples=proposals, from_prior=True, seed=seed
     )
     size = float(result.effective_sample_size.mean())
-    if size < _LEAST_SIZE:
+    # it lies between 1 and the number of proposals: of one or two, 2 could not be reached
+    if size < min(_LEAST_SIZE, (1 + proposals) / 2):
         note = f"effective sample size {size:.1f} of {proposals} proposals"
         raise UsageError(f"--condition {text}: too improbable: {note}; raise --proposals")
     return result.x[0], size

@@ -60,18 +60,21 @@ def impute_command(
     how many of the proposals count: close to 1, the draws are hardly chosen.
     """
     from vaezoo.data.batch import Batch
+    from vaezoo.nn import masked
     from vaezoo.runs.example_files import read_incomplete, write_completed
 
     run = open_run(path, device)
     file_format = output_format(run, out)
-    batch = read_incomplete(run.model, file, run.file_format(file))
+    batch, exists = read_incomplete(run.model, file, run.file_format(file))
     with working(f"filling {len(batch):,} examples"):
         result = run.model.impute(batch, draws=draws, samples=proposals, seed=seed)
     files: list[Path] = []
     digits = len(str(draws))
     for draw, x in enumerate(result.x, 1):
         name = out if draws == 1 else out.with_stem(f"{out.stem}-{draw:0{digits}}")
-        completed = Batch(x, batch.condition, extras=batch.extras)
+        if exists is not None:
+            x = masked(x, exists)
+        completed = Batch(x, batch.condition, exists, extras=batch.extras)
         files += write_completed(file_format, name, file, completed)
     sizes = result.effective_sample_size
     mean, smallest = float(sizes.mean()), float(sizes.min())

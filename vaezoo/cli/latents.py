@@ -23,6 +23,7 @@ from vaezoo.cli.shared import (
     run_argument,
     save_examples,
 )
+from vaezoo.utils.columns import free_names
 from vaezoo.utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def encode_command(
 
     The examples are those of a split (train, validation, test, all; by default test), or of your
     own files, which are read as in training. Beside the means stands what names each example: its
-    file, its number there, the first step of a window, the identifiers of a table.
+    file, its number there, the first step of a window, the identifiers of a table. A column of
+    yours that is called as one of the results gets " (source)" added to its name.
     """
     import torch
 
@@ -95,14 +97,24 @@ def _write_latents(
     labels = {} if label is None else {"label": label.tolist()}
     if out.suffix != ".npz":
         columns = {f"z{i}": column for i, column in enumerate(mean.T.tolist())}
-        write_rows(out, {**names, **columns, **labels})
+        results: dict[str, Any] = {**columns, **labels}
+        write_rows(out, {**free_names(names, results), **results})
         return
-    arrays = {"mean": mean.numpy(), **names, **labels}
+    texts = {name: _without_none(values) for name, values in names.items()}
+    results = {"mean": mean.numpy(), **labels}
+    arrays = {**free_names(texts, results), **results}
     # np.savez_compressed takes no array named file
     with atomic_write(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                write_array(file, np.array(values), allow_pickle=False)
+                write_array(file, np.asarray(values), allow_pickle=False)
+
+
+def _without_none(values: Sequence[Any]) -> Sequence[Any]:
+    """Values of one type: as text, empty where there is none, if one of them is None."""
+    if all(value is not None for value in values):
+        return values
+    return ["" if value is None else str(value) for value in values]
 
 
 @click.command("traverse")

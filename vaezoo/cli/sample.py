@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from vaezoo.cli.bottom_line import working
 from vaezoo.cli.condition_option import (
+    ConditionRequest,
     condition_option,
     requested_conditions,
     sample_given,
@@ -31,11 +34,16 @@ from vaezoo.utils.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+    from vaezoo.data.format import Format
     from vaezoo.runs.run import Run
 
 
 _ROWS = 64
 """How many rows are sampled unless -n says otherwise."""
+_NOT_FOR_COLUMNS = (
+    *("draw", "steps", "prefix_file", "temperature", "prior_temperature", "sampler", "extras"),
+)
+"""The parameters of options that have no effect where columns of rows have given values."""
 
 
 @click.command("sample")
@@ -112,24 +120,76 @@ def sample_command(
     run = open_run(path, device)
     file_format = output_format(run, out)
     if condition is not None and takes_columns(run.model):
-        with working("sampling"):
-            rows, size = sample_given(
-                run.model, condition, count or _ROWS, proposals=proposals, seed=seed
-            )
-        files = save_examples(file_format, out, rows, columns=1)
-        note = f"effective sample size {size:.1f} of {proposals} proposals"
-        content = {
-            "run": str(path),
-            "examples": len(rows),
-            "proposals": proposals,
-            "effective_sample_size": size,
+        _refuse_options(ctx, _NOT_FOR_COLUMNS, "has no effect with --condition on columns of rows")
+        files, content, *notes = _write_given(
+            run, file_format, out, condition, count or _ROWS, proposals=proposals, seed=seed
+        )
+    else:
+        _refuse_options(ctx, ["proposals"], "is for --condition on columns of rows")
+        options = {
+            "mean": False if draw else None,
+            "seed": seed,
+            "steps": steps,
+            "temperature": temperature,
+            "prior_temperature": prior_temperature,
+            "sampler": sampler,
         }
-        report_files(ctx, files, note, as_json=as_json, content=content)
-        return
-    prefixes = None if prefix_file is None else _read_prefixes(run, prefix_file)
-    request = requested_conditions(
-        run, condition, count or (None if prefixes is None else len(prefixes))
-    )
+        prefixes = None if prefix_file is None else _read_prefixes(run, prefix_file)
+        request = requested_conditions(
+            run, condition, count or (None if prefixes is None else len(prefixes))
+        )
+        files = _write_generated(run, file_format, out, request, prefixes, extras, options)
+        content, notes = {"examples": request.count}, []
+    report_files(ctx, files, *notes, as_json=as_json, content={"run": str(path), **content})
+
+
+def _refuse_options(ctx: click.Context, names: Sequence[str], reason: str) -> None:
+    """Raises UsageError if the user gave one of the options, which has no effect.
+
+    Args:
+        ctx: the context of the command.
+        names: the parameters of the options.
+        reason: the rest of the message, after the name of the option.
+    """
+    for parameter in ctx.command.params:
+        is_given = ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+        if parameter.name in names and is_given:
+            raise UsageError(f"{parameter.opts[0]} {reason}; leave it out")
+
+
+def _write_given(
+    run: Run,
+    file_format: Format,
+    out: Path,
+    condition: str,
+    count: int,
+    *,
+    proposals: int,
+    seed: int,
+) -> tuple[list[Path], dict[str, Any], str]:
+    """Writes rows in which some columns have given values.
+
+    Returns:
+        The files, what ``--json`` reports, and a note.
+    """
+    with working("sampling"):
+        rows, size = sample_given(run.model, condition, count, proposals=proposals, seed=seed)
+    files = save_examples(file_format, out, rows, columns=1)
+    note = f"effective sample size {size:.1f} of {proposals} proposals"
+    content = {"examples": len(rows), "proposals": proposals, "effective_sample_size": size}
+    return files, content, note
+
+
+def _write_generated(
+    run: Run,
+    file_format: Format,
+    out: Path,
+    request: ConditionRequest,
+    prefixes: torch.Tensor | None,
+    extras: tuple[str, ...],
+    options: Mapping[str, Any],
+) -> list[Path]:
+    """Writes the examples that are requested; ``options`` are those of ``Model.sample``."""
     if prefixes is not None:  # repeated in order until there is one for each sample
         repeats = -(-request.count // len(prefixes))
         prefixes = prefixes.repeat(repeats, 1, 1)[: request.count]
@@ -139,18 +199,13 @@ def sample_command(
             samples = run.model.sample(
                 request.count,
                 request.condition,
-                mean=False if draw else None,
-                seed=seed,
-                steps=steps,
                 prefix=prefixes,
-                temperature=temperature,
-                prior_temperature=prior_temperature,
-                sampler=sampler,
                 extras=example_extras,
+                **options,
             )
     except (ValueError, NotImplementedError) as error:
         raise UsageError(str(error)) from error
-    files = save_examples(
+    return save_examples(
         file_format,
         out,
         samples,
@@ -158,8 +213,6 @@ def sample_command(
         condition=request.condition,
         extras=example_extras,
     )
-    content = {"run": str(path), "examples": request.count}
-    report_files(ctx, files, as_json=as_json, content=content)
 
 
 def _read_prefixes(run: Run, path: Path) -> torch.Tensor:

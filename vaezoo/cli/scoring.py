@@ -26,6 +26,7 @@ from vaezoo.cli.shared import (
     out_option,
     run_argument,
 )
+from vaezoo.utils.columns import free_names
 from vaezoo.utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def classify_command(
     The examples are those of a split (train, validation, test, all; by default test), or of your
     own files, which are read as in training. They need no labels. The predicted class has the
     largest log p(x|y) + log p(y); each example gets it with the probability of every class. Where
-    labels are known, accuracy and calibration are printed.
+    labels are known, accuracy and calibration are printed. A column of yours that is called as one
+    of the results gets " (source)" added to its name.
     """
     if out is not None:
         check_rows_file(out)
@@ -123,7 +125,6 @@ def _classify(
             raise UsageError(f"classify: {error}") from error
     probability, classes = predictions.log_posterior.exp(), model.data.classes
     columns: dict[str, Sequence[Any]] = {
-        **examples.names,
         "predicted": [classes[i] for i in probability.argmax(1).tolist()],
         **{
             f"p({name})": column
@@ -132,10 +133,11 @@ def _classify(
     }
     labels = predictions.labels
     if labels is None or not bool((labels >= 0).any()):
-        return columns, None
+        return {**free_names(examples.names, columns), **columns}, None
     columns["label"] = [classes[i] if i >= 0 else None for i in labels.tolist()]
     estimates = judge(predictions, samples=samples)
-    return columns, describe_estimates(estimates, data, seed=seed)
+    evaluation = describe_estimates(estimates, data, seed=seed)
+    return {**free_names(examples.names, columns), **columns}, evaluation
 
 
 def _print_predictions(columns: Mapping[str, Sequence[Any]]) -> None:
@@ -197,7 +199,8 @@ def score_command(
     there, the first step of a window, the identifiers of a table), its score and, if there is one,
     its label. With --steps-out a second file has a row for each step of the sequences, whose score
     is the mean over the windows that contain it. A score that is NaN or infinite is left empty,
-    and the command fails once the others are written.
+    and the command fails once the others are written. A column of yours that is called as one of
+    the results gets " (source)" added to its name.
     """
     from vaezoo.evaluation.anomaly import scores, step_scores
     from vaezoo.utils.finite import require_finite
@@ -222,14 +225,15 @@ def score_command(
                 steps = examples.by_step(*step_scores(run.model, loader, samples))
     except NotImplementedError as error:
         raise UsageError(f"--method {method}: {error}") from error
-    columns = {**examples.names, "score": result.tolist(), **_labels(run, loader)}
+    results = {"score": result.tolist(), **_labels(run, loader)}
+    columns = {**free_names(examples.names, results), **results}
     write_rows(out, columns)
     content: dict[str, Any] = {"run": str(path), "data": data, "method": method}
     content["scores"] = to_records(columns) if as_json else []
     what, files = f"{len(result):,} scores", [out]
     if steps is not None and steps_out is not None:
         names, values = steps
-        write_rows(steps_out, {**names, "score": values.tolist()})
+        write_rows(steps_out, {**free_names(names, ["score"]), "score": values.tolist()})
         what, files = f"{what}, and those of {len(values):,} steps,", [out, steps_out]
     report_files(ctx, files, what=what, as_json=as_json, content=content)
     require_finite(result, f"{data}: the score of example")

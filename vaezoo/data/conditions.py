@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def parse_columns(data: DataSpec, text: str) -> tuple[Tensor, Tensor]:
         ``x`` of the row in the range of the model, and whether a column is known, ``[D]`` each.
 
     Raises:
-        UsageError: there is no such column, or it has no such value.
+        UsageError: there is no such column, it has no such value, or values contradict each other.
     """
     x, known = torch.zeros(data.shape), torch.zeros(data.shape, dtype=torch.bool)
     fields = {field.name: field for field in data.fields}
@@ -67,14 +68,30 @@ def parse_columns(data: DataSpec, text: str) -> tuple[Tensor, Tensor]:
         if name not in fields:
             raise UsageError(f"no column {name!r}{did_you_mean(name, fields)}")
         field = fields[name]
-        ((number, _),) = _parse_values(field, value.strip("'\""))
+        (number, _), *others = _parse_values(field, value.strip("'\""))
         start, stop = field.columns
+        if others:
+            raise UsageError(f"column {name!r} takes one value, not {value}; leave it out for any")
+        if known[start]:
+            raise UsageError(f"column {name!r} has two values; give one")
         known[start:stop] = True
         if field.is_one_hot:
             x[start + int(number)] = 1
         else:
             x[start] = (number - field.offset) / field.scale
+    _check_missing(fields, x, known)
     return x, known
+
+
+def _check_missing(fields: Mapping[str, Field], x: Tensor, known: Tensor) -> None:
+    """Raises UsageError if a column has a value and is missing."""
+    for name, field in fields.items():
+        indicator = fields.get(f"{name} is missing")  # as tables name it: 1 if there is no value
+        if indicator is None or not known[field.columns[0]]:
+            continue
+        place = indicator.columns[0]
+        if known[place] and x[place] == 1:
+            raise UsageError(f"column {name!r} has a value and is missing; give one of these")
 
 
 def _parse_labels(
@@ -144,6 +161,9 @@ def _parse_values(attribute: Field, text: str) -> list[tuple[float, str]]:
             raise UsageError(f"{attribute.name}: no value {text!r}{hint}")
         return [(float(attribute.categories.index(text)), text)]
     try:
-        return [(float(text), text)]
+        number = float(text)
     except ValueError:
         raise UsageError(f"{attribute.name}: {text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise UsageError(f"{attribute.name}: {text!r} is not a finite number")
+    return [(number, text)]

@@ -108,6 +108,14 @@ class Format(ABC):
         """
         return self.read(path)
 
+    def lengths(self, path: Path) -> Sequence[int] | None:
+        """The number of steps of each example that ``read_incomplete`` returns.
+
+        What comes after them is padding, and not missing. None unless overridden: each example
+        has all steps of ``x``.
+        """
+        return None
+
     def completes(self, source: Path) -> bool:
         """Whether ``write_completed`` writes a file again; otherwise its examples are written."""
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -132,25 +132,41 @@ def read_prefixes(model: Model, path: Path) -> Tensor:
     return batch.x
 
 
-def read_incomplete(model: Model, path: Path, file_format: Format | None = None) -> Batch:
+def read_incomplete(model: Model, path: Path, file_format: Format) -> tuple[Batch, Tensor | None]:
     """Reads examples of which some values are missing, with a mask that says which.
 
     Args:
         model: the model.
         path: the file.
-        file_format: reads it; by default the format of its ending.
+        file_format: reads it.
+
+    Returns:
+        The examples, and which of their steps exist, bool of the shape of their mask: what comes
+        after the end of a sequence is not missing. None if all do.
 
     Raises:
         DataError: no value is missing, or they do not fit the model's data; names the row.
     """
     batch = _read_batch(model, path, "read_incomplete", file_format)
-    if batch.mask is None or bool(first_tensor(batch.mask).all()):
+    exists = _existing_steps(batch, file_format.lengths(path))
+    mask = None if batch.mask is None else first_tensor(batch.mask)
+    if mask is None or bool((mask if exists is None else mask | ~exists).all()):
         raise DataError(f"{path}: nothing is missing")
     try:
         condition = _check_condition(model, batch.condition, len(batch))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    return replace(batch, condition=condition)
+    return replace(batch, condition=condition), exists
+
+
+def _existing_steps(batch: Batch, lengths: Sequence[int] | None) -> Tensor | None:
+    """Which steps examples have, of the shape of their mask; None if all, or if they have none."""
+    if lengths is None or not isinstance(batch.mask, Tensor):
+        return None
+    mask = batch.mask
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    exists = steps < torch.tensor(lengths, device=mask.device)[:, None]  # [n, T]
+    return exists.reshape(*exists.shape, *[1] * (mask.dim() - 2)).expand_as(mask)
 
 
 def _read_batch(

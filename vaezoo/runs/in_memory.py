@@ -33,7 +33,7 @@ def build_dataset(spec: Spec, data: Any = None, *, run: Path | None = None) -> D
     dataset: Dataset = spec.data.build()
     if data is None:
         _check_no_data_needed(spec, dataset, run)
-    elif not isinstance(dataset, InMemoryDataset) or not dataset.needs_data:
+    elif not _needs_data(dataset):
         raise UsageError(
             f"{_place(spec)}: data= is a {kind_of(data)}, but the data of the spec is "
             f"{spec.data.name!r}; leave out one of them"
@@ -45,6 +45,16 @@ def build_dataset(spec: Spec, data: Any = None, *, run: Path | None = None) -> D
     return dataset
 
 
+def needs_data(spec: Spec) -> bool:
+    """Whether Python must give the data of a spec."""
+    return _needs_data(spec.data.build())
+
+
+def _needs_data(dataset: Dataset) -> TypeGuard[InMemoryDataset]:
+    """Whether a data set has no examples unless Python gives them."""
+    return isinstance(dataset, InMemoryDataset) and dataset.needs_data
+
+
 def check_no_data_needed(spec: Spec) -> None:
     """Raises UsageError if Python must give the data of a spec."""
     _check_no_data_needed(spec, spec.data.build(), None)
@@ -52,7 +62,7 @@ def check_no_data_needed(spec: Spec) -> None:
 
 def _check_no_data_needed(spec: Spec, dataset: Dataset, run: Path | None) -> None:
     """Raises UsageError if Python must give the data; for ``run`` see ``build_dataset``."""
-    if not isinstance(dataset, InMemoryDataset) or not dataset.needs_data:
+    if not _needs_data(dataset):
         return
     if run is None:
         raise UsageError(f"{_place(spec)}: Python gives the data: vaezoo.run(spec, data=...)")

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from vaezoo.data.batch import Batch
+from vaezoo.data.hiding import NO_LABEL
 from vaezoo.data.mapping import map_tensors
-
-UNKNOWN = -1
-"""The label of an example whose class is not known."""
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
@@ -51,7 +49,7 @@ def _with_conditions(batches: Sequence[Batch]) -> Sequence[Batch]:
     def complete(batch: Batch) -> Batch:
         if batch.condition is not None and are_labels:
             return batch
-        unknown = torch.full((len(batch),), UNKNOWN, device=batch.device)
+        unknown = torch.full((len(batch),), NO_LABEL, device=batch.device)
         return replace(batch, condition=unknown if are_labels else None)
 
     return [complete(batch) for batch in batches]

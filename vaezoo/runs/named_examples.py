@@ -15,14 +15,16 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.folders import list_files
 from vaezoo.data.format import FileSteps, Format
+from vaezoo.data.hiding import NO_LABEL
 from vaezoo.data.image_format import ImageFormat
 from vaezoo.data.loader import Loader
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.model.model import Model
 from vaezoo.runs.example_files import read_batch, to_loader
-from vaezoo.runs.joined_batches import UNKNOWN, concatenate
+from vaezoo.runs.joined_batches import concatenate
 from vaezoo.runs.run import Run
+from vaezoo.utils.columns import free_names
 from vaezoo.utils.errors import DataError, UsageError
 
 ALL = "all"
@@ -71,7 +73,7 @@ class NamedExamples:
         if not self.steps:
             example, step = shown.nonzero().T.tolist()
             names = {name: [each[i] for i in example] for name, each in self.names.items()}
-            return {**names, "step": step}, values[shown]
+            return {**free_names(names, ["step"]), "step": step}, values[shown]
         first, means = 0, []
         for title, (step_starts, step_names) in self.steps:
             count, starts = len(next(iter(step_names.values()))), torch.tensor(step_starts)
@@ -80,7 +82,7 @@ class NamedExamples:
             total = values.new_zeros(count).index_add(0, place, values[rows][shown[rows]])
             means.append(total / torch.bincount(place, minlength=count))
             file = {"file": [title] * count} if title else {}
-            for name, cells in {**file, **step_names}.items():
+            for name, cells in {**file, **free_names(step_names, file)}.items():
                 names.setdefault(name, []).extend(cells)
             first = rows.stop
         return names, torch.cat(means)
@@ -125,8 +127,8 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     file_names = [name for name, count in zip(shown, counts, strict=True) for _ in range(count)]
     numbers = [i for count in counts for i in range(count)]
     names: dict[str, Sequence[Any]] = {"file": file_names, "example": numbers}
-    others = {name: values for name, values in own_names.items() if name not in names}
-    return NamedExamples(loader, names | others, left_out, _steps(files, formats, shown))
+    names |= free_names(own_names, names)
+    return NamedExamples(loader, names, left_out, _steps(files, formats, shown))
 
 
 def _read_files(
@@ -246,7 +248,7 @@ def _images(
         read(files[index], formats[index])
     known = None
     if any(label is not None for label in labels):
-        known = torch.tensor([UNKNOWN if label is None else label for label in labels])
+        known = torch.tensor([NO_LABEL if label is None else label for label in labels])
     split = Split(_Images(read, files, formats, labels), known)
     return Loader(split, model.device, model.batch_size())
 

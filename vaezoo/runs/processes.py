@@ -135,13 +135,18 @@ def agree_on_failure(code: int, text: str, details: str = "") -> None:
             watch.agree_on_failure(code, text, details)
 
 
-def set_resume_hint(path: Path | None) -> None:
-    """Names the run in the message about a process that dies; None is no run."""
+def set_resume_hint(path: Path | None, command: str = "") -> None:
+    """Names the run in the message about a process that dies, and the command that resumes it.
+
+    Args:
+        path: the directory of the run; None is no run.
+        command: resumes it.
+    """
 
     def describe_run() -> str:
         if path is None:
             return ""
-        return f"; {describe_last_checkpoint(RunDirectory(path))}; vaezoo resume {path}"
+        return f"; {describe_last_checkpoint(RunDirectory(path))}; {command}"
 
     watch = current_watch()
     if watch is not None:

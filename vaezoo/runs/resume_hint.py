@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from vaezoo.data.datasets.memory import MemoryDataset
+from vaezoo.runs.in_memory import needs_data
 from vaezoo.runs.process_classes import class_record
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import Interrupted
@@ -15,7 +15,7 @@ from vaezoo.utils.errors import Interrupted
 
 def resume_command(path: Path, spec: Spec) -> str:
     """The command that resumes a run, or the call if it needs something of a Python process."""
-    if issubclass(spec.data.cls, MemoryDataset):
+    if needs_data(spec):
         return f"vaezoo.resume({str(path)!r}, data=...)"
     if class_record(spec):
         return f"vaezoo.resume({str(path)!r})"

@@ -72,10 +72,13 @@ class Run:
 
         Examples from a file are used in the same way as a split:
 
+        >>> from pathlib import Path
         >>> import numpy as np
         >>> np.savez("images.npz", x=np.zeros((10, 1, 8, 8), np.float32))
         >>> len(run.from_file("images.npz"))
         10
+        >>> type(run.file_format(Path("images.npz"))).__name__
+        'NpzFormat'
     """
 
     def __init__(

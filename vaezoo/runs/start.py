@@ -22,7 +22,7 @@ from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
-from vaezoo.runs.resume_hint import name_resume_command
+from vaezoo.runs.resume_hint import name_resume_command, resume_command
 from vaezoo.runs.run import Run, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
 from vaezoo.runs.signals import StopSignal, stop_on_signals
@@ -225,7 +225,7 @@ def _train(
     dataset, train, tasks = prepared
     model = tasks[0].model
     device, is_main = train.device, process_group.is_main
-    set_resume_hint(directory.path)
+    set_resume_hint(directory.path, resume_command(directory.path, spec))
 
     def print_stage(line: str) -> None:
         if is_main:

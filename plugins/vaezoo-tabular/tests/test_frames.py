@@ -13,7 +13,7 @@ from vaezoo_tabular.dataset import Table
 from vaezoo_tabular.frames import fingerprint, read_frame
 
 import vaezoo
-from vaezoo.utils.errors import IntegrityError, UsageError
+from vaezoo.utils.errors import IntegrityError, Interrupted, UsageError
 from vaezoo.utils.files import read_json, read_tensors
 
 N = 120
@@ -84,6 +84,18 @@ def test_a_frame_is_trained_on_opened_resumed_and_written(name, tmp_path):
         vaezoo.open_run(run.path, data=frame[:100])
     with pytest.raises(UsageError, match="its data was given in Python, and is needed again"):
         vaezoo.open_run(run.path).evaluate("test", ["elbo"])
+
+
+def test_an_interrupted_run_on_a_frame_says_how_to_resume_it(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaezoo.training.trainer.Trainer.fit", stop)
+    with pytest.raises(Interrupted, match=r"vaezoo\.resume\('.*', data=\.\.\.\)$"):
+        fit(tmp_path, FRAMES["pandas"])
+    pa.parquet.write_table(pa.table(COLUMNS), tmp_path / "x.parquet")
+    with pytest.raises(Interrupted, match=r"\n  vaezoo resume /"):
+        fit(tmp_path, None, path=str(tmp_path / "x.parquet"))
 
 
 def test_a_frame_leaves_the_bits_of_its_parquet_file(tmp_path):

@@ -140,6 +140,8 @@ def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path)
     for text, message in (("nope=1", "no column 'nope'"), ("town=Rom", "no value 'Rom'")):
         with pytest.raises(UsageError, match=message):
             run.invoke(cli, [*arguments, "--condition", text], obj={}, catch_exceptions=False)
+    one = run.invoke(cli, [*arguments, "--condition", "town=Ulm", "--proposals", "1"], obj={})
+    assert one.exit_code == 0 and "size 1.0 of 1 proposals" in one.output
     lines = table.read_text("utf-8").splitlines()
     holes = tmp_path / "holes.csv"
     holes.write_text("\n".join([lines[0], "a,,170.0,,TRUE,1970-01-11,basic,", lines[1]]), "utf-8")
@@ -149,6 +151,39 @@ def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path)
         first, second = csv.DictReader((tmp_path / name).read_text("utf-8").splitlines())
         assert all(first.values()) and first["id"] == "a" and first["height"] == "170.0"
         assert second["age"] == lines[1].split(",")[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        *(
+            (option, f"{option[0]} has no effect with --condition on columns")
+            for option in (
+                ("--temperature", "0"),
+                ("--prior-temperature", "1"),  # also the default, if it is given
+                ("--sampler", "s"),
+                ("--prefix", "p.csv"),
+                ("--steps", "4"),
+                ("--draw",),
+                ("--extra", "size=2"),
+            )
+        ),
+        (("--condition", "age=30,age is missing=missing"), "'age' has a value and is missing"),
+        (("--condition", "age=30,age=40"), "'age' has two values"),
+        (("--condition", "town=all"), "'town' takes one value, not all"),
+        (("--condition", "age=nan"), "age: 'nan' is not a finite number"),
+    ],
+)
+def test_what_cannot_count_in_samples_of_given_columns_is_refused(trained, option, message):
+    arguments = ["sample", str(trained.path), "--condition", "town=Ulm", *option]
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(cli, arguments, obj={}, catch_exceptions=False)
+
+
+def test_proposals_are_refused_where_no_column_is_given(trained):
+    arguments = ["sample", str(trained.path), "--proposals", "9"]
+    with pytest.raises(UsageError, match="--proposals is for --condition on columns"):
+        CliRunner().invoke(cli, arguments, obj={}, catch_exceptions=False)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +258,27 @@ def test_labels_may_be_missing_and_columns_may_be_factors(table):
     assert int(dropped.split("train").condition.min()) == 0
     with pytest.raises(vaezoo.DataError, match="no column 'nope'"):
         _ = Table(path=str(table), factors=["nope"]).spec
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"factors": ["d"]}, "no column 'd'"),
+        ({"factors": ["b"]}, "factor 'b' has no value in example 3"),
+        ({"factors": ["b"], "missing": "error"}, "column 'b' is empty"),
+        ({"factors": ["c"], "condition": "c"}, "no column 'c'; known: a, b"),
+        ({"factors": ["a", "b", "c"], "missing": "drop"}, "no column is left"),
+    ],
+)
+def test_columns_of_factors_that_do_not_fit_are_refused(options, message, tmp_path):
+    rows = [f"{i},{'' if i == 3 else i % 2},{i % 3}" for i in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *rows]))
+    with pytest.raises(vaezoo.DataError, match=message):
+        Table(path=str(tmp_path / "x.csv"), **options).split("train")
+
+
+def test_factors_need_a_value_only_in_the_rows_that_are_kept(tmp_path):
+    rows = [f"{i},{'' if i == 3 else i % 2},{i % 3}" for i in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *rows]))
+    data = Table(path=str(tmp_path / "x.csv"), factors=["b"], missing="drop")
+    assert sum(data.sizes.values()) == 39 and data.spec.factors[0].categories == ("0", "1")

@@ -343,6 +343,47 @@ def test_a_file_is_completed_and_nothing_else_of_it_changes(run, sensors, tmp_pa
     assert read(tmp_path / "many-1.csv") != read(tmp_path / "many-2.csv")
 
 
+def test_a_file_is_completed_in_its_own_notation(run, sensors, tmp_path):
+    lines = (sensors / "pump-1.csv").read_text().splitlines()
+    lines[0] = lines[0].replace("flow", " flow")
+    lines[7:7] = [""]
+    source, out = tmp_path / "x.csv", tmp_path / "filled.csv"
+    source.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).replace(",", ";").encode() + b"\r\n")
+    assert call("-q", "impute", run, source, "--out", out) == 0
+    before, after = (path.read_bytes().split(b"\r\n") for path in (source, out))
+    assert before[0] == after[0] and len(before) == len(after) and after[7] == b""
+    changed = 0
+    for old, new in zip(before, after, strict=True):
+        for a, b in zip(old.split(b";"), new.split(b";"), strict=True):
+            assert a == b or (a in (b"", b"NaN") and float(b))
+            changed += a != b
+    assert changed > 20
+
+
+def test_steps_after_the_end_of_a_series_are_not_imputed(run, sensors, tmp_path):
+    lines = (sensors / "pump-1.csv").read_text().splitlines()
+    lines[-1] = ",".join([*lines[-1].split(",")[:2], "", ""])  # exists, but nothing is observed
+    source, out = tmp_path / "x.csv", tmp_path / "filled.npz"
+    source.write_text("\n".join(lines[:231]) + "\n" + lines[-1] + "\n")
+    assert call("-q", "impute", run, source, "--out", out) == 0
+    arrays = np.load(out)
+    x, mask = arrays["x"], arrays["mask"]
+    assert x.shape == mask.shape == (3, 100, 2)
+    assert mask[:2].all() and mask[2, :31].all() and not mask[2, 31:].any()
+    assert len(np.unique(x[2, 31:], axis=0)) == 1  # padded, and not drawn
+    complete = tmp_path / "complete.npz"  # padding alone is nothing to impute
+    np.savez(complete, x=x, lengths=[100, 100, 31])
+    assert call("impute", run, complete, "--out", out) == 1
+    holes = arrays["x"].copy(), np.ones((3, 100, 2), bool)
+    holes[1][0, 4] = False
+    np.savez(complete, x=holes[0], mask=holes[1], lengths=[100, 100, 31])
+    assert call("-q", "impute", run, complete, "--out", out) == 0
+    assert (np.load(out)["mask"] == mask).all()
+    assert (np.load(out)["x"][0, 4] != 0).all()
+    assert call("-q", "impute", run, complete, "--out", tmp_path / "many.csv") == 0
+    assert len(read(tmp_path / "many.csv")) == 231
+
+
 def test_samples_and_reconstructions_are_files_of_the_same_kind(run, sensors, tmp_path):
     assert call("-q", "sample", run, "-n", 3, "--steps", 20, "--out", tmp_path / "new") == 0
     files = sorted((tmp_path / "new").iterdir())

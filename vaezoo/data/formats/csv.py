@@ -23,11 +23,10 @@ class CsvFormat(Format):
     """Numbers, with a row for each example, or for each step of a sequence.
 
     A row starts with the number of the example and, in a sequence, the number of the step. When
-    read, a file may also contain the rows alone, such as those of the table that a model was
-    trained on: columns are found by the names of fields, in any order; a category is text or
-    one-hot, and a class label is a column ``condition`` or the only other one with names of
-    classes. Numbers without a header are in the order of the data. For sequences, rows without
-    the number of an example are the steps of a single one.
+    read, a file may also contain the rows alone: columns are found by the names of fields, in any
+    order; a category is text or one-hot, and a class label is a column ``condition`` or the only
+    other one with names of classes. Numbers without a header are in the order of the data. For
+    sequences, rows without the number of an example are the steps of a single one.
     """
 
     def __init__(self, data: DataSpec, /) -> None:
@@ -78,6 +77,12 @@ class CsvFormat(Format):
             return Batch(x[None])
         example = table.numbers(self.index_columns[0])
         return pad_sequences([x[example == number] for number in example.unique()])
+
+    def lengths(self, path: Path) -> Sequence[int] | None:
+        """The number of rows of each sequence; None for vectors."""
+        if not self.data.is_sequence:
+            return None
+        return [len(sequence) for sequence in self.read(path).sequences()]
 
     @property
     def _has_names(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class NpzFormat(Format):
             )
         )
         return Batch(x, condition, mask, extras=extras, present=present or None)
+
+    def lengths(self, path: Path) -> Sequence[int] | None:
+        """The array ``lengths``; None if there is none."""
+        lengths = read_npz(path).get("lengths")
+        return None if lengths is None else lengths.tolist()
 
     def read_prefixes(self, path: Path) -> Batch:
         """Reads prefixes, up to the last step that any of them has."""

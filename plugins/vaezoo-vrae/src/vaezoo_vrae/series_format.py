@@ -5,7 +5,9 @@ Shapes: n windows of at most T steps, D channels.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,22 +112,28 @@ class SeriesCsv(vaezoo.Format):
             raise vaezoo.DataError(f"{path}: nothing is missing")
         return windows
 
+    def lengths(self, path: Path) -> Sequence[int]:
+        """The number of rows of each window; the last one of a series may have fewer."""
+        return [len(window.values) for window in self._incomplete(path)]
+
     def completes(self, source: Path) -> bool:
         """Whether it is a csv file of channels."""
         return source.suffix.lower() == ".csv"
 
     def write_completed(self, path: Path, source: Path, examples: vaezoo.Batch) -> None:
         """Writes the rows of a file with values in the cells that had none."""
-        names, rows = read_header(source)
-        places = [names.index(name) for name in self.channels]
+        data = source.read_bytes()
+        text, has_mark = data.decode("utf-8-sig"), data.startswith(codecs.BOM_UTF8)
+        delimiter = _delimiter(text, read_header(source)[0])
+        every = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        names, *rows = (row for row in every if row)  # as `read_header` counts them
+        places = [[cell.strip() for cell in names].index(name) for name in self.channels]
         for window, x in zip(self._incomplete(source), examples.x.tolist(), strict=True):
             for t, d in np.argwhere(np.isnan(window.values)).tolist():
-                rows[window.start + t][1][places[d]] = self._text(x[t][d], d)
-        has_returns = b"\r\n" in source.read_bytes()
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\r\n" if has_returns else "\n")
-            writer.writerow(names)
-            writer.writerows(row for _, row in rows)
+                rows[window.start + t][places[d]] = self._text(x[t][d], d)
+        encoding, end = "utf-8-sig" if has_mark else "utf-8", "\r\n" if "\r\n" in text else "\n"
+        with open(path, "w", newline="", encoding=encoding) as file:
+            csv.writer(file, delimiter=delimiter, lineterminator=end).writerows(every)
 
     def read_prefixes(self, path: Path) -> vaezoo.Batch:
         """Reads the beginnings of series, in full."""
@@ -166,6 +174,15 @@ class SeriesCsv(vaezoo.Format):
         mask = torch.from_numpy(~np.isnan(x))  # [n, T, D]
         mask = mask if self.data.mask_dims == 2 else mask.any(-1)
         return vaezoo.Batch(torch.from_numpy(np.nan_to_num(x)), None, mask)
+
+
+def _delimiter(text: str, names: Sequence[str]) -> str:
+    """The character between the cells of a csv file that has these names in its first row."""
+    for delimiter in ",;\t|":
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        if [cell.strip() for cell in next(row for row in rows if row)] == [*names]:
+            return delimiter
+    raise ValueError(f"no delimiter divides the names {', '.join(names)}")
 
 
 def _examples(path: Path, steps: int) -> Iterator[slice]:
