@@ -13,6 +13,7 @@ from vaezoo.utils.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+    from vaezoo.data.format import Format
     from vaezoo.model.model import Model
     from vaezoo.runs.run import Run
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 condition_option = click.option(
     "--condition",
     metavar="CONDITION",
+    multiple=True,
+    callback=lambda ctx, parameter, values: ",".join(values) or None,
     help="A class such as 9; 'all' for every class; attributes such as color=red,digit=all; "
     "'data' for the conditions of test examples; or values of columns such as town=Ulm,age=30.",
 )
@@ -95,14 +98,22 @@ def takes_columns(model: Model) -> bool:
 
 
 def sample_given(
-    model: Model, text: str, count: int, *, proposals: int, seed: int
+    model: Model, file_format: Format, text: str, count: int, *, proposals: int, seed: int
 ) -> tuple[torch.Tensor, float]:
     """Rows in which some columns have given values, and the effective sample size.
+
+    Args:
+        model: the model.
+        file_format: a format of its rows, which knows how numbers and dates are written.
+        text: the values of columns.
+        count: the number of rows.
+        proposals: how many proposals each row is chosen from.
+        seed: of the draws.
 
     Raises:
         UsageError: there are no such columns or values, or the model hardly ever makes them.
     """
-    x, known = parse_columns(model.data, text)
+    x, known = parse_columns(model.data, text, file_format.parse_number)
     result = model.impute(
         x.expand(count, -1), known.expand(count, -1), samples=proposals, from_prior=True, seed=seed
     )

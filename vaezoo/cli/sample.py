@@ -173,7 +173,9 @@ def _write_given(
         The files, what ``--json`` reports, and a note.
     """
     with working("sampling"):
-        rows, size = sample_given(run.model, condition, count, proposals=proposals, seed=seed)
+        rows, size = sample_given(
+            run.model, file_format, condition, count, proposals=proposals, seed=seed
+        )
     files = save_examples(file_format, out, rows, columns=1)
     note = f"effective sample size {size:.1f} of {proposals} proposals"
     content = {"examples": len(rows), "proposals": proposals, "effective_sample_size": size}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -49,8 +51,15 @@ def parse_conditions(
     )
 
 
-def parse_columns(data: DataSpec, text: str) -> tuple[Tensor, Tensor]:
+def parse_columns(
+    data: DataSpec, text: str, parse_number: Callable[[str, str], float]
+) -> tuple[Tensor, Tensor]:
     """Parses values of columns of a row, such as ``town=Ulm,age=30``.
+
+    Args:
+        data: describes the rows.
+        text: the values. A comma that no name follows belongs to the value.
+        parse_number: the number of a column, of its text.
 
     Returns:
         ``x`` of the row in the range of the model, and whether a column is known, ``[D]`` each.
@@ -60,7 +69,7 @@ def parse_columns(data: DataSpec, text: str) -> tuple[Tensor, Tensor]:
     """
     x, known = torch.zeros(data.shape), torch.zeros(data.shape, dtype=torch.bool)
     fields = {field.name: field for field in data.fields}
-    for assignment in text.split(","):
+    for assignment in re.split(r",(?=[^,=]*=)", text):
         name, equals, value = (piece.strip() for piece in assignment.partition("="))
         if not equals:
             names = ", ".join(fields)
@@ -68,7 +77,8 @@ def parse_columns(data: DataSpec, text: str) -> tuple[Tensor, Tensor]:
         if name not in fields:
             raise UsageError(f"no column {name!r}{did_you_mean(name, fields)}")
         field = fields[name]
-        (number, _), *others = _parse_values(field, value.strip("'\""))
+        parse = partial(parse_number, name)
+        (number, _), *others = _parse_values(field, value.strip("'\""), parse)
         start, stop = field.columns
         if others:
             raise UsageError(f"column {name!r} takes one value, not {value}; leave it out for any")
@@ -148,7 +158,9 @@ def _parse_attributes(attributes: Sequence[Field], text: str) -> tuple[Tensor, l
     return conditions, names
 
 
-def _parse_values(attribute: Field, text: str) -> list[tuple[float, str]]:
+def _parse_values(
+    attribute: Field, text: str, parse_number: Callable[[str], float] = float
+) -> list[tuple[float, str]]:
     """Returns the requested values of one attribute: each as a number, with its name.
 
     That of a category is its index.
@@ -161,9 +173,10 @@ def _parse_values(attribute: Field, text: str) -> list[tuple[float, str]]:
             raise UsageError(f"{attribute.name}: no value {text!r}{hint}")
         return [(float(attribute.categories.index(text)), text)]
     try:
-        number = float(text)
-    except ValueError:
-        raise UsageError(f"{attribute.name}: {text!r} is not a number") from None
+        number = parse_number(text)
+    except ValueError as error:
+        reason = "is not a number" if parse_number is float else str(error)
+        raise UsageError(f"{attribute.name}: {text!r} {reason}") from None
     if not math.isfinite(number):
         raise UsageError(f"{attribute.name}: {text!r} is not a finite number")
     return [(number, text)]

@@ -100,6 +100,14 @@ class Format(ABC):
         """
         return None
 
+    def parse_number(self, column: str, text: str) -> float:
+        """The number of a column in the units of the source, of its text, such as seconds of dates.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return float(text)
+
     def read_incomplete(self, path: Path) -> Batch:
         """Reads examples to be completed: the mask is False where there is no value.
 

@@ -137,7 +137,17 @@ def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path)
     assert done.exit_code == 0 and "effective sample size" in done.output
     rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
     assert len(rows) == 9 and all(r["town"] == "Ulm" and r["age"] == "30" for r in rows)
-    for text, message in (("nope=1", "no column 'nope'"), ("town=Rom", "no value 'Rom'")):
+    words = ["--condition", "born=1970-01-11", "--condition", "town=Ulm", "--proposals", "1"]
+    assert run.invoke(cli, [*arguments, *words], obj={}).exit_code == 0
+    rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
+    assert all(r["born"] == "1970-01-11" and r["town"] == "Ulm" for r in rows)
+    for text, message in (
+        ("nope=1", "no column 'nope'"),
+        ("town=Rom", "no value 'Rom'"),
+        ("born=soon", "born: 'soon' is no date"),
+        ("age=3,5", "age: '3,5' is not a number"),
+        ("town=all", "takes one value, not all"),
+    ):
         with pytest.raises(UsageError, match=message):
             run.invoke(cli, [*arguments, "--condition", text], obj={}, catch_exceptions=False)
     one = run.invoke(cli, [*arguments, "--condition", "town=Ulm", "--proposals", "1"], obj={})

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import vaezoo
+from vaezoo_tabular.checks import read_values
 from vaezoo_tabular.columns import Column, arrow_type, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
 from vaezoo_tabular.csv_output import CsvForm, write_csv
@@ -92,6 +93,16 @@ class TableFormat(vaezoo.Format):
             for column in self.columns
             if column.kind == "identifier" and column.name in table.column_names
         }
+
+    def parse_number(self, column: str, text: str) -> float:
+        """The number of a column, or the seconds of a date, of a cell in the form of the table."""
+        known = next(each for each in self.columns if each.name == column)
+        cells = pa.array([text])
+        source = Source("", pa.table({column: cells}), self.form.decimal)
+        try:
+            return float(read_values(source, known, cells)[0])
+        except vaezoo.DataError as error:
+            raise ValueError(str(error).rpartition(repr(text))[2].strip()) from error
 
     def read_incomplete(self, path: Path) -> vaezoo.Batch:
         """Reads rows with missing cells, also of columns without missing cells in training."""
