@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 import vaezoo
-from vaezoo_tabular.csv_output import SEPARATORS, CsvForm
+from vaezoo_tabular.csv_output import CsvForm
 from vaezoo_tabular.kinds import MISSING_IN_ANY_CASE, clean_text
+from vaezoo_tabular.recognition import NUMBER, guess_decimal, guess_separator, looks_like_header
 from vaezoo_tabular.source import Source, check_names, checked
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
@@ -28,11 +28,7 @@ _MARK = b"\xef\xbb\xbf"
 _SAMPLE = 2**16
 """The number of bytes from which separator, decimal sign and header are recognised, or more if the
 first two lines are longer."""
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.I | re.A)
 _RARE_SPACES = (b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
-_COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)", re.A)
-_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", re.A)
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.A)
 
 
 @dataclass(frozen=True)
@@ -90,15 +86,15 @@ def _read_csv(path: Path, options: CsvOptions, likely: CsvForm | None) -> Source
     data, encoding = _text_bytes(path, options.encoding)
     second = data.find(b"\n", data.find(b"\n") + 1)  # of a long header
     sample = data[: max(_SAMPLE, second + 1)].decode("utf-8", "replace")
-    separator = options.separator or _guess_separator(path, sample, likely)
+    separator = options.separator or guess_separator(path, sample, likely)
     rows = _sample_rows(path, sample, separator)
     data_rows = rows if options.header is False else rows[1:]
-    decimal = options.decimal or _guess_decimal(data_rows, separator, likely)
+    decimal = options.decimal or guess_decimal(data_rows, separator, likely)
     header, notes = options.header, []
     if header is None:
-        header = _looks_like_header(rows)
+        header = looks_like_header(rows)
         first = ", ".join(rows[0][:3]) + (", ..." if len(rows[0]) > 3 else "")
-        if header and any(_NUMBER.fullmatch(cell) for cell in rows[0]):
+        if header and any(NUMBER.fullmatch(cell) for cell in rows[0]):
             notes.append(
                 f"the first row ({first}), which names the columns; if it is data, set "
                 "header: false"
@@ -187,25 +183,6 @@ def _line_of(data: bytes, place: int) -> int:
     return data.count(b"\n", 0, place) + 1
 
 
-def _guess_separator(path: Path, sample: str, likely: CsvForm | None) -> str:
-    """The separator of the first line: a tab, or the one that occurs most outside of quotes.
-
-    If none does, or several equally often, it is the likely one; commas may be those of numbers.
-    """
-    if ".tsv" in path.name.lower():
-        return "\t"
-    first = re.sub(r'"[^"]*"', "", sample.lstrip("\r\n")).split("\n", 1)[0]
-    without = _COMMA_IN_NUMBER.sub("", first)
-    has_others = any(each in first for each in SEPARATORS[1:])
-    if has_others or (likely is not None and likely.decimal == "," and likely.separator != ","):
-        first = without
-    most = max(map(first.count, SEPARATORS))
-    found = [each for each in SEPARATORS if first.count(each) == most]
-    if likely is not None and (most == 0 or likely.separator in found):
-        return likely.separator
-    return found[0]
-
-
 def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
     """The first rows as text; the last, which may be cut, is left out if there are others."""
     rows = [
@@ -216,34 +193,6 @@ def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
     if not rows:
         raise vaezoo.DataError(f"{path}: has no rows")
     return rows[:-1] if len(rows) > 2 and len(sample) >= _SAMPLE // 2 else rows
-
-
-def _guess_decimal(rows: Sequence[Sequence[str]], separator: str, likely: CsvForm | None) -> str:
-    """A decimal comma, if cells of the rows have one and none has a decimal point.
-
-    If numbers have both or none, it is the likely sign; points may be those between thousands.
-    """
-    cells = [cell for row in rows for cell in row]
-    prefers_comma = likely is not None and likely.decimal == ","
-    can_have = separator != "," or prefers_comma
-    has_comma = can_have and any(map(_DECIMAL_COMMA.fullmatch, cells))
-    points = [cell for cell in cells if "." in cell and _NUMBER.fullmatch(cell)]
-    if prefers_comma:
-        return "," if has_comma or all(map(_GROUPED.fullmatch, points)) else "."
-    return "," if has_comma and not points else "."
-
-
-def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: it is not made of numbers as the others are."""
-    numbers = [bool(_NUMBER.fullmatch(cell)) for cell in rows[0]]
-    below = [bool(_NUMBER.fullmatch(cell)) for cell in rows[1]] if len(rows) > 1 else []
-    if any(not cell for cell in rows[0]) or len(set(rows[0])) < len(rows[0]):
-        return bool(below) and numbers != below  # names, which are then refused
-    if any(numbers) and below:
-        years = [cell for cell, is_number in zip(rows[0], numbers, strict=True) if is_number]
-        has_years = all(re.fullmatch(r"(19|20)\d\d", cell) for cell in years)
-        return has_years or not any(a and b for a, b in zip(numbers, below, strict=False))
-    return True
 
 
 def _is_clean(data: bytes, separator: str) -> bool:
