@@ -101,7 +101,7 @@ class Format(ABC):
         return None
 
     def parse_number(self, column: str, text: str) -> float:
-        """The number of a column in the units of the source, of its text, such as seconds of dates.
+        """The number of a column in the units of the source, of its text; seconds of dates.
 
         Raises:
             ValueError: it is none.

@@ -98,7 +98,7 @@ class TableFormat(vaezoo.Format):
         """The number of a column, or the seconds of a date, of a cell in the form of the table."""
         known = next(each for each in self.columns if each.name == column)
         cells = pa.array([text])
-        source = Source("", pa.table({column: cells}), self.form.decimal)
+        source = Source("", pa.table({column: cells}), self.form)
         try:
             return float(read_values(source, known, cells)[0])
         except vaezoo.DataError as error:
