@@ -75,7 +75,7 @@ def test_a_spec_is_not_written_for_what_is_not_there(tmp_path):
     path = tmp_path / "mine.yaml"
     for words, message in (
         (["none.csv", "--from", "table"], "none.csv: no such file or folder"),
-        ([tmp_path, "--from", "vae-digits"], "for DATA use photos, table, series, text, midi"),
+        ([tmp_path, "--from", "vae-digits"], "say with --from what it holds: photos, table,"),
         ([tmp_path, tmp_path, "--from", "table"], "--from table: takes SPEC and DATA"),
         (["--from", "tabel"], "no example 'tabel'; did you mean 'table'"),
     ):

@@ -135,13 +135,18 @@ def _spec_and_data(paths: Sequence[Path], example: str) -> tuple[Path, Path | No
     Raises:
         UsageError: there are too many paths, or none for a kind of data.
     """
-    most = 2 if example in _KINDS else 1
-    if len(paths) > most:
-        kinds = ", ".join(_KINDS)
-        reason = "takes SPEC and DATA" if most == 2 else f"copies an example; for DATA use {kinds}"
-        raise UsageError(f"--from {example}: {reason}")
-    if most == 1:
-        return (paths[0] if paths else Path("spec.yaml")), None
+    kinds = ", ".join(_KINDS)
+    if example not in _KINDS:
+        if len(paths) > 1:
+            raise UsageError(f"{paths[1]}: say with --from what it holds: {kinds}")
+        path = paths[0] if paths else Path("spec.yaml")
+        if path.exists() and path.suffix not in (".yaml", ".yml"):
+            raise UsageError(
+                f"{path} exists; for a spec of it, say with --from what it is: {kinds}"
+            )
+        return path, None
+    if len(paths) > 2:
+        raise UsageError(f"--from {example}: takes SPEC and DATA")
     if not paths:
         raise UsageError(f"--from {example}: name the file or folder to look at")
     data = paths[-1]

@@ -177,7 +177,8 @@ def _read_batch(
 ) -> Batch:
     """Reads a file and converts its examples to the range of the model."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the splits are train, validation and test")
+        what = "is a folder; name a file in it" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}")
     try:
         batch = getattr(file_format or format_for(model.data, path), method)(path)
         extras = {} if method == "read_prefixes" else _select_extras(model.data, batch)

@@ -46,7 +46,7 @@ def format_for(data: DataSpec, path: Path) -> Format:
         file_format: Format = cls(data)
     except ValueError as error:
         raise UsageError(
-            f"{path}: a .{suffix} file cannot store these examples: {error}"
+            f"{path}: a .{suffix} file cannot hold examples of this model: {error}"
         ) from error
     return file_format
 

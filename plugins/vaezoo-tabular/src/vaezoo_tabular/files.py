@@ -61,7 +61,8 @@ def read_table(path: Path, options: CsvOptions, likely: CsvForm | None = None) -
             file, and for csv the line.
     """
     if not path.is_file():
-        raise vaezoo.DataError(f"{path}: no such file")
+        what = "is a folder; name a file in it" if path.is_dir() else "no such file"
+        raise vaezoo.DataError(f"{path}: {what}")
     name = path.name.lower()
     if name.endswith(PARQUET_SUFFIXES):
         source = Source(str(path), _read_parquet(path))
