@@ -230,7 +230,7 @@ def test_a_column_may_have_a_likelihood_of_its_own(spec):
         "type": "columns",
         "columns": {
             "age": {"type": "normal", "scale": "predicted"},
-            "visits": {"type": "negative-binomial", "link": "exp"},
+            "visits": {"type": "vaezoo-variants:negative-binomial", "link": "exp"},
         },
         "numeric": {"type": "laplace", "scale": 0.5},
     }

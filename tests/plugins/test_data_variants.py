@@ -24,7 +24,7 @@ MLP = {"type": "mlp", "hidden": [16]}
 COUNTS = {
     "encoder": {"type": "log1p", "encoder": MLP},
     "decoder": MLP,
-    "likelihood": "negative-binomial",
+    "likelihood": "vaezoo-variants:negative-binomial",
 }
 COLUMNS = {"encoder": MLP, "decoder": MLP, "likelihood": "columns"}
 EXPERTS = {
@@ -160,13 +160,15 @@ def decoded(model, trace):
     ],
 )
 def test_data_without_sizes_is_refused(data, message, spec):
-    loaded = load_spec(spec(model={"likelihood": "negative-binomial"}))
+    loaded = load_spec(spec(model={"likelihood": "vaezoo-variants:negative-binomial"}))
     with pytest.raises(SpecError, match=rf"model\.likelihood: .*{message}"):
         vaezoo.compose(loaded, data, 100)
 
 
 def test_another_extra_can_be_the_size(spec):
-    loaded = load_spec(spec(model={"likelihood": {"type": "negative-binomial", "size": "depth"}}))
+    loaded = load_spec(
+        spec(model={"likelihood": {"type": "vaezoo-variants:negative-binomial", "size": "depth"}})
+    )
     model = vaezoo.compose(loaded, vaezoo.DataSpec((6,), "count", extras={"depth": ()}), 9).model
     x, depth = model.sample(2, extras={"depth": torch.tensor([5.0, 9.0])}), [5.0, 9.0]
     assert x.sum(1).tolist() == pytest.approx(depth)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,11 +187,10 @@ def _line_of(data: bytes, place: int) -> int:
 
 def _sample_rows(path: Path, sample: str, separator: str) -> list[list[str]]:
     """The first rows as text; the last, which may be cut, is left out if there are others."""
-    rows = [
-        [cell.strip() for cell in row]
-        for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
-        if row
-    ]
+    rows, reader = [], csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
+    with suppress(csv.Error):  # of a cell that is too long for it: the rows before are enough
+        for row in filter(None, reader):
+            rows.append([cell.strip() for cell in row])
     if not rows:
         raise vaezoo.DataError(f"{path}: has no rows")
     return rows[:-1] if len(rows) > 2 and len(sample) >= _SAMPLE // 2 else rows

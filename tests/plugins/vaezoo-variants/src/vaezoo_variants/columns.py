@@ -79,7 +79,7 @@ class Columns(vaezoo.Likelihood):
         *,
         columns: dict[str, vaezoo.Factory[vaezoo.Likelihood]] | None = None,
         numeric: vaezoo.Factory[vaezoo.Likelihood] = "normal",
-        count: vaezoo.Factory[vaezoo.Likelihood] = "poisson",
+        count: vaezoo.Factory[vaezoo.Likelihood] = "vaezoo-variants:poisson",
         categorical: vaezoo.Factory[vaezoo.Likelihood] = "categorical",
     ) -> None:
         super().__init__(wiring)

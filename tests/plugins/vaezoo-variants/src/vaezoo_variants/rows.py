@@ -39,16 +39,16 @@ class Rows(vaezoo.Dataset):
     @property
     def spec(self) -> vaezoo.DataSpec:
         """A vector of all columns, with a mask over them."""
-        x, _, fields, _ = self.table
+        x, _, fields, _ = self.contents
         return vaezoo.DataSpec((x.shape[1],), "mixed", mask_dims=1, fields=fields)
 
     def split(self, name: str) -> vaezoo.Split:
         """Returns one of the three splits."""
-        x, mask, _, rows = self.table
+        x, mask, _, rows = self.contents
         return vaezoo.Split(x[rows[name]], None, mask[rows[name]])
 
     @cached_property
-    def table(self) -> tuple[Tensor, Tensor, tuple[vaezoo.Field, ...], dict[str, np.ndarray]]:
+    def contents(self) -> tuple[Tensor, Tensor, tuple[vaezoo.Field, ...], dict[str, np.ndarray]]:
         """``x`` and mask ``[n, D]``, the fields, and the rows of each split."""
         with open(vaezoo.find_data(self.path), newline="", encoding="utf-8") as file:
             header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file)] or [[]]
