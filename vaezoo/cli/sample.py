@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 _ROWS = 64
 """How many rows are sampled unless -n says otherwise."""
 _NOT_FOR_COLUMNS = (
-    *("draw", "steps", "prefix_file", "temperature", "prior_temperature", "sampler", "extras"),
+    "draw",
+    "steps",
+    "prefix_file",
+    "temperature",
+    "prior_temperature",
+    "sampler",
+    "extras",
 )
 """The parameters of options that have no effect where columns of rows have given values."""
 

@@ -38,7 +38,8 @@ def count_examples(dataset: Dataset, train: Loader, validation: Loader) -> dict[
         left_out.append(f"{count:,} training {what} of each epoch, too few for a last batch")
     balance = {} if train.balance is None else {"balance": train.balance.phrases()}
     return {
-        **{**sizes, **known},
+        **sizes,
+        **known,
         "left_out": left_out,
         **_unlabelled(train),
         **balance,

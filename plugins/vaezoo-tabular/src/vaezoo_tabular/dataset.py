@@ -16,7 +16,7 @@ from annotated_types import Gt, Len
 
 import vaezoo
 from vaezoo_tabular.columns import Column, to_values
-from vaezoo_tabular.files import CSV_SUFFIXES, PARQUET_SUFFIXES, CsvOptions, read_table
+from vaezoo_tabular.files import CsvOptions, is_table_file, read_table
 from vaezoo_tabular.fitting import FitOptions, fit_columns, untrained
 from vaezoo_tabular.formats import TableCsv
 from vaezoo_tabular.frames import FRAME, fingerprint, is_frame, read_frame
@@ -140,8 +140,7 @@ class Table(vaezoo.InMemoryDataset):
 
     def file_format(self, data: vaezoo.DataSpec, path: Path) -> vaezoo.Format | None:
         """Reads csv and parquet files with any of the endings that tables may have."""
-        endings = (*CSV_SUFFIXES, *PARQUET_SUFFIXES)
-        return TableCsv(data) if path.name.lower().endswith(endings) else None
+        return TableCsv(data) if is_table_file(path) else None
 
     @property
     def spec(self) -> vaezoo.DataSpec:

@@ -49,6 +49,11 @@ class CsvOptions:
     encoding: str = "utf-8"
 
 
+def is_table_file(path: Path) -> bool:
+    """Whether a file has an ending of a table."""
+    return path.name.lower().endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
+
+
 def read_table(path: Path, options: CsvOptions, likely: CsvForm | None = None) -> Source:
     """Reads a csv or a parquet file.
 

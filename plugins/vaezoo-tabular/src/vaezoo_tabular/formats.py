@@ -19,7 +19,7 @@ from vaezoo_tabular.checks import read_values
 from vaezoo_tabular.columns import Column, arrow_type, columns_of, decode, to_values
 from vaezoo_tabular.comparison import to_rows
 from vaezoo_tabular.csv_output import CsvForm, write_csv
-from vaezoo_tabular.files import CSV_SUFFIXES, PARQUET_SUFFIXES, CsvOptions, read_table
+from vaezoo_tabular.files import CsvOptions, is_table_file, read_table
 from vaezoo_tabular.loading import complete_table, encode_rows
 from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
 from vaezoo_tabular.source import Source
@@ -110,7 +110,7 @@ class TableFormat(vaezoo.Format):
 
     def completes(self, source: Path) -> bool:
         """Whether it is a csv or parquet file."""
-        return source.name.lower().endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
+        return is_table_file(source)
 
     def write_completed(self, path: Path, source: Path, examples: vaezoo.Batch) -> None:
         """Writes the rows of a file with values in the cells that had none.

@@ -14,7 +14,8 @@ _STEPS = 7_000
 """About as many steps as tables of some ten thousand rows need to learn their associations."""
 _ROWS_PER_STEP = 4
 """Small tables are trained for fewer steps, after which they would be learnt by heart."""
-_ENCODINGS = ("utf-8", "cp1252")
+_ENCODING = "cp1252"
+"""The encoding of files that are not in UTF-8."""
 
 
 def propose(path: Path, table: Callable[..., Any]) -> vaezoo.Proposal:
@@ -51,7 +52,8 @@ def propose(path: Path, table: Callable[..., Any]) -> vaezoo.Proposal:
 
 def _look(path: Path, table: Callable[..., Any]) -> tuple[Any, dict[str, Any], list[str]]:
     """The data set, the options that it needs, and what to check of them."""
-    options, notes = _encoding(path, table)
+    options: dict[str, Any] = {}
+    notes: list[str] = []
     while True:
         data = table(path=str(path), **options)
         try:
@@ -62,22 +64,13 @@ def _look(path: Path, table: Callable[..., Any]) -> tuple[Any, dict[str, Any], l
                 f"column {error.column!r} has {error.count:,} categories and is ignored; "
                 "max_categories or rare keep it"
             )
-            continue
-        return data, options, notes
-
-
-def _encoding(path: Path, table: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
-    """The option for the encoding of the file, if that is not UTF-8."""
-    for encoding in _ENCODINGS[1:]:
-        try:
-            _ = table(path=str(path)).spec
-        except TooManyCategoriesError:
-            return {}, []
         except vaezoo.DataError as error:
             if "is not text in utf-8" not in str(error):
                 raise
-            return {"encoding": encoding}, [f"the file, which is read as {encoding}"]
-    return {}, []
+            options["encoding"] = _ENCODING
+            notes.append(f"the file, which is read as {_ENCODING}")
+        else:
+            return data, options, notes
 
 
 def _blocks(rows: int, columns: int) -> tuple[dict[str, Any], str]:
