@@ -83,6 +83,13 @@ def test_windows_of_music_are_named_by_their_first_step(call, music, tmp_path):
         *[("deep/two.mid", str(i), str(6 * i)) for i in range(3)],
         *[("one.midi", str(i), str(6 * i)) for i in range(2)],
     ]
+    assert call("-q", "score", music.run, "all", "--out", tmp_path / "all.csv") == 0
+    rows = read_rows(tmp_path / "all.csv")
+    starts: dict[str, list[int]] = {}
+    for row in rows:
+        starts.setdefault(row["file"], []).append(int(row["start"]))
+    assert list(rows[0]) == ["split", "example", "file", "start", "score"] and len(starts) > 2
+    assert all(each == list(range(0, 6 * len(each), 6)) for each in starts.values())
 
 
 def test_lines_of_text_are_read_without_empty_ones(call, text, tmp_path):

@@ -15,7 +15,9 @@ from vaezoo.data.dataspec import Field as Field
 from vaezoo.data.factors import Factors as Factors
 from vaezoo.data.factors import read_factors as read_factors
 from vaezoo.data.fingerprint import Fingerprint as Fingerprint
+from vaezoo.data.format import FileSteps as FileSteps
 from vaezoo.data.format import Format as Format
+from vaezoo.data.format import NamedBatch as NamedBatch
 from vaezoo.data.images import Binarize as Binarize
 from vaezoo.data.images import image_spec as image_spec
 from vaezoo.data.images import image_split as image_split

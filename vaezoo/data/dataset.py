@@ -14,7 +14,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.fingerprint import Fingerprint
-from vaezoo.data.format import Format
+from vaezoo.data.format import FileSteps, Format
 from vaezoo.data.mapping import first_tensor, map_tensors
 from vaezoo.data.proposal import Proposal
 from vaezoo.data.splits import SPLIT_NAMES
@@ -144,6 +144,8 @@ class Split:
             without the name, if all have it.
         names: what names each example, such as its file or the identifiers of a table, by the name
             of a column.
+        steps: for each source file of sequences, in the order of the examples, the steps that the
+            split has of it; empty if steps have no names.
         factors: the ground-truth factors of each example, as indices of their values, int64
             ``[n, factors]``; None if they are not known.
         batch_transform: called last, with the whole batch, to change ``x``, condition and mask
@@ -161,7 +163,8 @@ class Split:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     present: Mapping[str, Tensor] | None = None
     factors: Tensor | None = None
-    names: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    names: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    steps: Sequence[FileSteps] = ()
     batch_transform: Callable[[Batch], Batch] | None = None
     epoch_order: Callable[[int, int, int], Tensor] | None = None
 
@@ -172,7 +175,7 @@ class Split:
     def select(self, index: Tensor) -> Split:
         """The examples at ``index`` ``[m]``, in that order, with all that belongs to them.
 
-        An ``epoch_order`` of the split is not kept.
+        ``epoch_order`` and ``steps`` of the split are not kept.
         """
 
         def take(value: Any) -> Any:
@@ -191,5 +194,6 @@ class Split:
             present=take(self.present),
             factors=take(self.factors),
             names={name: [each[i] for i in index.tolist()] for name, each in self.names.items()},
+            steps=(),
             epoch_order=None,
         )

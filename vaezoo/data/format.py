@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 
-FileSteps: TypeAlias = tuple[Sequence[int], Mapping[str, Sequence[Any]]]
-"""The step of a file at which each of its examples starts; what names every step, by column."""
+
+@dataclass(frozen=True)
+class FileSteps:
+    """The steps of a file of sequences, of which its examples, such as windows, are parts.
+
+    Attributes:
+        starts: the step at which each example starts, counted from 0 over all steps.
+        names: what names each of the steps, such as its time, by the name of a column.
+    """
+
+    starts: Sequence[int]
+    names: Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class NamedBatch:
+    """The examples of a file, and what the file names them by.
+
+    Attributes:
+        batch: the examples.
+        names: a value for each example, such as its identifiers in a table or the first step of a
+            window, by the name of a column.
+        steps: the steps of the file if they have names; otherwise those of each example are
+            numbered from 0.
+    """
+
+    batch: Batch
+    names: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    steps: FileSteps | None = None
 
 
 class Format(ABC):
@@ -82,23 +110,13 @@ class Format(ABC):
         """
         raise NotImplementedError("is for writing only")
 
-    def names(self, path: Path) -> Mapping[str, Sequence[Any]]:
-        """What names the examples of a file beside their number: a value for each, by column.
+    def read_named(self, path: Path) -> NamedBatch:
+        """Reads examples, with what names them beside their number; no names unless overridden.
 
-        Such as the identifiers of a table, or the first step of a window. Empty unless overridden.
+        Raises:
+            NotImplementedError, vaezoo.DataError: as ``read``.
         """
-        return {}
-
-    def steps(self, path: Path) -> FileSteps | None:
-        """The steps of a file of which its examples, such as windows, are parts.
-
-        None unless overridden: the steps of each example are then numbered from 0.
-
-        Returns:
-            The step at which each example starts, counted from 0 over all steps of the file; and
-            what names each step, by column.
-        """
-        return None
+        return NamedBatch(self.read(path))
 
     def parse_number(self, column: str, text: str) -> float:
         """The number of a column in the units of the source, of its text; seconds of dates.

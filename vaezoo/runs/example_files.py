@@ -13,7 +13,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch, hide_missing
 from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
-from vaezoo.data.format import Format
+from vaezoo.data.format import Format, NamedBatch
 from vaezoo.data.loader import Loader
 from vaezoo.data.mapping import first_tensor
 from vaezoo.data.supports import describe_support, first_invalid_row
@@ -60,7 +60,8 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
 def write_completed(file_format: Format, path: Path, source: Path, batch: Batch) -> list[Path]:
     """Writes examples of which some values were missing, with these values.
 
-    Where the format completes the incomplete file, all else of it is kept.
+    Where the format completes the incomplete file, all else of it is kept; in a folder it has the
+    name of the incomplete file.
 
     Args:
         file_format: the format of the file.
@@ -68,8 +69,12 @@ def write_completed(file_format: Format, path: Path, source: Path, batch: Batch)
         source: the incomplete file.
         batch: its completed examples in the range of the model.
     """
-    if not (path.suffix and file_format.completes(source)):
+    if not file_format.completes(source):
         return write_example_files(file_format, path, batch, 1)
+    if not path.suffix:
+        path.mkdir(parents=True, exist_ok=True)
+        name = Path(source.name.removesuffix(".gz"))
+        path = path / name.with_suffix(folder_suffix(file_format.data, path))
     batch = batch.to("cpu")
     batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
     with atomic_write(path) as temporary:
@@ -78,19 +83,19 @@ def write_completed(file_format: Format, path: Path, source: Path, batch: Batch)
 
 
 def read_examples(model: Model, path: Path, file_format: Format | None = None) -> Loader:
-    """Reads the examples of a file, as ``read_batch`` does."""
-    return to_loader(model, read_batch(model, path, file_format))
+    """Loads the examples of a file, as ``read_named_batch`` reads them."""
+    return to_loader(model, read_named_batch(model, path, file_format).batch)
 
 
-def read_batch(
+def read_named_batch(
     model: Model,
     path: Path,
     file_format: Format | None = None,
     *,
     label: int | None = None,
     needs_condition: bool = True,
-) -> Batch:
-    """Reads the examples of a file, with their conditions and masks if the file has them.
+) -> NamedBatch:
+    """Reads the examples of a file, with their names, conditions and masks if the file has them.
 
     Args:
         model: the model.
@@ -102,7 +107,8 @@ def read_batch(
     Raises:
         DataError: the examples do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, "read", file_format)
+    named: NamedBatch = _read_file(model, path, "read_named", file_format)
+    batch = _to_model(model, path, named.batch)
     condition = batch.condition
     if condition is None and label is not None:
         condition = torch.full((len(batch),), label, device=batch.device)
@@ -111,7 +117,7 @@ def read_batch(
             condition = _check_condition(model, condition, len(batch))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    return replace(batch, condition=condition)
+    return replace(named, batch=replace(batch, condition=condition))
 
 
 def to_loader(model: Model, batch: Batch) -> Loader:
@@ -126,7 +132,8 @@ def read_prefixes(model: Model, path: Path) -> Tensor:
     Raises:
         DataError: their lengths differ, or they do not fit the model's data.
     """
-    batch = _read_batch(model, path, "read_prefixes")
+    batch = _read_file(model, path, "read_prefixes")
+    batch = _to_model(model, path, batch, needs_extras=False)
     if batch.mask is not None and not bool(batch.mask.all()):
         raise DataError(f"{path}: all prefixes must have the same length")
     return batch.x
@@ -147,7 +154,8 @@ def read_incomplete(model: Model, path: Path, file_format: Format) -> tuple[Batc
     Raises:
         DataError: no value is missing, or they do not fit the model's data; names the row.
     """
-    batch = _read_batch(model, path, "read_incomplete", file_format)
+    batch = _read_file(model, path, "read_incomplete", file_format)
+    batch = _to_model(model, path, batch)
     exists = _existing_steps(batch, file_format.lengths(path))
     mask = None if batch.mask is None else first_tensor(batch.mask)
     if mask is None or bool((mask if exists is None else mask | ~exists).all()):
@@ -169,23 +177,29 @@ def _existing_steps(batch: Batch, lengths: Sequence[int] | None) -> Tensor | Non
     return exists.reshape(*exists.shape, *[1] * (mask.dim() - 2)).expand_as(mask)
 
 
-def _read_batch(
+def _read_file(
     model: Model,
     path: Path,
-    method: Literal["read", "read_prefixes", "read_incomplete"],
+    method: Literal["read_named", "read_prefixes", "read_incomplete"],
     file_format: Format | None = None,
-) -> Batch:
-    """Reads a file and converts its examples to the range of the model."""
+) -> Any:
+    """What a method of the format returns of a file."""
     if not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else "no such file"
         raise DataError(f"{path}: {what}")
     try:
-        batch = getattr(file_format or format_for(model.data, path), method)(path)
-        extras = {} if method == "read_prefixes" else _select_extras(model.data, batch)
-        stored = batch
-        batch = to_batch(model.data, replace(batch, extras=extras), None, None, model.device)
+        return getattr(file_format or format_for(model.data, path), method)(path)
     except NotImplementedError as error:
         raise UsageError(f"{path}: .{path.suffix.lstrip('.')} {error}") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _to_model(model: Model, path: Path, stored: Batch, *, needs_extras: bool = True) -> Batch:
+    """Converts examples of a file to the range of the model, with or without their extras."""
+    try:
+        extras = _select_extras(model.data, stored) if needs_extras else {}
+        batch = to_batch(model.data, replace(stored, extras=extras), None, None, model.device)
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
     batch = replace(batch, x=_standardised(model.data, stored.x, batch.x))

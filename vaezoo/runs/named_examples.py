@@ -14,14 +14,14 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.folders import list_files
-from vaezoo.data.format import FileSteps, Format
+from vaezoo.data.format import FileSteps, Format, NamedBatch
 from vaezoo.data.hiding import NO_LABEL
 from vaezoo.data.image_format import ImageFormat
 from vaezoo.data.loader import Loader
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.model.model import Model
-from vaezoo.runs.example_files import read_batch, to_loader
+from vaezoo.runs.example_files import read_named_batch, to_loader
 from vaezoo.runs.joined_batches import concatenate
 from vaezoo.runs.run import Run
 from vaezoo.utils.columns import free_names
@@ -41,14 +41,14 @@ class NamedExamples:
             number in the file, from 0), ``start`` (the first step of a window) or an identifier of
             a table.
         left_out: phrases of the files in a folder that are not read.
-        steps: for the files of sequences in the order of the examples, the title of each and its
-            steps; empty if steps have no names.
+        steps: those of the files of sequences, in the order of the examples; empty if they have no
+            names.
     """
 
     loader: Loader
     names: Mapping[str, Sequence[Any]]
     left_out: Sequence[str] = ()
-    steps: Sequence[tuple[str, FileSteps]] = ()
+    steps: Sequence[FileSteps] = ()
 
     def first(self, count: int) -> NamedExamples:
         """The first examples, all if there are fewer."""
@@ -75,14 +75,13 @@ class NamedExamples:
             names = {name: [each[i] for i in example] for name, each in self.names.items()}
             return {**free_names(names, ["step"]), "step": step}, values[shown]
         first, means = 0, []
-        for title, (step_starts, step_names) in self.steps:
-            count, starts = len(next(iter(step_names.values()))), torch.tensor(step_starts)
+        for steps in self.steps:
+            starts, count = torch.tensor(steps.starts), len(next(iter(steps.names.values())))
             rows = slice(first, first + len(starts))
             place = (starts[:, None] + torch.arange(values.shape[1]))[shown[rows]]
             total = values.new_zeros(count).index_add(0, place, values[rows][shown[rows]])
             means.append(total / torch.bincount(place, minlength=count))
-            file = {"file": [title] * count} if title else {}
-            for name, cells in {**file, **free_names(step_names, file)}.items():
+            for name, cells in steps.names.items():
                 names.setdefault(name, []).extend(cells)
             first = rows.stop
         return names, torch.cat(means)
@@ -106,7 +105,8 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     """
     if source in SPLIT_NAMES:
         loader = run.data(source)
-        return NamedExamples(loader, {"example": range(len(loader)), **loader.split.names})
+        names = {"example": range(len(loader)), **loader.split.names}
+        return NamedExamples(loader, names, steps=loader.split.steps)
     if source == ALL:
         return _all_splits(run)
     path = Path(source)
@@ -119,47 +119,54 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     else:
         splits = ", ".join((*SPLIT_NAMES, ALL))
         raise DataError(f"{path}: no such file or folder; the splits are {splits}")
-    read = partial(read_batch, run.model, needs_condition=needs_condition)
+    read = partial(read_named_batch, run.model, needs_condition=needs_condition)
     root = path if path.is_dir() else path.parent
     labels = [_folder_label(run.model, file, root) for file in files]
     formats = [run.file_format(file) for file in files]
-    loader, counts, own_names = _read_files(run, files, formats, labels, read)
-    file_names = [name for name, count in zip(shown, counts, strict=True) for _ in range(count)]
-    numbers = [i for count in counts for i in range(count)]
-    names: dict[str, Sequence[Any]] = {"file": file_names, "example": numbers}
-    names |= free_names(own_names, names)
-    return NamedExamples(loader, names, left_out, _steps(files, formats, shown))
-
-
-def _read_files(
-    run: Run,
-    files: Sequence[Path],
-    formats: Sequence[Format],
-    labels: Sequence[int | None],
-    read: Callable[..., Batch],
-) -> tuple[Loader, list[int], dict[str, Sequence[Any]]]:
-    """The examples of files, their number in each file, and what the files name them by."""
     if all(isinstance(file_format, ImageFormat) for file_format in formats):
-        return _images(run.model, read, files, formats, labels), [1] * len(files), {}
-    batches = [
+        names = {"file": shown, "example": [0] * len(files)}
+        return NamedExamples(_images(run.model, read, files, formats, labels), names, left_out)
+    read_files = [
         read(file, file_format, label=label)
         for file, file_format, label in zip(files, formats, labels, strict=True)
     ]
-    counts = [len(batch) for batch in batches]
-    names = _own_names(files, formats, counts)
-    return to_loader(run.model, concatenate(batches)), counts, {**names}
+    loader = to_loader(run.model, concatenate([each.batch for each in read_files]))
+    return NamedExamples(loader, _names(shown, read_files), left_out, _steps(shown, read_files))
 
 
-def _steps(
-    files: Sequence[Path], formats: Sequence[Format], titles: Sequence[str]
-) -> list[tuple[str, FileSteps]]:
-    """The steps of files of sequences, with their titles; empty if a file has none."""
+def _names(titles: Sequence[str], files: Sequence[NamedBatch]) -> dict[str, Sequence[Any]]:
+    """What names the examples of files; empty where a file has no such column.
+
+    Args:
+        titles: what the files are called.
+        files: their examples.
+    """
+    columns = list(dict.fromkeys(name for file in files for name in file.names))
+    counts = [len(file.batch) for file in files]
+    names: dict[str, Sequence[Any]] = {
+        "file": [title for title, count in zip(titles, counts, strict=True) for _ in range(count)],
+        "example": [i for count in counts for i in range(count)],
+    }
+    own = {
+        column: [
+            value
+            for file, count in zip(files, counts, strict=True)
+            for value in file.names.get(column, [""] * count)
+        ]
+        for column in columns
+    }
+    return names | free_names(own, names)
+
+
+def _steps(titles: Sequence[str], files: Sequence[NamedBatch]) -> list[FileSteps]:
+    """The steps of files of sequences with the titles of the files; empty if one has none."""
     found = []
-    for file, file_format, title in zip(files, formats, titles, strict=True):
-        steps = file_format.steps(file)
-        if steps is None:
+    for title, file in zip(titles, files, strict=True):
+        if file.steps is None:
             return []
-        found.append((title, steps))
+        count = len(next(iter(file.steps.names.values())))
+        names = {"file": [title] * count}
+        found.append(replace(file.steps, names=names | free_names(file.steps.names, names)))
     return found
 
 
@@ -173,7 +180,8 @@ def _all_splits(run: Run) -> NamedExamples:
     for name in loaders["test"].split.names:
         names[name] = [each for loader in loaders.values() for each in loader.split.names[name]]
     batches = [loader.first(len(loader)) for loader in loaders.values()]
-    return NamedExamples(to_loader(run.model, concatenate(batches)), names)
+    steps = [each for loader in loaders.values() for each in loader.split.steps]
+    return NamedExamples(to_loader(run.model, concatenate(batches)), names, steps=steps)
 
 
 def _files_in(run: Run, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -216,25 +224,9 @@ def _folder_label(model: Model, file: Path, root: Path) -> int | None:
     return None
 
 
-def _own_names(
-    files: Sequence[Path], formats: Sequence[Format], counts: Sequence[int]
-) -> dict[str, list[str | int]]:
-    """What the files themselves name their examples by; empty where a file has no such column."""
-    each = [file_format.names(file) for file, file_format in zip(files, formats, strict=True)]
-    columns = list(dict.fromkeys(name for names in each for name in names))
-    return {
-        column: [
-            value
-            for names, count in zip(each, counts, strict=True)
-            for value in names.get(column, [""] * count)
-        ]
-        for column in columns
-    }
-
-
 def _images(
     model: Model,
-    read: Callable[..., Batch],
+    read: Callable[..., NamedBatch],
     files: Sequence[Path],
     formats: Sequence[Format],
     labels: Sequence[int | None],
@@ -258,7 +250,7 @@ class _Images(torch.utils.data.Dataset[Batch]):
 
     def __init__(
         self,
-        read: Callable[..., Batch],
+        read: Callable[..., NamedBatch],
         files: Sequence[Path],
         formats: Sequence[Format],
         labels: Sequence[int | None],
@@ -270,4 +262,5 @@ class _Images(torch.utils.data.Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         label = self.labels[index]
-        return Batch(self.read(self.files[index], self.formats[index], label=label).x[0].cpu())
+        batch = self.read(self.files[index], self.formats[index], label=label).batch
+        return Batch(batch.x[0].cpu())

@@ -310,9 +310,27 @@ def test_steps_have_the_mean_of_the_windows_that_show_them(run, sensors):
     assert torch.equal(both, shown[1, :50]) and torch.equal(means[:50].isfinite(), shown[0, :50])
     torch.testing.assert_close(means[:50][shown[0, :50]], values[0, :50][shown[0, :50]])
     torch.testing.assert_close(means[50:100][both], ((values[0, 50:] + values[1, :50]) / 2)[both])
-    split = named_examples(opened, "test")
-    names, means = split.by_step(*step_scores(opened.model, split.loader, 1))
-    assert list(names) == ["example", "step"] and means.isfinite().all()
+    names, means = replace(examples, steps=()).by_step(values, shown)
+    assert list(names) == ["file", "example", "row", "timestamp", "step"]
+    assert means.isfinite().all()
+
+
+def test_scores_of_a_split_are_joined_to_files_and_times(run, sensors, tmp_path):
+    out, steps_out = tmp_path / "scores.csv", tmp_path / "steps.csv"
+    options = ["--out", out, "--steps-out", steps_out, "--samples", 1]
+    assert call("-q", "score", run, "all", *options) == 0
+    windows, steps = read(out), read(steps_out)
+    rows = {file.name: read(file) for file in sorted(sensors.iterdir())}
+    for row in (*windows, *steps):
+        assert rows[row["file"]][int(row["row"])]["timestamp"] == row["timestamp"]
+    # three files are split along time: each row is in one split
+    assert sorted((row["file"], int(row["row"])) for row in steps) == [
+        (name, i) for name, each in rows.items() for i in range(len(each))
+    ]
+    test = [row for row in windows if row["split"] == "test"]
+    assert [(row["file"], row["row"]) for row in test] == [
+        ("pump-0.csv", "234"), ("pump-1.csv", "270"), ("pump-2.csv", "207"),
+    ]  # fmt: skip
 
 
 def test_latents_are_joined_to_files_and_times(run, sensors, tmp_path):
@@ -327,6 +345,9 @@ def test_latents_are_joined_to_files_and_times(run, sensors, tmp_path):
 def test_a_file_is_completed_and_nothing_else_of_it_changes(run, sensors, tmp_path):
     source = sensors / "pump-0.csv"
     assert call("-q", "impute", run, source, "--out", tmp_path / "filled.csv") == 0
+    assert call("-q", "impute", run, source, "--out", tmp_path / "folder") == 0
+    same = (tmp_path / "folder" / source.name).read_bytes()
+    assert same == (tmp_path / "filled.csv").read_bytes() != source.read_bytes()
     before, after = read(source), read(tmp_path / "filled.csv")
     filled = 0
     for old, new in zip(before, after, strict=True):

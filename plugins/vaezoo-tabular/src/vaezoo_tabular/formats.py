@@ -83,16 +83,17 @@ class TableFormat(vaezoo.Format):
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads rows, in the units of the source."""
-        return self._read(path, fills_missing=False)
+        return self.read_named(path).batch
 
-    def names(self, path: Path) -> Mapping[str, Sequence[str]]:
-        """The columns that name the rows."""
-        table = read_table(path, self.csv, self.likely).table
-        return {
-            column.name: pc.cast(table[column.name], pa.string()).to_pylist()
+    def read_named(self, path: Path) -> vaezoo.NamedBatch:
+        """Reads rows, with the columns that name them."""
+        source = read_table(path, self.csv, self.likely)
+        names = {
+            column.name: pc.cast(source.table[column.name], pa.string()).to_pylist()
             for column in self.columns
-            if column.kind == "identifier" and column.name in table.column_names
+            if column.kind == "identifier" and column.name in source.table.column_names
         }
+        return vaezoo.NamedBatch(self._batch(source, fills_missing=False), names)
 
     def parse_number(self, column: str, text: str) -> float:
         """The number of a column, or the seconds of a date, of a cell in the form of the table."""
@@ -106,7 +107,7 @@ class TableFormat(vaezoo.Format):
 
     def read_incomplete(self, path: Path) -> vaezoo.Batch:
         """Reads rows with missing cells, also of columns without missing cells in training."""
-        return self._read(path, fills_missing=True)
+        return self._batch(read_table(path, self.csv, self.likely), fills_missing=True)
 
     def completes(self, source: Path) -> bool:
         """Whether it is a csv or parquet file."""
@@ -123,8 +124,8 @@ class TableFormat(vaezoo.Format):
         decimal = form.decimal if self.keeps_decimal else "."
         self._write(complete_table(rows, self.columns, filled, decimal=decimal), path, form)
 
-    def _read(self, path: Path, *, fills_missing: bool) -> vaezoo.Batch:
-        source, mask = read_table(path, self.csv, self.likely), None
+    def _batch(self, source: Source, *, fills_missing: bool) -> vaezoo.Batch:
+        mask = None
         self._check_extra(source)
         values = encode_rows(source, self.columns, unseen=self.unseen, fills_missing=fills_missing)
         if fills_missing:

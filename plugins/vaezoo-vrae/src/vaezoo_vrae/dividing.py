@@ -156,10 +156,11 @@ def window_starts(steps: int, window: int, stride: int) -> range:
 
 def _cut(data: RaggedSequences, spans: Sequence[tuple[int, slice]]) -> RaggedSequences:
     """Pieces of sequences: the index of each one's sequence, and its steps."""
-    observed = data.observed
+    observed, origins = data.observed, data.origins
     return RaggedSequences(
         [data.sequences[i][steps] for i, steps in spans],
         None if data.labels is None else data.labels[[i for i, _ in spans]],
         data.classes,
         None if observed is None else [observed[i][steps] for i, steps in spans],
+        None if origins is None else [origins[i].shifted(steps.start) for i, steps in spans],
     )

@@ -6,7 +6,6 @@ Shapes: n sequences, T steps, S symbols.
 from __future__ import annotations
 
 import wave
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,13 +85,14 @@ class SourceLines(TextFormat):
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads lines as one-hot sequences ``[n, T, S]``."""
+        return self.read_named(path).batch
+
+    def read_named(self, path: Path) -> vaezoo.NamedBatch:
+        """Reads lines, with the number of each, from 1."""
         lines = self._lines(path)
         batch = self._encode([[*self._symbols(line.text), vaezoo.END] for line in lines])
-        return replace(batch, condition=self._labels(path, lines))
-
-    def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
-        """The number of each line, from 1."""
-        return {"line": [int(line.place) for line in self._lines(path)]}
+        batch = replace(batch, condition=self._labels(path, lines))
+        return vaezoo.NamedBatch(batch, {"line": [int(line.place) for line in lines]})
 
     def _lines(self, path: Path) -> list[Line]:
         lines = [line for line in read_text_file(path)[0] if line.text]
@@ -169,17 +169,17 @@ class SourceMidi(MidiFormat):
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads a piano roll ``[1, T, 88]``, or its windows ``[n, window, 88]`` with a mask."""
-        roll = self._roll(path)
+        return self.read_named(path).batch
+
+    def read_named(self, path: Path) -> vaezoo.NamedBatch:
+        """Reads a piano roll or its windows, with the first step of each window, from 0."""
+        song = read_song(path, self.steps_per_beat, self.max_steps)
+        roll = torch.from_numpy(song.roll).float()
         windows = roll.split(self.window or len(roll))
         mask = pad_sequence([torch.ones(len(each)) for each in windows], batch_first=True) > 0
-        return vaezoo.Batch(pad_sequence(list(windows), batch_first=True), None, mask)
-
-    def names(self, path: Path) -> Mapping[str, Sequence[str | int]]:
-        """The first step of each window, counted from 0."""
-        return {"start": range(0, len(self._roll(path)), self.window)} if self.window else {}
-
-    def _roll(self, path: Path) -> torch.Tensor:
-        return torch.from_numpy(read_song(path, self.steps_per_beat, self.max_steps).roll).float()
+        batch = vaezoo.Batch(pad_sequence(list(windows), batch_first=True), None, mask)
+        starts = {"start": list(range(0, len(roll), self.window))} if self.window else {}
+        return vaezoo.NamedBatch(batch, starts)
 
 
 class WavFormat(_PianoRollFormat):

@@ -14,7 +14,7 @@ from vaezoo_vrae.formats import SourceMidi
 from vaezoo_vrae.midi_files import MAX_STEPS, read_song
 from vaezoo_vrae.polyphonic import piano_roll_spec, to_float
 from vaezoo_vrae.proposals import propose_music
-from vaezoo_vrae.ragged import RaggedSequences, ragged_split
+from vaezoo_vrae.ragged import Origin, RaggedSequences, ragged_split
 from vaezoo_vrae.sources import Unreadable
 from vaezoo_vrae.steps import PositiveInt
 
@@ -88,7 +88,10 @@ class Midi(DividedDataset):
             )
         ]
         rolls = {
-            name: RaggedSequences([song.roll for song in split.values()])
+            name: RaggedSequences(
+                [song.roll for song in split.values()],
+                origins=[Origin(folder.name(file)) for file in split],
+            )
             for name, split in songs.items()
         }
         return divide(

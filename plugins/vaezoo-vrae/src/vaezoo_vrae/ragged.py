@@ -21,6 +21,18 @@ _LENGTH_JITTER = 0.2
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a sequence comes from: the name of its file, and its first step there, from 0."""
+
+    file: str
+    start: int = 0
+
+    def shifted(self, steps: int) -> Origin:
+        """The origin of the part that starts some steps later."""
+        return Origin(self.file, self.start + steps)
+
+
+@dataclass(frozen=True)
 class RaggedSequences:
     """Sequences of different lengths, with or without labels.
 
@@ -30,12 +42,14 @@ class RaggedSequences:
         classes: the names of the labels.
         observed: which steps of each sequence are observed, bool ``[T_i]``, or which of its cells,
             ``[T_i, D]``; None if all are.
+        origins: where each sequence comes from; None if not from files of one sequence each.
     """
 
     sequences: list[np.ndarray]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     observed: list[np.ndarray] | None = None
+    origins: list[Origin] | None = None
 
     def select(self, index: Sequence[int] | np.ndarray) -> RaggedSequences:
         """The sequences at these indices, with all that belongs to them."""
@@ -44,6 +58,7 @@ class RaggedSequences:
             None if self.labels is None else self.labels[index],
             self.classes,
             None if self.observed is None else [self.observed[i] for i in index],
+            None if self.origins is None else [self.origins[i] for i in index],
         )
 
     def without_hidden(self) -> RaggedSequences:
@@ -67,6 +82,8 @@ def ragged_split(
     data: RaggedSequences, steps: int, transform: Callable[[Tensor], Tensor]
 ) -> vaezoo.Split:
     """A split of sequences, padded with 0; batches are trimmed to their longest.
+
+    Sequences of files are named by their file and, if they are parts of it, their first step.
 
     Args:
         data: sequences of the same dtype with at least one step each; labels are the condition.
@@ -101,9 +118,18 @@ def ragged_split(
         None if data.labels is None else torch.from_numpy(data.labels),
         mask,
         transform,
+        names=_names(data.origins),
         batch_transform=trim_padding,
         epoch_order=epoch_order,
     )
+
+
+def _names(origins: Sequence[Origin] | None) -> dict[str, list[str] | list[int]]:
+    """What names sequences, by column."""
+    if origins is None:
+        return {}
+    files, starts = [origin.file for origin in origins], [origin.start for origin in origins]
+    return {"file": files, "start": starts} if any(starts) else {"file": files}
 
 
 def trim_padding(batch: vaezoo.Batch) -> vaezoo.Batch:

@@ -13,7 +13,7 @@ import numpy as np
 
 import vaezoo
 from vaezoo_vrae.dividing import DividedSequences
-from vaezoo_vrae.ragged import RaggedSequences
+from vaezoo_vrae.ragged import Origin, RaggedSequences
 from vaezoo_vrae.sources import ALL, TABLE_SUFFIXES, Unreadable
 
 _ARRAYS = frozenset({"x", "lengths", "mask", "condition"})
@@ -66,7 +66,12 @@ def read_folder(
     for split, contained in contents.items():
         used = [file for file in contained if file not in outside]
         labels = np.array([classes.index(names[file]) for file in used]) if classes else None
-        splits[split] = RaggedSequences([contained[file] for file in used], labels, classes)
+        splits[split] = RaggedSequences(
+            [contained[file] for file in used],
+            labels,
+            classes,
+            origins=[Origin(file.relative_to(path).as_posix()) for file in used],
+        )
     one, many = "file in no folder of a class", "files in no folder of a class"
     unlabelled = vaezoo.count_phrase([*map(folder.name, outside)], one, many)
     return DividedSequences(splits, (*folder.left_out, *skipped, *unlabelled))

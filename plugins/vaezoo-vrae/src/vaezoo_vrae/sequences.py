@@ -183,7 +183,8 @@ class Sequences(DividedDataset):
             np.where(shown if shown.ndim == 2 else shown[..., None], self._model_input(values), 0)
             for values, shown in zip(data.sequences, observed, strict=True)
         ]
-        return ragged_split(replace(data, sequences=stored), self.spec.shape[0], to_float)
+        split = ragged_split(replace(data, sequences=stored), self.spec.shape[0], to_float)
+        return split if self.source is None else self.source.name_split(split, data)
 
     def _model_input(self, values: np.ndarray) -> np.ndarray:
         """Values ``[T, D]`` of the source, standardised: uint8 if they are binary, or float32."""

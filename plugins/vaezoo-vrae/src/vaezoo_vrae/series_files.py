@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -65,6 +65,17 @@ class TimeSeries:
     def intervals(self) -> np.ndarray:
         """The distances of successive steps in time, ``[T - 1]``."""
         return np.diff(self.seconds)
+
+    def rows(self, time: str) -> dict[str, list[Any]]:
+        """The number of each row, from 0, and its time in the file.
+
+        Args:
+            time: the name of the column of times; empty if there is none.
+        """
+        rows: dict[str, list[Any]] = {"row": list(range(len(self.values)))}
+        if time:
+            rows[time] = list(self.times) or [""] * len(self.values)
+        return rows
 
 
 def read_series(path: Path, options: SeriesOptions, *, needs_time: bool = True) -> TimeSeries:

@@ -9,10 +9,9 @@ import codecs
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -73,25 +72,15 @@ class SeriesCsv(vaezoo.Format):
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads the windows of a file, without those in which nothing is observed."""
-        return self._batch(self._windows(path)[1])
+        return self.read_named(path).batch
 
-    def names(self, path: Path) -> Mapping[str, Sequence[Any]]:
-        """The row of the file in which each window starts, counted from 0, and its time."""
+    def read_named(self, path: Path) -> vaezoo.NamedBatch:
+        """Reads windows, each with the row in which it starts, counted from 0, and its time."""
         series, windows = self._windows(path)
-        rows = [window.start for window in windows]
-        return {name: [cells[row] for row in rows] for name, cells in self._rows(series).items()}
-
-    def steps(self, path: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]]]:
-        """The first row of each window, and the rows of a file with their times."""
-        series, windows = self._windows(path)
-        return [window.start for window in windows], self._rows(series)
-
-    def _rows(self, series: TimeSeries) -> dict[str, list[Any]]:
-        """The number and the time of each row of a file, by column."""
-        rows: dict[str, list[Any]] = {"row": list(range(len(series.values)))}
-        if self.options.time:
-            rows[self.options.time] = list(series.times) or [""] * len(series.values)
-        return rows
+        rows = series.rows(self.options.time)
+        starts = [window.start for window in windows]
+        names = {name: [cells[start] for start in starts] for name, cells in rows.items()}
+        return vaezoo.NamedBatch(self._batch(windows), names, vaezoo.FileSteps(starts, rows))
 
     def read_incomplete(self, path: Path) -> vaezoo.Batch:
         """Reads windows that do not overlap, with those in which nothing is observed.

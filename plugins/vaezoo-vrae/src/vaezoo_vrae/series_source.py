@@ -11,7 +11,7 @@ import numpy as np
 
 import vaezoo
 from vaezoo_vrae.dividing import DividedSequences
-from vaezoo_vrae.ragged import RaggedSequences
+from vaezoo_vrae.ragged import Origin, RaggedSequences
 from vaezoo_vrae.sequence_files import read_folder
 from vaezoo_vrae.series_files import (
     SeriesOptions,
@@ -32,11 +32,36 @@ class SeriesSource:
         divided: the series by split.
         channels: the names of the channels.
         step: the times of steps; None if there are none, or if they are irregular.
+        rows: the number of each row of a file, and its time, by the name of the file.
     """
 
     divided: DividedSequences
     channels: tuple[str, ...]
     step: vaezoo.Field | None
+    rows: Mapping[str, Mapping[str, Sequence[Any]]]
+
+    def name_split(self, split: vaezoo.Split, data: RaggedSequences) -> vaezoo.Split:
+        """The split with the names of its sequences and of their steps.
+
+        Args:
+            split: the split.
+            data: its sequences, those of a file one after another.
+        """
+        origins = data.origins or []
+        places = [(self.rows[origin.file], origin.start) for origin in origins]
+        names = {"file": [origin.file for origin in origins]}
+        first_row, _ = places[0]
+        names |= {column: [rows[column][start] for rows, start in places] for column in first_row}
+        ends = [origin.start + len(x) for origin, x in zip(origins, data.sequences, strict=True)]
+        steps = []
+        for file in dict.fromkeys(names["file"]):
+            index = [i for i, origin in enumerate(origins) if origin.file == file]
+            first, stop = origins[index[0]].start, max(ends[i] for i in index)
+            of_steps = {column: cells[first:stop] for column, cells in self.rows[file].items()}
+            starts = [origins[i].start - first for i in index]
+            title = {"file": [file] * (stop - first)}
+            steps.append(vaezoo.FileSteps(starts, title | of_steps))
+        return replace(split, names=names, steps=steps)
 
 
 def read_series_source(
@@ -70,7 +95,8 @@ def read_series_source(
     if path.is_dir():
         divided = read_folder(path, read_one, fractions, split_seed, unreadable)
     else:
-        divided = DividedSequences({ALL: RaggedSequences([read_one(path)])})
+        only = RaggedSequences([read_one(path)], origins=[Origin(path.name)])
+        divided = DividedSequences({ALL: only})
     first = next(iter(read.values()))
     unused = dict.fromkeys(name for series in read.values() for name in series.unused)
     one, many = "column that is not used", "columns that are not used"
@@ -78,7 +104,9 @@ def read_series_source(
     if options.missing == "hide":
         divided = replace(divided, splits=_with_cells(divided.splits))
     divided = replace(divided, left_out=left_out, notes=(*divided.notes, *_irregular(read, path)))
-    return SeriesSource(divided, first.channels, _step(options.time, list(read.values())))
+    rows = {_title(file, path): series.rows(options.time) for file, series in read.items()}
+    step = _step(options.time, list(read.values()))
+    return SeriesSource(divided, first.channels, step, rows)
 
 
 def _with_cells(splits: Mapping[str, RaggedSequences]) -> dict[str, RaggedSequences]:
@@ -89,13 +117,14 @@ def _with_cells(splits: Mapping[str, RaggedSequences]) -> dict[str, RaggedSequen
     }
 
 
+def _title(file: Path, root: Path) -> str:
+    """What a file is called in results, given the file or folder of the data set."""
+    return file.name if file == root else file.relative_to(root).as_posix()
+
+
 def _irregular(read: Mapping[Path, TimeSeries], root: Path) -> list[str]:
     """A phrase of the files whose steps are not equally long."""
-    files = [
-        file.relative_to(root).as_posix() if file != root else file.name
-        for file, series in read.items()
-        if is_irregular(series.intervals)
-    ]
+    files = [_title(file, root) for file, each in read.items() if is_irregular(each.intervals)]
     what = "whose steps are not equally long; they are modelled as if they were"
     return list(vaezoo.count_phrase(files, f"file {what}", f"files {what}"))
 
