@@ -81,7 +81,10 @@ def classify_command(
         check_rows_file(out)
     run = open_run(path, device)
     if run.model.conditioner is None or not run.model.data.classes:
-        raise UsageError("this command needs a model that is conditional on a label")
+        raise UsageError(
+            "classify: needs a model that is conditional on a label; train one with the spec's "
+            "model.condition: {type: label}"
+        )
     examples = open_examples(ctx, run, data, needs_condition=False)
     with working(f"classifying {len(examples.loader):,} examples"):
         columns, evaluation = _classify(

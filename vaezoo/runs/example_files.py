@@ -307,6 +307,7 @@ def _check_condition(model: Model, condition: Tensor | None, n: int) -> Tensor |
             hint = "as the array 'condition' of an .npz file"
             if classes:
                 hint += ", or as the name of the folder that holds the file"
+            hint += "; a model trained with condition.dropout needs none"
             raise ValueError(f"{error}, {hint}") from error
         return None
     if shape is None:

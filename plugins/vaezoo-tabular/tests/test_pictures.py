@@ -43,6 +43,18 @@ def test_a_column_of_one_number_is_drawn():
     assert draw_marginals(data, data, COLUMNS[:1]).startswith(b"\x89PNG")
 
 
+def test_dates_are_written_as_dates(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("vaezoo_tabular.pictures.to_png", drawn.append)
+    days = np.arange(17_532, 17_897) * 86400.0  # 2018
+    data = Rows({"day": days}, {}, {})
+    draw_marginals(data, data, [Column(name="day", kind="datetime", start=0)])
+    (axes,) = drawn[0].axes
+    drawn[0].draw_without_rendering()
+    assert "2018" in [axes.xaxis.get_offset_text().get_text(),
+                      *(label.get_text() for label in axes.get_xticklabels())]  # fmt: skip
+
+
 def test_cells_that_differ_are_coloured():
     cells = [["1", "x"], ["1", "y"]]
     plain = draw_table(cells, ["a", "town"])

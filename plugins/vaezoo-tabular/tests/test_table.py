@@ -84,6 +84,28 @@ def test_columns_are_described(table):
     assert json.loads(json.dumps(data.spec.facts)) == data.spec.facts
 
 
+def test_a_boolean_column_has_two_values(table):
+    with pytest.raises(vaezoo.DataError, match="column 'town' is not boolean: it has 3 different"):
+        Table(path=str(table), kinds={"town": "boolean"}).split("train")
+
+
+@pytest.mark.parametrize(("count", "lost"), [(4, 3), (500, 128)])
+def test_numbers_that_float32_does_not_tell_apart_are_noted(tmp_path, count, lost):
+    """As one number is very large: of known values, and of the edges of bins."""
+    cells = [str(i % count / 10) for i in range(1000)]
+    for large, expected in (("5.5", 0), ("1e13", lost)):
+        rows = [f"{cell},{'xy'[i % 2]}" for i, cell in enumerate([*cells, *[large] * 200])]
+        (tmp_path / "t.csv").write_text("\n".join(["a,b", *rows]))
+        data = Table(path=str(tmp_path / "t.csv"))
+        (*notes,) = (note for note in data.notes if "not told from others" in note)
+        if not expected:
+            assert not notes
+            continue
+        assert f"column 'a', of which {lost} are not told" in notes[0] and "1e+13" in notes[0]
+        x = data.split("train").x[:, 0]
+        assert len(x.unique()) == 2
+
+
 def test_rows_come_out_as_they_came_in(trained, table, tmp_path):
     """The names, order, units, categories, spellings and formats of the table."""
     out = tmp_path / "rows.csv"

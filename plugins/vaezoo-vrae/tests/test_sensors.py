@@ -356,6 +356,7 @@ def test_a_file_is_completed_and_nothing_else_of_it_changes(run, sensors, tmp_pa
                 filled += 1
                 low, high = {"flow": (5000, 15_000)}.get(name, (-80, 120))
                 assert low < float(new[name]) < high
+                assert len(new[name].partition(".")[2]) <= 2  # as in the files of training
             else:
                 assert new[name] == cell
     assert filled > 240

@@ -16,14 +16,12 @@ import vaezoo
 from vaezoo_tabular.checks import read_values, refusal
 from vaezoo_tabular.columns import MODELLED, NUMBERS, OTHER, Column, encode, standardise
 from vaezoo_tabular.description import describe
-from vaezoo_tabular.kinds import Finding, Kind, find_kind, has_any
+from vaezoo_tabular.fitting_numbers import fit_numbers
+from vaezoo_tabular.kinds import Finding, Kind, find_kind
 from vaezoo_tabular.source import Source
 
-_MAX_DECIMALS = 9
 _MAX_LETTERS = 40
 """How many letters of a category a note has."""
-_SPIKE = 0.01
-"""The share of rows from which a value of a column with many has a probability of its own."""
 
 
 class TooManyCategoriesError(vaezoo.DataError):
@@ -105,9 +103,8 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
     for name in names:
         cells = source.table[name].combine_chunks()
         finding = _finding(source, name, cells, options)
-        column, numbers = _fit(source, name, cells, finding, train, options)
-        if finding.note:
-            notes.append(finding.note)
+        column, numbers, note = _fit(source, name, cells, finding, train, options)
+        notes += filter(None, (finding.note, note))
         if numbers is not None:
             notes += untrained(column, numbers[train])
             column = replace(column, start=start)
@@ -137,6 +134,12 @@ def untrained(column: Column, values: np.ndarray) -> tuple[str, ...]:
         f"value of {column.name!r} without a training row",
         f"values of {column.name!r} without a training row",
     )
+
+
+def _tellable(numbers: np.ndarray, offset: float, scale: float) -> np.ndarray:
+    """Of numbers in order, those that differ in float32 from the one before, standardised."""
+    standardised = ((numbers - offset) / scale).astype(np.float32)
+    return numbers[np.diff(standardised, prepend=-np.inf) > 0]
 
 
 def _check_indicator(source: Source, column: Column) -> None:
@@ -190,8 +193,8 @@ def _fit(
     finding: Finding,
     train: np.ndarray,
     options: FitOptions,
-) -> tuple[Column, np.ndarray | None]:
-    """One column, and its values if it is modelled."""
+) -> tuple[Column, np.ndarray | None, str]:
+    """One column, its values if it is modelled, and what users should check, or nothing."""
     column = Column(
         name=name, kind=finding.kind, dtype=str(cells.type), date_format=finding.date_format
     )
@@ -203,12 +206,24 @@ def _fit(
     if finding.kind not in MODELLED:
         constant = pc.unique(cells).drop_null() if finding.kind == "constant" else []
         texts = tuple(pc.cast(constant, pa.string()).to_pylist()) if len(constant) else ()
-        return replace(column, categories=texts[:1]), None
+        return replace(column, categories=texts[:1]), None, ""
     if finding.kind in NUMBERS:
-        return _fit_numbers(source, column, cells, train, options)
+        return fit_numbers(
+            source,
+            column,
+            cells,
+            train,
+            max_values=options.max_values,
+            bins=options.bins,
+        )
     column = replace(column, categories=_categories(source, column, cells, train, options))
+    if finding.kind == "boolean" and len(column.categories) > 2:
+        raise vaezoo.DataError(
+            f"{source.name}: column {column.name!r} is not boolean: it has "
+            f"{len(column.categories)} different values; set its kind to categorical"
+        )
     values = read_values(source, column, cells)
-    return replace(column, has_missing=bool(np.isnan(values).any())), values
+    return replace(column, has_missing=bool(np.isnan(values).any())), values, ""
 
 
 def _categories(
@@ -235,79 +250,3 @@ def _categories(
             len(names),
         )
     return (*sorted(names.to_pylist()), *([OTHER] if is_grouped else []))
-
-
-def _fit_numbers(
-    source: Source, column: Column, cells: pa.Array, train: np.ndarray, options: FitOptions
-) -> tuple[Column, np.ndarray]:
-    """A column of numbers or dates: its scale, and the values or bins of its training rows."""
-    values = read_values(source, column, cells)
-    known = values[train][~np.isnan(values[train])]
-    if not len(known):
-        raise vaezoo.DataError(
-            f"{source.name}: column {column.name!r} has no number in the training rows"
-        )
-    offset, scale = map(float, vaezoo.mean_and_scale(known))
-    step = _step(column, known)
-    atoms, edges = _values_and_edges(known, step, options)
-    column = replace(
-        column,
-        has_missing=bool(np.isnan(values).any()),
-        offset=offset,
-        scale=scale,
-        step=step,
-        decimals=_decimals(column, cells, source.decimal),
-        values=tuple(atoms.tolist()),
-        edges=tuple(edges.tolist()),
-    )
-    return column, values
-
-
-def _step(column: Column, known: np.ndarray) -> float:
-    """The smallest difference of whole numbers or dates; 0 for other numbers."""
-    if column.kind in ("integer", "count"):
-        return 1.0
-    if column.kind != "datetime":
-        return 0.0
-    for step in (86400.0, 3600.0, 60.0, 1.0):
-        if not (known % step).any():
-            return step
-    return 0.0
-
-
-def _decimals(column: Column, cells: pa.Array, decimal: str) -> int:
-    """The greatest number of digits after the decimal sign; -1 if it is not limited."""
-    if column.kind != "numeric" or not pa.types.is_string(cells.type):
-        return -1
-    if has_any(cells, "e", "E"):
-        return -1
-    place = pc.find_substring(cells, decimal)
-    after = pc.subtract(pc.subtract(pc.binary_length(cells), place), 1)
-    most = int(pc.max(pc.if_else(pc.less(place, 0), 0, after)).as_py() or 0)
-    return most if most <= _MAX_DECIMALS else -1
-
-
-def _values_and_edges(
-    known: np.ndarray, step: float, options: FitOptions
-) -> tuple[np.ndarray, np.ndarray]:
-    """The values that have a probability of their own, and the edges of the bins of all others.
-
-    A bin of whole numbers begins with one of them, and ends before the next bin.
-
-    Args:
-        known: numbers of the training rows.
-        step: the smallest difference of whole numbers; 0 of other numbers.
-        options: how many there may be.
-    """
-    values, counts = np.unique(known, return_counts=True)
-    if len(values) <= options.max_values:
-        return values, np.empty(0)
-    is_spike = counts >= _SPIKE * len(known)
-    if (~is_spike).sum() < 2:  # too few for a bin
-        return values, np.empty(0)
-    rest = np.repeat(values[~is_spike], counts[~is_spike])  # in order
-    places = np.linspace(0, len(rest) - 1, options.bins + 1)
-    if step:
-        starts = rest[places[:-1].astype(np.int64)]
-        return values[is_spike], np.unique(np.append(starts, rest[-1] + step))
-    return values[is_spike], np.unique(np.interp(places, np.arange(len(rest)), rest))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from vaezoo_tabular.columns import Column
@@ -19,6 +20,8 @@ _PANELS = 24
 _BARS = 12
 """How many categories a marginal shows, the most frequent ones."""
 _WIDTH = 12.0
+_SECONDS_PER_DAY = 86400.0
+"""Pictures have dates in days."""
 
 
 def to_png(figure: Figure) -> bytes:
@@ -67,7 +70,12 @@ def draw_marginals(real: Rows, made: Rows, columns: Sequence[Column]) -> bytes:
         if column.categories:
             _bars(axes, real.categories[column.name], made.categories[column.name], column)
         else:
-            _histograms(axes, real.numbers[column.name], made.numbers[column.name])
+            unit = _SECONDS_PER_DAY if column.kind == "datetime" else 1.0
+            _histograms(axes, real.numbers[column.name] / unit, made.numbers[column.name] / unit)
+            if column.kind == "datetime":
+                locator = AutoDateLocator(maxticks=5)
+                axes.xaxis.set_major_locator(locator)
+                axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_title(column.name, fontsize=10, color=INK, loc="left")
         axes.tick_params(labelsize=7, colors=SOFT, length=2)
         axes.spines[["top", "right"]].set_visible(False)

@@ -166,13 +166,18 @@ class Sequences(DividedDataset):
         """The longest length of all splits; values are standardized with the training split."""
         if self.source is None:
             return sequence_spec(self.divided.splits, self.standardise)
-        reading = asdict(self.options) | {"window": self.window, "stride": self.stride}
+        reading = asdict(self.options) | {
+            "columns": list(self.source.channels),
+            "window": self.window,
+            "stride": self.stride,
+            "decimals": list(self.source.decimals),
+        }
         return series_spec(
             self.source,
             self.divided.splits,
             standardise=self.standardise,
             units=self.units,
-            reading={**reading, "columns": list(self.source.channels)},
+            reading=reading,
         )
 
     def split(self, name: str) -> vaezoo.Split:

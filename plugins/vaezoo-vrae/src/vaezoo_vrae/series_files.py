@@ -52,6 +52,8 @@ class TimeSeries:
         seconds: the times as numbers, ``[T]``: seconds if they are dates.
         are_dates: whether the times are dates.
         unused: the names of the other columns.
+        decimals: for each channel, the greatest number of digits after the decimal point; None if
+            numbers have an exponent.
     """
 
     channels: tuple[str, ...]
@@ -60,6 +62,7 @@ class TimeSeries:
     seconds: np.ndarray
     are_dates: bool
     unused: tuple[str, ...]
+    decimals: tuple[int | None, ...]
 
     @property
     def intervals(self) -> np.ndarray:
@@ -108,7 +111,8 @@ def read_series(path: Path, options: SeriesOptions, *, needs_time: bool = True) 
         lines = [line for line, _ in rows]
         seconds, are_dates = _seconds(times, lines, options.time_format, path)
     unused = tuple(name for name in names if name not in (*channels, time))
-    return TimeSeries(channels, values, times, seconds, are_dates, unused)
+    decimals = tuple(_decimals([row[place] for _, row in rows]) for place in places)
+    return TimeSeries(channels, values, times, seconds, are_dates, unused, decimals)
 
 
 def read_header(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -163,6 +167,14 @@ def _number(cell: str, place: str, missing: Missing) -> float:
     if abs(value) > _MAX_NUMBER:
         raise vaezoo.DataError(f"{place}: {cell!r} is not a finite number")
     return value
+
+
+def _decimals(cells: Sequence[str]) -> int | None:
+    """The greatest number of digits after the decimal point; None if one has an exponent."""
+    numbers = [cell for cell in cells if is_number(cell)]
+    if any("e" in cell or "E" in cell for cell in numbers):
+        return None
+    return max((len(cell.strip().partition(".")[2]) for cell in numbers), default=0)
 
 
 def _seconds(

@@ -48,6 +48,7 @@ class SeriesCsv(vaezoo.Format):
         if reading is None:
             raise ValueError("these examples are no series of named channels")
         self.window, self.stride = reading["window"], reading["stride"]
+        self.decimals: list[int | None] = reading["decimals"]
         self.channels = tuple(field.name for field in data.fields)
         self.options = SeriesOptions(
             reading["time"], reading["time_format"], self.channels, reading["missing"]
@@ -66,9 +67,10 @@ class SeriesCsv(vaezoo.Format):
                     writer.writerow([*[i, t][-len(index) :], *cells])
 
     def _text(self, value: float, channel: int) -> str:
-        """A value with the digits that its channel has."""
-        scale = abs(self.data.fields[channel].scale)
-        return f"{round(value, _DIGITS - math.floor(math.log10(scale))):.15g}"
+        """A value with as many digits as its channel has, and as float32 tells."""
+        scale, decimals = abs(self.data.fields[channel].scale), self.decimals[channel]
+        most = _DIGITS - math.floor(math.log10(scale))
+        return f"{round(value, most if decimals is None else min(most, decimals)):.15g}"
 
     def read(self, path: Path) -> vaezoo.Batch:
         """Reads the windows of a file, without those in which nothing is observed."""

@@ -31,12 +31,14 @@ class SeriesSource:
     Attributes:
         divided: the series by split.
         channels: the names of the channels.
+        decimals: the digits that each channel has after the decimal point; None for any number.
         step: the times of steps; None if there are none, or if they are irregular.
         rows: the number of each row of a file, and its time, by the name of the file.
     """
 
     divided: DividedSequences
     channels: tuple[str, ...]
+    decimals: tuple[int | None, ...]
     step: vaezoo.Field | None
     rows: Mapping[str, Mapping[str, Sequence[Any]]]
 
@@ -106,7 +108,14 @@ def read_series_source(
     divided = replace(divided, left_out=left_out, notes=(*divided.notes, *_irregular(read, path)))
     rows = {_title(file, path): series.rows(options.time) for file, series in read.items()}
     step = _step(options.time, list(read.values()))
-    return SeriesSource(divided, first.channels, step, rows)
+    decimals = [_most(each) for each in zip(*(s.decimals for s in read.values()), strict=True)]
+    return SeriesSource(divided, first.channels, tuple(decimals), step, rows)
+
+
+def _most(decimals: Sequence[int | None]) -> int | None:
+    """The most digits that a channel has in any file; None if there may be any number."""
+    known = [each for each in decimals if each is not None]
+    return max(known) if len(known) == len(decimals) else None
 
 
 def _with_cells(splits: Mapping[str, RaggedSequences]) -> dict[str, RaggedSequences]:
