@@ -106,7 +106,7 @@ def fit_columns(source: Source, train: np.ndarray, options: FitOptions) -> Fitte
         column, numbers, note = _fit(source, name, cells, finding, train, options)
         notes += filter(None, (finding.note, note))
         if numbers is not None:
-            notes += untrained(column, numbers[train])
+            notes += untrained(column, numbers[train]) if column.categories else ()
             column = replace(column, start=start)
             start += column.width
             blocks.extend(standardise(encode(column, numbers), column).T)

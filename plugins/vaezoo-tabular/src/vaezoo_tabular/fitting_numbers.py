@@ -50,7 +50,8 @@ def fit_numbers(
         vaezoo.DataError: no training row has a number.
     """
     values = read_values(source, column, cells)
-    known = values[train][~np.isnan(values[train])]
+    known = values[train]
+    known = known[~np.isnan(known)]
     if not len(known):
         raise vaezoo.DataError(
             f"{source.name}: column {column.name!r} has no number in the training rows"
