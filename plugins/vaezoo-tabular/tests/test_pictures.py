@@ -62,6 +62,14 @@ def test_cells_that_differ_are_coloured():
     assert MADE not in colours(plain) and MADE in colours(marked)
 
 
+def test_a_wide_table_goes_on_below():
+    names = [f"column {i}" for i in range(30)]
+    cells = [["123.45"] * len(names)] * 8
+    narrow = Image.open(io.BytesIO(draw_table([row[:5] for row in cells], names[:5])))
+    wide = Image.open(io.BytesIO(draw_table(cells, names)))
+    assert wide.width < 3 * narrow.width and wide.height > 2.5 * narrow.height
+
+
 def test_associations_have_three_matrices():
     image = Image.open(io.BytesIO(draw_associations(rows(), rows())))
     assert image.width > 2 * image.height

@@ -19,6 +19,8 @@ _PANELS = 24
 """How many marginals are drawn."""
 _BARS = 12
 """How many categories a marginal shows, the most frequent ones."""
+_LETTERS = 130
+"""How wide a table is; more columns come below."""
 _WIDTH = 12.0
 _SECONDS_PER_DAY = 86400.0
 """Pictures have dates in days."""
@@ -34,28 +36,34 @@ def to_png(figure: Figure) -> bytes:
 def draw_table(
     rows: Sequence[Sequence[str]], names: Sequence[str], marked: np.ndarray | None = None
 ) -> bytes:
-    """Rows as a table.
+    """Rows as a table; columns that do not fit beside the others come below them.
 
     Args:
         rows: the cells of each row.
         names: of the columns.
         marked: which cells are set in colour, bool ``[rows, columns]``.
     """
-    widths = [max(len(name), *(len(row[i]) for row in rows), 3) for i, name in enumerate(names)]
-    total = sum(widths) + 2 * len(widths)
-    figure = Figure(figsize=(max(4.0, 0.085 * total), 0.28 * (len(rows) + 1.5)))
+    widths = [
+        max(len(name), *(len(row[i]) for row in rows), 3) + 2 for i, name in enumerate(names)
+    ]
+    places, left, top = [], 0, 0
+    for width in widths:
+        if left and left + width > _LETTERS:
+            left, top = 0, top + len(rows) + 2
+        places.append((left, top))
+        left += width
+    total = max(left + width for (left, _), width in zip(places, widths, strict=True))
+    figure = Figure(figsize=(max(4.0, 0.085 * total), 0.28 * (top + len(rows) + 1.5)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, total)
-    axes.set_ylim(len(rows) + 0.5, -1)
-    left = 0
-    for i, name in enumerate(names):
-        axes.text(left, -0.3, name, color=SOFT, fontsize=9, family="monospace")
-        for y, row in enumerate(rows):
-            colour = MADE if marked is not None and marked[y, i] else INK
+    axes.set_ylim(top + len(rows) + 0.5, -1)
+    for i, (left, top) in enumerate(places):
+        axes.text(left, top - 0.3, names[i], color=SOFT, fontsize=9, family="monospace")
+        for y, row in enumerate(rows, top):
+            colour = MADE if marked is not None and marked[y - top, i] else INK
             axes.text(left, y + 0.7, row[i], color=colour, fontsize=9, family="monospace")
-        left += widths[i] + 2
-    axes.axhline(0, color="#e2e8f0", linewidth=1)
+        axes.axhline(top, color="#e2e8f0", linewidth=1)
     return to_png(figure)
 
 
@@ -116,6 +124,7 @@ def _histograms(axes: Any, real: np.ndarray, made: np.ndarray) -> None:
         values = values[~np.isnan(values)].clip(edges[0], edges[-1])
         axes.hist(values, edges, weights=np.full(len(values), 1 / max(len(values), 1)),
                   histtype="step", color=colour, linewidth=1.3)  # fmt: skip
+    axes.locator_params(axis="x", nbins=4)
 
 
 def draw_associations(real: Rows, made: Rows) -> bytes:
