@@ -5,10 +5,12 @@ Shapes: ``*`` any leading dimensions, K cases, D columns of x.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vaezoo_tabular.columns import Column
+from vaezoo_tabular.pieces import sizes_of
 
 _TOLERANCE = 1e-5
 """The distance, in standard deviations, within which a number is one of the known values."""
@@ -21,7 +23,8 @@ class Cases(nn.Module):
 
     The cases of categories are these. Those of numbers are the known values, the bins, and last
     all other numbers. A bin of whole numbers contains those from its first edge up to the next
-    bin, without known values.
+    bin, without known values. Within a bin numbers are distributed as those of the training rows:
+    its pieces have fixed probabilities, and are even.
 
     Args:
         column: the column.
@@ -29,20 +32,30 @@ class Cases(nn.Module):
 
     values: Tensor
     edges: Tensor
-    log_width: Tensor
+    pieces: Tensor
+    ends: Tensor
     sizes: Tensor
+    log_densities: Tensor
 
     def __init__(self, column: Column) -> None:
         super().__init__()
-        values = [(value - column.offset) / column.scale for value in column.values]
-        edges = [(edge - column.offset) / column.scale for edge in column.edges]
         self.categories, self.step = len(column.categories), column.step / column.scale
-        self.register_buffer("values", torch.tensor(values), persistent=False)
-        self.register_buffer("edges", torch.tensor(edges), persistent=False)
-        sizes = _sizes(column)
-        log_widths = torch.tensor(sizes, dtype=torch.float64).log().float()
-        self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
-        self.register_buffer("log_width", log_widths, persistent=False)
+        pieces, bins = column.pieces or column.edges, max(len(column.edges) - 1, 0)
+        sizes = torch.from_numpy(sizes_of(np.array(pieces), np.array(column.values), column.step))
+        sizes = sizes.double() if column.step else sizes.double() / column.scale
+        shares = torch.tensor(column.shares or [1.0] * len(sizes), dtype=torch.float64)
+        index = torch.from_numpy(np.searchsorted(column.edges, pieces[:-1], "right") - 1)
+        shares /= shares.new_zeros(bins).index_add(0, index, shares)[index]
+        buffers = {
+            "values": (torch.tensor(column.values).double() - column.offset) / column.scale,
+            "edges": (torch.tensor(column.edges).double() - column.offset) / column.scale,
+            "pieces": (torch.tensor(pieces).double() - column.offset) / column.scale,
+            "ends": shares.cumsum(0),  # of the share of each piece: whole numbers between bins
+            "sizes": sizes,
+            "log_densities": shares.log() - sizes.clamp(min=1e-12).log(),
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer.float(), persistent=False)
 
     @property
     def count(self) -> int:
@@ -71,9 +84,17 @@ class Cases(nn.Module):
             case = torch.where((x - self.values[nearest]).abs() <= near, nearest, case)
         return case
 
+    def log_density(self, x: Tensor) -> Tensor:
+        """Of values ``[*]`` within bins: log p(x | bin), in nats; of whole numbers a probability.
+
+        Densities are on the standardised scale.
+        """
+        place = torch.bucketize(x.contiguous(), self.pieces - self.step / 2, right=True) - 1
+        return self.log_densities[place.clamp(0, len(self.sizes) - 1)]
+
     def draw(self, case: Tensor) -> Tensor:
-        """A value ``[*]`` of each case: that of the category or the known value, or one of the
-        bin, evenly; of the last case a normal one."""
+        """A value ``[*]`` of each case: that of the category or the known value, or a sample from
+        the bin; of the last case a normal one."""
         if self.categories:
             return case.float()
         known, bins = len(self.values), max(len(self.edges) - 1, 0)
@@ -86,34 +107,33 @@ class Cases(nn.Module):
         return x
 
     def _draw_inside(self, place: Tensor) -> Tensor:
-        """A value of each bin, evenly, ``[*]``."""
-        low, high = self.edges[place], self.edges[place + 1]
+        """A sample from each bin, ``[*]``."""
+        within = torch.rand(place.shape, dtype=torch.float64, device=place.device)
+        piece = torch.bucketize(place + within, self.ends.double(), right=True)
+        piece = piece.clamp(max=len(self.sizes) - 1)
+        low, high = self.pieces[piece], self.pieces[piece + 1]
         share = torch.rand_like(low)
         if not self.step:
             return low + share * (high - low)
-        half, size = self.step / 2, self.sizes[place]
+        half, size = self.step / 2, self.sizes[piece]
         x = low + (share * size).floor().clamp(max=size - 1) * self.step
-        for value in self.values:  # in order; known values are not in the bin
+        for value in self.values:  # in order; known values are not in the piece
             is_inside = (value > low - half) & (value < high - half)
             x = torch.where(is_inside & (x > value - half), x + self.step, x)
         return x
 
     def middle(self, case: Tensor) -> Tensor:
-        """The middle ``[*]`` of each case; of the last one 0, the mean of the training rows."""
+        """The median ``[*]`` of each case; of the last one 0, the mean of the training rows."""
         if self.categories:
             return case.float()
-        middles = (self.edges[1:] + self.edges[:-1]) / 2
-        if self.step and len(middles):
-            low, number = self.edges[:-1], (self.edges[1:] - self.edges[:-1]) / self.step
-            middles = low + ((number.round() - 1) / 2).floor() * self.step
+        bins = max(len(self.edges) - 1, 0)
+        half = torch.arange(bins, device=self.values.device) + 0.5
+        piece = torch.bucketize(half, self.ends).clamp(max=max(len(self.sizes) - 1, 0))
+        start = torch.cat([self.ends.new_zeros(1), self.ends])[piece]
+        fraction = (half - start) / (self.ends[piece] - start)
+        low = self.pieces[piece]
+        middles = low + fraction * (self.pieces[piece + 1] - low)
+        if self.step:
+            number = ((self.pieces[piece + 1] - low) / self.step).round()
+            middles = low + (fraction * number).floor().clamp(max=number - 1) * self.step
         return torch.cat([self.values, middles, self.values.new_zeros(1)])[case]
-
-
-def _sizes(column: Column) -> list[float]:
-    """The size of each bin: how many whole numbers it has, or its width in standard deviations."""
-    pairs = list(zip(column.edges[:-1], column.edges[1:], strict=True)) if column.edges else []
-    if not column.step:
-        return [max((high - low) / column.scale, 1e-12) for low, high in pairs]
-    known = [sum(low <= value < high for value in column.values) for low, high in pairs]
-    numbers = [round((high - low) / column.step) for low, high in pairs]
-    return [float(all_ - few) for all_, few in zip(numbers, known, strict=True)]

@@ -44,6 +44,10 @@ class Column:
         offset, scale: a number of x is (value - offset) / scale.
         values: numbers that have a probability of their own, in order.
         edges: the edges of the bins of all other numbers of the training rows, in order.
+        pieces: the edges of the pieces of all bins, in order, with those of the bins; empty if
+            numbers are distributed evenly in each bin.
+        shares: the probability of each piece, given its bin; within a piece numbers are
+            distributed evenly.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Column:
     scale: float = 1.0
     values: tuple[float, ...] = ()
     edges: tuple[float, ...] = ()
+    pieces: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def is_modelled(self) -> bool:

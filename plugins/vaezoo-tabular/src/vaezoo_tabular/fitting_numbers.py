@@ -15,9 +15,12 @@ import vaezoo
 from vaezoo_tabular.checks import read_values
 from vaezoo_tabular.columns import Column
 from vaezoo_tabular.kinds import has_any
+from vaezoo_tabular.pieces import divide_bins
 from vaezoo_tabular.source import Source
 
 _MAX_DECIMALS = 9
+_RESOLUTION = 2.5e-7
+"""The relative distance from which numbers differ in float32."""
 _SPIKE = 0.01
 """The share of rows from which a value of a column with many has a probability of its own."""
 
@@ -58,8 +61,18 @@ def fit_numbers(
         )
     offset, scale = map(float, vaezoo.mean_and_scale(known))
     step = _step(column, known)
-    exact = _values_and_edges(known, step, max_values, bins)
+    different, counts = np.unique(known, return_counts=True)
+    is_known, exact_edges = _values_and_edges(different, counts, step, max_values, bins)
+    exact = different[is_known], exact_edges
     atoms, edges = (_tellable(each, offset, scale) for each in exact)
+    pieces, shares = divide_bins(
+        different[~is_known],
+        counts[~is_known],
+        edges,
+        atoms,
+        step,
+        resolution=_RESOLUTION * max(float(np.abs(known - offset).max()), scale),
+    )
     column = replace(
         column,
         has_missing=bool(np.isnan(values).any()),
@@ -69,6 +82,8 @@ def fit_numbers(
         decimals=_decimals(column, cells, source.decimal),
         values=tuple(atoms.tolist()),
         edges=tuple(edges.tolist()),
+        pieces=pieces,
+        shares=shares,
     )
     note, lost = "", sum(map(len, exact)) - len(atoms) - len(edges)
     if lost:
@@ -110,26 +125,27 @@ def _decimals(column: Column, cells: pa.Array, decimal: str) -> int:
 
 
 def _values_and_edges(
-    known: np.ndarray, step: float, max_values: int, bins: int
+    values: np.ndarray, counts: np.ndarray, step: float, max_values: int, bins: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The values that have a probability of their own, and the edges of the bins of all others.
+    """Which values have a probability of their own, and the edges of the bins of all others.
 
     A bin of whole numbers begins with one of them, and ends before the next bin.
 
     Args:
-        known: numbers of the training rows.
+        values: the different numbers of the training rows, in order.
+        counts: how many rows have each of them.
         step: the smallest difference of whole numbers; 0 of other numbers.
         max_values, bins: how many there may be.
     """
-    values, counts = np.unique(known, return_counts=True)
+    every = np.ones(len(values), bool)
     if len(values) <= max_values:
-        return values, np.empty(0)
-    is_spike = counts >= _SPIKE * len(known)
+        return every, np.empty(0)
+    is_spike = counts >= _SPIKE * counts.sum()
     if (~is_spike).sum() < 2:  # too few for a bin
-        return values, np.empty(0)
+        return every, np.empty(0)
     rest = np.repeat(values[~is_spike], counts[~is_spike])  # in order
     places = np.linspace(0, len(rest) - 1, bins + 1)
     if step:
         starts = rest[places[:-1].astype(np.int64)]
-        return values[is_spike], np.unique(np.append(starts, rest[-1] + step))
-    return values[is_spike], np.unique(np.interp(places, np.arange(len(rest)), rest))
+        return is_spike, np.unique(np.append(starts, rest[-1] + step))
+    return is_spike, np.unique(np.interp(places, np.arange(len(rest)), rest))

@@ -41,7 +41,7 @@ class CaseCell(Cell):
     """A categorical distribution over the cases of a column, with a density inside of bins.
 
     Categories, known values and whole numbers have probabilities. Other numbers have a density on
-    the standardised scale, evenly within a bin. Numbers beyond all bins have a small probability
+    the standardised scale. Numbers beyond all bins have a small probability
     in all, with a normal density, so that no row of test data is impossible.
 
     Args:
@@ -66,11 +66,11 @@ class CaseCell(Cell):
         log_p = all_log_p.gather(-1, index[..., None]).squeeze(-1)
         if cases.categories:
             return log_p
-        known, bins = len(cases.values), len(cases.log_width)
+        known, bins = len(cases.values), max(len(cases.edges) - 1, 0)
         log_p = log_p + math.log1p(-_ELSEWHERE)
         if bins:
-            width = cases.log_width[(case - known).clamp(0, bins - 1)]
-            log_p = torch.where((case >= known) & (case < known + bins), log_p - width, log_p)
+            is_inside = (case >= known) & (case < known + bins)
+            log_p = torch.where(is_inside, log_p + cases.log_density(x), log_p)
         elsewhere = Normal(0.0, SPREAD).log_prob(x) + math.log(_ELSEWHERE)
         if cases.step:
             elsewhere = elsewhere + math.log(cases.step)
@@ -83,7 +83,7 @@ class CaseCell(Cell):
 
     @property
     def mode(self) -> Tensor:
-        """The likeliest case: its value, or the middle of the bin, ``[*]``."""
+        """The likeliest case: its value, or the median of the bin, ``[*]``."""
         return self.cases.middle(self.log_p.argmax(-1))
 
 
