@@ -10,18 +10,18 @@ from itertools import pairwise
 
 import numpy as np
 
-_FEWEST = 20
-"""The fewest training rows of a piece, but for single whole numbers."""
-_EVEN = (0.35, 0.65)
-"""Where the median of a piece lies that is not divided, as a share of its width."""
-_DEPTH = 5
+_FEWEST = 5
+"""The fewest training rows of half a piece."""
+_EVEN = 0.15
+"""How far from the middle the median of a piece lies that is not divided, in its widths."""
+_DEPTH = 8
 """How many times a bin is halved at most."""
 _FREQUENT = 5
 """The fewest training rows that make a whole number a piece of its own."""
 _EXCESS = 3.0
 """How many times as frequent as the others of its bin such a number is."""
-_SPREAD = 0.05
-"""The share of each bin that is spread evenly over it, as training rows are not all there is."""
+_ADDED = 0.5
+"""Added to the rows of each piece (Krichevsky & Trofimov 1981), so that none is impossible."""
 
 
 def sizes_of(pieces: np.ndarray, known: np.ndarray, step: float) -> np.ndarray:
@@ -74,13 +74,13 @@ def divide_bins(
             often = inside[(rows >= _FREQUENT) & (rows > _EXCESS * usual)]
             cuts |= {*often, *(often + step)}
         bounds = np.array(sorted(cut for cut in cuts if low <= cut < high))
-        is_wide = np.append(True, np.diff(bounds) > resolution) & (high - bounds > resolution)
-        bounds = np.append(bounds[is_wide], high)
+        is_wide = (np.diff(bounds) > resolution) & (high - bounds[1:] > resolution)
+        bounds = np.concatenate([[low], bounds[1:][is_wide], [high]])
         before = np.append(0, rows.cumsum())  # how many rows lie before each value
         each = np.diff(before[np.append(np.searchsorted(inside, bounds[:-1]), len(rows))])
-        even = sizes_of(bounds, known, step)
+        each = np.where(sizes_of(bounds, known, step) > 0, each + _ADDED, 0.0)
         pieces += bounds[:-1].tolist()
-        shares += ((1 - _SPREAD) * each / max(total, 1) + _SPREAD * even / even.sum()).tolist()
+        shares += (each / each.sum()).tolist()
     return (*pieces, float(edges[-1])), tuple(float(f"{share:.6g}") for share in shares)
 
 
@@ -101,7 +101,8 @@ def _halves(
     place = int(np.searchsorted(rows.cumsum(), total / 2))
     place = min(max(place, 1), len(values) - 1)
     cut = float(values[place])
-    if _EVEN[0] <= (cut - low) / (high - low) <= _EVEN[1]:
+    # of n even rows it lies within two standard errors, 1 / sqrt(n), of the middle
+    if abs((cut - low) / (high - low) - 0.5) <= max(_EVEN, float(total) ** -0.5):
         return []
     left = _halves(values[:place], rows[:place], low, cut, depth - 1)
     return [*left, cut, *_halves(values[place:], rows[place:], cut, high, depth - 1)]
