@@ -108,7 +108,8 @@ def test_densities_of_all_numbers_sum_to_one(fitted):
         weights = np.ones(len(numbers))
     else:
         pieces = np.array(column.pieces)
-        numbers, weights = (pieces[1:] + pieces[:-1]) / 2, np.diff(pieces) / column.scale
+        numbers = np.append((pieces[1:] + pieces[:-1]) / 2, column.values)
+        weights = np.append(np.diff(pieces) / column.scale, np.ones(len(column.values)))
     x = torch.from_numpy((numbers - column.offset) / column.scale).float()
     probability = row.log_prob(x[:, None]).exp().double()
     assert float((probability * torch.from_numpy(weights)).sum()) == pytest.approx(

@@ -86,7 +86,7 @@ def test_a_drawn_number_is_of_the_case_that_it_was_drawn_from(binned):
 
 
 def test_columns_whose_values_are_all_frequent_have_no_bins(column_of):
-    column = column_of([i % 20 for i in range(200)], **FEW)
+    column = column_of([i % 20 for i in range(800)], **FEW)
     assert len(column.values) == 20 and not column.edges
     column = column_of([*[i % 20 for i in range(2000)], 77], **FEW)
     assert len(column.values) >= 20 and not column.edges

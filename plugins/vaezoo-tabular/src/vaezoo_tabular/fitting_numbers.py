@@ -21,8 +21,9 @@ from vaezoo_tabular.source import Source
 _MAX_DECIMALS = 9
 _RESOLUTION = 2.5e-7
 """The relative distance from which numbers differ in float32."""
-_SPIKE = 0.01
-"""The share of rows from which a value of a column with many has a probability of its own."""
+_SPIKE, _ROWS_OF_SPIKE = 0.002, 20
+"""The share and the number of rows from which a value of a column with many has a probability of
+its own."""
 
 
 def fit_numbers(
@@ -140,7 +141,7 @@ def _values_and_edges(
     every = np.ones(len(values), bool)
     if len(values) <= max_values:
         return every, np.empty(0)
-    is_spike = counts >= _SPIKE * counts.sum()
+    is_spike = counts >= max(_SPIKE * counts.sum(), _ROWS_OF_SPIKE)
     if (~is_spike).sum() < 2:  # too few for a bin
         return every, np.empty(0)
     rest = np.repeat(values[~is_spike], counts[~is_spike])  # in order

@@ -24,9 +24,10 @@ class RowCells(nn.Module):
     """Computes the distribution of each cell from what the decoder says of the row.
 
     Without units, the decoder gives the parameters of all cells, which are independent of each
-    other. With units, it gives R numbers, to which each cell adds those of its case, so that the
-    cells after it depend on it: the parameters of a cell are linear in the rectified sum of the
-    decoder's numbers and those of all cells before it (NADE, Larochelle & Murray 2011).
+    other. With units, it gives R numbers, to which each cell adds those of its case and, if it is
+    a number, a multiple of it, so that the cells after it depend on it: the parameters of a cell
+    are linear in the rectified sum of the decoder's numbers and those of all cells before it
+    (NADE, Larochelle & Murray 2011).
 
     Args:
         columns: the modelled columns of the table, in their order.
@@ -66,6 +67,7 @@ class RowCells(nn.Module):
             counts = [cases.count for cases in self.cases]
             self.embeddings = nn.ModuleList(nn.Embedding(count, units) for count in counts)
             self.out = nn.ModuleList(nn.Linear(units, size) for size in self.sizes)
+            self.slopes = nn.Parameter(torch.zeros(len(counts), units))
             for embedding in self.embeddings:
                 nn.init.normal_(embedding.weight, std=0.05)
 
@@ -127,6 +129,8 @@ class RowCells(nn.Module):
     def _contribution(self, place: int, value: Tensor, given: Tensor | None) -> Tensor:
         """What a cell adds to the numbers of the cells after it, ``[*, R]``; 0 of missing ones."""
         contribution = self.embeddings[place](self.cases[place](value))
+        if not self.cases[place].categories:
+            contribution = contribution + value.clamp(-10, 10)[..., None] * self.slopes[place]
         return contribution if given is None else contribution * given[..., None]
 
     def cell(self, place: int, hidden: Tensor, temperature: float) -> Cell:
