@@ -67,10 +67,14 @@ class Table(vaezoo.InMemoryDataset):
         max_categories: the most categories of a column.
         rare: categories of a column that have fewer training rows become one category, (other).
         max_values: each different number of a column has a probability of its own, unless there
-            are more of them; then it has ``bins`` with equally many training rows.
-        bins: the number of bins.
-        separator, decimal, header, encoding: of csv files; by default the first three are
-            recognised.
+            are more of them; then only numbers of .2 % of the training rows have one, and all
+            others lie in ``bins`` with equally many training rows.
+        bins: the number of bins. Within a bin numbers are distributed as the training rows are.
+        separator: between the cells of a csv file; by default it is recognised.
+        decimal: the decimal sign of a csv file; by default it is recognised.
+        header: whether the first line of a csv file has the names of its columns; by default this
+            is recognised.
+        encoding: of a csv file, such as ``utf-8`` or ``cp1252``.
         fractions: the shares of train, validation and test.
         split_seed: decides which row belongs to which split.
     """
