@@ -28,6 +28,7 @@ from vaezoo.data.image_format import ImageFormat, is_image_file
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.splits import SPLIT_NAMES, split_indices
 from vaezoo.utils.errors import DataError, UnavailableError, one_line
+from vaezoo.utils.paths import DataPath
 
 _GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B"})
 """The modes of Pillow for grey images."""
@@ -93,7 +94,7 @@ class TorchvisionDataset(Dataset):
         self,
         *,
         name: str,
-        root: str = "data",
+        root: DataPath = "data",
         download: bool = False,
         binarize: Binarize = "none",
         size: Annotated[int, Gt(0)] | None = None,
