@@ -139,6 +139,23 @@ def open_registries(
     return tuple(_open_registry(prefix, path) for prefix, path in resolved)
 
 
+def open_each(extra: Iterable[str] = ()) -> tuple[list[Registry], list[tuple[str, VaezooError]]]:
+    """As ``open_registries``, but those that cannot be opened keep no other from being opened.
+
+    Returns:
+        The registries, and the prefix and the error of each that cannot be opened.
+    """
+    registries: list[Registry] = []
+    failures: list[tuple[str, VaezooError]] = []
+    extra = list(extra)
+    for prefix in dict.fromkeys(location.prefix for location in _registry_locations(extra)):
+        try:
+            registries += open_registries(extra, only_prefix=prefix)
+        except VaezooError as error:
+            failures.append((prefix, error))
+    return registries, failures
+
+
 @dataclass(frozen=True)
 class _RegistryLocation:
     """A registry's prefix and its path, URL, or ``package:path`` in the package of a plugin."""

@@ -18,6 +18,7 @@ from vaezoo.spec.resolve import read_tree, resolve
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import Mark, Node, parse
 from vaezoo.utils.errors import PluginError, SpecError
+from vaezoo.utils.requirements import parse_requirement
 
 MEMORY = "memory"
 """The name of the data set whose examples Python gives."""
@@ -124,7 +125,7 @@ def _requirements(tree: Node) -> list[tuple[Mark, Requirement]]:
         if not isinstance(node.value, str):
             continue  # the checker reports it
         try:
-            requirement = Requirement(node.value)
+            requirement = parse_requirement(node.value)
             if requirement.url or requirement.marker:
                 raise InvalidRequirement("more than a name and versions")
             requirements.append((node.mark, requirement))
