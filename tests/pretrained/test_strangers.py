@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import re
+import shlex
+from html import unescape
 
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file, save_file
 
+from vaezoo.nn.loading import check_finite
+from vaezoo.pretrained.card import card, gallery, usage_example
 from vaezoo.pretrained.model_header import read_model_header
+from vaezoo.pretrained.registries import find_entry
 from vaezoo.runs import checking
+from vaezoo.runs.opening import open_run
+from vaezoo.runs.publishing import publish
 from vaezoo.spec.load import load_spec
-from vaezoo.utils.errors import IntegrityError, RegistryError, SpecError
+from vaezoo.utils.errors import IntegrityError, PluginError, RegistryError, SpecError
 from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
 
 from .conftest import load, rewrite
@@ -220,3 +230,122 @@ def test_gc_removes_nothing_where_a_registry_cannot_be_read(broken, home):
     with pytest.raises(RegistryError):
         call("weights", "gc", "--registry", broken)
     assert blob.exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("every", [False, True])
+def test_weights_that_are_no_numbers_are_refused(published, value, every):
+    def write(path, before):
+        path.write_bytes(before)
+        tensors = load_file(path)
+        header = json.loads(before[8 : 8 + int.from_bytes(before[:8], "little")])["__metadata__"]
+        for tensor in list(tensors.values())[: None if every else 1]:
+            tensor.flatten()[-1] = value
+        save_file(tensors, path, header)
+
+    damage(published, write)
+    for action in (lambda: load(published), lambda: checking.verify(lab_entry(published))):
+        with pytest.raises(
+            RegistryError, match=r"not finite: .*has (NaN|infinite) values"
+        ) as caught:
+            action()
+        one_line(caught, "lab:vae/small@1")
+
+
+def lab_entry(published):
+    return find_entry("lab:vae/small@1", [str(published)])
+
+
+def test_weights_that_are_no_numbers_are_not_published(small_run, tmp_path, about):
+    run = open_run(small_run)
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(float("nan"))
+    with pytest.raises(IntegrityError, match="has NaN values"):
+        publish(run, "vae/small@1", tmp_path / "lab", about)
+    assert not (tmp_path / "lab" / "registry.yaml").exists()
+
+
+def test_a_mask_of_a_buffer_may_be_infinite():
+    module = torch.nn.Linear(2, 2)
+    module.register_buffer("mask", torch.tensor([0.0, -float("inf")]))
+    check_finite(module, "here")
+    module.mask[0] = float("nan")
+    with pytest.raises(IntegrityError, match="here: weights are not finite: mask has NaN values"):
+        check_finite(module, "here")
+
+
+NASTY = (
+    'a"]); import os; os.system("x") # | <img src=x onerror=y> [b](javascript:c) `d` \\ *e* &lt;'
+)
+
+
+def nasty_entry(text=NASTY):
+    raw = entry(
+        title=text,
+        citation=text,
+        classes=["0", text],
+        requires=["vaezoo>=0.1"],
+        licence={"weights": text, "data": text},
+        training=entry()["training"] | {"command": text, "hardware": text, "versions": text},
+        preprocessing=entry()["preprocessing"]
+        | {"data": text, "support": text, "output": text, "parts": {text: [1]}},
+        metrics=[
+            {"name": text, "value": 1.0, "unit": text, "data": text, "split": "test"}
+            | {"examples": 1, "seed": 0, "spec_sha256": "0" * 64, "note": text}
+        ],
+        status="revoked",
+        reason=text,
+    )
+    return parsed(raw)[0]
+
+
+def test_texts_of_an_entry_are_shown_as_they_are_in_markdown():
+    weights = nasty_entry()
+    for page in (card(weights, ()), card(weights.model_copy(update={"status": "active"}), ())):
+        html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+        assert "<img" not in html and "href=" not in html.replace('href="spec.yaml"', "")
+        assert "<em>" not in html
+        shown = unescape(re.sub(r"<[^>]*>", "", html))
+        in_python = page.count("vaezoo.load(")  # where quotes are escaped
+        assert shown.count(NASTY) == page.count("onerror") - in_python
+    active = weights.model_copy(update={"status": "active"})
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(gallery([active], {}))
+    assert "<img" not in html and "href=" not in html
+    for line in card(weights, ()).splitlines():
+        if line.startswith("| ") and "value" not in line:
+            assert len(re.findall(r"(?<!\\)\|", line)) in (3, 5)
+
+
+@pytest.mark.parametrize("text", [NASTY, '"', "\\", "'", '\\"', "é", "\U0001f600", "{x}", "```"])
+def test_a_class_in_python_for_pasting_is_one_literal(text):
+    lines = usage_example(nasty_entry(text).model_copy(update={"status": "active"}))
+    tree = ast.parse("\n".join(lines[1:-1]))
+    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.keywords]
+    assert ast.literal_eval(call.keywords[0].value) == text
+    assert len([node for node in ast.walk(tree) if isinstance(node, ast.Call)]) == 2
+
+
+def test_a_pip_command_for_pasting_is_one_word_for_each_package(published):
+    text = "nobody-has-this; python_version > '0' or os_name == '$(touch x)`id`'"
+    rewrite(published, lambda old: old.replace("requires: [", f'requires: ["{text}", '))
+    with pytest.raises(PluginError) as caught:
+        load(published)
+    command = str(caught.value).rpartition("; pip install ")[2]
+    assert shlex.split(command) == [text]
+    assert "'" in command and '"$(' not in command
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"title": "\x9b2J"},
+        {"title": "\u202e"},
+        {"classes": ["\x1b[2J"]},
+        {"preprocessing": entry()["preprocessing"] | {"data": "a\n# b"}},
+        {"preprocessing": entry()["preprocessing"] | {"output": "\u2028"}},
+        {"preprocessing": entry()["preprocessing"] | {"parts": {"\u202e": [1]}}},
+    ],
+)
+def test_texts_of_an_entry_are_lines_of_printable_characters(change):
+    with pytest.raises(RegistryError):
+        parsed(entry(**change))

@@ -80,6 +80,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 OneLine = Annotated[
     str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_line)
 ]
+LongLine = Annotated[
+    str, StringConstraints(min_length=1, max_length=50_000), AfterValidator(_check_line)
+]
 Count = Annotated[int, Field(ge=0, le=_SIZE_LIMIT)]
 Size = Annotated[int, Field(ge=1, le=_SIZE_LIMIT)]
 Date = Annotated[str, AfterValidator(_check_date)]

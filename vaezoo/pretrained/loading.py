@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from functools import partial
 from importlib import metadata
@@ -13,7 +14,7 @@ from torch import Tensor
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.model.model import Model
 from vaezoo.model.task import Task
-from vaezoo.nn.loading import load_strict
+from vaezoo.nn.loading import check_finite, load_strict
 from vaezoo.pretrained import download, safetensors_header
 from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified, verify_bytes
 from vaezoo.pretrained.entry import File
@@ -84,6 +85,7 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
         _check_entry_data(entry, data)
         task = _compose_within_table(entry, spec, data, train_size)
         load_strict(task.model, tensors, entry.name, share=True)
+        check_finite(task.model, entry.name)
     except SpecError as error:
         raise RegistryError(f"{entry.name}: {error}") from error
     except IntegrityError as error:  # its message already names the entry
@@ -177,7 +179,7 @@ def check_requirements(entry: RegistryEntry) -> None:
             missing.append(text)
     if missing:
         raise PluginError(
-            f"{entry.name} needs {', '.join(missing)}; pip install {' '.join(map(repr, missing))}"
+            f"{entry.name} needs {', '.join(missing)}; pip install {shlex.join(missing)}"
         )
 
 

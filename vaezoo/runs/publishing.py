@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vaezoo.evaluation.evaluate import evaluate, require_all_finite
+from vaezoo.nn.loading import check_finite
 from vaezoo.pretrained import safetensors_header
 from vaezoo.pretrained.entry import WeightsEntry
 from vaezoo.pretrained.loading import WEIGHTS_FILE
@@ -91,6 +92,7 @@ def _write_entry_files(
     half: bool,
 ) -> WeightsEntry:
     """Writes the weights and the spec, and returns the entry that describes them."""
+    check_finite(run.model, str(run.path))
     tensors, header = read_tensors(run.directory.model)
     if half:
         tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -102,13 +103,14 @@ def _check_requirements(tree: Node) -> None:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             message = (
-                f"{mark.file}:{mark.line}: needs {requirement}; pip install {str(requirement)!r}"
+                f"{mark.file}:{mark.line}: needs {requirement}; "
+                f"pip install {shlex.quote(str(requirement))}"
             )
             raise PluginError(message) from None
         if not requirement.specifier.contains(version, prereleases=True):
             raise PluginError(
                 f"{mark.file}:{mark.line}: needs {requirement}, but {version} is installed; "
-                f"pip install --upgrade {str(requirement)!r}"
+                f"pip install --upgrade {shlex.quote(str(requirement))}"
             )
 
 
