@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -219,3 +220,11 @@ def test_a_server_that_trickles_is_given_up_however_fast_it_began(
             UnavailableError, match="the server sent less than 1000000 bytes a second"
         ):
             fetched(home, site)
+
+
+@pytest.mark.parametrize("acting", ["\x9b2J", "\x1b[2J", "\x7f"])
+def test_what_a_server_says_is_quoted_without_acting_characters(home, site, acting):
+    site.pages["/file"] = moved(f"http://host/{acting}")
+    escaped = re.escape(ascii(acting)[1:-1])
+    with pytest.raises(RegistryError, match=f"^[ -~]*leads to http://host/{escaped}; only https"):
+        fetched(home, site)

@@ -11,7 +11,7 @@ import click
 
 from vaezoo.cli.bottom_line import working
 from vaezoo.cli.group import leave_to_main_process
-from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
+from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import (
     EXIT_OK,
     RegistryError,
@@ -156,7 +156,7 @@ def show_command(name: str, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(entry))
     else:
-        click.echo(card(entry.weights, (), entry.registry.qualify("")), nl=False)
+        echo(card(entry.weights, (), entry.registry.qualify("")), nl=False)
 
 
 @weights_command.command("pull")
@@ -329,7 +329,7 @@ def gc_command(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     for path in unused:
         size += path.stat().st_size
         if not as_json:
-            click.echo(str(path))
+            echo(str(path))
         if not dry_run:
             path.unlink()
     if as_json:
