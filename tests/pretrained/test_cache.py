@@ -264,10 +264,69 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(home, site):
 
 
 def test_bytes_are_on_disk_before_they_have_their_name(home, site, monkeypatch):
-    synced = []
-    monkeypatch.setattr(
-        cache, "sync", lambda path: synced.append((path.name, home.path(FILE.sha256).exists()))
-    )
+    synced, fsync = [], os.fsync
+
+    def record(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.name, home.path(FILE.sha256).exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
     site.pages["/file"] = DATA
     fetched(home, site)
-    assert synced == [(FILE.sha256, False), (FILE.sha256[:2], True)]
+    assert synced[-2:] == [(FILE.sha256, False), (FILE.sha256[:2], True)]
+
+
+def plant_link(partial, victim):
+    partial.symlink_to(victim)
+
+
+def plant_name(partial, victim):
+    os.link(victim, partial)
+
+
+def plant_pipe(partial, victim):
+    os.mkfifo(partial)
+
+
+def plant_dangling(partial, victim):
+    partial.symlink_to(victim.with_name("new"))
+
+
+@pytest.mark.parametrize("plant", [plant_link, plant_name, plant_pipe, plant_dangling])
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_what_others_planted_in_a_shared_cache_is_not_written_through(
+    plant, suffix, home, site, tmp_path
+):
+    if suffix and plant is plant_pipe:
+        pytest.skip("the library that locks files decides what it does with a pipe")
+    victim = tmp_path / "own file of the user"
+    victim.write_bytes(b"precious")
+    victim.chmod(0o640)
+    (home.root / "partial").mkdir(parents=True)
+    plant(home.root / "partial" / f"{FILE.sha256}{suffix}", victim)
+    site.pages["/file"] = DATA
+    try:
+        assert bytes(fetched(home, site)) == DATA
+        assert suffix or not home.path(FILE.sha256).is_symlink()
+    except VaezooError:
+        assert suffix  # a lock that cannot be had is an error, too
+    assert victim.read_bytes() == b"precious" and victim.stat().st_mode & 0o777 == 0o640
+    assert not victim.with_name("new").exists() or not victim.with_name("new").read_bytes()
+
+
+@pytest.mark.parametrize("plant", [plant_link, plant_name, plant_pipe, plant_dangling])
+def test_a_link_that_appears_at_the_last_moment_is_not_written_through(
+    plant, home, site, tmp_path, monkeypatch
+):
+    """After the look at what is there, and before the file is opened."""
+    victim = tmp_path / "own file of the user"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr(cache, "_remove_planted", lambda partial: plant(partial, victim))
+    site.pages["/file"] = DATA
+    try:
+        assert bytes(fetched(home, site)) == DATA
+    except VaezooError as error:
+        assert "cannot write" in str(error) or "is not what" in str(error)
+    assert victim.read_bytes() == b"precious"
+    assert not victim.with_name("new").exists()

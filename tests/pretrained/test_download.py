@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import threading
 import time
 
@@ -219,3 +221,62 @@ def test_a_server_that_trickles_is_given_up_however_fast_it_began(
             UnavailableError, match="the server sent less than 1000000 bytes a second"
         ):
             fetched(home, site)
+
+
+@pytest.mark.parametrize("acting", ["\x9b2J", "\x1b[2J", "\x7f"])
+def test_what_a_server_says_is_quoted_without_acting_characters(home, site, acting):
+    site.pages["/file"] = moved(f"http://host/{acting}")
+    escaped = re.escape(ascii(acting)[1:-1])
+    with pytest.raises(RegistryError, match=f"^[ -~]*leads to http://host/{escaped}; only https"):
+        fetched(home, site)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host:99999999/x",
+        "https://host:abc/x",
+        "https://:443/x",
+        "https:///x",
+        f"https://{'a' * 70}.com/x",
+        "https://a..b/x",
+        "https://h\x07ost/x",
+        "https://\u202ehost/x",
+        "https://[::1/x",
+    ],
+)
+def test_an_address_that_no_host_can_have_is_tried_once(url, home, monkeypatch):
+    tries, attempt = [], download._attempt
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    monkeypatch.setattr(download, "_attempt", lambda *args: tries.append(args) or attempt(*args))
+    with pytest.raises((UnavailableError, RegistryError)) as caught:
+        download.download_file(url, home.root / "x", 10)
+    assert len(tries) == 1 and "attempts" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, download.ATTEMPTS), (None, download.ATTEMPTS)],
+)
+def test_a_host_that_does_not_exist_is_tried_once(code, expected, home, monkeypatch):
+    """A name server that is out of reach, and a host that refuses, may be there in a moment."""
+    tries = []
+
+    def resolve(*args, **kwargs):
+        tries.append(args)
+        if code is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        raise socket.gaierror(code, "Name or service not known")
+
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(UnavailableError):
+        download.download_file("https://no-such-host.invalid/x", home.root / "x", 10)
+    assert len(tries) == expected
+
+
+def test_a_redirect_to_an_address_that_no_host_can_have_is_not_repeated(home, site):
+    site.pages["/file"] = moved("https://host:99999999/x")
+    with pytest.raises(VaezooError):
+        fetched(home, site)
+    assert len(site.requests) == 1

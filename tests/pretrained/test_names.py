@@ -212,3 +212,23 @@ def test_a_registry_is_read_where_nothing_can_be_kept(published, site, tmp_path,
     assert (
         find_entry("far:vae-small", [f"far={site.url}/registry.yaml"]).weights.id == "vae/small@1"
     )
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"), [("?token=a/b&x=1", "?token=a/b&x=1"), ("#part/two", ""), ("?", "")]
+)
+def test_the_query_of_an_address_is_no_part_of_its_folder(query, kept):
+    far = Registry("far", f"https://host/zoo/a/registry.yaml{query}", None, ())
+    assert far.locate("weights/b c") == f"https://host/zoo/a/weights/b%20c{kept}"
+    assert far.locate("https://other/c") == "https://other/c"
+
+
+def test_a_registry_at_an_address_with_a_query_loads_its_files(published, site, home):
+    """The file server wants the same token for each file; the folder is called zoo."""
+    for path in published.rglob("*"):
+        if path.is_file():
+            page = f"/zoo/{path.relative_to(published)}?token=a/b=c"
+            site.pages[page] = path.read_bytes()
+    address = f"{site.url}/zoo/registry.yaml?token=a/b=c"
+    assert vaezoo.load("zoo:vae-small", registry=address).latent_dim == 2
+    assert vaezoo.load("far:vae-small", registry=f"far={address}").latent_dim == 2

@@ -11,12 +11,14 @@ import vaezoo
 from vaezoo.cli.main import cli
 from vaezoo.components.regularizers import KL
 from vaezoo.model.task import Task
+from vaezoo.pretrained.registries import find_entry
+from vaezoo.runs.checking import reproduce
 from vaezoo.runs.dry_run import dry_run
 from vaezoo.runs.init import load_init
 from vaezoo.runs.start import run
 from vaezoo.spec.load import load_spec
 from vaezoo.training.trainer import Trainer
-from vaezoo.utils.errors import SpecError
+from vaezoo.utils.errors import SpecError, UnavailableError
 
 MIXTURE = {"model": {"prior": {"type": "mixture", "components": 3}}}
 LINEAR = {"type": "kl", "weight": {"type": "linear", "steps": 20}}
@@ -224,7 +226,10 @@ def test_published_weights_need_neither_the_run_nor_what_it_began_with(
         standalone_mode=False,
     )
     text = (tmp_path / "lab/weights/a-b-1/spec.yaml").read_text()
-    assert str(tmp_path) not in text and f"tiny/{source.path.name}" in text
+    assert str(tmp_path) not in text and source.path.name not in text
+    assert "from: unpublished" in text
+    with pytest.raises(UnavailableError, match=r"began with 'unpublished'.*cannot be repeated"):
+        reproduce(find_entry("lab:a/b@1", [str(tmp_path / "lab")]), tmp_path / "again", print)
     weights = done.model.state_dict()
     shutil.rmtree(source.path)
     shutil.rmtree(done.path)

@@ -75,5 +75,6 @@ from vaezoo.utils.files import atomic_write as atomic_write
 from vaezoo.utils.finite import first_fault as first_fault
 from vaezoo.utils.finite import require_finite as require_finite
 from vaezoo.utils.memory import check_memory as check_memory
+from vaezoo.utils.paths import DataPath as DataPath
 from vaezoo.utils.paths import cache_home as cache_home
 from vaezoo.utils.paths import find_data as find_data

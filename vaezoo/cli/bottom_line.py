@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli.output import bottom_line
+from vaezoo.utils.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -85,7 +86,7 @@ class BottomLine:
             TimeElapsedColumn(),
         )
         shown = Progress(*columns, console=self.console)
-        shown.add_task(text, total=None)
+        shown.add_task(printable(text), total=None)
         return shown
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vaezoo.cli.output import json_option, print_json, table
+from vaezoo.cli.output import echo, json_option, print_json, table
 from vaezoo.plugins.kinds import KINDS
 from vaezoo.utils.errors import EXIT_OK, PluginError, UsageError, did_you_mean
 
@@ -50,10 +50,10 @@ def show_command(kind: str, name: str, as_json: bool) -> None:
         print_json(component)
         return
     source = f"plugin {component['plugin']}, {component['class']}"
-    click.echo(f"{component['kind']} {component['name']}  ({source})\n")
-    click.echo(component["summary"] + "\n")
+    echo(f"{component['kind']} {component['name']}  ({source})\n")
+    echo(component["summary"] + "\n")
     if not component["options"]:
-        click.echo("It has no options.")
+        echo("It has no options.")
         return
     rows = [
         (option["name"], option["type"], option["default"], option["description"])
@@ -121,9 +121,9 @@ def plugins_info_command(name: str, as_json: bool) -> None:
         print_json(row)
         return
     reason = f", {row['reason']}" if row["reason"] else ""
-    click.echo(f"{row['name']} {row['version']}: {row['status']}{reason}")
+    echo(f"{row['name']} {row['version']}: {row['status']}{reason}")
     for component in row["components"]:
-        click.echo(f"  {component}")
+        echo(f"  {component}")
 
 
 @plugins_command.command("doctor")
@@ -156,7 +156,7 @@ def plugins_doctor_command(as_json: bool) -> int:
         counts = {"plugins": len(installed.plugins), "components": components}
         print_json({**counts, "faults": faults})
     for fault in faults:
-        click.echo(f"error: {fault}", err=True)
+        echo(f"error: {fault}", err=True)
     if not faults and not as_json:
-        click.echo(f"{len(installed.plugins)} plugins, {components} components: all in order")
+        echo(f"{len(installed.plugins)} plugins, {components} components: all in order")
     return PluginError.exit_code if faults else EXIT_OK

@@ -28,6 +28,7 @@ from vaezoo.utils.errors import (
     one_line,
     print_error,
     printable,
+    printable_lines,
 )
 
 _COMMANDS = {
@@ -174,5 +175,5 @@ def _call(args: list[str] | None, state: dict[str, Any]) -> tuple[int, str]:
         if verbose and isinstance(error, VaezooError):
             import traceback
 
-            traceback.print_exc()
+            sys.stderr.write(printable_lines(traceback.format_exc()))
         return describe_failure(error)

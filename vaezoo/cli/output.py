@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from vaezoo.utils.errors import printable, printable_lines
 from vaezoo.utils.json_text import json_text
 
 SCHEMA_VERSION = 1
@@ -30,10 +32,24 @@ overrides_option = click.option(
 )
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Prints a text; characters that could act on the terminal are escaped."""
+    click.echo(printable_lines(text), err=err, nl=nl)
+
+
 def print_json(content: Mapping[str, Any]) -> None:
     """Prints JSON on stdout."""
     document = {"schema_version": SCHEMA_VERSION, **content}
-    click.echo(json_text(document, indent=2))
+    text = json_text(document, indent=2)
+    # what a terminal could act on is written as JSON escapes, which mean the same
+    click.echo(
+        "".join(
+            character
+            if character.isprintable() or character == "\n"
+            else json.dumps(character)[1:-1]
+            for character in text
+        )
+    )
 
 
 def line_printer(ctx: click.Context) -> Callable[[str], None]:
@@ -60,9 +76,9 @@ def print_to_stderr(line: str) -> None:
     """Prints a line on stderr. A closed stderr is ignored, so that training continues."""
     with contextlib.suppress(OSError):
         if _print_above is not None:
-            _print_above(line)
+            _print_above(printable_lines(line))
         else:
-            click.echo(line, err=True)
+            echo(line, err=True)
 
 
 def report_files(
@@ -93,7 +109,7 @@ def report_files(
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table on stdout: formatted on a terminal, otherwise as plain columns."""
-    cells = [[_encodable(str(cell)) for cell in row] for row in rows]
+    cells = [[_encodable(printable(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
@@ -109,7 +125,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         return
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     for row in (list(headings), *cells):
-        click.echo(
+        echo(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
 

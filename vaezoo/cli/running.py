@@ -9,6 +9,7 @@ import click
 
 from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import (
+    echo,
     json_option,
     line_printer,
     metrics_table,
@@ -26,9 +27,9 @@ def _print_results(ctx: click.Context, run: Run, as_json: bool) -> None:
         print_json({"run": str(run.path), "evaluation": evaluation})
         return
     metrics_table(evaluation)
-    click.echo(f"run       {run.path}")
-    click.echo(f"pictures  {run.directory.pictures}")
-    click.echo(f"report    {run.directory.report}")
+    echo(f"run       {run.path}")
+    echo(f"pictures  {run.directory.pictures}")
+    echo(f"report    {run.directory.report}")
     if ctx.obj["quiet"]:
         return
     from vaezoo.cli.next_commands import next_commands
@@ -79,7 +80,7 @@ def run_command(
         from vaezoo.spec.load import load_spec
 
         report = dry_run(load_spec(spec, overrides))
-        print_json(report.as_json()) if as_json else click.echo(report.as_text())
+        print_json(report.as_json()) if as_json else echo(report.as_text())
         return
     from vaezoo.cli.progress import training_progress
     from vaezoo.runs.start import run

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vaezoo.cli.output import (
+    echo,
     json_option,
     line_printer,
     overrides_option,
@@ -49,12 +50,12 @@ def validate_command(
             code = code or error.exit_code
             problems = [vars(problem) for problem in error.problems]
             if not as_json:
-                click.echo("\n".join(f"error: {problem}" for problem in error.problems), err=True)
+                echo("\n".join(f"error: {problem}" for problem in error.problems), err=True)
         except VaezooError as error:
             code = code or error.exit_code
             problems = [{"file": str(path), "message": str(error)}]
             if not as_json:
-                click.echo(f"error: {error}", err=True)
+                echo(f"error: {error}", err=True)
         results.append({"spec": str(path), "valid": not problems, "problems": problems})
     if as_json:
         print_json({"results": results})
@@ -77,7 +78,7 @@ def schema_command(out: Path | None) -> None:
 
     text = json_text(json_schema(catalogue()), indent=2)
     if out is None:
-        click.echo(text)
+        echo(text)
     else:
         write_text(out, text + "\n")
 

@@ -8,6 +8,7 @@ import click
 
 from vaezoo.cli.group import rank
 from vaezoo.cli.output import (
+    echo,
     json_option,
     line_printer,
     overrides_option,
@@ -127,8 +128,8 @@ def sweep_command(
     table(headings, rows)
     for record in records:
         if record["chosen"]:
-            click.echo(f"chosen  trial {record['trial']}, by {decides_by(study)}")
-    click.echo(f"sweep   {folder}")
+            echo(f"chosen  trial {record['trial']}, by {decides_by(study)}")
+    echo(f"sweep   {folder}")
 
 
 def _short_label(parameters: str) -> str:

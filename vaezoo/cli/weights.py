@@ -11,8 +11,16 @@ import click
 
 from vaezoo.cli.bottom_line import working
 from vaezoo.cli.group import leave_to_main_process
-from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
-from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
+from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
+from vaezoo.utils.errors import (
+    EXIT_OK,
+    RegistryError,
+    UnavailableError,
+    UsageError,
+    VaezooError,
+    describe_failure,
+    print_error,
+)
 
 if TYPE_CHECKING:
     from vaezoo.pretrained.entry import WeightsEntry
@@ -66,6 +74,17 @@ def _all_entries() -> list[RegistryEntry]:
     ]
 
 
+def _openable_entries() -> tuple[list[RegistryEntry], list[tuple[str, VaezooError]]]:
+    """The entries of all registries that can be opened; the prefix and error of the others."""
+    from vaezoo.pretrained.registries import RegistryEntry, open_each
+
+    registries, failures = open_each()
+    entries = [
+        RegistryEntry(registry, weights) for registry in registries for weights in registry.entries
+    ]
+    return entries, failures
+
+
 @click.group("weights")
 @click.pass_context
 def weights_command(ctx: click.Context) -> None:
@@ -80,13 +99,17 @@ def weights_command(ctx: click.Context) -> None:
 @click.option("--metric", help="List only weights with this metric, and print its value.")
 @registry_option
 @json_option
-def list_command(plugin: str | None, data: str | None, metric: str | None, as_json: bool) -> None:
+def list_command(plugin: str | None, data: str | None, metric: str | None, as_json: bool) -> int:
     """List the available weights."""
     metric = None if metric is None else metric.replace("-", "_")
-    entries = [entry for entry in _all_entries() if _matches(entry.weights, plugin, data, metric)]
+    openable, failures = _openable_entries()
+    for _, error in failures:
+        print_error(str(error))
+    exit_code = max((error.exit_code for _, error in failures), default=EXIT_OK)
+    entries = [entry for entry in openable if _matches(entry.weights, plugin, data, metric)]
     if as_json:
         print_json({"weights": [_as_json(entry) for entry in entries]})
-        return
+        return exit_code
     if not entries:
         print_to_stderr("no weights match these options; vaezoo weights list shows all")
     rows = []
@@ -98,6 +121,7 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
             (entry.name, weights.status, f"{weights.size / 1e6:.1f} MB", value, weights.title)
         )
     table(("weights", "status", "size", "metric", "title"), rows)
+    return exit_code
 
 
 def _matches(
@@ -132,7 +156,7 @@ def show_command(name: str, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(entry))
     else:
-        click.echo(card(entry.weights, (), entry.registry.qualify("")), nl=False)
+        echo(card(entry.weights, (), entry.registry.qualify("")), nl=False)
 
 
 @weights_command.command("pull")
@@ -181,20 +205,28 @@ def verify_command(
 
     if bool(names) == verify_all:
         raise UsageError("give either the names of WEIGHTS or --all")
-    if verify_all:
-        entries = [entry for entry in _all_entries() if entry.weights.status != "revoked"]
+    entries, failures = _openable_entries() if verify_all else ([*map(_find_entry, names)], [])
+    entries = [entry for entry in entries if names or entry.weights.status != "revoked"]
     failed, rows, exit_code = 0, [], EXIT_OK
     results: list[dict[str, Any]] = []
-    for entry in entries if verify_all else map(_find_entry, names):
+
+    def fail(name: str, error: Exception) -> None:
+        nonlocal failed, exit_code
+        code, text = describe_failure(error)
+        reason = text.removeprefix(f"{name}: ")
+        print_to_stderr(f"error: {name}: {reason}")
+        results.append({"name": name, "verified": False, "error": reason})
+        failed, exit_code = failed + 1, max(exit_code, code)
+
+    for prefix, failure in failures:
+        fail(f"registry {prefix}", failure)
+    for entry in entries:
         try:
             with working(f"verifying {entry.name}"):
                 size = verify(entry)
                 comparisons = remeasure(entry) if metrics else []
-        except VaezooError as error:
-            reason = str(error).removeprefix(f"{entry.name}: ")
-            print_to_stderr(f"error: {entry.name}: {reason}")
-            results.append({"name": entry.name, "verified": False, "error": reason})
-            failed, exit_code = failed + 1, max(exit_code, error.exit_code)
+        except Exception as error:  # whatever is wrong with one does not keep others unchecked
+            fail(entry.name, error)
             continue
         result = {"name": entry.name, "verified": True, "bytes": size}
         results.append(result | ({"metrics": _as_rows(comparisons)} if metrics else {}))
@@ -297,7 +329,7 @@ def gc_command(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     for path in unused:
         size += path.stat().st_size
         if not as_json:
-            click.echo(str(path))
+            echo(str(path))
         if not dry_run:
             path.unlink()
     if as_json:

@@ -41,6 +41,30 @@ def load_strict(
     module.load_state_dict(state, assign=share)
 
 
+def check_finite(module: nn.Module, source: str) -> None:
+    """Checks that weights are numbers with which a model computes something.
+
+    Args:
+        module: the module; its buffers, such as masks, may be infinite, but not NaN.
+        source: names the weights in error messages.
+
+    Raises:
+        IntegrityError: a weight is NaN or infinite; names each tensor.
+    """
+    faults = [
+        f"{name} has infinite values"
+        for name, weight in module.named_parameters()
+        if bool(weight.isinf().any())
+    ]
+    faults += [
+        f"{name} has NaN values"
+        for name, weight in module.state_dict().items()
+        if bool(weight.isnan().any())
+    ]
+    if faults:
+        raise IntegrityError(f"{source}: weights are not finite: {'; '.join(faults)}")
+
+
 def load_matching(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     """Loads those weights into a module whose names, shapes and kinds of numbers are the same.
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from vaezoo.pretrained.download import file_fault
 from vaezoo.pretrained.entry import File
 from vaezoo.utils.errors import RegistryError, VaezooError
 from vaezoo.utils.files import sync
@@ -170,8 +171,7 @@ class Cache:
             raise
         path = self.path(file.sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sync(partial)  # a process that wrote the last bytes may have died before they were on disk
-        partial.chmod(0o444)
+        _finish(partial)
         partial.replace(path)
         sync(path.parent)
         return data
@@ -193,6 +193,7 @@ class Cache:
                 Path(name).unlink(missing_ok=True)
             return
         try:
+            _remove_planted(folder / sha256)
             yield folder / sha256
         finally:
             lock.release()
@@ -227,6 +228,27 @@ class Cache:
         return [path for path in blobs if path.name not in used_hashes] + sorted(
             [*partial, *quarantine]
         )
+
+
+def _finish(partial: Path) -> None:
+    """Waits until a file is on disk, and makes it read-only; never what a link leads to."""
+    descriptor = os.open(partial, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        os.fsync(descriptor)  # a process that wrote the last bytes may have died before that
+        if hasattr(os, "fchmod"):  # not on Windows
+            os.fchmod(descriptor, 0o444)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_planted(partial: Path) -> None:
+    """Removes what others may have put in the place of an incomplete download, such as a link.
+
+    Without it, a download would write to the file that the link leads to.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if file_fault(partial.lstat()):
+            partial.unlink()
 
 
 def _lock(partial: Path) -> BaseFileLock:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 
 from vaezoo.pretrained.entry import WeightsEntry
 
 _MAX_METRICS = 12
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|&]")
+"""What Markdown and HTML read as more than a character."""
+
+
+def _text(text: str) -> str:
+    """A text of an entry as Markdown that shows just these characters, also in a table."""
+    return _SPECIAL.sub(
+        lambda match: {"<": "&lt;", "&": "&amp;"}.get(match[0], f"\\{match[0]}"), text
+    )
+
+
+def _code(text: str) -> str:
+    """A text of an entry as code in a table of Markdown."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", "\\|")
 
 
 def short_name(weights: WeightsEntry) -> str:
@@ -21,12 +39,12 @@ def metrics_table(weights: WeightsEntry) -> list[str]:
         error = "" if metric.error is None else f" ± {metric.error:.3g}"
         value = f"{metric.value:.5g}{error}"
         if metric.retracted is not None:
-            value = f"retracted: {metric.retracted}"
+            value = f"retracted: {_text(metric.retracted)}"
         samples = "" if metric.samples is None else f", {metric.samples:,} samples"
         examples = f"{metric.examples:,} {metric.split}{samples}"
-        examples += f"; {metric.note}" if metric.note else ""
-        name = metric.name.replace("_", " ")
-        lines.append(f"| {name} | {value} | {metric.unit} | {examples} |")
+        examples += f"; {_text(metric.note)}" if metric.note else ""
+        name = _text(metric.name.replace("_", " "))
+        lines.append(f"| {name} | {value} | {_text(metric.unit)} | {examples} |")
     return lines
 
 
@@ -42,7 +60,8 @@ def usage_example(weights: WeightsEntry, prefix: str = "") -> list[str]:
             "# the location of this registry: VAEZOO_REGISTRIES, or load(..., registry=...)"
         )
     if weights.classes:
-        condition = f', condition="{weights.classes[-1]}"'
+        # what JSON writes for printable text is a literal of Python, too
+        condition = f", condition={json.dumps(weights.classes[-1], ensure_ascii=False)}"
     elif shape:
         sizes = ", ".join(map(str, shape))
         lines += [
@@ -63,18 +82,20 @@ def card(weights: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> st
     """
     training, preprocessing = weights.training, weights.preprocessing
     effort = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
+    requires = ", ".join(map(_code, weights.requires))
+    licence = f"weights {_text(weights.licence.weights)}; data {_text(weights.licence.data)}"
     shapes = {name: tuple(shape) for name, shape in preprocessing.parts.items()}
     shape = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    shape = shape or str(tuple(preprocessing.shape))
+    shape = _text(shape) or str(tuple(preprocessing.shape))
     parameters = f"{weights.tensors.parameters:,} parameters"
     lines = [
-        f"# {weights.title}",
+        f"# {_text(weights.title)}",
         "",
         f"`{weights.id}` · {weights.size:,} bytes · {parameters}",
         "",
     ]
     if weights.status != "active":
-        reason = f": {weights.reason}" if weights.reason else ""
+        reason = f": {_text(weights.reason)}" if weights.reason else ""
         successor = f"; use `{prefix}{weights.successor}`" if weights.successor else ""
         lines += [f"**{weights.status}**{reason}{successor}", ""]
     if weights.status != "revoked":
@@ -85,12 +106,12 @@ def card(weights: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> st
     lines += [
         "| | |",
         "|---|---|",
-        f"| data | `{preprocessing.data}`, shape {shape}, {preprocessing.support} |",
-        f"| output | {preprocessing.output} |",
-        f"| requires | {', '.join(f'`{requirement}`' for requirement in weights.requires)} |",
-        f"| trained with | `{training.command}`, {effort} |",
-        f"| licence | weights {weights.licence.weights}; data {weights.licence.data} |",
-        f"| citation | {weights.citation} |",
+        f"| data | {_code(preprocessing.data)}, shape {shape}, {_text(preprocessing.support)} |",
+        f"| output | {_text(preprocessing.output)} |",
+        f"| requires | {requires} |",
+        f"| trained with | {_code(training.command)}, {_text(effort)} |",
+        f"| licence | {licence} |",
+        f"| citation | {_text(weights.citation)} |",
         "",
         "Trained from [spec.yaml](spec.yaml); `vaezoo weights reproduce` trains it again and "
         "compares the metrics.",
@@ -109,7 +130,12 @@ def gallery(entries: Iterable[WeightsEntry], pictures: dict[str, str]) -> str:
     for weights in entries:
         if weights.status != "active":
             continue
-        lines += [f"## {weights.title}", "", f"`{weights.id}`, {weights.size / 1e6:.1f} MB", ""]
+        lines += [
+            f"## {_text(weights.title)}",
+            "",
+            f"`{weights.id}`, {weights.size / 1e6:.1f} MB",
+            "",
+        ]
         if weights.id in pictures:
             lines += [f"![samples of {weights.id}]({pictures[weights.id]})", ""]
         lines += [*usage_example(weights), "", *metrics_table(weights), ""]

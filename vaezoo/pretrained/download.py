@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import ssl
+import stat
 import time
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote, urljoin
 
 import urllib3
@@ -24,6 +28,10 @@ MIN_BYTES_PER_SECOND = 1024
 """What a server must send on average in each period; otherwise the attempt is given up."""
 _MAX_REDIRECTS = 5
 _CHUNK = 1 << 20
+_NO_SUCH_NAME = frozenset(
+    {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_FAIL")} - {None}
+)
+"""The errors of name servers that know that there is no such host."""
 _RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -98,9 +106,21 @@ def _attempt(url: str, target: Path, limit: int) -> None:
             response.release_conn()
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         reason = f"{type(error).__name__}: {one_line(error)[:200]}"
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
+        if _is_permanent(error):
             raise UnavailableError(f"{url}: {reason}") from error
         raise _TemporaryError(reason) from error
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Whether another attempt would fail in the same way: an address or a certificate is wrong."""
+    if isinstance(error, urllib3.exceptions.LocationValueError | urllib3.exceptions.InvalidHeader):
+        return True
+    causes = (*error.args, error.__cause__, error.__context__)
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return True
+    return any(
+        isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME for cause in causes
+    )
 
 
 def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -153,6 +173,31 @@ def _receive(
         raise _TemporaryError(f"the connection closed after {received:,} of {limit:,} bytes")
 
 
+def open_own_file(path: Path, *, append: bool) -> BinaryIO:
+    """Opens a file for writing that nobody else can have put in the place of another.
+
+    Raises:
+        OSError: it is a symbolic link, has a second name, or is no regular file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else 0)
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):  # not on every system
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags, 0o644)
+    if fault := file_fault(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise OSError(errno.EPERM, fault, str(path))
+    if not append:
+        os.ftruncate(descriptor, 0)  # only now: it is known what the file is
+    return os.fdopen(descriptor, "ab" if append else "wb")
+
+
+def file_fault(status: os.stat_result) -> str | None:
+    """Why a file may be one that somebody planted; None if it is a regular one with one name."""
+    if not stat.S_ISREG(status.st_mode):
+        return "is a symbolic link or no regular file"
+    return "has a second name" if status.st_nlink > 1 else None
+
+
 def _write_content(
     response: urllib3.BaseHTTPResponse, target: Path, start: int, limit: int
 ) -> int:
@@ -162,7 +207,7 @@ def _write_content(
         time.monotonic() + SPEED_WINDOW,
         received + MIN_BYTES_PER_SECOND * SPEED_WINDOW,
     )
-    with open(target, "ab" if start else "wb") as file:
+    with open_own_file(target, append=bool(start)) as file:
         while received <= limit and (chunk := response.read1(min(_CHUNK, limit + 1 - received))):
             file.write(chunk)
             received += len(chunk)

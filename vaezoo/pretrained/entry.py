@@ -10,6 +10,7 @@ from vaezoo.pretrained.entry_types import (
     Count,
     Date,
     FileName,
+    LongLine,
     OneLine,
     RelativePath,
     RequirementText,
@@ -81,18 +82,19 @@ class Preprocessing(_StrictModel):
     """The input and the output of the model."""
 
     data: Annotated[
-        str, Field(description="the data block of the spec, which defines how input is prepared")
+        LongLine,
+        Field(description="the data block of the spec, which defines how input is prepared"),
     ]
     shape: list[Count]
     support: Annotated[
         OneLine, Field(description="the values of the data, such as binary, unit, real or count")
     ]
-    output: Annotated[str, Field(description="the range of the model's output")]
+    output: Annotated[OneLine, Field(description="the range of the model's output")]
     condition: Annotated[
         list[Count], Field(description="the shape of a condition that is not a class label")
     ] = []
     parts: Annotated[
-        dict[str, list[Count]],
+        dict[OneLine, list[Count]],
         Field(description="the shape of each part of data of several parts"),
     ] = {}
 

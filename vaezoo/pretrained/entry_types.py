@@ -7,10 +7,11 @@ from datetime import date
 from typing import Annotated
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from pydantic import AfterValidator, Field, StringConstraints
 
 from vaezoo.pretrained.names import parse_hub_url, path_fault, split_url
+from vaezoo.utils.requirements import parse_requirement
 
 _WORDS = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _ID = re.compile(rf"(?P<architecture>{_WORDS})/(?P<tag>{_WORDS})@(?P<version>[1-9][0-9]{{0,5}})")
@@ -52,15 +53,13 @@ def _check_file_name(text: str) -> str:
 
 def _check_requirement(text: str) -> str:
     try:
-        requirement = Requirement(text)
+        requirement = parse_requirement(text)
     except InvalidRequirement:
         raise ValueError("a package and its versions, such as vaezoo-cvae>=0.1") from None
-    if requirement.url:
-        raise ValueError("a package by name, not by URL")
-    try:
-        _ = requirement.marker and requirement.marker.evaluate()
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         raise ValueError(f"a package with a valid environment marker: {error}") from None
+    if requirement.url:
+        raise ValueError("a package by name, not by URL")
     return text
 
 
@@ -80,6 +79,9 @@ RelativePath = Annotated[str, AfterValidator(_check_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 OneLine = Annotated[
     str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_line)
+]
+LongLine = Annotated[
+    str, StringConstraints(min_length=1, max_length=50_000), AfterValidator(_check_line)
 ]
 Count = Annotated[int, Field(ge=0, le=_SIZE_LIMIT)]
 Size = Annotated[int, Field(ge=1, le=_SIZE_LIMIT)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from functools import partial
 from importlib import metadata
@@ -13,7 +14,7 @@ from torch import Tensor
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.model.model import Model
 from vaezoo.model.task import Task
-from vaezoo.nn.loading import load_strict
+from vaezoo.nn.loading import check_finite, load_strict
 from vaezoo.pretrained import download, safetensors_header
 from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified, verify_bytes
 from vaezoo.pretrained.entry import File
@@ -30,9 +31,14 @@ from vaezoo.utils.errors import (
     RegistryError,
     SpecError,
     UnavailableError,
+    VaezooError,
+    describe_error,
 )
+from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
 
 WEIGHTS_FILE = "model.safetensors"
+_SPARE_NUMBERS = 2**25
+"""What composing may create beside the weights: critics, tables and two examples."""
 
 
 def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) -> Model:
@@ -77,13 +83,38 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
     try:
         data, train_size = read_model_header(header, entry.name)
         _check_entry_data(entry, data)
-        task = compose(spec, data, train_size)
+        task = _compose_within_table(entry, spec, data, train_size)
         load_strict(task.model, tensors, entry.name, share=True)
+        check_finite(task.model, entry.name)
     except SpecError as error:
         raise RegistryError(f"{entry.name}: {error}") from error
     except IntegrityError as error:  # its message already names the entry
         raise RegistryError(str(error)) from error
     return spec, task.to(pick_device(device)).eval()
+
+
+def _compose_within_table(
+    entry: RegistryEntry, spec: Spec, data: DataSpec, train_size: int
+) -> Task:
+    """``compose``, which may create few more numbers than the tensors of the entry have.
+
+    Raises:
+        SpecError: components do not fit together.
+        RegistryError: they would create more, or fail in another way.
+    """
+    declared = entry.weights.tensors.parameters
+    try:
+        with TensorLimit(_SPARE_NUMBERS + 4 * declared):
+            return compose(spec, data, train_size)
+    except TooManyNumbersError:
+        raise RegistryError(
+            f"{entry.name}: its spec describes a model that is too large for its weights, "
+            f"which are {declared:,} numbers"
+        ) from None
+    except VaezooError:
+        raise
+    except Exception as error:  # a stranger's spec and header may make any component fail
+        raise RegistryError(f"{entry.name}: {describe_error(error)}") from error
 
 
 def weights_file(entry: RegistryEntry) -> File:
@@ -148,7 +179,7 @@ def check_requirements(entry: RegistryEntry) -> None:
             missing.append(text)
     if missing:
         raise PluginError(
-            f"{entry.name} needs {', '.join(missing)}; pip install {' '.join(map(repr, missing))}"
+            f"{entry.name} needs {', '.join(missing)}; pip install {shlex.join(missing)}"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -11,6 +12,7 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.description import from_json, to_json, translate_version_1
 from vaezoo.utils.errors import IntegrityError, one_line
 
+_MAX_EXAMPLES = 2**48
 _FORMAT, _FORMAT_1 = "model/v2", "model/v1"
 
 
@@ -40,18 +42,30 @@ def read_model_header(metadata: Mapping[str, str], source: str) -> tuple[DataSpe
         IntegrityError: the metadata does not describe a vaezoo model.
     """
     try:
-        description, file_format = json.loads(metadata["about"]), metadata.get("vaezoo", _FORMAT)
+        description = json.loads(metadata["about"], parse_constant=_refuse_constant)
+        file_format = metadata.get("vaezoo", _FORMAT)
         if file_format not in (_FORMAT, _FORMAT_1):
             raise ValueError(f"its format is {file_format}, not {_FORMAT}; upgrade vaezoo")
         data = description["data"]
         if file_format == _FORMAT_1:
             data = translate_version_1(data)
-        return from_json(data), int(description["train_size"])
-    except (AttributeError, KeyError, ValueError, TypeError) as error:
+        return from_json(data), _count(description["train_size"])
+    except (AttributeError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise IntegrityError(
             f"{source}: its header does not describe a vaezoo model of this version: "
             f"{_reason(error)}"
         ) from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number that JSON has")
+
+
+def _count(train_size: Any) -> int:
+    """The number of training examples, which is a whole number above 0."""
+    if type(train_size) is not int or not 0 < train_size < _MAX_EXAMPLES:
+        raise ValueError(f"train_size: must be a number of examples, not {train_size!r:.40}")
+    return train_size
 
 
 def _reason(error: Exception) -> str:

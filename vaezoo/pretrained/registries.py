@@ -15,12 +15,12 @@ from datetime import datetime
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from vaezoo.plugins import discovery
 from vaezoo.pretrained import download
 from vaezoo.pretrained.entry import LIMITS, WeightsEntry, parse_registry
-from vaezoo.pretrained.names import parse_hub_url, resolve_inside
+from vaezoo.pretrained.names import parse_hub_url, resolve_inside, split_url
 from vaezoo.utils.errors import (
     PluginError,
     RegistryError,
@@ -73,7 +73,10 @@ class Registry:
             return download.resolve_url(source)
         if self.root is not None:
             return resolve_inside(self.root, source)
-        return f"{download.resolve_url(self.origin).rpartition('/')[0]}/{quote(source)}"
+        base = urlsplit(download.resolve_url(self.origin))
+        folder = base.path.rpartition("/")[0]
+        # the query stays: it is what lets a user read files of this host, such as a token
+        return urlunsplit((base.scheme, base.netloc, f"{folder}/{quote(source)}", base.query, ""))
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,23 @@ def open_registries(
     return tuple(_open_registry(prefix, path) for prefix, path in resolved)
 
 
+def open_each(extra: Iterable[str] = ()) -> tuple[list[Registry], list[tuple[str, VaezooError]]]:
+    """As ``open_registries``, but those that cannot be opened keep no other from being opened.
+
+    Returns:
+        The registries, and the prefix and the error of each that cannot be opened.
+    """
+    registries: list[Registry] = []
+    failures: list[tuple[str, VaezooError]] = []
+    extra = list(extra)
+    for prefix in dict.fromkeys(location.prefix for location in _registry_locations(extra)):
+        try:
+            registries += open_registries(extra, only_prefix=prefix)
+        except VaezooError as error:
+            failures.append((prefix, error))
+    return registries, failures
+
+
 @dataclass(frozen=True)
 class _RegistryLocation:
     """A registry's prefix and its path, URL, or ``package:path`` in the package of a plugin."""
@@ -179,7 +199,8 @@ def _parse_location(text: str) -> _RegistryLocation:
     if hub_url := parse_hub_url(location):
         folder = hub_url[0].partition("/")[2]
     elif _URL.match(location):
-        folder = PurePosixPath(location).parent.name
+        parts = split_url(location)
+        folder = PurePosixPath(parts.path if parts else "").parent.name
     else:
         path = Path(location).expanduser()
         location = str(path / REGISTRY_FILE if path.is_dir() else path)

@@ -11,6 +11,7 @@ from typing import Any
 from vaezoo.pretrained.entry import MeasuredMetric
 from vaezoo.pretrained.loading import check_requirements, check_status, fetch, read_spec
 from vaezoo.pretrained.registries import RegistryEntry
+from vaezoo.runs.entry_data import check_init, locate_data
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_entry
 from vaezoo.runs.run import Run
@@ -85,7 +86,9 @@ def reproduce(
     """
     check_status(entry)
     check_requirements(entry)
-    spec = load_spec(dump(read_spec(entry).resolved()), text=True)
+    spec = locate_data(entry, read_spec(entry))
+    check_init(entry, spec)
+    spec = load_spec(dump(spec.resolved()), text=True)
     reproduced = run(spec, out=out, print_line=print_line)
     return reproduced, compare(
         entry.weights.metrics, reproduced.evaluation, _REPRODUCTION_TOLERANCE

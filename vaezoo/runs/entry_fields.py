@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,11 +15,14 @@ from packaging.version import InvalidVersion, Version
 
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.plugins.catalogue import BUILT_IN
+from vaezoo.runs.entry_data import UNPUBLISHED
 from vaezoo.runs.run import Run
+from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import components
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.paths import is_of_machine, last_part
 
 _OUTPUT_RANGES = {
     "binary": "[0, 1]: the probability of a 1",
@@ -28,6 +32,8 @@ _OUTPUT_RANGES = {
     "count": "expected counts",
     "mixed": "the columns of a table",
 }
+_PATH_WITHIN = re.compile(r"""(?<=[\[{,\s'"])(?:~?/|[A-Za-z]:[/\\])[^\]},'"]*""")
+"""A path of one machine in a list or a mapping."""
 _VERSIONS = {"vaezoo": "vaezoo", "torch": "torch", "Python": "python"}
 """The versions in an entry: their names, and their keys in ``environment.json``."""
 
@@ -55,11 +61,34 @@ def requirements(run: Run) -> list[str]:
     return lines
 
 
+def public_spec(run: Run) -> bytes:
+    """The spec without paths of this machine, and without runs and files that nobody else has."""
+    resolved = run.spec.resolved()
+    public = _without_folders(resolved)
+    if resolved.get("init"):
+        loaded = read_json(run.directory.environment).get("init", [])
+        private = {item["from"] for item in loaded if item["is_run"] or item.get("is_file")}
+        for item, before in zip(public["init"], resolved["init"], strict=True):
+            if before["from"] in private:
+                suffix = Path(before["from"]).suffix if Path(before["from"]).is_file() else ""
+                item["from"] = f"{UNPUBLISHED}{suffix}"
+    return run.directory.spec.read_bytes() if public == resolved else dump(public).encode()
+
+
+def _without_folders(value: Any) -> Any:
+    """A value of a spec, in which paths of this machine are the names of their files."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return last_part(value) if isinstance(value, str) and is_of_machine(value) else value
+
+
 def preprocessing(run: Run) -> dict[str, Any]:
     """Describes the data that the model takes and the range of its outputs."""
     data = run.model.data
     fields: dict[str, Any] = {
-        "data": json_text(run.spec.data.resolved()),
+        "data": json_text(_without_folders(run.spec.data.resolved())),
         "shape": list(data.shape),
         "support": data.support,
         "output": _describe_output(data),
@@ -152,5 +181,15 @@ def _public_command(arguments: list[str]) -> str:
         if argument == "--out":
             next(remaining, None)
         elif not argument.startswith("--out="):
-            words.append(Path(argument).name if argument.startswith("/") else argument)
+            words.append(_public_argument(argument))
     return shlex.join(words)
+
+
+def _public_argument(argument: str) -> str:
+    """An argument of a command, in which paths of this machine are the names of their files."""
+    if is_of_machine(argument):
+        return last_part(argument)
+    option, equals, value = argument.rpartition("=")
+    if is_of_machine(value):
+        return f"{option}{equals}{last_part(value)}"
+    return _PATH_WITHIN.sub(lambda match: last_part(match[0]), argument)

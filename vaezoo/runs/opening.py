@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vaezoo.pretrained.loading import load_entry
 from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.pretrained.registries import RegistryEntry, find_entry
 from vaezoo.runs.directory import RunDirectory
+from vaezoo.runs.entry_data import locate_data
 from vaezoo.runs.in_memory import build_dataset
 from vaezoo.runs.process_classes import check_registered
 from vaezoo.runs.run import Run
@@ -27,7 +29,8 @@ from vaezoo.utils.files import read_tensors
 def open_weights(name: str, *, device: str = "cpu", extra_registries: Iterable[str] = ()) -> Run:
     """Opens pretrained weights as a run without a directory.
 
-    The data set is loaded only when it is used.
+    The data set is loaded only when it is used. The files that the spec of another registry than
+    vaezoo's own names are then looked up in ``VAEZOO_DATA`` only.
 
     Args:
         name: the name of the weights in a registry.
@@ -40,7 +43,8 @@ def open_weights(name: str, *, device: str = "cpu", extra_registries: Iterable[s
 def open_entry(entry: RegistryEntry, device: str = "cpu") -> Run:
     """Opens the pretrained weights of a registry entry as a run without a directory."""
     spec, task = load_entry(entry, device)
-    return Run(RunDirectory(Path(entry.name)), spec, task)
+    directory = RunDirectory(Path(entry.name))
+    return Run(directory, spec, task, locate_data=partial(locate_data, entry))
 
 
 def open_run(

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vaezoo.evaluation.evaluate import evaluate, require_all_finite
+from vaezoo.nn.loading import check_finite
 from vaezoo.pretrained import safetensors_header
 from vaezoo.pretrained.entry import WeightsEntry
 from vaezoo.pretrained.loading import WEIGHTS_FILE
@@ -20,9 +21,8 @@ from vaezoo.runs.opening import open_entry
 from vaezoo.runs.process_classes import check_public
 from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder, read_entries
 from vaezoo.runs.run import Run
-from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import read_json, read_tensors, write_bytes
+from vaezoo.utils.files import read_tensors, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +92,12 @@ def _write_entry_files(
     half: bool,
 ) -> WeightsEntry:
     """Writes the weights and the spec, and returns the entry that describes them."""
+    check_finite(run.model, str(run.path))
     tensors, header = read_tensors(run.directory.model)
     if half:
         tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}
     weights = save(tensors, header)
-    spec = _public_spec(run)
+    spec = entry_fields.public_spec(run)
     write_bytes(folder / entry_folder / WEIGHTS_FILE, weights)
     write_bytes(folder / entry_folder / "spec.yaml", spec)
     spec_hash = hashlib.sha256(spec).hexdigest()
@@ -129,22 +130,6 @@ def _write_entry_files(
             "citation": info.citation,
         }
     )
-
-
-def _public_spec(run: Run) -> bytes:
-    """The spec without folders of this machine, from which training may have begun.
-
-    A run is named by its name and time, and a file by its name and folder.
-    """
-    resolved = run.spec.resolved()
-    loaded = read_json(run.directory.environment).get("init", [])
-    runs = {item["from"] for item in loaded if item["is_run"] or item.get("is_file")}
-    if not runs:
-        return run.directory.spec.read_bytes()
-    for item in resolved["init"]:
-        if item["from"] in runs:
-            item["from"] = "/".join(Path(item["from"]).resolve().parts[-2:])
-    return dump(resolved).encode()
 
 
 def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:

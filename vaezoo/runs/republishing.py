@@ -78,7 +78,7 @@ def republish(
     listed = read_entries(folder / REGISTRY_FILE, new_id=entry_id)
     shares = any((entry.id, entry.files) == (old.id, old.files) for entry in listed)
     opened = open_entry(published)
-    run = Run(opened.directory, spec, opened.task)
+    run = Run(opened.directory, spec, opened.task, locate_data=opened.locate_data)
     requires = entry_fields.requirements(run)
     _wrong_figures(old, {"metrics": {}}, is_complete=False, named=retract)  # refuses names early
     evaluation = run.evaluate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Run:
         spec: the spec that was trained.
         task: the model and its regularizers at the step that ``train.select`` selects (by default
             the one with the best bound on the validation split), in evaluation mode.
+        locate_data: returns the spec with the places where its data and metrics read files.
 
     Example:
         >>> import vaezoo
@@ -82,9 +83,16 @@ class Run:
     """
 
     def __init__(
-        self, directory: RunDirectory, spec: Spec, task: Task, dataset: Dataset | None = None
+        self,
+        directory: RunDirectory,
+        spec: Spec,
+        task: Task,
+        dataset: Dataset | None = None,
+        *,
+        locate_data: Callable[[Spec], Spec] = lambda spec: spec,
     ) -> None:
         self.directory, self.spec, self.task = directory, spec, task
+        self.locate_data = locate_data
         self._dataset = dataset
         self._reader: Dataset | None = None  # with the options of the data set, perhaps no data
 
@@ -161,7 +169,7 @@ class Run:
         if split not in SPLIT_NAMES:
             raise UsageError(f"no split {split!r}; use one of {', '.join(SPLIT_NAMES)}")
         if self._dataset is None:
-            self._dataset = build_dataset(self.spec, run=self.path)
+            self._dataset = build_dataset(self.locate_data(self.spec), run=self.path)
         loader = build_loader(self.spec, self._dataset, split, self.model.device)
         return require_known_labels(self.model, loader, split)
 
@@ -217,8 +225,9 @@ class Run:
         """
         if sampler is not None:
             self.model.check_sampler(sampler)
-        specs = self.spec.evaluate
-        if metrics is not None:
+        if metrics is None:
+            specs = self.locate_data(self.spec).evaluate
+        else:
             specs = load_spec({**self.spec.resolved(), "evaluate": list(metrics)}).evaluate
         with self.model.use_prior(sampler or OWN_PRIOR):
             evaluation = evaluate(

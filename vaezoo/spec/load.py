@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,7 @@ from vaezoo.spec.resolve import read_tree, resolve
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import Mark, Node, parse
 from vaezoo.utils.errors import PluginError, SpecError
+from vaezoo.utils.requirements import parse_requirement
 
 MEMORY = "memory"
 """The name of the data set whose examples Python gives."""
@@ -101,13 +103,14 @@ def _check_requirements(tree: Node) -> None:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             message = (
-                f"{mark.file}:{mark.line}: needs {requirement}; pip install {str(requirement)!r}"
+                f"{mark.file}:{mark.line}: needs {requirement}; "
+                f"pip install {shlex.quote(str(requirement))}"
             )
             raise PluginError(message) from None
         if not requirement.specifier.contains(version, prereleases=True):
             raise PluginError(
                 f"{mark.file}:{mark.line}: needs {requirement}, but {version} is installed; "
-                f"pip install --upgrade {str(requirement)!r}"
+                f"pip install --upgrade {shlex.quote(str(requirement))}"
             )
 
 
@@ -124,7 +127,7 @@ def _requirements(tree: Node) -> list[tuple[Mark, Requirement]]:
         if not isinstance(node.value, str):
             continue  # the checker reports it
         try:
-            requirement = Requirement(node.value)
+            requirement = parse_requirement(node.value)
             if requirement.url or requirement.marker:
                 raise InvalidRequirement("more than a name and versions")
             requirements.append((node.mark, requirement))

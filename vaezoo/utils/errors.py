@@ -30,6 +30,10 @@ class VaezooError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str = "") -> None:
+        # messages quote files, specs, registries and servers, which may hold anything
+        super().__init__(printable_lines(str(message)))
+
 
 class UsageError(VaezooError):
     """The arguments of a command or a call are wrong or do not fit together."""
@@ -204,6 +208,11 @@ def printable(name: object) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """A text of several lines, each of which is as ``printable`` returns it."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 class TrainingError(VaezooError):
     """Training cannot continue, for example because a loss is no longer finite."""
 
@@ -269,6 +278,6 @@ def print_error(message: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or None
         is_colored = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         prefix = "\033[31m\033[1merror:\033[0m" if is_colored else "error:"
-        for line in message.splitlines() or ["failed"]:
+        for line in printable_lines(message).splitlines() or ["failed"]:
             text = line if line.startswith("  ") else f"{prefix} {line}"
             print(text, file=sys.stderr, flush=True)

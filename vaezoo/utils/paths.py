@@ -1,11 +1,47 @@
-"""Finds data files and the cache folder."""
+"""Finds data files and the cache folder, and recognises paths of one machine."""
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from vaezoo.utils.errors import DataError
+
+_OF_MACHINE = re.compile(r"~?[/\\]+\w|~\w|[A-Za-z]:[/\\]")
+"""How a path begins that is absolute, or below a home folder."""
+_SEPARATORS = re.compile(r"[/\\]+")
+
+
+@dataclass(frozen=True)
+class PlaceMarker:
+    """Marks an option that names a file or a folder of the user's machine."""
+
+
+DataPath = Annotated[str, PlaceMarker()]
+"""The type of options of data sets and metrics that name a file or a folder, for ``find_data``.
+
+For pretrained weights of others, such a path is looked up in ``VAEZOO_DATA`` only.
+
+Example:
+    >>> import vaezoo
+    >>> class Points(vaezoo.Dataset):
+    ...     def __init__(self, *, path: vaezoo.DataPath) -> None:
+    ...         self.path = path
+"""
+
+
+def is_of_machine(text: str) -> bool:
+    """Whether a text is a path of one machine: absolute, below a home folder, or with ``..``."""
+    is_url = "://" in text
+    return not is_url and (bool(_OF_MACHINE.match(text)) or ".." in _SEPARATORS.split(text))
+
+
+def last_part(path: str) -> str:
+    """The name of a file or folder without those that contain it, also of Windows."""
+    return next((part for part in reversed(_SEPARATORS.split(path)) if part), "")
 
 
 def cache_home() -> Path:

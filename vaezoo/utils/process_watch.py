@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from vaezoo.utils.errors import UnavailableError, print_error
+from vaezoo.utils.errors import UnavailableError, print_error, printable_lines
 
 _SECONDS_TO_AGREE = 3.0
 """How long a process that failed waits for the others to fail as well."""
@@ -132,7 +132,7 @@ class ProcessWatch:
             for link in self.links.values():
                 link.send("exit", code=code)
         with contextlib.suppress(Exception):  # a stream may be closed, at the end of Python
-            sys.stderr.write(self.traceback)
+            sys.stderr.write(printable_lines(self.traceback))
             sys.stderr.flush()
             sys.stdout.flush()
         os._exit(code)

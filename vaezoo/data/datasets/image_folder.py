@@ -32,7 +32,7 @@ from vaezoo.data.phrases import count_phrase
 from vaezoo.data.proposal import Proposal
 from vaezoo.data.split_files import SKIP_HINT, Unreadable, read_each
 from vaezoo.data.splits import SPLIT_NAMES, Fractions, complete_splits
-from vaezoo.utils.paths import find_data
+from vaezoo.utils.paths import DataPath, find_data
 
 _MAX_OPENED = 2000
 """The number of files whose further pages are counted at the start."""
@@ -72,7 +72,7 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: DataPath,
         channels: Literal[1, 3, 4] = 3,
         size: Annotated[int, Ge(0)] = 0,
         binarize: Binarize = "none",
@@ -82,7 +82,7 @@ class ImageFolder(Dataset):
         background: Background = "white",
         unreadable: Unreadable = "error",
         max_pixels: Annotated[int, Gt(0)] = MAX_PIXELS,
-        factors: str | None = None,
+        factors: DataPath | None = None,
     ) -> None:
         self.factors = factors
         self.path, self.channels, self.size, self.binarize = path, channels, size, binarize

@@ -18,7 +18,7 @@ from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import Fractions
 from vaezoo.data.steps import pad_steps
 from vaezoo.utils.errors import DataError
-from vaezoo.utils.paths import find_data
+from vaezoo.utils.paths import DataPath, find_data
 
 _FIELDS = ("x", "condition", "mask", "extras", "present", "factors")
 
@@ -57,7 +57,7 @@ class NpzDataset(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: DataPath,
         support: ArraySupport | dict[str, ArraySupport] = "auto",
         fractions: Fractions = (0.8, 0.1, 0.1),
         split_seed: int = 0,

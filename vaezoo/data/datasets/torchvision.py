@@ -20,16 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from vaezoo.data.dataset import Dataset, Split
+from vaezoo.data.datasets.torchvision_sources import find_class, open_source, without_ghostscript
 from vaezoo.data.dataspec import DataSpec, Shape
 from vaezoo.data.format import Format
 from vaezoo.data.image_files import ImageReader, read_rgb
 from vaezoo.data.image_format import ImageFormat, is_image_file
 from vaezoo.data.images import Binarize, image_spec, image_split, lazy_split
 from vaezoo.data.splits import SPLIT_NAMES, split_indices
-from vaezoo.utils.errors import DataError, UnavailableError, did_you_mean, one_line
+from vaezoo.utils.errors import DataError, UnavailableError, one_line
+from vaezoo.utils.paths import DataPath
 
-_UNPICKLING = frozenset({"LSUN", "LSUNClass"})
-"""Data sets that read a pickle whose content nobody has checked. Those of CIFAR check its hash."""
 _GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B"})
 """The modes of Pillow for grey images."""
 _declared: list[torch.library.Library] = []
@@ -74,12 +74,14 @@ class TorchvisionDataset(Dataset):
     """An image data set of torchvision by its class name, such as ``FashionMNIST`` or ``CIFAR10``.
 
     If torchvision stores the images as one array, they stay in memory; otherwise each is read when
-    it is needed. Validation is a tenth of the training data: the last images of an array, a seeded
-    choice otherwise. If the data set has no test split, validation and test are a seeded tenth
-    each.
+    it is needed. Only data sets that are known to read nothing which could run code are opened;
+    LSUN, ImageNet and PhotoTour read pickles. Validation is a tenth of the training data: the last
+    images of an array, a seeded choice otherwise. If the data set has no test split, validation
+    and test are a seeded tenth each.
 
     Args:
-        name: the class in ``torchvision.datasets``.
+        name: the class in ``torchvision.datasets``; LSUN, ImageNet and PhotoTour read pickles,
+            which may run any program, and are refused.
         root: the folder that contains the data, or to which it is downloaded.
         download: download the data if it is not in ``root``.
         binarize: ``none`` for values from 0 to 1, or how to make them 0 or 1: ``threshold`` at one
@@ -92,7 +94,7 @@ class TorchvisionDataset(Dataset):
         self,
         *,
         name: str,
-        root: str = "data",
+        root: DataPath = "data",
         download: bool = False,
         binarize: Binarize = "none",
         size: Annotated[int, Gt(0)] | None = None,
@@ -204,17 +206,7 @@ class TorchvisionDataset(Dataset):
     @cached_property
     def _class(self) -> Any:
         """The class in ``torchvision.datasets``."""
-        datasets = import_torchvision().datasets
-        if self.name in _UNPICKLING:
-            raise DataError(
-                f"torchvision's {self.name} reads a pickle from the working directory, which may "
-                "run any program; save the images as files and use image-folder"
-            )
-        cls = getattr(datasets, self.name, None)
-        if not (isinstance(cls, type) and issubclass(cls, datasets.VisionDataset)):
-            hint = did_you_mean(self.name, datasets.__all__)
-            raise DataError(f"torchvision has no data set {self.name!r}{hint}")
-        return cls
+        return find_class(import_torchvision().datasets, self.name)
 
     @property
     def _has_test_split(self) -> bool:
@@ -233,7 +225,8 @@ class TorchvisionDataset(Dataset):
         accepted = _parameters(self._class)
         options = {key: value for key, value in options.items() if key in accepted}
         try:
-            source = self._class(**options | self.arguments)
+            datasets = import_torchvision().datasets
+            source = open_source(datasets, self.name, options | self.arguments)
         except (TypeError, ValueError) as error:
             reason = one_line(error)
             raise UnavailableError(
@@ -288,7 +281,10 @@ def _read_item(
         has_labels: whether items have an integer label.
     """
     try:
-        image, label = source[index][:2]
+        with without_ghostscript():
+            image, label = source[index][:2]
+            if isinstance(image, Image.Image):
+                image.load()  # some data sets leave that to the first who needs the pixels
     except Exception as error:  # the decoders raise many types on damaged files
         reason = one_line(error)
         raise DataError(f"{description}: row {index} cannot be read: {reason}") from error

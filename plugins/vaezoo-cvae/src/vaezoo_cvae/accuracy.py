@@ -92,7 +92,7 @@ class ConditionalAccuracy(vaezoo.Metric):
         *,
         per_class: Annotated[int, Gt(NEIGHBOURS)] = 1000,
         draws: Draws = 5,
-        classifier: str | None = None,
+        classifier: vaezoo.DataPath | None = None,
     ) -> None:
         self.per_class, self.draws, self.classifier = per_class, draws, classifier
 
@@ -151,7 +151,7 @@ class SampleRecall(vaezoo.Metric):
         *,
         samples: Annotated[int, Gt(NEIGHBOURS)] = 10_000,
         draws: Draws = 5,
-        classifier: str | None = None,
+        classifier: vaezoo.DataPath | None = None,
     ) -> None:
         self.samples, self.draws, self.classifier = samples, draws, classifier
 

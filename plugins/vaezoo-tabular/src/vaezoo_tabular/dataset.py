@@ -82,8 +82,8 @@ class Table(vaezoo.InMemoryDataset):
     def __init__(
         self,
         *,
-        path: str | None = None,
-        test: str | None = None,
+        path: vaezoo.DataPath | None = None,
+        test: vaezoo.DataPath | None = None,
         kinds: dict[str, Kind] | None = None,
         dates: dict[str, str] | None = None,
         condition: str | None = None,

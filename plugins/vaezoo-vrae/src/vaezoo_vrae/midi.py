@@ -44,7 +44,7 @@ class Midi(DividedDataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: vaezoo.DataPath,
         steps_per_beat: PositiveInt = 4,
         window: Annotated[int, Ge(0)] = 0,
         max_steps: PositiveInt = MAX_STEPS,

@@ -44,7 +44,7 @@ class Polyphonic(vaezoo.Dataset):
     def __init__(
         self,
         *,
-        path: str = "polyphonic_bl2012.npz",
+        path: vaezoo.DataPath = "polyphonic_bl2012.npz",
         name: Literal["jsb", "nottingham", "piano", "muse"] = "jsb",
         transpose: Annotated[int, Ge(0), Le(12)] = 0,
         window: Annotated[int, Ge(0)] = 0,

@@ -77,7 +77,7 @@ class Sequences(DividedDataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: vaezoo.DataPath,
         time: str = "",
         time_format: str = "",
         columns: Sequence[str] = (),

@@ -165,7 +165,7 @@ class Text(LineDataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: vaezoo.DataPath,
         unit: Literal["characters", "bytes"] = "characters",
         max_length: PositiveInt = 200,
         fractions: vaezoo.Fractions = (0.8, 0.1, 0.1),
