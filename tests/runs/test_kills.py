@@ -129,7 +129,8 @@ def test_a_newest_checkpoint_falls_back_when_it_is(
     )
     DAMAGES[damage](newest)
     lines = []
-    again(path, print_line=lines.append)
+    with pytest.warns(UserWarning, match=rf"{newest.name}: .*; {older.name} is used instead"):
+        again(path, print_line=lines.append)
     assert sum("step 20 of 30" in line for line in lines) == 1
     same(left_by(complete.path)[1], left_by(path)[1])
     assert (path / "validation.csv").read_text() == (complete.path / "validation.csv").read_text()
@@ -143,7 +144,10 @@ def test_a_damaged_checkpoint_does_not_outlive_a_good_one(interrupted, again, st
     for damaged in directory.checkpoint_files()[1:]:
         DAMAGES["empty"](damaged)
     (path / "spec.yaml").write_text((path / "spec.yaml").read_text().replace("keep: 3", "keep: 1"))
-    with pytest.raises(Interrupted, match=r"stopped at step 23 of 30; .*step-000000023"):
+    with (
+        pytest.raises(Interrupted, match=r"stopped at step 23 of 30; .*step-000000023"),
+        pytest.warns(UserWarning, match="is used instead"),
+    ):
         again(path, callbacks=[stop_at(23)])
     assert directory.load_checkpoint()["step"] == 23
 

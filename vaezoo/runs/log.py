@@ -12,7 +12,7 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.signals import StopSignal
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.files import sync
-from vaezoo.utils.json_text import json_text
+from vaezoo.utils.records import record_line
 
 PrintLine = Callable[[str], None]
 """A function that receives one line of progress."""
@@ -42,10 +42,10 @@ class FileRunLog:
     def record(self, record: Mapping[str, Any]) -> None:
         """Appends one line to ``metrics.jsonl``; a number that is not finite is null in it."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json_text({**record, "time": time})
+        line = record_line({**record, "time": time})
         try:
             with open(self.directory.metrics, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(line)
         except OSError as error:
             reason = error.strerror or error
             raise VaezooError(f"cannot write {self.directory.metrics}: {reason}") from error

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safetensors.torch import save
 from torch import Tensor
 
 from vaezoo.evaluation.evaluate import evaluate, require_all_finite
@@ -22,7 +21,7 @@ from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import read_json, read_tensors, write_bytes
+from vaezoo.utils.files import encode_tensors, read_tensors, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,7 @@ def _write_entry_files(
     tensors, header = read_tensors(run.directory.model)
     if half:
         tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}
-    weights = save(tensors, header)
+    weights = b"".join(encode_tensors(tensors, header))
     spec = _public_spec(run)
     write_bytes(folder / entry_folder / WEIGHTS_FILE, weights)
     write_bytes(folder / entry_folder / "spec.yaml", spec)
@@ -137,8 +136,8 @@ def _public_spec(run: Run) -> bytes:
     A run is named by its name and time, and a file by its name and folder.
     """
     resolved = run.spec.resolved()
-    loaded = read_json(run.directory.environment).get("init", [])
-    runs = {item["from"] for item in loaded if item["is_run"] or item.get("is_file")}
+    loaded = run.directory.read_environment().get("init", [])
+    runs = {item["from"] for item in loaded if item.get("is_run") or item.get("is_file")}
     if not runs:
         return run.directory.spec.read_bytes()
     for item in resolved["init"]:

@@ -26,7 +26,7 @@ from vaezoo.runs.report.page import ReportData
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
-from vaezoo.utils.files import read_json, write_json
+from vaezoo.utils.files import write_json
 
 
 class Run:
@@ -135,6 +135,7 @@ class Run:
 
         Raises:
             UsageError: there is none.
+            IntegrityError: it is damaged.
         """
         path = self.directory.evaluation_of(split)
         if not path.is_file():
@@ -142,8 +143,7 @@ class Run:
                 f"{self.path}: it has no {path.name}; "
                 f"vaezoo evaluate {self.path} {split} measures the {split} split"
             )
-        evaluation: dict[str, Any] = read_json(path)
-        return evaluation
+        return self.directory.read_evaluation(split)
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -257,7 +257,7 @@ def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
 def report_data(run: Run) -> ReportData:
     """Collects the data from which the report is drawn."""
     split = run.evaluated_split
-    environment = read_json(run.directory.environment)
+    environment = run.directory.read_environment()
     return ReportData(
         name=run.spec.name,
         time=run.path.name,

@@ -32,7 +32,7 @@ from vaezoo.spec.load import load_spec, load_spec_for_data
 from vaezoo.spec.spec import Spec
 from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError
-from vaezoo.utils.files import read_json, write_json, write_tensors, write_text
+from vaezoo.utils.files import write_json, write_tensors, write_text
 from vaezoo.utils.process_group import ProcessGroup
 
 _REGULARIZERS_FORMAT, _OBJECTIVE_FORMAT = "regularizers/v1", "objective/v1"
@@ -312,8 +312,7 @@ def _step_of(state: TrainerState | None) -> str:
 
 def _write_environment(directory: RunDirectory, environment: dict[str, Any]) -> None:
     """Writes ``environment.json``; a resumed run adds to its list ``resumed``."""
-    if directory.environment.is_file():
-        first = read_json(directory.environment)
+    if first := directory.read_environment():
         environment = {**first, "resumed": [*first.get("resumed", []), environment]}
     write_json(directory.environment, environment)
 

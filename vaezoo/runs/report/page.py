@@ -299,11 +299,9 @@ def _facts(run: ReportData) -> list[tuple[str, str]]:
         if stages:  # the last validation of each
             steps = ", ".join(f"{name} {step:,}" for name, step in stages.items())
             training += f"; steps of each stage: {steps}"
-    versions = [
-        f"vaezoo {environment['vaezoo']}",
-        f"torch {environment['torch']}",
-        f"Python {environment['python']}",
-    ]
+    names = {"vaezoo": "vaezoo", "torch": "torch", "Python": "python"}
+    versions = [f"{name} {environment[key]}" for name, key in names.items() if key in environment]
+    device = [environment[key] for key in ("device", "precision") if key in environment]
     examples = environment.get("examples")  # runs of earlier versions have none
     return [
         ("data", f"{run.data_name}, {_describe(data)}"),
@@ -311,8 +309,8 @@ def _facts(run: ReportData) -> list[tuple[str, str]]:
         ("parameters", f"{parameters:,}"),
         ("training", training),
         ("selected weights", f"step {best['step']:,}" if best else "-"),
-        ("device", f"{environment['device']}, {environment['precision']}"),
-        ("versions", ", ".join(versions)),
+        ("device", ", ".join(device) or "-"),
+        ("versions", ", ".join(versions) or "-"),
     ]
 
 
