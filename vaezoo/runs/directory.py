@@ -241,7 +241,8 @@ class RunDirectory:
         """Removes temporary files that were left by a kill."""
         for folder in (self.path, self.checkpoints, self.pictures):
             for path in folder.glob(f"{TEMPORARY}*"):
-                path.unlink(missing_ok=True)
+                if not path.is_dir():
+                    path.unlink(missing_ok=True)
 
 
 def _step_of(checkpoint: Path) -> int:
