@@ -36,6 +36,15 @@ class _GivenData(BaseModel):
     examples: int
 
 
+class _Fingerprint(BaseModel):
+    """The fingerprint of a split."""
+
+    model_config = _CONFIG
+    sha256: str
+    examples: int
+    read: int = 0
+
+
 class _Environment(BaseModel):
     """The types of what is read back of ``environment.json``; any key may be missing."""
 
@@ -52,6 +61,8 @@ class _Environment(BaseModel):
     git: dict[str, Any] | None = None
     examples: dict[str, Any] = {}
     data: _GivenData | None = None
+    spec: str | None = None
+    splits: dict[Literal["train", "validation"], _Fingerprint] = {}
     registered: list[_RegisteredClass] = []
     init: list[dict[str, Any]] = []
     evaluation_split: Literal["test", "validation"] = "test"

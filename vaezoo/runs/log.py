@@ -26,15 +26,23 @@ class FileRunLog:
         keep: the number of checkpoints to keep.
         callbacks: their method ``log`` is called with every record.
         stop: the flag that signals set to stop training.
+        begin: is called when training begins, before anything else is written.
     """
 
     def __init__(
-        self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: StopSignal
+        self,
+        directory: RunDirectory,
+        keep: int,
+        callbacks: Sequence[Callback],
+        stop: StopSignal,
+        begin: Callable[[], None],
     ) -> None:
         self.directory, self.keep, self.callbacks, self.stop = directory, keep, callbacks, stop
+        self.begin = begin
 
     def start(self, step: int) -> None:
         """Prepares to log the steps after ``step``, and removes records of later steps."""
+        self.begin()
         self.directory.rewind(step)
         for callback in self.callbacks:
             callback.start(step)

@@ -21,7 +21,9 @@ CHANGED = "was changed or damaged after it was written: its digest is of other c
 """What is wrong with a file whose digest does not match."""
 _JSON_KEY = "digest"
 _JSON_DIGITS = 16
-_JSON_MEMBER = re.compile(rf',\s+"{_JSON_KEY}": "[0-9a-f]{{{_JSON_DIGITS}}}"(?P<closing>\s*\}})\Z')
+_JSON_MEMBER = re.compile(
+    rf',?\s+"{_JSON_KEY}": "[0-9a-f]{{{_JSON_DIGITS}}}"(?P<closing>\s*\}})\Z'
+)
 TENSORS_KEY = "vaezoo.sha256"
 _TENSORS_BEGINNING = f'{{"__metadata__":{{"{TENSORS_KEY}":"'.encode()
 _TENSORS_DIGITS = 64
@@ -33,13 +35,14 @@ def add_digest(text: str) -> str:
     """Adds the member ``digest``, the first 64 bits of the SHA-256 of the text, as the last one.
 
     Args:
-        text: a JSON object with at least one member, which ends with its brace.
+        text: a JSON object, which ends with its brace.
     """
     body = text[:-1].rstrip()
     closing = text[len(body) :]
     digest = hashlib.sha256(text.encode()).hexdigest()[:_JSON_DIGITS]
+    comma = "" if body.endswith("{") else ","
     space = "\n  " if closing.startswith("\n") else " "
-    return f'{body},{space}"{_JSON_KEY}": "{digest}"{closing}'
+    return f'{body}{comma}{space}"{_JSON_KEY}": "{digest}"{closing}'
 
 
 def parse_with_digest(text: str) -> tuple[dict[str, Any], bool]:
