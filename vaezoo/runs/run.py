@@ -22,7 +22,7 @@ from vaezoo.runs.file_formats import reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
 from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.log import PrintLine
-from vaezoo.runs.report.page import ReportData
+from vaezoo.runs.report.data import ReportData
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
@@ -237,9 +237,12 @@ class Run:
 def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
     """Evaluates a run on a split; writes the evaluation, and the report with examples of it.
 
+    A report that cannot be drawn does not end the run.
+
     Raises:
         EvaluationError: a metric is NaN or infinite; all else is written before.
     """
+    from vaezoo.runs.report.attempts import Attempts
     from vaezoo.runs.report.page import write_report
 
     failure = None
@@ -249,7 +252,8 @@ def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
         evaluation, failure = error.evaluation, error
     write_json(run.directory.evaluation_of(split), evaluation)
     print_line("drawing the report")
-    write_report(report_data(run))
+    what = "the report; vaezoo resume draws it again"
+    Attempts(run.directory.report).draw(what, lambda: write_report(report_data(run)))
     if failure is not None:
         raise failure
 
