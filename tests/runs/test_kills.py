@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -174,8 +176,14 @@ def test_a_run_that_another_process_holds_is_refused(interrupted, again, stop_at
     with holder:
         holder.stdout.readline()
         before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-        with pytest.raises(UsageError, match="another process is using this run"):
+        with pytest.raises(UsageError, match=f"{path}: process {holder.pid} is using this run"):
             again(path)
+        holder.send_signal(signal.SIGSTOP)
+        os.waitpid(holder.pid, os.WUNTRACED)
+        stopped = rf"process {holder.pid} \(stopped: kill -CONT {holder.pid} continues it\) is"
+        with pytest.raises(UsageError, match=stopped):
+            again(path)
+        holder.send_signal(signal.SIGCONT)
         assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     again(path)
 

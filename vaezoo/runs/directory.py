@@ -41,6 +41,7 @@ from vaezoo.utils.files import (
     write_text,
 )
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.locks import describe_holder
 from vaezoo.utils.records import read_records, record_line
 
 _FORMAT = "checkpoint/v4"
@@ -232,7 +233,8 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"{self.path}: another process is using this run") from None
+                holder = describe_holder(self.path / ".lock")
+                raise UsageError(f"{self.path}: {holder} is using this run") from None
             except OSError:
                 pass  # the file system has no locks
             yield

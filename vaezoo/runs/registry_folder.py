@@ -21,6 +21,7 @@ from vaezoo.spec.dump import dump
 from vaezoo.utils.digests import check_png
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
+from vaezoo.utils.locks import acquire
 
 _WEIGHTS_FOLDER = "weights"
 _CARD_PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
@@ -91,7 +92,7 @@ def _append_entry(
 ) -> tuple[WeightsEntry, ...]:
     """Adds an entry to a registry file, under a lock, and returns all its entries."""
     lock = registry_file.with_name(f".{registry_file.name}.lock")
-    with FileLock(lock):
+    with acquire(FileLock(lock), "adding an entry"):
         try:
             existing = read_entries(registry_file, new_id=entry.id)
             entries = (*map(update, existing), entry)
