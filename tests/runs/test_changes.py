@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import shutil
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -14,8 +11,6 @@ from vaezoo.cli.main import cli
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.utils.errors import IntegrityError, Interrupted, SpecError, UsageError
 from vaezoo.utils.files import read_json
-
-FLIPS = 30
 
 
 @pytest.fixture
@@ -129,23 +124,6 @@ def test_stages_that_are_over_cannot_be_changed(interrupted, again, stop_at):
     with pytest.raises(UsageError, match=r"stages\.0\.epochs: changes a stage that is over"):
         again(path, ["stages.0.epochs=2"])
     assert again(path, ["stages.1.epochs=3"]).records[-1]["step"] == 40
-
-
-def test_a_flipped_bit_in_a_spec_is_noticed_or_makes_no_difference(train, tmp_path):
-    finished, generator, noticed = train(train={"epochs": 1}).path, random.Random(0), 0
-    whole = vaezoo.load_spec(finished / "spec.yaml").resolved()
-    for case in range(10 * FLIPS):
-        path = tmp_path / f"copy-{case}"
-        shutil.copytree(finished, path)
-        data = bytearray((path / "spec.yaml").read_bytes())
-        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-        (path / "spec.yaml").write_bytes(data)
-        try:
-            assert vaezoo.open_run(path, device="cpu").spec.resolved() == whole
-        except IntegrityError as error:
-            assert str(path / "spec.yaml") in str(error) and "\n" not in str(error)
-            noticed += 1
-    assert noticed > 8 * FLIPS
 
 
 @pytest.fixture
