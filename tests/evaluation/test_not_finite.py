@@ -18,9 +18,11 @@ from vaezoo.evaluation.evaluate import EvaluationError, evaluate, metric_rows
 from vaezoo.evaluation.latent_space import ActiveUnits
 from vaezoo.evaluation.metric import Estimate, Metric
 from vaezoo.runs.directory import RunDirectory
+from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.finite import NotFiniteError, first_fault
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.records import record_line
 
 ROOT = Path(__file__).parents[2]
 HUGE = 1e20  # finite, but its square is not in single precision
@@ -59,7 +61,8 @@ def test_a_run_keeps_all_but_the_metric_that_is_not_finite(spoilt, tmp_path, no_
     assert failed.value.exit_code == 1 and isinstance(failed.value, VaezooError)
     (path,) = (tmp_path / "runs" / "tiny").iterdir()
     directory = RunDirectory(path)
-    kept = strict(directory.evaluation)
+    assert strict(directory.evaluation)
+    kept = directory.read_evaluation("test")
     assert kept["not_finite"] == {"elbo": FAULT} and set(kept["metrics"]) == {
         "active_units",
         "nll",
@@ -73,7 +76,7 @@ def test_a_run_keeps_all_but_the_metric_that_is_not_finite(spoilt, tmp_path, no_
     with pytest.raises(EvaluationError, match=FAULT):
         call("evaluate", path, "--json")
     printed = json.loads(capfd.readouterr().out)["evaluation"]
-    assert printed == kept == strict(directory.evaluation)
+    assert printed == kept == directory.read_evaluation("test")
 
     out = tmp_path / "scores.csv"
     with pytest.raises(NotFiniteError, match="test: the score of example 3 is inf"):
@@ -143,16 +146,18 @@ def test_json_has_null_in_place_of_nan():
 
 def test_records_that_are_not_finite_come_back(tmp_path):
     directory = RunDirectory(tmp_path)
-    directory.metrics.write_text(json_text({"step": 3, "rate": math.inf, "split": "train"}) + "\n")
+    record = {"step": 3, "epoch": 0.5, "split": "train"}
+    directory.metrics.write_text(record_line({**record, "rate": math.inf}))
     directory.rewind(3)
     assert strict(directory.metrics)["rate"] is None
-    (record,) = directory.records()
-    assert math.isnan(record.pop("rate")) and record == {"step": 3, "split": "train"}
+    (found,) = directory.records()
+    assert math.isnan(found.pop("rate")) and found == record
 
 
 def test_checkpoints_keep_infinity_in_json(tmp_path):
     directory = RunDirectory(tmp_path)
-    state = {"best": -math.inf, "losses": [math.inf, 1.5]}
+    others = dict.fromkeys(TrainerState.__required_keys__, 0)
+    state = {**others, "best": -math.inf, "losses": [math.inf, 1.5]}
     directory.save_checkpoint(4, state, 1)
     (path,) = directory.checkpoint_files()
     with safe_open(path, framework="pt") as file:

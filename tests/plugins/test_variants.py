@@ -17,7 +17,7 @@ import vaezoo
 from vaezoo.cli.main import cli
 from vaezoo.model.component import is_eager
 from vaezoo.plugins import discovery
-from vaezoo.runs.report.page import render_page
+from vaezoo.runs.report.html import render_page
 from vaezoo.runs.run import report_data
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump

@@ -20,7 +20,7 @@ from vaezoo.pretrained.entry import LIMITS, parse_registry
 from vaezoo.runs import hub
 from vaezoo.runs.publishing import publish
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError
-from vaezoo.utils.files import read_tensors
+from vaezoo.utils.files import read_json, read_tensors, write_json
 
 
 def vz(*words, code=0, **environment):
@@ -113,10 +113,10 @@ def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
 
     shutil.copytree(small_run, tmp_path / "run")
     path = tmp_path / "run" / "evaluation.json"
-    result = json.loads(path.read_text())
+    result = read_json(path)
     for row in result["metrics"].values():
         row["value"] = float("nan")
-    path.write_text(json.dumps(result))
+    path.write_text(json.dumps(result))  # as an earlier version would, without a digest
     for says in ("its evaluation has no finite value", "it has no evaluation"):
         with pytest.raises(UsageError, match=f"{says}; vaezoo evaluate"):
             publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)
@@ -158,7 +158,7 @@ def test_the_command_is_told_without_the_places_of_this_machine(
     shutil.copytree(small_run, tmp_path / "run")
     path = tmp_path / "run" / "environment.json"
     git = {"commit": "a" * 40, "changed": True}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"command": typed, "git": git}))
+    write_json(path, read_json(path) | {"command": typed, "git": git})
     training = publish(
         vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about
     ).weights.training

@@ -15,6 +15,7 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.start import run
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.utils.files import read_tensors, write_tensors
+from vaezoo.utils.records import record_line
 
 
 @pytest.fixture
@@ -68,13 +69,14 @@ def test_temporary_files_of_a_kill_are_swept_when_the_run_is_taken_up(finished, 
 
 def test_a_torn_last_line_is_no_record_and_does_not_reach_the_next(finished):
     complete = finished.records
-    with open(finished.directory.metrics, "a", encoding="utf-8") as loaded_run:
-        loaded_run.write('{"step": 11, "spl')
+    with open(finished.directory.metrics, "a", encoding="utf-8") as metrics:
+        metrics.write('{"step": 11, "spl')
     assert finished.records == complete
     finished.directory.rewind(10)
-    with open(finished.directory.metrics, "a", encoding="utf-8") as loaded_run:
-        loaded_run.write('{"step": 11}\n')
-    assert finished.records == [*complete, {"step": 11}]
+    later = {**complete[-1], "step": 11}
+    with open(finished.directory.metrics, "a", encoding="utf-8") as metrics:
+        metrics.write(record_line(later))
+    assert finished.records == [*complete, later]
 
 
 def test_rewinding_forgets_later_records_alone(finished):
@@ -98,7 +100,8 @@ def test_checkpoints_come_no_more_often_than_asked(train):
 def test_a_run_hands_out_what_it_holds(train):
     run = train(train={"epochs": 1}, evaluate=["elbo", {"type": "elbo", "samples": 3}])
     assert set(run.evaluation["metrics"]) == {"elbo", "elbo-2"}
-    assert run.evaluation == json.loads(run.directory.evaluation.read_text())
+    written = json.loads(run.directory.evaluation.read_text())
+    assert written.pop("digest") and run.evaluation == written
     assert [record["split"] for record in run.records] == ["train", "train", "train", "validation"]
     assert not run.model.training and run.model.precision == "fp32"
     for split, count in {"train": 1258, "validation": 269, "test": 270}.items():

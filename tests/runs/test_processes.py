@@ -99,8 +99,9 @@ def test_processes_train_one_model_and_go_on_exactly_after_kills(torchrun, scrip
     assert killed.errors == [message(1, 16)]
     assert not (path / "evaluation.json").exists()
 
-    resumed = torchrun(faulty, "nowhere", "-q", "resume", str(path))
+    resumed = torchrun(faulty, "nowhere", "-q", "resume", str(path), "-s", "train.keep=1")
     assert resumed.code == 0, resumed.err
+    assert "keep: 1" in (path / "spec.yaml").read_text()
     (weights, evaluation), (expected, expected_evaluation) = results(path), results(whole)
     same(weights, expected)
     assert evaluation == expected_evaluation

@@ -252,6 +252,6 @@ def test_any_text_is_drawn_without_a_warning(monkeypatch):
     )
     batch = Batch(torch.eye(4)[None, [1, 2, 3, 0]], mask=torch.ones(1, 4, dtype=torch.bool))
     sequences.picture(data, batch)
-    assert drawn == [r"\$\x1b" + "\u5b57"]
+    assert drawn == [r"$\x1b" + "\u5b57"]
     monkeypatch.undo()
     assert sequences.picture(data, batch).startswith(b"\x89PNG")

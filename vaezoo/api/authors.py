@@ -71,6 +71,7 @@ from vaezoo.plugins.hooks import Register as Register
 from vaezoo.plugins.hooks import RegisterRegistry as RegisterRegistry
 from vaezoo.utils.batch_share import BatchShare as BatchShare
 from vaezoo.utils.errors import did_you_mean as did_you_mean
+from vaezoo.utils.figures import figure_png as figure_png
 from vaezoo.utils.files import atomic_write as atomic_write
 from vaezoo.utils.finite import first_fault as first_fault
 from vaezoo.utils.finite import require_finite as require_finite

@@ -92,10 +92,18 @@ def run_command(
 
 @click.command("resume")
 @click.argument("path", type=click.Path(path_type=Path), metavar="RUN")
+@overrides_option
 @json_option
 @click.pass_context
-def resume_command(ctx: click.Context, path: Path, as_json: bool) -> None:
-    """Resume RUN from its last checkpoint; the result is the same as without the interruption."""
+def resume_command(
+    ctx: click.Context, *, path: Path, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Resume RUN from its last checkpoint; the result is the same as without the interruption.
+
+    With -s the run goes on for longer (-s train.epochs=40), on another device (-s
+    train.device=cpu), or with data that was moved (-s data.path=NEW); the run records it. What
+    past training steps depend on cannot be changed, nor can the data.
+    """
     from vaezoo.utils.allocator import tune_allocator
 
     tune_allocator()
@@ -103,5 +111,5 @@ def resume_command(ctx: click.Context, path: Path, as_json: bool) -> None:
     from vaezoo.runs.start import resume
 
     with training_progress(ctx) as callbacks:
-        finished = resume(path, callbacks=callbacks, print_line=line_printer(ctx))
+        finished = resume(path, overrides, callbacks=callbacks, print_line=line_printer(ctx))
     _print_results(ctx, finished, as_json)

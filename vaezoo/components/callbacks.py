@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from vaezoo.utils.errors import UnavailableError
 from vaezoo.utils.files import write_text
+from vaezoo.utils.records import read_records
 
 
 class Callback(ABC):
@@ -76,26 +77,29 @@ class CsvLog(Callback):
         self.path = directory / "validation.csv"
 
     def start(self, step: int) -> None:
-        """Removes the rows after ``step``."""
-        if self.path.exists():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                header, *rows = list(csv.reader(file)) or [[]]
-            if "step" not in header:  # an interruption before the header was complete
-                self.path.unlink()
-                return
-            column = header.index("step")
-            rows = [row for row in rows if len(row) == len(header) and int(row[column]) <= step]
-            text = io.StringIO()
-            csv.writer(text).writerows([header, *rows])
+        """Writes the rows up to ``step`` anew, from the records of the run."""
+        text = io.StringIO()
+        for record in read_records(self.path.with_name("metrics.jsonl")):
+            if record["split"] == "validation" and record["step"] <= step:
+                row = {key: value for key, value in record.items() if key != "time"}
+                self._write_row(text, row, is_first=not text.tell())
+        if text.tell():
             write_text(self.path, text.getvalue())
+        else:
+            self.path.unlink(missing_ok=True)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a validation record as a row."""
         if record["split"] != "validation":
             return
-        is_new = not self.path.exists()
+        is_first = not self.path.exists()
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(record))
-            if is_new:
-                writer.writeheader()
-            writer.writerow(record)
+            self._write_row(file, record, is_first=is_first)
+
+    @staticmethod
+    def _write_row(file: TextIO, record: Mapping[str, Any], *, is_first: bool) -> None:
+        """Writes the values of a record, after its keys if it is the first."""
+        writer = csv.DictWriter(file, list(record))
+        if is_first:
+            writer.writeheader()
+        writer.writerow(record)

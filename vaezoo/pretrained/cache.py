@@ -24,6 +24,7 @@ from vaezoo.pretrained.download import file_fault
 from vaezoo.pretrained.entry import File
 from vaezoo.utils.errors import RegistryError, VaezooError
 from vaezoo.utils.files import sync
+from vaezoo.utils.locks import acquire
 from vaezoo.utils.paths import cache_home
 
 Downloader = Callable[[Path, int], None]
@@ -183,7 +184,7 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder / sha256)
         try:
-            lock.acquire()
+            acquire(lock, "downloading this file")
         except OSError:
             handle, name = tempfile.mkstemp(prefix=f"{sha256}.", dir=folder)
             os.close(handle)

@@ -13,20 +13,24 @@ evaluation.json           metrics on the test split
 evaluation-validation.json  those on the validation split, which a sweep chooses a trial by
 pictures/                 samples, reconstructions, curves, latent map
 report.html               all of these on one page
+
+Every file that is read back has a digest (``vaezoo.utils.digests``), which is checked then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vaezoo.runs.environment import check_environment
 from vaezoo.training.state import TrainerState
-from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
+from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError, one_line
 from vaezoo.utils.files import (
     TEMPORARY,
     pack,
@@ -37,8 +41,11 @@ from vaezoo.utils.files import (
     write_text,
 )
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.locks import describe_holder
+from vaezoo.utils.records import read_records, record_line
 
 _FORMAT = "checkpoint/v4"
+_CHECKPOINT = re.compile(r"step-(?P<step>[0-9]{9,18})\.safetensors")
 
 
 class RunDirectory:
@@ -103,36 +110,66 @@ class RunDirectory:
         return self.evaluation if split == "test" else self.path / f"evaluation-{split}.json"
 
     def read_environment(self) -> dict[str, Any]:
-        """Reads ``environment.json``; empty if the run ended before it was written."""
-        if not self.environment.is_file():
+        """Reads ``environment.json``; empty if the run ended before it was written.
+
+        A damaged file is empty, too, with a warning: the weights do not depend on it.
+        """
+        if not self.environment.exists():
             return {}
-        environment: dict[str, Any] = read_json(self.environment)
-        return environment
+        try:
+            return check_environment(read_json(self.environment))
+        except (IntegrityError, ValueError) as error:
+            reason = str(error).removeprefix(f"{self.environment}: ")
+            warnings.warn(
+                f"{self.environment}: {reason}; the run is used without what it records: its "
+                "data, its spec, and what it was run with",
+                stacklevel=2,
+            )
+            return {}
+
+    def read_evaluation(self, split: str) -> dict[str, Any]:
+        """Reads the evaluation of a split.
+
+        Raises:
+            IntegrityError: the file is missing or damaged, or is no evaluation.
+        """
+        path = self.evaluation_of(split)
+        remedy = f"vaezoo evaluate {self.path} {split} measures again"
+        try:
+            evaluation = read_json(path)
+        except IntegrityError as error:
+            raise IntegrityError(f"{error}; {remedy}") from error
+        metrics, columns = evaluation.get("metrics"), {"value", "standard_error", "examples"}
+        if not (
+            isinstance(metrics, dict)
+            and all(isinstance(row, dict) and columns <= row.keys() for row in metrics.values())
+            and all(isinstance(row["value"], int | float) for row in metrics.values())
+            and isinstance(evaluation.get("undefined"), dict)
+            and isinstance(evaluation.get("split"), str)
+        ):
+            raise IntegrityError(f"{path}: is no evaluation; {remedy}")
+        return evaluation
 
     def records(self) -> list[dict[str, Any]]:
-        """Reads ``metrics.jsonl``; a line that is incomplete because of a kill is skipped.
-
-        Numbers that are not finite are null in the file, and NaN in the records.
-        """
-        records = []
-        text = self.metrics.read_text("utf-8") if self.metrics.exists() else ""
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                record = json.loads(line)
-                records.append({k: math.nan if v is None else v for k, v in record.items()})
-        return records
+        """Reads ``metrics.jsonl``, as ``read_records`` does."""
+        return read_records(self.metrics)
 
     def rewind(self, step: int) -> None:
         """Removes records and checkpoints after ``step``, which training will write again."""
         for path in self.checkpoint_files():
-            if int(path.stem.removeprefix("step-")) > step:
+            if _step_of(path) > step:
                 path.unlink()
-        lines = [json_text(record) for record in self.records() if record["step"] <= step]
-        write_text(self.metrics, "".join(line + "\n" for line in lines))
+        lines = [record_line(record) for record in self.records() if record["step"] <= step]
+        write_text(self.metrics, "".join(lines))
 
     def checkpoint_files(self) -> list[Path]:
-        """The checkpoint files, from the oldest to the newest."""
-        return sorted(self.checkpoints.glob("step-*.safetensors"))
+        """The checkpoint files, from the oldest to the newest; other files are ignored."""
+        files = [
+            path
+            for path in self.checkpoints.glob("step-*.safetensors")
+            if _CHECKPOINT.fullmatch(path.name) and path.is_file()
+        ]
+        return sorted(files, key=_step_of)
 
     def save_checkpoint(self, step: int, state: Mapping[str, Any], keep: int) -> None:
         """Writes a checkpoint, then removes all checkpoints except the last ``keep``."""
@@ -151,19 +188,34 @@ class RunDirectory:
         failures: list[str] = []
         for path in reversed(self.checkpoint_files()):
             try:
-                tensors, metadata = read_tensors(path)
-                if metadata.get("vaezoo") != _FORMAT:
-                    raise IntegrityError(
-                        f"{path}: its format is {metadata.get('vaezoo')}, but this version of "
-                        f"vaezoo can only resume from {_FORMAT}"
-                    )
-                state: TrainerState = unpack(json.loads(metadata["state"]), tensors)
-                return state
-            except (IntegrityError, KeyError, ValueError) as error:
+                state = self._read_checkpoint(path)
+            except IntegrityError as error:
                 failures.append(str(error))
+                continue
+            if failures:
+                warnings.warn(f"{'; '.join(failures)}; {path.name} is used instead", stacklevel=2)
+            return state
         if failures:
-            raise IntegrityError("; ".join(failures))
+            raise IntegrityError(
+                f"{'; '.join(failures)}; to train from the start, remove {self.checkpoints}"
+            )
         return None
+
+    def _read_checkpoint(self, path: Path) -> TrainerState:
+        """Reads one checkpoint; raises IntegrityError if it is damaged or of another format."""
+        tensors, metadata = read_tensors(path)
+        if metadata.get("vaezoo") != _FORMAT:
+            raise IntegrityError(
+                f"{path}: its format is {metadata.get('vaezoo')}, but this version of "
+                f"vaezoo can only resume from {_FORMAT}"
+            )
+        try:
+            state: TrainerState = unpack(json.loads(metadata["state"]), tensors)
+            if not TrainerState.__required_keys__ <= state.keys():
+                raise ValueError("keys are missing")
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise IntegrityError(f"{path}: is no checkpoint: {one_line(error)}") from error
+        return state
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -181,7 +233,8 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"{self.path}: another process is using this run") from None
+                holder = describe_holder(self.path / ".lock")
+                raise UsageError(f"{self.path}: {holder} is using this run") from None
             except OSError:
                 pass  # the file system has no locks
             yield
@@ -190,4 +243,10 @@ class RunDirectory:
         """Removes temporary files that were left by a kill."""
         for folder in (self.path, self.checkpoints, self.pictures):
             for path in folder.glob(f"{TEMPORARY}*"):
-                path.unlink(missing_ok=True)
+                if not path.is_dir():
+                    path.unlink(missing_ok=True)
+
+
+def _step_of(checkpoint: Path) -> int:
+    """The training step in the name of a checkpoint file."""
+    return int(checkpoint.stem.removeprefix("step-"))

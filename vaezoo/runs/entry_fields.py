@@ -19,8 +19,7 @@ from vaezoo.runs.entry_data import UNPUBLISHED
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import components
-from vaezoo.utils.errors import UsageError
-from vaezoo.utils.files import read_json
+from vaezoo.utils.errors import IntegrityError, UsageError
 from vaezoo.utils.json_text import json_text
 from vaezoo.utils.paths import is_of_machine, last_part
 
@@ -36,6 +35,8 @@ _PATH_WITHIN = re.compile(r"""(?<=[\[{,\s'"])(?:~?/|[A-Za-z]:[/\\])[^\]},'"]*"""
 """A path of one machine in a list or a mapping."""
 _VERSIONS = {"vaezoo": "vaezoo", "torch": "torch", "Python": "python"}
 """The versions in an entry: their names, and their keys in ``environment.json``."""
+_RECORDED = {"created", "command", "device", "threads", "platform", *_VERSIONS.values()}
+"""The keys of ``environment.json`` that an entry needs."""
 
 
 def requirements(run: Run) -> list[str]:
@@ -153,7 +154,12 @@ def metric_rows(evaluation: Mapping[str, Any], run: Run, spec_hash: str) -> list
 
 def training(run: Run) -> dict[str, Any]:
     """Describes how the run was trained: command, hardware, duration, versions and commit."""
-    environment = read_json(run.directory.environment)
+    environment = run.directory.read_environment()
+    if missing := _RECORDED - environment.keys():
+        raise IntegrityError(
+            f"{run.directory.environment}: does not say how the run was trained: it lacks "
+            f"{', '.join(sorted(missing))}"
+        )
     start = datetime.fromisoformat(environment["created"])
     end = max((datetime.fromisoformat(record["time"]) for record in run.records), default=start)
     versions = [f"{name} {environment[key]}" for name, key in _VERSIONS.items()]

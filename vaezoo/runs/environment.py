@@ -7,12 +7,76 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vaezoo.plugins import discovery
+
+_CONFIG = ConfigDict(strict=True, extra="allow")
+
+
+class _RegisteredClass(BaseModel):
+    """A class that the process had registered, as ``package.module:Class``."""
+
+    model_config = _CONFIG
+    kind: str
+    name: str
+    cls: str = Field(alias="class")
+
+
+class _GivenData(BaseModel):
+    """Data that Python gave: its kind and fingerprint."""
+
+    model_config = _CONFIG
+    kind: str
+    sha256: str
+    examples: int
+
+
+class _Fingerprint(BaseModel):
+    """The fingerprint of a split."""
+
+    model_config = _CONFIG
+    sha256: str
+    examples: int
+    read: int = 0
+
+
+class _Environment(BaseModel):
+    """The types of what is read back of ``environment.json``; any key may be missing."""
+
+    model_config = _CONFIG
+    created: str = ""
+    command: list[str] = []
+    vaezoo: str = ""
+    python: str = ""
+    torch: str = ""
+    platform: str = ""
+    device: str = ""
+    precision: str = ""
+    threads: int = 0
+    git: dict[str, Any] | None = None
+    examples: dict[str, Any] = {}
+    data: _GivenData | None = None
+    spec: str | None = None
+    splits: dict[Literal["train", "validation"], _Fingerprint] = {}
+    registered: list[_RegisteredClass] = []
+    init: list[dict[str, Any]] = []
+    evaluation_split: Literal["test", "validation"] = "test"
+    resumed: list[dict[str, Any]] = []
+
+
+def check_environment(values: dict[str, Any]) -> dict[str, Any]:
+    """The content of ``environment.json``, as it was read; ValueError if a type is wrong."""
+    try:
+        _Environment.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return values
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:

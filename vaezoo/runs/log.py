@@ -12,7 +12,7 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.signals import StopSignal
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.files import sync
-from vaezoo.utils.json_text import json_text
+from vaezoo.utils.records import record_line
 
 PrintLine = Callable[[str], None]
 """A function that receives one line of progress."""
@@ -26,15 +26,23 @@ class FileRunLog:
         keep: the number of checkpoints to keep.
         callbacks: their method ``log`` is called with every record.
         stop: the flag that signals set to stop training.
+        begin: is called when training begins, before anything else is written.
     """
 
     def __init__(
-        self, directory: RunDirectory, keep: int, callbacks: Sequence[Callback], stop: StopSignal
+        self,
+        directory: RunDirectory,
+        keep: int,
+        callbacks: Sequence[Callback],
+        stop: StopSignal,
+        begin: Callable[[], None],
     ) -> None:
         self.directory, self.keep, self.callbacks, self.stop = directory, keep, callbacks, stop
+        self.begin = begin
 
     def start(self, step: int) -> None:
         """Prepares to log the steps after ``step``, and removes records of later steps."""
+        self.begin()
         self.directory.rewind(step)
         for callback in self.callbacks:
             callback.start(step)
@@ -42,10 +50,10 @@ class FileRunLog:
     def record(self, record: Mapping[str, Any]) -> None:
         """Appends one line to ``metrics.jsonl``; a number that is not finite is null in it."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json_text({**record, "time": time})
+        line = record_line({**record, "time": time})
         try:
             with open(self.directory.metrics, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(line)
         except OSError as error:
             reason = error.strerror or error
             raise VaezooError(f"cannot write {self.directory.metrics}: {reason}") from error

@@ -18,9 +18,9 @@ from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.entry_data import locate_data
 from vaezoo.runs.in_memory import build_dataset
 from vaezoo.runs.process_classes import check_registered
+from vaezoo.runs.recorded_spec import load_recorded_spec
 from vaezoo.runs.run import Run
 from vaezoo.spec.composer import compose
-from vaezoo.spec.load import load_spec
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_tensors
@@ -62,8 +62,8 @@ def open_run(
     Raises:
         UsageError: there is no finished run at ``path``, or its data was not given in Python.
         PluginError: it uses classes that the process that trained it had registered.
-        IntegrityError: the weights are damaged or do not belong to this spec, or the data is not
-            that which the run was trained on.
+        IntegrityError: the weights are damaged or do not belong to this spec, ``spec.yaml`` was
+            changed, or the data is not that which the run was trained on.
 
     Example:
         >>> import vaezoo
@@ -88,7 +88,7 @@ def open_run(
     if not directory.model.is_file():
         raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
     check_registered(directory)
-    spec = load_spec(directory.spec)
+    spec = load_recorded_spec(directory)
     dataset = None if data is None else build_dataset(spec, data, run=directory.path)
     tensors, metadata = read_tensors(directory.model)
     described, train_size = read_model_header(metadata, str(directory.model))

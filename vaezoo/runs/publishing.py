@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safetensors.torch import save
 from torch import Tensor
 
 from vaezoo.evaluation.evaluate import evaluate, require_all_finite
@@ -22,7 +21,7 @@ from vaezoo.runs.process_classes import check_public
 from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder, read_entries
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import read_tensors, write_bytes
+from vaezoo.utils.files import encode_tensors, read_tensors, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ def _write_entry_files(
     tensors, header = read_tensors(run.directory.model)
     if half:
         tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}
-    weights = save(tensors, header)
+    weights = b"".join(encode_tensors(tensors, header))
     spec = entry_fields.public_spec(run)
     write_bytes(folder / entry_folder / WEIGHTS_FILE, weights)
     write_bytes(folder / entry_folder / "spec.yaml", spec)

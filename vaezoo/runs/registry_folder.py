@@ -18,8 +18,10 @@ from vaezoo.pretrained.loading import WEIGHTS_FILE
 from vaezoo.pretrained.names import resolve_inside
 from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry, default_prefix
 from vaezoo.spec.dump import dump
+from vaezoo.utils.digests import check_png
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
+from vaezoo.utils.locks import acquire
 
 _WEIGHTS_FOLDER = "weights"
 _CARD_PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
@@ -63,7 +65,9 @@ def add_entry(
     path, target = folder / REGISTRY_FILE, folder / entry_folder
     if pictures is not None:
         for name in _picture_names(pictures):
-            write_bytes(target / f"{name}.png", (pictures / f"{name}.png").read_bytes())
+            picture = pictures / f"{name}.png"
+            check_png(picture, data := picture.read_bytes())
+            write_bytes(target / picture.name, data)
     write_card(folder, entry_folder, entry)
     entries = _append_entry(path, entry, update)
     return RegistryEntry(Registry("", str(path), folder, entries), entry)
@@ -88,7 +92,7 @@ def _append_entry(
 ) -> tuple[WeightsEntry, ...]:
     """Adds an entry to a registry file, under a lock, and returns all its entries."""
     lock = registry_file.with_name(f".{registry_file.name}.lock")
-    with FileLock(lock):
+    with acquire(FileLock(lock), "adding an entry"):
         try:
             existing = read_entries(registry_file, new_id=entry.id)
             entries = (*map(update, existing), entry)

@@ -22,11 +22,11 @@ from vaezoo.runs.file_formats import reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
 from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.log import PrintLine
-from vaezoo.runs.report.page import ReportData
+from vaezoo.runs.report.data import ReportData
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
-from vaezoo.utils.files import read_json, write_json
+from vaezoo.utils.files import write_json
 
 
 class Run:
@@ -143,6 +143,7 @@ class Run:
 
         Raises:
             UsageError: there is none.
+            IntegrityError: it is damaged.
         """
         path = self.directory.evaluation_of(split)
         if not path.is_file():
@@ -150,8 +151,7 @@ class Run:
                 f"{self.path}: it has no {path.name}; "
                 f"vaezoo evaluate {self.path} {split} measures the {split} split"
             )
-        evaluation: dict[str, Any] = read_json(path)
-        return evaluation
+        return self.directory.read_evaluation(split)
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -246,9 +246,12 @@ class Run:
 def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
     """Evaluates a run on a split; writes the evaluation, and the report with examples of it.
 
+    A report that cannot be drawn does not end the run.
+
     Raises:
         EvaluationError: a metric is NaN or infinite; all else is written before.
     """
+    from vaezoo.runs.report.attempts import Attempts
     from vaezoo.runs.report.page import write_report
 
     failure = None
@@ -258,7 +261,8 @@ def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
         evaluation, failure = error.evaluation, error
     write_json(run.directory.evaluation_of(split), evaluation)
     print_line("drawing the report")
-    write_report(report_data(run))
+    what = "the report; vaezoo resume draws it again"
+    Attempts(run.directory.report).draw(what, lambda: write_report(report_data(run)))
     if failure is not None:
         raise failure
 
@@ -266,7 +270,7 @@ def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
 def report_data(run: Run) -> ReportData:
     """Collects the data from which the report is drawn."""
     split = run.evaluated_split
-    environment = read_json(run.directory.environment)
+    environment = run.directory.read_environment()
     return ReportData(
         name=run.spec.name,
         time=run.path.name,

@@ -50,7 +50,6 @@ def train_stages(
     """
     model = tasks[0].model
     first, before = (0, 0) if state is None else (state["stage"], state["steps_before"])
-    run_log.start(before if state is None else before + state["step"])
     selected = 0
     for stage in spec.stages[first:]:
         later = spec.stages[stage.index + 1 :]
@@ -66,6 +65,8 @@ def train_stages(
         )
         if state is not None and stage.index == state["stage"]:
             trainer.restore(state)
+        if stage.index == first:  # nothing is written before the checkpoint is found to fit
+            run_log.start(before + trainer.step)
         name = f"stage {stage.name!r}, " if stage.name else ""
         step, end = before + trainer.step, before + trainer.total_steps
         print_line(f"{name}step {step} of {end} on {train.device}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vaezoo.data.sizes import count_examples, describe_examples
 from vaezoo.evaluation.evaluate import EvaluationError
 from vaezoo.model.task import Task
 from vaezoo.pretrained.model_header import write_model_header
+from vaezoo.runs.data_record import check_same_splits, split_records
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
 from vaezoo.runs.in_memory import data_caption, data_record, reading_note
@@ -22,6 +24,13 @@ from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.runs.process_classes import check_registered, class_record
 from vaezoo.runs.processes import set_resume_hint, work_together
+from vaezoo.runs.recorded_spec import (
+    NO_CHANGES,
+    Changes,
+    load_recorded_spec,
+    spec_changes,
+    write_environment,
+)
 from vaezoo.runs.resume_hint import name_resume_command, resume_command
 from vaezoo.runs.run import Run, write_evaluation
 from vaezoo.runs.setup import prepare_current_process
@@ -32,7 +41,7 @@ from vaezoo.spec.load import load_spec, load_spec_for_data
 from vaezoo.spec.spec import Spec
 from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError
-from vaezoo.utils.files import read_json, write_json, write_tensors, write_text
+from vaezoo.utils.files import write_tensors, write_text
 from vaezoo.utils.process_group import ProcessGroup
 
 _REGULARIZERS_FORMAT, _OBJECTIVE_FORMAT = "regularizers/v1", "objective/v1"
@@ -139,6 +148,7 @@ def run(
 
 def resume(
     path: str | Path,
+    overrides: Sequence[str] = (),
     *,
     data: Any = None,
     callbacks: Sequence[Callback] = (),
@@ -150,16 +160,20 @@ def resume(
 
     Args:
         path: the run's directory.
+        overrides: changes of the spec as ``key.path=value``, such as ``train.epochs=40``. The run
+            records them. They may concern what no past training step depends on: the length of
+            training, paths of the data, the device, and others that the error message lists.
         data: the data that the run is trained on, if ``vaezoo.run`` was given it as ``data=``.
         callbacks: receive every record, in addition to the callbacks of the spec, and are closed
             when training ends, successfully or not.
         print_line: is called with one line of text at each stage of the run.
 
     Raises:
-        UsageError: there is no run at ``path``, another process is using it, or its data was given
-            in Python, and now is not.
+        UsageError: there is no run at ``path``, another process is using it, its data was given
+            in Python, and now is not, or training depends on what an override changes.
         PluginError: it uses classes that the process that trained it had registered.
-        IntegrityError: every checkpoint is damaged, or the data is not that of the run.
+        IntegrityError: every checkpoint is damaged, the data is not that of the run, or
+            ``spec.yaml`` was changed.
 
     Example:
         >>> import vaezoo
@@ -183,13 +197,15 @@ def resume(
     with work_together() as process_group:
         directory = RunDirectory.open(path)
         check_registered(directory)
-        spec = load_spec(directory.spec)
+        spec = load_recorded_spec(directory, overrides)
+        changes = spec_changes(directory, spec) if overrides else NO_CHANGES
         prepared = prepare_current_process(spec, data, directory.path)
         return _train(
             spec,
             prepared,
             directory,
             process_group,
+            changes=changes,
             evaluation_split=directory.read_environment().get("evaluation_split", "test"),
             callbacks=callbacks,
             print_line=print_line,
@@ -216,11 +232,12 @@ def _train(
     callbacks: Sequence[Callback],
     print_line: PrintLine,
     init: list[dict[str, Any]] | None = None,
+    changes: Changes = NO_CHANGES,
 ) -> Run:
     """Trains from the last checkpoint, or from the start, and writes the results.
 
     Only the main process writes and prints. ``init`` is what ``load_init`` returned; None calls it
-    if there is no checkpoint.
+    if there is no checkpoint. ``changes`` are those of the spec since the run was started.
     """
     dataset, train, tasks = prepared
     model = tasks[0].model
@@ -238,8 +255,9 @@ def _train(
             stack.enter_context(directory.lock())
             directory.remove_temporary_files()
         state = _load_checkpoint(directory, process_group)
-        if state is not None:  # `auto` could now select another precision
-            model.precision = state["precision"]
+        if state is not None:
+            model.precision = state["precision"]  # `auto` could now select another one
+            changes.check(state["stage"])
         if init is None:
             init = load_init(spec, model) if state is None else []
         validation = build_loader(spec, dataset, "validation", device)
@@ -248,9 +266,12 @@ def _train(
             stop = training.enter_context(stop_on_signals())
             run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)
             if is_main:
-                run_log = _build_run_log(spec, directory, callbacks, stop=stop, stack=training)
                 recorded = data_record(dataset)
                 recorded["examples"] = count_examples(dataset, train, validation)
+                if "data" not in recorded:
+                    recorded["splits"] = split_records(train, validation)
+                    if state is not None:
+                        check_same_splits(directory, recorded["splits"])
                 caption = data_caption(spec.data.name, recorded.get("data"))
                 note = reading_note(dataset.spec) if "data" in recorded else ""
                 for line in describe_init(init):
@@ -260,7 +281,14 @@ def _train(
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})
                 if evaluation_split != "test":  # which `resume` evaluates on, too
                     environment["evaluation_split"] = evaluation_split
-                _write_environment(directory, environment)
+                run_log = _build_run_log(
+                    spec,
+                    directory,
+                    callbacks,
+                    stop=stop,
+                    stack=training,
+                    begin=partial(write_environment, directory, spec, environment, changes),
+                )
             step = train_stages(
                 spec,
                 tasks,
@@ -310,14 +338,6 @@ def _step_of(state: TrainerState | None) -> str:
     return "none" if state is None else str(state["steps_before"] + state["step"])
 
 
-def _write_environment(directory: RunDirectory, environment: dict[str, Any]) -> None:
-    """Writes ``environment.json``; a resumed run adds to its list ``resumed``."""
-    if directory.environment.is_file():
-        first = read_json(directory.environment)
-        environment = {**first, "resumed": [*first.get("resumed", []), environment]}
-    write_json(directory.environment, environment)
-
-
 def _build_run_log(
     spec: Spec,
     directory: RunDirectory,
@@ -325,6 +345,7 @@ def _build_run_log(
     *,
     stop: StopSignal,
     stack: ExitStack,
+    begin: Callable[[], None],
 ) -> FileRunLog:
     """Builds the log of the main process; ``stack`` closes the callbacks."""
     all_callbacks = [*callbacks]
@@ -333,7 +354,7 @@ def _build_run_log(
     for component in spec.train.callbacks:
         all_callbacks.append(component.build(directory.path))
         stack.enter_context(closing(all_callbacks[-1]))
-    return FileRunLog(directory, spec.train.keep, all_callbacks, stop)
+    return FileRunLog(directory, spec.train.keep, all_callbacks, stop, begin)
 
 
 def _write_results(

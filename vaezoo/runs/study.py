@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import UnavailableError, UsageError
-from vaezoo.utils.files import read_json
 
 if TYPE_CHECKING:
     import optuna
@@ -172,7 +171,7 @@ def trial_records(study: optuna.Study, out: Path) -> list[dict[str, Any]]:
         is_chosen = chosen is not None and trial.number == chosen.number
         test = {}
         if is_chosen and directory is not None and directory.evaluation.is_file():
-            metrics = read_json(directory.evaluation)["metrics"]
+            metrics = directory.read_evaluation("test")["metrics"]
             test = {name: row["value"] for name, row in metrics.items()}
         records.append(
             {

@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from vaezoo.model.optimization import Optimization, TorchBlock
 from vaezoo.utils.errors import did_you_mean
 
-_TOTAL_STEP_OPTIONS = ("T_max", "total_steps")
+TOTAL_STEP_OPTIONS = ("T_max", "total_steps")
+"""The options of schedulers that default to the length of training."""
 _ABSOLUTE = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
 """Schedulers that set the learning rate at each step; the others multiply it, as warm-up does."""
 _UNSUPPORTED = {
@@ -63,7 +64,7 @@ def _normalized_name(block: TorchBlock) -> str:
 def complete_options(block: TorchBlock, cls: type, total_steps: int) -> dict[str, Any]:
     """The options of a block; ``T_max`` and ``total_steps`` default to ``total_steps``."""
     options = dict(block.model_extra or {})
-    for name in _TOTAL_STEP_OPTIONS:
+    for name in TOTAL_STEP_OPTIONS:
         if (
             name in inspect.signature(cls).parameters
             and name not in options

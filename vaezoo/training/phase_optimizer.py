@@ -16,6 +16,7 @@ from vaezoo.model.phase import Phase
 from vaezoo.model.task import Task
 from vaezoo.model.trace import Terms
 from vaezoo.spec.schema import TrainSpec
+from vaezoo.spec.torch_names import TOTAL_STEP_OPTIONS
 from vaezoo.training.batch_parts import part_sizes
 from vaezoo.training.optimizers import build_optimizer, build_schedulers, gradient_norm
 from vaezoo.training.state import PhaseOptimizerState
@@ -207,6 +208,12 @@ class PhaseOptimizer:
         self.optimizer.load_state_dict(state["optimizer"])
         schedulers = (*self.schedulers, *self.plateau_schedulers)
         for scheduler, saved in zip(schedulers, state["schedulers"], strict=True):
+            for option in TOTAL_STEP_OPTIONS:
+                if (planned := saved.get(option)) != getattr(scheduler, option, None):
+                    raise IntegrityError(
+                        f"checkpoint: phase {self.name!r}: {type(scheduler).__name__} was planned "
+                        f"for {planned} steps, so that training cannot become longer or shorter"
+                    )
             scheduler.load_state_dict(saved)
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vaezoo.utils.errors import IntegrityError, VaezooError
+from vaezoo.utils.digests import add_digest, check_tensors, parse_with_digest, tensors_header
+from vaezoo.utils.errors import IntegrityError, VaezooError, one_line
 from vaezoo.utils.json_text import json_text
 
 TEMPORARY = ".tmp-"
@@ -70,41 +71,63 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes the JSON of ``json_text`` atomically."""
-    write_text(path, json_text(value, indent=2) + "\n")
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes the JSON of ``json_text`` atomically, with a digest as its last member."""
+    write_text(path, add_digest(json_text(value, indent=2)) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Reads JSON.
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object, without its digest; those of earlier versions have none.
 
     Raises:
-        IntegrityError: the file is missing or is not JSON.
+        IntegrityError: the file is missing, is no JSON object, or was changed after it was
+            written.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        if text.endswith("}\n"):  # as it is written; a changed end cannot be parsed, or is noticed
+            text = text[:-1]
+        return parse_with_digest(text)[0]
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: cannot be read as JSON: {error}") from error
+        raise IntegrityError(f"{path}: cannot be read as JSON: {one_line(error)}") from error
+
+
+def encode_tensors(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, memoryview]:
+    """The bytes of a safetensors file with a digest: its header, and the data of the tensors.
+
+    Tensors that share memory are stored separately. Equal tensors and metadata give equal bytes.
+    """
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    encoded = memoryview(save(copies))
+    start = 8 + int.from_bytes(encoded[:8], "little")
+    table, data = json.loads(bytes(encoded[8:start])), encoded[start:]
+    return tensors_header(table, metadata or {}, data), data
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes safetensors atomically. Tensors that share memory are stored separately."""
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, save(copies, dict(metadata or {})))
+    """Writes the file of ``encode_tensors`` atomically."""
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        file.writelines(encode_tensors(tensors, metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Reads safetensors and their metadata.
+    """Reads safetensors and their metadata, and checks their digest.
+
+    Files of earlier versions, and of others than vaezoo, have none.
 
     Raises:
-        IntegrityError: the file is missing or damaged.
+        IntegrityError: the file is missing or damaged, or was changed after it was written.
     """
     try:
         with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            check_tensors(path, metadata)
             names = file.keys()  # the file itself is not iterable
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in names}, metadata
     except (OSError, SafetensorError) as error:
         raise IntegrityError(f"{path}: cannot be read as safetensors: {error}") from error
 

@@ -9,8 +9,12 @@ from typing import Any
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """The JSON of a value; numbers that are NaN or infinite, which JSON lacks, become null."""
-    return json.dumps(_with_nulls(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """The JSON of a value; numbers that are NaN or infinite, which JSON lacks, become null.
+
+    Bytes of file names that are no text are escaped.
+    """
+    text = json.dumps(_with_nulls(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _with_nulls(value: Any) -> Any:

@@ -1,17 +1,14 @@
-"""Draws the pictures of a run and writes the HTML page that contains them.
+"""Draws the pictures of a run and writes its report.
 
 Shapes in the comments: B examples, T steps, C channels, H x W pixels, D latent dimensions.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib import resources
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,14 +17,12 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import ALL, parse_conditions
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
-from vaezoo.data.loader import Loader
-from vaezoo.data.sizes import describe_examples
-from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.evaluation.latent_space import dimension_rates
-from vaezoo.model.model import Model
 from vaezoo.runs.file_formats import format_for
 from vaezoo.runs.report import pictures, sequences
-from vaezoo.runs.report.parts import captions as part_captions
+from vaezoo.runs.report.attempts import Attempts
+from vaezoo.runs.report.data import ReportData
+from vaezoo.runs.report.html import render_page
 from vaezoo.runs.report.parts import draw_parts
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
@@ -43,74 +38,40 @@ _SEQUENCES = 8
 _MAX_CLASS_ROWS = 20
 """Samples have one row per class up to this number of classes."""
 
-_CAPTIONS = {
-    "samples": "Samples: the mean of p(x|z) for z drawn from the prior",
-    "reconstructions": "{split} examples, each above its reconstruction",
-    "interpolations": "Interpolations between two {split} examples, along a path in the latent "
-    "space between their posterior means",
-    "traversals": "Latent traversals of one {split} example: each row varies one latent dimension "
-    "from -3 to 3; the dimensions with the highest rate come first",
-    "rates": "The rate of each latent variable at each step, in nats, averaged over {split} "
-    "examples",
-    "curves": "Metrics on the training split (thin lines) and on the validation split (thick "
-    "lines), in nats per example",
-    "latents": "The latent space: posterior means of {split} examples",
-}
-_SEQUENCE_CAPTIONS = {"reconstructions": "{split} examples and their reconstructions"}
-_STEPWISE_CAPTIONS = {
-    "samples": "Samples: z from the prior, and each step sampled conditional on the previous steps"
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportData:
-    """The data from which a report is drawn.
-
-    Attributes:
-        name: the name of the spec.
-        time: the name of the run's directory.
-        data_name: the name of the data set.
-        seed: the seed of the run, which also seeds the pictures.
-        spec: the resolved spec as YAML.
-        records: the records of ``metrics.jsonl``.
-        environment: the content of ``environment.json``.
-        evaluation: the content of ``evaluation.json``, or that of the validation split.
-        model: the trained model.
-        examples: the split of the evaluation.
-        pictures: the folder to which the pictures are written.
-        page: the HTML file that is written.
-    """
-
-    name: str
-    time: str
-    data_name: str
-    seed: int
-    spec: str
-    records: Sequence[dict[str, Any]]
-    environment: Mapping[str, Any]
-    evaluation: Mapping[str, Any]
-    model: Model
-    examples: Loader
-    pictures: Path
-    page: Path
-
 
 def write_report(run: ReportData) -> None:
-    """Writes all pictures that the model and the data allow, then the page."""
+    """Writes all pictures that the model and the data allow, then the page.
+
+    What cannot be drawn is left out; a warning and the page say so.
+    """
     run.model.eval()
+    attempts = Attempts(run.page)
     count = min(_MAX_LATENT_POINTS, _MAX_VALUES // run.model.data.dimensions)
     batch = run.examples.first(max(1, count))
+    known = _picture_format(run.model.data)
+    own: Mapping[str, tuple[str, bytes]] = {}
     with seeded(run.model.device, run.seed, "pictures"):
-        known = _picture_format(run.model.data)
-        own = {} if known is None else known.report_pictures(run.model, batch, run.seed)
-        drawn = {name: png for name, (_, png) in own.items()} or _draw_data(run, batch)
-        files = {"curves": pictures.curves(run.records), **drawn}
-        with suppress(NotImplementedError):  # the posterior has no mean
-            files["latents"] = _draw_latents(run, batch)
+        if known is not None:
+            own = (
+                attempts.draw(
+                    "the pictures of the data's plugin",
+                    lambda: known.report_pictures(run.model, batch, run.seed),
+                )
+                or {}
+            )
+        drawn = {name: png for name, (_, png) in own.items()} or attempts.draw(
+            "samples and reconstructions", lambda: _draw_data(run, batch)
+        )
+        curves = attempts.draw("the curves", lambda: pictures.curves(run.records))
+        latents = attempts.draw("the latent space", lambda: _draw_latents(run, batch))
+    found = {"curves": curves, **(drawn or {}), "latents": latents}
+    files = {name: png for name, png in found.items() if png is not None}
     for name, png in files.items():
         write_bytes(run.pictures / f"{name}.png", png)
     captions = {name: caption for name, (caption, _) in own.items()}
-    write_text(run.page, render_page(run, files, captions))
+    failures = [f"Could not be drawn: {failure}." for failure in attempts.failures]
+    page = render_page(run, files, captions, failures)
+    write_text(run.page, page.encode("utf-8", "backslashreplace").decode())
 
 
 def _first(batch: Batch, count: int) -> Batch:
@@ -195,21 +156,6 @@ def _same_condition_index(batch: Batch) -> int | None:
     return None
 
 
-def _remarks(run: ReportData) -> list[str]:
-    """What readers must know of the figures; for sequences, collapsed latent variables too."""
-    remarks = []
-    if run.model.density == "bound":
-        remarks.append(
-            "Of the prior's density only a lower bound is known: every ELBO here is computed with "
-            "it and is lower than that of the model, every rate is higher."
-        )
-    if not run.model.data.is_sequence:
-        return remarks
-    with run.model.inference():
-        sites = run.model.infer_detached(run.examples.first(32), 1).sites
-    return remarks + sequences.remarks(sites)
-
-
 def _sample_conditions(run: ReportData, batch: Batch) -> Tensor | None:
     """The conditions of the samples; with named classes ten samples per class."""
     data = run.model.data
@@ -229,95 +175,16 @@ def _picture_format(data: DataSpec) -> Format | None:
         return None
 
 
-def _draw_latents(run: ReportData, batch: Batch) -> bytes:
-    means, data = run.model.encode(batch).cpu().numpy(), run.model.data
+def _draw_latents(run: ReportData, batch: Batch) -> bytes | None:
+    """The map of the latent space; None if the posterior has no mean."""
+    data = run.model.data
+    try:
+        means = run.model.encode(batch).cpu().numpy()
+    except NotImplementedError:
+        return None
     if data.classes and batch.condition is not None:
         return pictures.latent_map(means, batch.condition.cpu().numpy(), data.classes)
     picture_format = _picture_format(data)
     known = None if picture_format is None else picture_format.point_labels(batch)
     _, labels, names = ("", None, ()) if known is None else known
     return pictures.latent_map(means, labels, names)
-
-
-def render_page(
-    run: ReportData, files: Mapping[str, bytes], own_captions: Mapping[str, str] | None = None
-) -> str:
-    """Renders the page as HTML that refers to no other file.
-
-    Args:
-        run: the data of the report.
-        files: the pictures as PNG, by name.
-        own_captions: of the pictures that the data's plugin drew, by name.
-    """
-    from jinja2 import Environment
-
-    source = resources.files("vaezoo.runs.report").joinpath("page.html.j2").read_text("utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    captions = _CAPTIONS | (_SEQUENCE_CAPTIONS if run.model.data.is_sequence else {})
-    captions |= _STEPWISE_CAPTIONS if run.model.latents.stepwise else {}
-    samplers = {
-        f"samples-{name}": f"Samples: the mean of p(x|z) for z drawn from the sampler {name}"
-        for name in run.model.samplers
-    }
-    split = run.evaluation["split"]
-    captions = {name: _name_split(text, split) for name, text in captions.items()}
-    parts = part_captions(run.model.data.parts, run.model.samplers, split)
-    captions = {"samples": captions["samples"], **samplers, **parts, **captions}
-    captions = {**(own_captions or {}), **captions, **(own_captions or {})}
-    return environment.from_string(source).render(
-        name=run.name,
-        run=run.time,
-        evaluation=run.evaluation,
-        rows=metric_rows(run.evaluation),
-        facts=_facts(run),
-        remarks=_remarks(run),
-        pictures=[
-            (caption, base64.b64encode(files[name]).decode())
-            for name, caption in captions.items()
-            if name in files
-        ],
-        spec=run.spec,
-    )
-
-
-def _name_split(caption: str, split: str) -> str:
-    text = caption.format(split=split)
-    return text[:1].upper() + text[1:]
-
-
-def _facts(run: ReportData) -> list[tuple[str, str]]:
-    """Names and values of the table at the head of the page."""
-    environment, data = run.environment, run.model.data
-    validations = [record for record in run.records if record["split"] == "validation"]
-    best = max((r for r in validations if r["best"]), key=lambda r: r["step"], default=None)
-    with torch.no_grad():
-        parameters = sum(p.numel() for p in run.model.parameters())
-    training = "-"
-    if validations:
-        training = f"{validations[-1]['step']:,} steps, {validations[-1]['epoch']:g} epochs"
-        stages = {r["stage"]: r["stage_step"] for r in validations if "stage" in r}
-        if stages:  # the last validation of each
-            steps = ", ".join(f"{name} {step:,}" for name, step in stages.items())
-            training += f"; steps of each stage: {steps}"
-    versions = [
-        f"vaezoo {environment['vaezoo']}",
-        f"torch {environment['torch']}",
-        f"Python {environment['python']}",
-    ]
-    examples = environment.get("examples")  # runs of earlier versions have none
-    return [
-        ("data", f"{run.data_name}, {_describe(data)}"),
-        *([("examples", describe_examples(examples))] if examples else []),
-        ("parameters", f"{parameters:,}"),
-        ("training", training),
-        ("selected weights", f"step {best['step']:,}" if best else "-"),
-        ("device", f"{environment['device']}, {environment['precision']}"),
-        ("versions", ", ".join(versions)),
-    ]
-
-
-def _describe(data: DataSpec) -> str:
-    """Shape and support of the data, or of each of its parts."""
-    if data.parts:
-        return "; ".join(f"{name}: {_describe(part)}" for name, part in data.parts.items())
-    return f"{' × '.join(map(str, data.shape))}, {data.support}"

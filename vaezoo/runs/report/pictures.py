@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataspec import DataSpec
+from vaezoo.utils.figures import figure_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,15 +112,6 @@ def style_axes(axes: Any, title: str, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def to_png(fig: Figure) -> bytes:
-    """Renders a figure as a PNG; a letter that the font lacks is an empty box."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        fig.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
 def curves(records: Sequence[dict[str, Any]]) -> bytes:
     """Plots ELBO, distortion and rate over epochs, for the training and validation split.
 
@@ -137,7 +128,7 @@ def curves(records: Sequence[dict[str, Any]]) -> bytes:
             style_axes(axes, f"{stage}: {key}" if stage else key, "epoch", "nats per example")
         # the legend is where every model has curves
         row[1 if decodes else 0].legend(fontsize=8, frameon=False, loc="upper right")
-    return to_png(fig)
+    return figure_png(fig)
 
 
 def _plot_curve(axes: Any, records: Sequence[dict[str, Any]], key: str) -> None:
@@ -190,7 +181,7 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
 
         palette = colormaps["tab10" if len(classes) <= 10 else "tab20"]
         named = [*enumerate(classes), *([(-1, "no label")] if (labels < 0).any() else [])]
-        for label, name in named:
+        for label, _ in named:
             members = points[labels == label]
             axes.scatter(
                 members[:, 0],
@@ -198,14 +189,16 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None, classes: Sequence[s
                 s=size,
                 alpha=0.6,
                 color=palette(label) if label >= 0 else FAINT,
-                label=name,
+                label="class",  # matplotlib leaves out labels that begin with "_"
                 linewidths=0,
             )
-        axes.legend(
+        legend = axes.legend(
             fontsize=8, frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5)
         )
+        for text, (_, name) in zip(legend.get_texts(), named, strict=True):
+            text.set_text(name)
     style_axes(axes, "posterior means of the test split", names[0], names[1])
-    return to_png(fig)
+    return figure_png(fig)
 
 
 def vectors(originals: np.ndarray, reconstructions: np.ndarray) -> bytes:
@@ -220,7 +213,7 @@ def vectors(originals: np.ndarray, reconstructions: np.ndarray) -> bytes:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     fig.axes[0].legend(fontsize=8, frameon=False, ncols=2)
-    return to_png(fig)
+    return figure_png(fig)
 
 
 def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
@@ -258,4 +251,4 @@ def rate_distortion(points: Sequence[tuple[float, float, str]]) -> bytes:
         )
     title = "validation split; the ELBO is constant along each grey line"
     style_axes(axes, title, "rate, nats per example", "distortion, nats per example")
-    return to_png(fig)
+    return figure_png(fig)

@@ -18,8 +18,9 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.symbols import decode_symbols
 from vaezoo.model.trace import Site
 from vaezoo.runs.report.channels import draw_channels, has_channels, max_series
-from vaezoo.runs.report.pictures import ACCENT, INK, SECOND, new_figure, style_axes, to_png
+from vaezoo.runs.report.pictures import ACCENT, INK, SECOND, new_figure, style_axes
 from vaezoo.utils.errors import printable
+from vaezoo.utils.figures import figure_png
 
 _MAX_PANELS, _MAX_TEXT_LINES = 40, 200
 """The number of sequences in one picture: as panels, and as lines of text."""
@@ -82,7 +83,7 @@ def picture(data: DataSpec, examples: Batch, reconstructions: Tensor | None = No
         fig = _draw_lines(originals, others, names)
     if n < len(examples):
         fig.supxlabel(f"the first {n} of {len(examples):,}", fontsize=9, color=INK)
-    return to_png(fig)
+    return figure_png(fig)
 
 
 def _to_sequences(batch: Batch) -> list[Tensor]:
@@ -188,8 +189,9 @@ def _draw_text(
     for row, (colour, line) in enumerate(lines):
         if len(line) > _MAX_CHARACTERS:
             line = line[: _MAX_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
-        line = printable(line).replace("$", r"\$")  # otherwise matplotlib reads it as mathematics
-        axes.text(0, row, line, color=colour, fontsize=8, family="monospace", va="center")
+        axes.text(
+            0, row, printable(line), color=colour, fontsize=8, family="monospace", va="center"
+        )
     return fig
 
 
@@ -233,7 +235,7 @@ def rates(sites: tuple[Site, ...]) -> bytes:
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, frameon=False)
     style_axes(axes, "rate", "step", "nats")
-    return to_png(fig)
+    return figure_png(fig)
 
 
 def remarks(sites: tuple[Site, ...]) -> list[str]:

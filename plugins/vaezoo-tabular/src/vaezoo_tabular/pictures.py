@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+import vaezoo
 from vaezoo_tabular.columns import Column
 from vaezoo_tabular.comparison import Rows, associations
 
@@ -28,9 +28,9 @@ _SECONDS_PER_DAY = 86400.0
 
 def to_png(figure: Figure) -> bytes:
     """The picture as PNG bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, facecolor="white", bbox_inches="tight", pad_inches=0.15)
-    return buffer.getvalue()
+    return vaezoo.figure_png(
+        figure, dpi=110, facecolor="white", bbox_inches="tight", pad_inches=0.15
+    )
 
 
 def draw_table(

@@ -1,0 +1,126 @@
+"""Odd files in the directory of a good run: it stays resumable, and leaves the same bits."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import pytest
+
+from vaezoo.runs.directory import RunDirectory
+
+BLOCK = {"checkpoint_every": 0, "callbacks": ["csv"]}
+DEEP = b"[" * 100_000
+LINES = {
+    "a list": b"[]",
+    "a number": b"3",
+    "null": b"null",
+    "an empty object": b"{}",
+    "without a step": b'{"split": "train", "epoch": 1}',
+    "no step": b'{"step": null, "split": "train", "epoch": 1}',
+    "a text as step": b'{"step": "4", "split": "train", "epoch": 1}',
+    "a list as value": b'{"step": 4, "split": "train", "epoch": 1, "elbo": [1]}',
+    "a text as value": b'{"step": 4, "split": "train", "epoch": 1, "elbo": "1"}',
+    "a huge number": b'{"step": 4, "split": "train", "epoch": 1, "elbo": 1' + b"0" * 400 + b"}",
+    "a number of many digits": b'{"step": ' + b"9" * 5000 + b"}",
+    "bytes that are no text": b"\xff\xfe{",
+    "nested deep": DEEP,
+    "nothing": b"",
+    "zeros": bytes(5000),
+}
+ENVIRONMENTS = {
+    "a list": b"[]",
+    "a number": b"3",
+    "null": b"null",
+    "empty": b"",
+    "cut off": b"{",
+    "bytes that are no text": b"\xff",
+    "nested deep": DEEP,
+    "a number as data": b'{"data": 3}',
+    "data without a digest": b'{"data": {"kind": "array"}}',
+    "an object as classes": b'{"registered": {"kind": 1}}',
+    "a number as resumed": b'{"resumed": 3}',
+    "numbers as init": b'{"init": [3]}',
+    "another split": b'{"evaluation_split": "train"}',
+    "a number as version": b'{"torch": 2, "created": []}',
+}
+
+
+def link(path):
+    path.symlink_to("nowhere")
+
+
+STRAYS = {
+    "step-latest.safetensors": lambda path: path.write_bytes(b"mine"),
+    "step-.safetensors": lambda path: path.write_bytes(b""),
+    "step-000000024 (copy).safetensors": lambda path: path.write_bytes(b"mine"),
+    "step-00000002\N{ARABIC-INDIC DIGIT FOUR}.safetensors": lambda path: path.write_bytes(b"mine"),
+    "step-000000099.safetensors": lambda path: path.mkdir(),
+    "step-000000098.safetensors": link,
+    "notes.txt": lambda path: path.write_text("mine"),
+    ".tmp-mine": lambda path: path.mkdir(),
+}
+
+
+@pytest.fixture
+def check(train, interrupted, again, stop_at, tmp_path):
+    """Checks that a run that was stopped, and then changed, is resumed to the bits of a whole one:
+    ``check(cases, change)``, where ``change(directory, case)`` may change its files."""
+
+    def run(cases, change):
+        complete = train(train=BLOCK)
+        stopped = interrupted(train=BLOCK, callbacks=[stop_at(24)])
+        for number, case in enumerate(cases):
+            path = tmp_path / f"copy-{number}"
+            shutil.copytree(stopped, path)
+            change(RunDirectory(path), cases[case])
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                again(path)
+            for name in ("model.safetensors", "validation.csv", "evaluation.json"):
+                assert (path / name).read_bytes() == (complete.path / name).read_bytes(), case
+            records = [(each["split"], each["step"]) for each in RunDirectory(path).records()]
+            assert records == [(each["split"], each["step"]) for each in complete.records], case
+            yield case, path, [str(each.message) for each in caught]
+
+    return run
+
+
+def test_odd_lines_of_metrics_are_left_out_with_a_warning(check):
+    def change(directory, line):
+        lines = directory.metrics.read_bytes().splitlines(keepends=True)
+        directory.metrics.write_bytes(b"".join([*lines[:3], line + b"\n", *lines[3:]]))
+
+    for case, path, messages in check(LINES, change):
+        assert any(
+            f"{path / 'metrics.jsonl'}: line 4 is damaged or no record" in each
+            for each in messages
+        ), case
+
+
+def test_an_environment_of_another_type_is_left_out_with_a_warning(check):
+    def change(directory, text):
+        directory.environment.write_bytes(text)
+
+    for case, path, messages in check(ENVIRONMENTS, change):
+        assert any(str(path / "environment.json") in each for each in messages), case
+        assert RunDirectory(path).read_environment()["device"] == "cpu", case
+
+
+def test_other_files_among_the_checkpoints_are_left_alone(check):
+    def change(directory, name):
+        STRAYS[name](directory.checkpoints / name)
+
+    for case, path, messages in check({name: name for name in STRAYS}, change):
+        assert messages == [], case
+        assert (path / "checkpoint" / case).exists() or (path / "checkpoint" / case).is_symlink()
+
+
+def test_a_checkpoint_under_the_name_of_a_later_one_is_resumed_from_its_own_step(check):
+    def change(directory, name):
+        shutil.copy(directory.checkpoint_files()[0], directory.checkpoints / name)
+
+    names = {"later": "step-000000999.safetensors"}
+    for _, path, messages in check(names, change):
+        assert messages == []
+        assert not (path / "checkpoint" / names["later"]).exists()

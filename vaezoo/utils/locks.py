@@ -1,0 +1,59 @@
+"""Locks that other processes hold: who holds one, and a word while waiting for it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import AcquireReturnProxy, BaseFileLock, Timeout
+
+_PATIENCE = 5.0
+"""Seconds that another process may take without a word."""
+_HELD = re.compile(
+    r"\d+: (FLOCK|POSIX|OFDLCK) +\w+ +WRITE +(?P<pid>-?\d+) +\w+:\w+:(?P<inode>\d+) .*"
+)
+
+
+def acquire(lock: BaseFileLock, purpose: str) -> AcquireReturnProxy:
+    """Waits for a lock; warns who holds it, if that takes more than some seconds.
+
+    Args:
+        lock: the lock.
+        purpose: what its holder does, such as ``adding an entry``.
+
+    Returns:
+        A context manager that releases the lock.
+
+    Raises:
+        OSError: the file system has no locks, or the file of the lock cannot be created.
+    """
+    try:
+        return lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        path = Path(lock.lock_file)
+        message = f"waiting for {describe_holder(path)}, which holds {path} for {purpose}"
+        warnings.warn(message, stacklevel=2)
+        return lock.acquire(timeout=-1)
+
+
+def describe_holder(path: Path) -> str:
+    """The process that holds the lock of a file, and how to continue it if it is stopped.
+
+    Returns:
+        Such as ``process 123`` or ``process 123 (stopped: kill -CONT 123 continues it)``;
+        ``another process`` where the system does not say which.
+    """
+    with suppress(OSError, ValueError):
+        inode = path.stat().st_ino
+        for line in Path("/proc/locks").read_text("ascii").splitlines():
+            held = _HELD.fullmatch(line)
+            if held is None or int(held["inode"]) != inode or int(held["pid"]) <= 0:
+                continue
+            # the state comes after the name of the program, which may hold anything
+            state = Path(f"/proc/{held['pid']}/stat").read_text("utf-8", "replace")
+            is_stopped = state.rpartition(")")[2].split()[0] in ("T", "t")
+            hint = f" (stopped: kill -CONT {held['pid']} continues it)" if is_stopped else ""
+            return f"process {held['pid']}{hint}"
+    return "another process"

@@ -1,0 +1,66 @@
+"""The records of ``metrics.jsonl``: a JSON object with a digest on each line."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaezoo.utils.digests import add_digest, parse_with_digest
+from vaezoo.utils.json_text import json_text
+
+_TEXTS = ("split", "stage", "time")
+"""The keys whose values are texts; all others are numbers."""
+_MAX_INTEGER = 2**63
+
+
+def record_line(record: Mapping[str, Any]) -> str:
+    """The line of a record; a number that is not finite is null in it."""
+    return add_digest(json_text(record)) + "\n"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Reads the records of a file; empty if there is none.
+
+    Lines that are no records, or were changed after they were written, are left out with a
+    warning. A last line that a kill left incomplete is left out without one. Numbers that are not
+    finite are null in the file, and NaN in the records. Files of earlier versions have no digests.
+    """
+    if not path.exists():
+        return []
+    *lines, last = path.read_bytes().split(b"\n")
+    if b'"digest": "' in last:  # not incomplete, but without its end
+        lines.append(last)
+    read: dict[int, tuple[dict[str, Any], bool]] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            read[number] = _parse(line)
+        except ValueError:
+            continue
+    if any(has_digest for _, has_digest in read.values()):
+        read = {number: each for number, each in read.items() if each[1]}
+    if odd := [number for number in range(1, len(lines) + 1) if number not in read]:
+        which = f"line {odd[0]} is" if len(odd) == 1 else f"{len(odd)} lines, first {odd[0]}, are"
+        warnings.warn(
+            f"{path}: {which} damaged or no record, and left out; the weights do not depend on it",
+            stacklevel=2,
+        )
+    return [record for record, _ in read.values()]
+
+
+def _parse(line: bytes) -> tuple[dict[str, Any], bool]:
+    """The record of a line, and whether it has a digest; ValueError if it is no record."""
+    record, has_digest = parse_with_digest(line.decode("utf-8"))
+    step = record.get("step")
+    if type(step) is not int or "split" not in record or record.get("epoch") is None:
+        raise ValueError("has no step, split or epoch")
+    for key, value in record.items():
+        if (key in _TEXTS) != isinstance(value, str):
+            raise ValueError(f"has another type at {key}")
+        if not (value is None or isinstance(value, str | int | float)):
+            raise ValueError(f"has another type at {key}")
+        if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
+            raise ValueError(f"has a number out of range at {key}")
+    return {key: math.nan if value is None else value for key, value in record.items()}, has_digest
