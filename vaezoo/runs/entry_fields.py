@@ -67,8 +67,8 @@ def public_spec(run: Run) -> bytes:
     resolved = run.spec.resolved()
     public = _without_folders(resolved)
     if resolved.get("init"):
-        loaded = read_json(run.directory.environment).get("init", [])
-        private = {item["from"] for item in loaded if item["is_run"] or item.get("is_file")}
+        loaded = run.directory.read_environment().get("init", [])
+        private = {item["from"] for item in loaded if item.get("is_run") or item.get("is_file")}
         for item, before in zip(public["init"], resolved["init"], strict=True):
             if before["from"] in private:
                 suffix = Path(before["from"]).suffix if Path(before["from"]).is_file() else ""
