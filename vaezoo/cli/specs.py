@@ -16,7 +16,8 @@ from vaezoo.cli.output import (
     print_json,
     report_files,
 )
-from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
+from vaezoo.utils.errors import SpecError, UsageError, VaezooError, did_you_mean
+from vaezoo.utils.exit_codes import EXIT_OK
 
 _KINDS = {
     "photos": "image-folder",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from vaezoo.cli.output import (
     print_json,
     table,
 )
+from vaezoo.utils import own_process
 
 
 @click.command("sweep")
@@ -90,6 +93,8 @@ def sweep_command(
     from vaezoo.utils.files import write_bytes, write_text
 
     tune_allocator()
+    if own_process.is_installed:  # the same command goes on with the next trial
+        own_process.resume_command = shlex.join(["vaezoo", *sys.argv[1:]])
     parsed_parameters = [Parameter.parse(text) for text in parameters]
     folder = out or Path("sweeps") / load_spec(spec, overrides).name
     with training_progress(ctx, runs=trials) as callbacks:

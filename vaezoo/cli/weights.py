@@ -12,7 +12,8 @@ import click
 from vaezoo.cli.bottom_line import working
 from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
-from vaezoo.utils.errors import EXIT_OK, RegistryError, UnavailableError, UsageError, VaezooError
+from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError, VaezooError
+from vaezoo.utils.exit_codes import EXIT_OK
 
 if TYPE_CHECKING:
     from vaezoo.pretrained.entry import WeightsEntry
