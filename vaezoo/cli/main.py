@@ -197,7 +197,19 @@ def main(args: list[str] | None = None) -> None:
     except UsageError as error:  # of the environment variables of a launcher
         code = error.exit_code
         print_error(str(error))
-    sys.exit(code)
+    sys.exit(_flush(code))
+
+
+def _flush(code: int) -> int:
+    """Writes what stdout still holds; returns the exit code, which is 1 if that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # Python would report it once more, when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            print_error(f"stdout: {error.strerror or error}")
+        return code or 1
+    return code
 
 
 def _call(args: list[str] | None, state: dict[str, Any]) -> tuple[int, str]:

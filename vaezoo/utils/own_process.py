@@ -44,6 +44,7 @@ def install() -> None:
     if is_installed:
         return
     is_installed, shows_tracebacks = True, False
+    _open_closed_streams()
     sys.excepthook = _end_by_error
     sys.unraisablehook = _report_unraisable
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may ignore it
@@ -52,6 +53,20 @@ def install() -> None:
     is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if is_alone and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _open_closed_streams() -> None:
+    """Replaces a closed stdin, stdout or stderr by the null device.
+
+    Otherwise the next file that is opened would take its number, and receive what is printed.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 class Working:
