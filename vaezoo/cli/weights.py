@@ -14,6 +14,7 @@ from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError, VaezooError
 from vaezoo.utils.exit_codes import EXIT_OK
+from vaezoo.utils.paths import expand_user
 
 if TYPE_CHECKING:
     from vaezoo.pretrained.entry import WeightsEntry
@@ -28,12 +29,8 @@ def _add_registries(ctx: click.Context, option: click.Parameter, value: tuple[st
             "--registry: a path must not contain a comma; repeat the option for several registries"
         )
     for registry in value:
-        path = Path(registry.partition("=")[2] or registry).expanduser()
-        if (
-            "://" not in registry
-            and not path.exists()
-            and not Path(registry).expanduser().exists()
-        ):
+        path = expand_user(registry.partition("=")[2] or registry)
+        if "://" not in registry and not path.exists() and not expand_user(registry).exists():
             raise UnavailableError(f"--registry {registry}: no such file or folder")
     if value:
         present = os.environ.get("VAEZOO_REGISTRIES", "")
