@@ -66,4 +66,4 @@ def test_what_is_still_to_be_written_at_the_end_counts():
     code = "import vaezoo.cli.main as m; m._call = lambda *_: (print('late', end=''), (0, ''))[1]"
     code += "; from vaezoo.__main__ import main; main()"
     done = shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} > /dev/full")
-    assert (done.returncode, done.stderr) == (1, "error: stdout: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")

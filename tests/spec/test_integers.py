@@ -41,7 +41,7 @@ def test_an_override_of_more_than_64_bits_is_refused(key, number):
 
 @pytest.mark.parametrize("text", ["0xffffffffffffffff", "0x8000000000000000"])
 def test_other_spellings_of_such_an_integer_are_refused_in_a_file(text):
-    with pytest.raises(SpecError, match="<text>:6:7: .* is not a 64-bit integer"):
+    with pytest.raises(SpecError, match=r"<text>:6:7: .* is not a 64-bit integer"):
         load_spec(f"{SPEC}seed: {text}", text=True)
 
 

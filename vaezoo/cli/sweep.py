@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from vaezoo.cli.output import (
     table,
 )
 from vaezoo.utils import own_process
+from vaezoo.utils.paths import shell_word
 
 
 @click.command("sweep")
@@ -94,7 +94,7 @@ def sweep_command(
 
     tune_allocator()
     if own_process.is_installed:  # the same command goes on with the next trial
-        own_process.resume_command = shlex.join(["vaezoo", *sys.argv[1:]])
+        own_process.resume_command = " ".join(["vaezoo", *map(shell_word, sys.argv[1:])])
     parsed_parameters = [Parameter.parse(text) for text in parameters]
     folder = out or Path("sweeps") / load_spec(spec, overrides).name
     with training_progress(ctx, runs=trials) as callbacks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from vaezoo.runs.process_classes import class_record
 from vaezoo.spec.spec import Spec
 from vaezoo.utils import own_process
 from vaezoo.utils.errors import Interrupted
+from vaezoo.utils.paths import shell_word
 
 
 def resume_command(path: Path, spec: Spec) -> str:
@@ -21,7 +21,7 @@ def resume_command(path: Path, spec: Spec) -> str:
         return f"vaezoo.resume({str(path)!r}, data=...)"
     if class_record(spec):
         return f"vaezoo.resume({str(path)!r})"
-    return f"vaezoo resume {shlex.quote(str(path))}"
+    return f"vaezoo resume {shell_word(path)}"
 
 
 @contextlib.contextmanager
