@@ -1,5 +1,17 @@
-"""``python -m vaezoo``: the same as the ``vaezoo`` command."""
+"""The ``vaezoo`` command, also as ``python -m vaezoo``."""
 
-from vaezoo.cli.main import main
+from __future__ import annotations
 
-main()
+from vaezoo.utils import own_process
+
+
+def main() -> None:
+    """Runs the command line and exits with its exit code."""
+    own_process.install()  # before anything is imported that takes long
+    from vaezoo.cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -134,6 +134,18 @@ def test_an_error_in_a_streamed_example_arrives_as_it_was_raised(workers):
     assert str(caught.value) == "row 6 is bad"
 
 
+class Odd(Lazy):
+    def __getitem__(self, i):
+        return {}["key"] if i == 6 else super().__getitem__(i)
+
+
+@quiet
+def test_any_error_of_a_worker_is_one_line_without_its_traceback():
+    with pytest.raises(DataError) as caught:
+        list(Loader(Split(Odd()), CPU, 4, workers=2).ordered())
+    assert str(caught.value) == "item 6: KeyError: 'key'"
+
+
 @pytest.mark.parametrize("x", [complete().x, Lazy()])
 def test_masks_and_conditions_follow_their_examples(x):
     mask = torch.arange(3) < torch.arange(N)[:, None] % 4

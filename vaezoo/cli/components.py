@@ -9,7 +9,8 @@ import click
 
 from vaezoo.cli.output import echo, json_option, print_json, table
 from vaezoo.plugins.kinds import KINDS
-from vaezoo.utils.errors import EXIT_OK, PluginError, UsageError, did_you_mean
+from vaezoo.utils.errors import PluginError, UsageError, did_you_mean
+from vaezoo.utils.exit_codes import EXIT_OK
 
 
 def _check_kind(name: str) -> str:

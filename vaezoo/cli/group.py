@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Iterator
 
 import click
 
-from vaezoo.utils.errors import EXIT_OK, Interrupted, VaezooError, print_error
+from vaezoo.utils.errors import VaezooError, print_error
+from vaezoo.utils.exit_codes import EXIT_OK
 from vaezoo.utils.launch import Launch
 
 TRAINING_COMMANDS = ("run", "resume", "sweep", "weights")
@@ -46,27 +46,6 @@ def silence_others() -> Iterator[None]:
         warnings.catch_warnings(action="ignore"),
     ):
         yield
-
-
-@contextlib.contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Raises ``Interrupted`` on SIGTERM within a block, so that the terminal is left in order.
-
-    Processes that train together agree on it themselves, see ``runs.processes``.
-    """
-
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted("stopped by SIGTERM")
-
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if Launch.read() is not None or not in_main_thread:
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def end(code: int, message: str, trains_together: bool) -> int:

@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -14,22 +15,20 @@ import click
 from vaezoo.cli.group import (
     TRAINING_COMMANDS,
     end,
-    interrupted_by_sigterm,
     leave_to_main_process,
     rank,
     silence_others,
 )
+from vaezoo.utils import own_process
 from vaezoo.utils.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
     UsageError,
-    VaezooError,
     describe_failure,
     one_line,
     print_error,
     printable,
     printable_lines,
 )
+from vaezoo.utils.exit_codes import EXIT_INTERRUPTED, EXIT_OK
 
 _COMMANDS = {
     "run": "running",
@@ -91,6 +90,7 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"vaezoo.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
+        _add_shared_options(command)
         return command
 
     def resolve_command(
@@ -109,26 +109,65 @@ class _Commands(click.Group):
             formatter.write_dl(list(_SUMMARIES.items()))
 
 
+def _store_flag(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    state = ctx.ensure_object(dict)
+    state[option.name] = value or state.get(option.name, False)
+    if own_process.is_installed:
+        own_process.shows_tracebacks = state.get("verbose", False)
+
+
+def _disable_plugins(ctx: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
+    if names:
+        disabled = os.environ.get("VAEZOO_DISABLE_PLUGINS", "")
+        os.environ["VAEZOO_DISABLE_PLUGINS"] = ",".join(filter(None, [disabled, *names]))
+
+
+def _add_shared_options(command: click.Command) -> None:
+    """Adds the options that ``vaezoo`` and all of its commands take, before and behind a name."""
+    if any(option.name == "verbose" for option in command.params):
+        return
+    command.params += [
+        click.Option(
+            [f"-{name[0]}", f"--{name}"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_store_flag,
+            help=help_text,
+        )
+        for name, help_text in (
+            ("quiet", "Print only results and errors."),
+            ("verbose", "Print the traceback of errors."),
+        )
+    ]
+    command.params.append(
+        click.Option(
+            ["--no-plugin"],
+            multiple=True,
+            metavar="NAME",
+            expose_value=False,
+            is_eager=True,  # before other options look for plugins
+            callback=_disable_plugins,
+            help="Disable a plugin. May be repeated.",
+        )
+    )
+    for nested in getattr(command, "commands", {}).values():
+        _add_shared_options(nested)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vaezoo")
-@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of errors.")
-@click.option(
-    "--no-plugin", multiple=True, metavar="NAME", help="Disable a plugin. May be repeated."
-)
 @click.pass_context
-def cli(ctx: click.Context, quiet: bool, verbose: bool, no_plugin: tuple[str, ...]) -> None:
+def cli(ctx: click.Context) -> None:
     """A plugin-based model zoo for variational autoencoders."""
     trains_together = ctx.invoked_subcommand in TRAINING_COMMANDS
-    is_quiet = quiet or rank() > 0
-    ctx.ensure_object(dict).update(
-        quiet=is_quiet, verbose=verbose, trains_together=trains_together
-    )
+    state = ctx.ensure_object(dict)
+    state.update(quiet=state["quiet"] or rank() > 0, trains_together=trains_together)
     if not trains_together:
         leave_to_main_process(ctx)
-    if no_plugin:
-        disabled = os.environ.get("VAEZOO_DISABLE_PLUGINS", "")
-        os.environ["VAEZOO_DISABLE_PLUGINS"] = ",".join(filter(None, [disabled, *no_plugin]))
+
+
+_add_shared_options(cli)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -138,19 +177,39 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the command line and exits with its exit code."""
+    """Runs the command line and exits with its exit code.
+
+    Args:
+        args: the arguments of a caller whose process this is; by default those of the process,
+            which is then the command's own (``utils.own_process``).
+    """
+    if args is None:
+        own_process.install()
+        threading.excepthook = own_process.report_thread
     warnings.showwarning = _print_warning
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of people's files may hold anything
         sys.stdout.reconfigure(errors="backslashreplace")
     state: dict[str, Any] = {"trains_together": False}
     try:
-        with silence_others(), interrupted_by_sigterm():
+        with silence_others(), own_process.Working():
             code, message = _call(args, state)
         code = end(code, message, state["trains_together"])
     except UsageError as error:  # of the environment variables of a launcher
         code = error.exit_code
         print_error(str(error))
-    sys.exit(code)
+    sys.exit(_flush(code))
+
+
+def _flush(code: int) -> int:
+    """Writes what stdout still holds; returns the exit code, which is 1 if that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # Python would report it once more, when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            print_error(f"stdout: {error.strerror or error}")
+        return code or 1
+    return code
 
 
 def _call(args: list[str] | None, state: dict[str, Any]) -> tuple[int, str]:
@@ -160,19 +219,18 @@ def _call(args: list[str] | None, state: dict[str, Any]) -> tuple[int, str]:
         args: the arguments; by default those of this process.
         state: the object of the click context.
     """
-    verbose = "-v" in (args or sys.argv[1:])[:3] or "--verbose" in (args or sys.argv[1:])[:3]
     try:
         result: Any = cli.main(args, prog_name="vaezoo", standalone_mode=False, obj=state)
         return (result if isinstance(result, int) else EXIT_OK), ""
-    except click.exceptions.Abort:  # which click makes of a KeyboardInterrupt
-        return EXIT_INTERRUPTED, "interrupted"
+    except click.exceptions.Abort as error:  # which click makes of a KeyboardInterrupt
+        return EXIT_INTERRUPTED, str(error.__cause__ or "") or "interrupted"
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code, ""
     except click.ClickException as error:
         return error.exit_code, error.format_message()
-    except (VaezooError, KeyboardInterrupt, OSError) as error:
-        if verbose and isinstance(error, VaezooError):
+    except (Exception, KeyboardInterrupt) as error:
+        if state.get("verbose", False):
             import traceback
 
             sys.stderr.write(printable_lines(traceback.format_exc()))

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from vaezoo.runs.file_formats import usual_suffix
+from vaezoo.utils.paths import shell_word
 
 if TYPE_CHECKING:
     from vaezoo.model.model import Model
@@ -20,7 +21,7 @@ def next_commands(run: Run) -> list[str]:
 
     Each is one line that a shell takes as it is, whatever the path of the run.
     """
-    path, model = shlex.quote(str(run.path)), run.model
+    path, model = shell_word(run.path), run.model
     out = f"--out samples.{usual_suffix(model.data)}"
     return [
         f"vaezoo sample {path} {_options(model)} {out}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from vaezoo.cli.output import (
     print_json,
     report_files,
 )
-from vaezoo.utils.errors import EXIT_OK, SpecError, UsageError, VaezooError, did_you_mean
+from vaezoo.utils.errors import SpecError, UsageError, VaezooError, did_you_mean
+from vaezoo.utils.exit_codes import EXIT_OK
+from vaezoo.utils.paths import shell_word
 
 _KINDS = {
     "photos": "image-folder",
@@ -116,7 +117,7 @@ def new_spec_command(
     path, data = _spec_and_data(paths, example)
     if path.exists():
         raise UsageError(f"{path} exists; choose another name")
-    example_paths, next_command = examples(), f"vaezoo run {shlex.quote(str(path))}"
+    example_paths, next_command = examples(), f"vaezoo run {shell_word(path)}"
     if data is not None:
         write_text(path, _proposed(path, data, example))
         next_command += " --dry-run"

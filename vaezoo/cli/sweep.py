@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ from vaezoo.cli.output import (
     print_json,
     table,
 )
+from vaezoo.utils import own_process
+from vaezoo.utils.paths import shell_word
 
 
 @click.command("sweep")
@@ -91,6 +94,8 @@ def sweep_command(
     from vaezoo.utils.files import write_bytes, write_text
 
     tune_allocator()
+    if own_process.is_installed:  # the same command goes on with the next trial
+        own_process.resume_command = " ".join(["vaezoo", *map(shell_word, sys.argv[1:])])
     parsed_parameters = [Parameter.parse(text) for text in parameters]
     folder = out or Path("sweeps") / load_spec(spec, overrides).name
     with training_progress(ctx, runs=trials) as callbacks:

@@ -13,7 +13,6 @@ from vaezoo.cli.bottom_line import working
 from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import (
-    EXIT_OK,
     RegistryError,
     UnavailableError,
     UsageError,
@@ -21,6 +20,8 @@ from vaezoo.utils.errors import (
     describe_failure,
     print_error,
 )
+from vaezoo.utils.exit_codes import EXIT_OK
+from vaezoo.utils.paths import expand_user
 
 if TYPE_CHECKING:
     from vaezoo.pretrained.entry import WeightsEntry
@@ -35,12 +36,8 @@ def _add_registries(ctx: click.Context, option: click.Parameter, value: tuple[st
             "--registry: a path must not contain a comma; repeat the option for several registries"
         )
     for registry in value:
-        path = Path(registry.partition("=")[2] or registry).expanduser()
-        if (
-            "://" not in registry
-            and not path.exists()
-            and not Path(registry).expanduser().exists()
-        ):
+        path = expand_user(registry.partition("=")[2] or registry)
+        if "://" not in registry and not path.exists() and not expand_user(registry).exists():
             raise UnavailableError(f"--registry {registry}: no such file or folder")
     if value:
         present = os.environ.get("VAEZOO_REGISTRIES", "")

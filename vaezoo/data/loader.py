@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from vaezoo.data.balance import Balance
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.mapping import map_tensors
-from vaezoo.utils.errors import DataError, VaezooError
+from vaezoo.utils.errors import DataError, VaezooError, describe_error
 from vaezoo.utils.seeds import derive_seed
 
 
@@ -238,7 +238,8 @@ class Loader:
 class _ErrorsAsItems(Dataset[Any]):
     """Returns a lazy split's errors as items.
 
-    If they were raised in a worker process, PyTorch would wrap them in its traceback.
+    If they were raised in a worker process, PyTorch would wrap them in its traceback; there, any
+    error becomes one of data.
     """
 
     def __init__(self, source: Dataset[Any]) -> None:
@@ -249,6 +250,10 @@ class _ErrorsAsItems(Dataset[Any]):
             return self.source[index]
         except VaezooError as error:
             return error
+        except Exception as error:
+            if get_worker_info() is None:
+                raise
+            return DataError(f"item {index}: {describe_error(error)}")
 
 
 def _take(value: Any, rows: slice | Tensor) -> Any:

@@ -297,7 +297,8 @@ class Model(LatentVariableModel):
             mean: whether to return the mean of p(x|z) instead of a sample of it; by default so,
                 unless the likelihood draws samples (``Likelihood.draws_samples``), as that of
                 tables does. The steps of a sequence are always sampled.
-            seed: makes the result repeatable and leaves torch's global generator unchanged.
+            seed: makes the result repeatable, whatever other threads draw, and leaves torch's
+                global generator unchanged.
             steps: the number of steps of sequences; None takes the longest in the data.
             prefix: the first steps of each sequence ``[n, T, ...]``, which the model continues.
             temperature: of p(x|z); 0 takes the likeliest value.
@@ -515,7 +516,8 @@ class Model(LatentVariableModel):
             samples: the number of proposals; more are closer to p(x | observed).
             from_prior: whether z is proposed by p(z), and not by q(z | observed): where so little
                 is observed that the encoder has not learned to encode it.
-            seed: makes the result repeatable and leaves torch's global generator unchanged.
+            seed: makes the result repeatable, whatever other threads draw, and leaves torch's
+                global generator unchanged.
 
         Returns:
             The draws ``x`` ``[draws, B, *shape]``, and ``effective_sample_size`` ``[B]``: how many

@@ -30,7 +30,7 @@ from vaezoo.utils.errors import (
 )
 from vaezoo.utils.files import write_bytes
 from vaezoo.utils.packaged import ROOT
-from vaezoo.utils.paths import cache_home
+from vaezoo.utils.paths import cache_home, expand_user
 
 REGISTRIES_VARIABLE = "VAEZOO_REGISTRIES"
 """The environment variable with additional registries, separated by commas."""
@@ -189,7 +189,7 @@ def _parse_location(text: str) -> _RegistryLocation:
     """Parses ``[prefix=]path-or-url``."""
     prefix, equals, location = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
-        if equals and not _URL.match(text) and not Path(text).expanduser().exists():
+        if equals and not _URL.match(text) and not expand_user(text).exists():
             raise UsageError(
                 f"registry {text}: a prefix is lower-case words and numbers joined by hyphens"
             )
@@ -202,7 +202,7 @@ def _parse_location(text: str) -> _RegistryLocation:
         parts = split_url(location)
         folder = PurePosixPath(parts.path if parts else "").parent.name
     else:
-        path = Path(location).expanduser()
+        path = expand_user(location)
         location = str(path / REGISTRY_FILE if path.is_dir() else path)
         folder = Path(location).absolute().parent.name
     default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")

@@ -19,6 +19,7 @@ from vaezoo.spec.schema import InitSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.utils.files import read_tensors
+from vaezoo.utils.paths import shell_word
 
 _SUFFIX = ".safetensors"
 
@@ -111,7 +112,7 @@ def _read_source(source: str) -> tuple[dict[str, Tensor], str]:
     if path.is_dir():
         directory = RunDirectory.open(path)
         if not directory.model.is_file():
-            raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
+            raise UsageError(f"{path}: the run is not finished; vaezoo resume {shell_word(path)}")
         tensors, _ = read_tensors(directory.model)
         return tensors, hashlib.sha256(directory.model.read_bytes()).hexdigest()
     if path.is_file() or path.suffix == _SUFFIX:

@@ -24,6 +24,7 @@ from vaezoo.spec.composer import compose
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_tensors
+from vaezoo.utils.paths import shell_word
 
 
 def open_weights(name: str, *, device: str = "cpu", extra_registries: Iterable[str] = ()) -> Run:
@@ -86,7 +87,7 @@ def open_run(
     """
     directory = RunDirectory.open(path)
     if not directory.model.is_file():
-        raise UsageError(f"{path}: the run is not finished; vaezoo resume {path}")
+        raise UsageError(f"{path}: the run is not finished; vaezoo resume {shell_word(path)}")
     check_registered(directory)
     spec = load_recorded_spec(directory)
     dataset = None if data is None else build_dataset(spec, data, run=directory.path)

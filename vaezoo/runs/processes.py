@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.log import describe_last_checkpoint
+from vaezoo.utils import own_process
 from vaezoo.utils.errors import (
     Interrupted,
     UnavailableError,
@@ -120,7 +121,8 @@ def work_together() -> Iterator[ProcessGroup]:
             yield process_group
         except BaseException as error:
             is_expected = isinstance(error, VaezooError | KeyboardInterrupt | OSError)
-            details = "" if is_expected else traceback.format_exc()
+            is_shown = own_process.shows_tracebacks and not is_expected
+            details = traceback.format_exc() if is_shown else ""
             agree_on_failure(*describe_failure(error), details)
             raise
         finally:

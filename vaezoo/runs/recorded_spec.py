@@ -17,6 +17,7 @@ from vaezoo.spec.stage import Stage
 from vaezoo.spec.tree import parse
 from vaezoo.utils.errors import IntegrityError, SpecError, UsageError
 from vaezoo.utils.files import write_json, write_text
+from vaezoo.utils.paths import shell_word
 
 Differences = dict[str, dict[str, Any]]
 """The values of options before (``from``) and after a change (``to``), by their path."""
@@ -173,7 +174,7 @@ def _describe_edit(directory: RunDirectory, changes: Differences) -> str:
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     path, values = next(iter(changes.items()))
     change = shlex.quote(f"{path}={_value(values['to'])}")
-    run = shlex.quote(str(directory.path))
+    run = shell_word(directory.path)
     return (
         f"{directory.spec}: was changed or damaged since the run began: {', '.join(parts[:3])}"
         f"{more}; undo that (its text is in {directory.environment.name}, under spec), and change "

@@ -40,7 +40,7 @@ from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec, load_spec_for_data
 from vaezoo.spec.spec import Spec
 from vaezoo.training.state import TrainerState
-from vaezoo.utils.errors import IntegrityError, UsageError
+from vaezoo.utils.errors import IntegrityError, Interrupted, UsageError
 from vaezoo.utils.files import write_tensors, write_text
 from vaezoo.utils.process_group import ProcessGroup
 
@@ -133,17 +133,17 @@ def run(
             spec = (load_spec if data is None else load_spec_for_data)(spec, overrides)
         prepared = prepare_current_process(spec, data)  # finds faults before anything is written
         init = load_init(spec, prepared[2][0].model)  # so does this
-        directory = _create_directory(Path(out), spec, process_group)
-        return _train(
-            spec,
-            prepared,
-            directory,
-            process_group,
-            init=init,
-            evaluation_split=evaluation_split,
-            callbacks=callbacks,
-            print_line=print_line,
-        )
+        with ExitStack() as stack:
+            return _train(
+                spec,
+                prepared,
+                _create_directory(Path(out), spec, process_group, stack),
+                process_group,
+                init=init,
+                evaluation_split=evaluation_split,
+                callbacks=callbacks,
+                print_line=print_line,
+            )
 
 
 def resume(
@@ -199,27 +199,37 @@ def resume(
         check_registered(directory)
         spec = load_recorded_spec(directory, overrides)
         changes = spec_changes(directory, spec) if overrides else NO_CHANGES
-        prepared = prepare_current_process(spec, data, directory.path)
-        return _train(
-            spec,
-            prepared,
-            directory,
-            process_group,
-            changes=changes,
-            evaluation_split=directory.read_environment().get("evaluation_split", "test"),
-            callbacks=callbacks,
-            print_line=print_line,
-        )
+        with name_resume_command(directory, spec):
+            prepared = prepare_current_process(spec, data, directory.path)
+            return _train(
+                spec,
+                prepared,
+                directory,
+                process_group,
+                changes=changes,
+                evaluation_split=directory.read_environment().get("evaluation_split", "test"),
+                callbacks=callbacks,
+                print_line=print_line,
+            )
 
 
-def _create_directory(out: Path, spec: Spec, process_group: ProcessGroup) -> RunDirectory:
-    """Creates the run's directory in the main process, and names it to the others."""
+def _create_directory(
+    out: Path, spec: Spec, process_group: ProcessGroup, stack: ExitStack
+) -> RunDirectory:
+    """Creates the run's directory in the main process, and names it to the others.
+
+    From then on, until ``stack`` ends, an interruption says how to resume the run.
+    """
     path = ""
     if process_group.is_main:
         directory = RunDirectory.create(out, spec.name)
+        stack.enter_context(name_resume_command(directory, spec))
         write_text(directory.spec, dump(spec.resolved()))
         path = str(directory.path)
-    return RunDirectory(Path(process_group.broadcast_text(path)))
+    directory = RunDirectory(Path(process_group.broadcast_text(path)))
+    if not process_group.is_main:
+        stack.enter_context(name_resume_command(directory, spec))
+    return directory
 
 
 def _train(
@@ -250,7 +260,6 @@ def _train(
 
     print_stage(f"run {directory.path}")
     with ExitStack() as stack:
-        stack.enter_context(name_resume_command(directory.path, spec))
         if is_main:
             stack.enter_context(directory.lock())
             directory.remove_temporary_files()
@@ -299,6 +308,8 @@ def _train(
                 process_group=process_group,
                 print_line=print_stage,
             )
+        if process_group.any(stop.requested):  # after the last step
+            raise Interrupted("stopped at the end of training")
         fit_samplers(spec, model, train, process_group)
         finished = Run(directory, spec, tasks[-1], dataset)
         failure = None

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vaezoo.utils.seeds import random_state
+
 
 class MarkedNoise(TorchFunctionMode):
     """Within, all random numbers on the CPU get gradients, so that graphs show what uses them.
@@ -29,11 +31,11 @@ class MarkedNoise(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Calls a function of torch, and marks its result if it has drawn random numbers."""
-        before = torch.get_rng_state()
+        before = random_state()
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
-        if torch.equal(before, torch.get_rng_state()):
+        if torch.equal(before, random_state()):
             return result
         mark = torch.zeros_like(result, requires_grad=True)
         self.marks.append(mark)

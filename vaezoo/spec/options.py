@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from annotated_types import Ge
 from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from torch import nn
 
@@ -332,8 +333,11 @@ def options_model(cls: type) -> type[BaseModel]:
             raise PluginError(f"{cls.__qualname__}: option {parameter.name!r} has no annotation")
         default = ... if parameter.default is parameter.empty else parameter.default
         info = Field(default=default, description=descriptions.get(parameter.name))
+        annotation = hints[parameter.name]
+        if annotation is int and parameter.name.endswith("seed"):
+            annotation = Annotated[int, Ge(0)]  # generators of numpy take no other
         try:
-            fields[parameter.name] = (_replace_kind_classes(hints[parameter.name]), info)
+            fields[parameter.name] = (_replace_kind_classes(annotation), info)
         except PluginError as error:
             raise PluginError(f"{cls.__qualname__}: {parameter.name}: {error}") from error
     return create_model(f"{cls.__name__}Options", __config__=CONFIG, **fields)

@@ -48,6 +48,8 @@ _HEX_OR_OCTAL = re.compile(r"0(o[0-7]{1,20}|x[0-9a-fA-F]{1,16})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_END_OF_INTEGERS = 2**63
+"""The integers of torch, numpy and operating systems are smaller."""
 _NAN = frozenset({".nan", ".NaN", ".NAN"})
 
 
@@ -255,6 +257,10 @@ class _Builder:
                 items.append(self.node(item, depth + 1))
             return Node(items, self.mark(event), {})
         value = resolve_scalar(event.value) if event.style is None else event.value
+        if isinstance(value, int) and not -_END_OF_INTEGERS <= value < _END_OF_INTEGERS:
+            raise self.error(
+                event, f"{event.value} is not a 64-bit integer, at most {_END_OF_INTEGERS - 1}"
+            )
         return Node(value, self.mark(event), {})
 
     def mapping(self, event: Any, depth: int) -> Node:

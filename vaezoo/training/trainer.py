@@ -34,7 +34,7 @@ from vaezoo.utils.errors import (
     one_line,
 )
 from vaezoo.utils.process_group import ProcessGroup
-from vaezoo.utils.seeds import seed_device, seeded
+from vaezoo.utils.seeds import restored_generators, seed_device
 
 Validate = Callable[[Task], dict[str, float]]
 """Measures a task on the validation split: what of ``distortion`` and ``bound`` is defined."""
@@ -123,7 +123,7 @@ class Trainer:
         """
         self.task.train()
         self.metric_logger.restart_clock()
-        with seeded(self.device), self.task.active(), self._averaged_task_active():
+        with restored_generators(self.device), self.task.active(), self._averaged_task_active():
             if self.step == 0:
                 self._initialise()
             while self.step < self.total_steps and not self.selection.should_stop_early:

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
-EXIT_OK = 0
-EXIT_INTERRUPTED = 130
+from vaezoo.utils.exit_codes import EXIT_INTERRUPTED
 
 
 class VaezooError(Exception):
@@ -264,10 +263,15 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
     if isinstance(error, VaezooError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return EXIT_INTERRUPTED, "interrupted"
+        return EXIT_INTERRUPTED, str(error) or "interrupted"
+    text = one_line(error)
     if isinstance(error, OSError):
-        return 1, f"{error.filename or ''}: {error.strerror or error}"
-    return 1, f"{type(error).__name__}: {one_line(error)}"
+        file = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
+        return 1, file + (error.strerror or text)
+    if isinstance(error, MemoryError):
+        return 1, f"out of memory{f' ({text})' if text else ''}; use less data or a smaller model"
+    name = type(error).__name__
+    return 1, f"{name}{f': {text}' if text else ''}; vaezoo -v shows where it was raised"
 
 
 def print_error(message: str) -> None:

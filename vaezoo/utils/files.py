@@ -67,8 +67,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, in UTF-8."""
-    write_bytes(path, text.encode())
+    """Writes a text file atomically, in UTF-8; what is no text is escaped by a backslash."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -123,13 +123,27 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         IntegrityError: the file is missing or damaged, or was changed after it was written.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with _readable_path(path) as name, safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
             check_tensors(path, metadata)
             names = file.keys()  # the file itself is not iterable
             return {name: file.get_tensor(name) for name in names}, metadata
     except (OSError, SafetensorError) as error:
         raise IntegrityError(f"{path}: cannot be read as safetensors: {error}") from error
+
+
+@contextmanager
+def _readable_path(path: Path) -> Iterator[Path]:
+    """A path of a file that is text, which safetensors requires: its own, or that of a link."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "link"
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
 
 
 def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -18,9 +18,11 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def _with_nulls(value: Any) -> Any:
-    """JSON values with None in place of numbers that are not finite."""
+    """JSON values with None in place of numbers that are not finite, and only text in texts."""
     if isinstance(value, Mapping):
-        return {key: _with_nulls(item) for key, item in value.items()}
+        return {_with_nulls(key): _with_nulls(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_with_nulls(item) for item in value]
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from vaezoo.utils.errors import DataError
+from vaezoo.utils.errors import DataError, UnavailableError
+
+
+def expand_user(path: str | Path) -> Path:
+    """A path in which ``~`` or ``~user`` is the folder of that user; as it is, if none is known.
+
+    ``Path.expanduser`` fails for users that the system does not know, such as that of a container.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def shell_word(path: str | Path) -> str:
+    """A path as a shell takes it, whatever is in it; control characters and undecodable bytes are
+    written as ``$'\\xff'``, which bash, zsh and ksh know."""
+    text = str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (
+        character if character.isprintable() and character not in "'\\" else _bytes(character)
+        for character in text
+    )
+    return f"$'{''.join(escaped)}'"
+
+
+def _bytes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
 
 _OF_MACHINE = re.compile(r"~?[/\\]+\w|~\w|[A-Za-z]:[/\\]")
 """How a path begins that is absolute, or below a home folder."""
@@ -45,8 +72,17 @@ def last_part(path: str) -> str:
 
 
 def cache_home() -> Path:
-    """The folder for downloads and other cached files: ``VAEZOO_HOME``, or ``~/.cache/vaezoo``."""
-    return Path(os.environ.get("VAEZOO_HOME") or "~/.cache/vaezoo").expanduser()
+    """The folder for downloads and other cached files: ``VAEZOO_HOME``, or ``~/.cache/vaezoo``.
+
+    Raises:
+        UnavailableError: ``VAEZOO_HOME`` is not set, and this user has no home.
+    """
+    path = expand_user(os.environ.get("VAEZOO_HOME") or "~/.cache/vaezoo")
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise UnavailableError(
+            f"no folder for cached files: the home in {path} is not known; set VAEZOO_HOME"
+        )
+    return path
 
 
 def find_data(path: str) -> Path:
@@ -58,7 +94,7 @@ def find_data(path: str) -> Path:
     Raises:
         DataError: the file does not exist in any of these folders.
     """
-    candidates = [Path(path).expanduser()]
+    candidates = [expand_user(path)]
     if not candidates[0].is_absolute() and (root := os.environ.get("VAEZOO_DATA")):
         candidates.append(Path(root) / path)
     for candidate in candidates:

@@ -98,11 +98,12 @@ class ProcessGroup:
         """The text of the main process, in every process."""
         if self.size == 1:
             return text
-        data = torch.tensor(list(text.encode()), dtype=torch.uint8, device=_device())  # [bytes]
+        encoded = list(text.encode(errors="surrogateescape"))  # paths may not be text
+        data = torch.tensor(encoded, dtype=torch.uint8, device=_device())  # [bytes]
         length = self.broadcast(torch.tensor(len(data), device=data.device))
         if not self.is_main:
             data = torch.empty(int(length), dtype=torch.uint8, device=data.device)  # [bytes]
-        return bytes(self.broadcast(data).tolist()).decode()
+        return bytes(self.broadcast(data).tolist()).decode(errors="surrogateescape")
 
     def barrier(self) -> None:
         """Waits until every process has called it; signals are handled meanwhile."""

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vaezoo.utils.errors import UnavailableError, print_error, printable_lines
+from vaezoo.utils.own_process import RESET_TERMINAL
 
 _SECONDS_TO_AGREE = 3.0
 """How long a process that failed waits for the others to fail as well."""
@@ -125,7 +126,7 @@ class ProcessWatch:
         """
         self.ending.acquire()  # and is never released: the first of several ends decides
         if sys.stderr is not None and sys.stderr.isatty():
-            sys.stderr.write("\r\033[K\033[?25h")  # a progress bar hides the cursor
+            sys.stderr.write(RESET_TERMINAL)
         if message:
             print_error(message)
         if self.rank == 0:
