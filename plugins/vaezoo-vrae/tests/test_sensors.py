@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,19 @@ def run(sensors, tmp_path_factory):
     assert (spec["data"]["window"], spec["data"]["stride"]) == (100, 50)
     (folder,) = (home / "runs" / "pumps").iterdir()
     return folder
+
+
+def test_a_proposed_spec_leaves_out_files_that_cannot_be_read(sensors, tmp_path):
+    folder = tmp_path / "pumps"
+    shutil.copytree(sensors, folder)
+    lines = (folder / "pump-1.csv").read_text().splitlines()
+    lines[20], lines[30] = lines[30], lines[20]  # times are out of order
+    (folder / "pump-1.csv").write_text("\n".join(lines) + "\n")
+    assert call("-q", "new", "spec", tmp_path / "x.yaml", folder, "--from", "series") == 0
+    text = (tmp_path / "x.yaml").read_text()
+    assert "unreadable: skip  # files that cannot be read are left out" in text
+    assert "1 file that cannot be read (pump-1.csv)" in text
+    assert call("-q", "run", tmp_path / "x.yaml", "--dry-run") == 0
 
 
 def test_channels_have_their_names_units_and_the_scale_of_the_training_rows(sensors):
