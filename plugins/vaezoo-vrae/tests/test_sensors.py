@@ -347,6 +347,18 @@ def test_scores_of_a_split_are_joined_to_files_and_times(run, sensors, tmp_path)
     ]  # fmt: skip
 
 
+def test_files_of_a_folder_that_cannot_be_read_are_left_out(run, sensors, tmp_path, capsys):
+    """As the spec of the run says: unreadable: skip."""
+    folder = shutil.copytree(sensors, tmp_path / "pumps")
+    (folder / "pump-1.csv").write_text("timestamp,flow,temperature [C]\n2024-05-01,much,3\n")
+    out = tmp_path / "scores.csv"
+    assert call("score", run, folder, "--out", out) == 0
+    assert "1 file that cannot be read (pump-1.csv)" in "".join(capsys.readouterr())
+    assert {row["file"] for row in read(out)} == {"pump-0.csv", "pump-2.csv"}
+    assert call("score", run, folder / "pump-1.csv", "--out", out) == 1
+    assert "pump-1.csv:2: column 'flow': 'much' is not a number" in capsys.readouterr().err
+
+
 def test_latents_are_joined_to_files_and_times(run, sensors, tmp_path):
     assert call("-q", "encode", run, sensors, "--out", tmp_path / "z.csv") == 0
     rows = read(tmp_path / "z.csv")
