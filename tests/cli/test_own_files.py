@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from vaezoo.runs.run import Run
 
 KINDS = ("photos", "music", "text", "table", "arrays")
 
@@ -74,6 +77,20 @@ def test_a_model_is_evaluated_on_files(call, trained, capsys, source):
     assert evaluation["split"] == str(path)
     if source == "folder":
         assert evaluation["metrics"]["elbo"]["examples"] == trained.count
+
+
+def test_damaged_photos_are_left_out_if_training_leaves_them_out(
+    call, photos, tmp_path, capsys, monkeypatch
+):
+    folder = shutil.copytree(photos.folder, tmp_path / "photos")
+    (folder / "damaged.png").write_bytes(b"\x89PNG")
+    out = tmp_path / "s.csv"
+    assert call("score", photos.run, folder, "--out", out) != 0
+    assert "damaged.png" in capsys.readouterr().err and not out.exists()
+    monkeypatch.setattr(Run, "skips_unreadable", True)
+    assert call("score", photos.run, folder, "--out", out) == 0
+    assert "1 file that cannot be read (damaged.png)" in "".join(capsys.readouterr())
+    assert len(read_rows(out)) == photos.count
 
 
 def test_windows_of_music_are_named_by_their_first_step(call, music, tmp_path):

@@ -17,11 +17,15 @@ from vaezoo.data.fingerprint import Fingerprint
 from vaezoo.data.format import FileSteps, Format
 from vaezoo.data.mapping import first_tensor, map_tensors
 from vaezoo.data.proposal import Proposal
+from vaezoo.data.split_files import Unreadable
 from vaezoo.data.splits import SPLIT_NAMES
 
 
 class Dataset(ABC):
     """Examples in the splits train, validation and test. Wiring: none."""
+
+    unreadable: Unreadable = "error"
+    """What becomes of files that cannot be read, also of those in folders of users."""
 
     @property
     @abstractmethod

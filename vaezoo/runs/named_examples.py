@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Split
 from vaezoo.data.folders import list_files
-from vaezoo.data.format import FileSteps, Format, NamedBatch
+from vaezoo.data.format import FileSteps, NamedBatch
 from vaezoo.data.hiding import NO_LABEL
 from vaezoo.data.image_format import ImageFormat
 from vaezoo.data.loader import Loader
 from vaezoo.data.phrases import count_phrase
+from vaezoo.data.split_files import read_each
 from vaezoo.data.splits import SPLIT_NAMES
-from vaezoo.model.model import Model
 from vaezoo.runs.example_files import read_named_batch, to_loader
 from vaezoo.runs.joined_batches import concatenate
 from vaezoo.runs.run import Run
@@ -91,8 +90,8 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     """Loads the examples of a split, of all splits, of a file or of the files in a folder.
 
     Files are read as the data set of the run reads its source, those of a folder in the order of
-    their names. The label of a file without labels is the nearest folder that has the name of a
-    class.
+    their names; if the data set skips what cannot be read, such files of a folder are left out.
+    The label of a file without labels is the nearest folder that has the name of a class.
 
     Args:
         run: the run with the model.
@@ -113,25 +112,66 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
     left_out: tuple[str, ...] = ()
     if path.is_dir():
         files, left_out = _files_in(run, path)
-        shown = [file.relative_to(path).as_posix() for file in files]
     elif path.is_file():
-        files, shown = [path], [path.name]
+        files = [path]
     else:
         splits = ", ".join((*SPLIT_NAMES, ALL))
         raise DataError(f"{path}: no such file or folder; the splits are {splits}")
-    read = partial(read_named_batch, run.model, needs_condition=needs_condition)
     root = path if path.is_dir() else path.parent
-    labels = [_folder_label(run.model, file, root) for file in files]
-    formats = [run.file_format(file) for file in files]
-    if all(isinstance(file_format, ImageFormat) for file_format in formats):
-        names = {"file": shown, "example": [0] * len(files)}
-        return NamedExamples(_images(run.model, read, files, formats, labels), names, left_out)
-    read_files = [
-        read(file, file_format, label=label)
-        for file, file_format, label in zip(files, formats, labels, strict=True)
-    ]
+    reader = _Reader(run, root, needs_condition)
+    are_images = all(isinstance(run.file_format(file), ImageFormat) for file in files)
+    found: Mapping[Path, NamedBatch | None]
+    if path.is_dir() and run.skips_unreadable:
+        read = reader.check if are_images else reader.read
+        contents, skipped = read_each({"": files}, read, "skip", root=path, what="file")
+        found, left_out = contents[""], (*skipped, *left_out)
+    else:
+        found = {file: None if are_images else reader.read(file) for file in files}
+    shown = [file.relative_to(root).as_posix() for file in found]
+    if are_images:
+        names = {"file": shown, "example": [0] * len(shown)}
+        return NamedExamples(_images(reader, list(found)), names, left_out)
+    read_files = [file for file in found.values() if file is not None]
     loader = to_loader(run.model, concatenate([each.batch for each in read_files]))
     return NamedExamples(loader, _names(shown, read_files), left_out, _steps(shown, read_files))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads files of a user.
+
+    Attributes:
+        run: the run with the model.
+        root: the folder that the user named, or that of the file.
+        needs_condition: whether examples need a condition if the model does.
+    """
+
+    run: Run
+    root: Path
+    needs_condition: bool
+
+    def read(self, file: Path) -> NamedBatch:
+        """The examples of a file."""
+        return read_named_batch(
+            self.run.model,
+            file,
+            self.run.file_format(file),
+            label=self.label(file),
+            needs_condition=self.needs_condition,
+        )
+
+    def check(self, file: Path) -> None:
+        """Raises DataError if a file cannot be read."""
+        self.read(file)
+
+    def label(self, file: Path) -> int | None:
+        """The label that a file has by the nearest folder that has the name of a class."""
+        classes = self.run.model.data.classes
+        folders = (file.parent, *file.parent.parents)
+        for folder in folders[: folders.index(self.root) + 1]:
+            if folder.name in classes:
+                return classes.index(folder.name)
+        return None
 
 
 def _names(titles: Sequence[str], files: Sequence[NamedBatch]) -> dict[str, Sequence[Any]]:
@@ -208,59 +248,30 @@ def _is_read(run: Run, file: Path) -> bool:
         return False
 
 
-def _folder_label(model: Model, file: Path, root: Path) -> int | None:
-    """The label that a file has by the nearest folder that has the name of a class.
-
-    Args:
-        model: the model.
-        file: the file.
-        root: the folder that the user named, or that of the file.
-    """
-    classes = model.data.classes
-    folders = (file.parent, *file.parent.parents)
-    for folder in folders[: folders.index(root) + 1]:
-        if folder.name in classes:
-            return classes.index(folder.name)
-    return None
-
-
-def _images(
-    model: Model,
-    read: Callable[..., NamedBatch],
-    files: Sequence[Path],
-    formats: Sequence[Format],
-    labels: Sequence[int | None],
-) -> Loader:
+def _images(reader: _Reader, files: Sequence[Path]) -> Loader:
     """Images that are read when they are needed, as those of a folder may not fit in memory.
 
     Labels that are not known are -1, unless none is known.
     """
+    labels = [reader.label(file) for file in files]
     if None in labels:  # a model that needs labels refuses this file now
-        index = labels.index(None)
-        read(files[index], formats[index])
+        reader.check(files[labels.index(None)])
     known = None
     if any(label is not None for label in labels):
         known = torch.tensor([NO_LABEL if label is None else label for label in labels])
-    split = Split(_Images(read, files, formats, labels), known)
-    return Loader(split, model.device, model.batch_size())
+    model = reader.run.model
+    return Loader(Split(_Images(reader, files), known), model.device, model.batch_size())
 
 
 class _Images(torch.utils.data.Dataset[Batch]):
-    """A map-style data set of image files; the arguments are those of ``_images``."""
+    """A map-style data set of image files."""
 
-    def __init__(
-        self,
-        read: Callable[..., NamedBatch],
-        files: Sequence[Path],
-        formats: Sequence[Format],
-        labels: Sequence[int | None],
-    ) -> None:
-        self.read, self.files, self.formats, self.labels = read, files, formats, labels
+    def __init__(self, reader: _Reader, files: Sequence[Path]) -> None:
+        self.reader, self.files = reader, files
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Batch:
-        label = self.labels[index]
-        batch = self.read(self.files[index], self.formats[index], label=label).batch
+        batch = self.reader.read(self.files[index]).batch
         return Batch(batch.x[0].cpu())

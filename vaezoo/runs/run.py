@@ -192,9 +192,18 @@ class Run:
         Raises:
             UsageError: no plugin provides such a format, or it cannot store such data.
         """
+        return reading_format(self._reading_dataset(), self.model.data, path)
+
+    @property
+    def skips_unreadable(self) -> bool:
+        """Whether the data set of the run leaves out files that cannot be read."""
+        return self._reading_dataset().unreadable == "skip"
+
+    def _reading_dataset(self) -> Dataset:
+        """The data set of the run, from whose options it follows how files are read."""
         if self._reader is None:
             self._reader = self._dataset or self.spec.data.build()
-        return reading_format(self._reader, self.model.data, path)
+        return self._reader
 
     def evaluate(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,19 @@ def run(sensors, tmp_path_factory):
     assert (spec["data"]["window"], spec["data"]["stride"]) == (100, 50)
     (folder,) = (home / "runs" / "pumps").iterdir()
     return folder
+
+
+def test_a_proposed_spec_leaves_out_files_that_cannot_be_read(sensors, tmp_path):
+    folder = tmp_path / "pumps"
+    shutil.copytree(sensors, folder)
+    lines = (folder / "pump-1.csv").read_text().splitlines()
+    lines[20], lines[30] = lines[30], lines[20]  # times are out of order
+    (folder / "pump-1.csv").write_text("\n".join(lines) + "\n")
+    assert call("-q", "new", "spec", tmp_path / "x.yaml", folder, "--from", "series") == 0
+    text = (tmp_path / "x.yaml").read_text()
+    assert "unreadable: skip  # files that cannot be read are left out" in text
+    assert "1 file that cannot be read (pump-1.csv)" in text
+    assert call("-q", "run", tmp_path / "x.yaml", "--dry-run") == 0
 
 
 def test_channels_have_their_names_units_and_the_scale_of_the_training_rows(sensors):
@@ -331,6 +345,18 @@ def test_scores_of_a_split_are_joined_to_files_and_times(run, sensors, tmp_path)
     assert [(row["file"], row["row"]) for row in test] == [
         ("pump-0.csv", "234"), ("pump-1.csv", "270"), ("pump-2.csv", "207"),
     ]  # fmt: skip
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_left_out(run, sensors, tmp_path, capsys):
+    """As the spec of the run says: unreadable: skip."""
+    folder = shutil.copytree(sensors, tmp_path / "pumps")
+    (folder / "pump-1.csv").write_text("timestamp,flow,temperature [C]\n2024-05-01,much,3\n")
+    out = tmp_path / "scores.csv"
+    assert call("score", run, folder, "--out", out) == 0
+    assert "1 file that cannot be read (pump-1.csv)" in "".join(capsys.readouterr())
+    assert {row["file"] for row in read(out)} == {"pump-0.csv", "pump-2.csv"}
+    assert call("score", run, folder / "pump-1.csv", "--out", out) == 1
+    assert "pump-1.csv:2: column 'flow': 'much' is not a number" in capsys.readouterr().err
 
 
 def test_latents_are_joined_to_files_and_times(run, sensors, tmp_path):

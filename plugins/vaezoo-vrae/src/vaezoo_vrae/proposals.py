@@ -89,18 +89,20 @@ def propose_music(path: str, data: vaezoo.Dataset) -> vaezoo.Proposal:
     return _proposal(data, found, source, model, epochs, reasons, [{"type": "steps"}, "next-step"])
 
 
-def propose_series(path: str, data: vaezoo.Dataset, options: Mapping[str, Any]) -> vaezoo.Proposal:
+def propose_series(
+    options: Mapping[str, Any], data: vaezoo.Dataset, *, is_named: bool
+) -> vaezoo.Proposal:
     """A spec for series of numbers.
 
     Args:
-        path: the files.
-        data: what is read of them, with windows if they have names.
-        options: those of named channels, as ``guess_options`` returns them.
+        options: those of ``sequences``, with windows if channels have names.
+        data: what is read with these options.
+        is_named: whether channels have names.
     """
     longest, channels = data.spec.shape
-    window = getattr(data, "window", 0), getattr(data, "stride", 0)
-    if not options:
-        window = (_LONG // 2 if longest > _LONG else 0,) * 2
+    source = {"type": "sequences", **options}
+    if not is_named and longest > _LONG:
+        source["window"] = _LONG // 2
     batch_size, epochs, why = vaezoo.training_length(data.sizes["train"], _STEPS)
     model = {
         "latent_dim": min(32, 4 * channels),
@@ -110,6 +112,7 @@ def propose_series(path: str, data: vaezoo.Dataset, options: Mapping[str, Any]) 
         "likelihood": {"type": "normal", "scale": "predicted"},
     }
     reasons = {
+        "data.unreadable": "files that cannot be read are left out and counted",
         "data.window": "long series are cut into windows",
         "model.latent_dim": f"four for each of {channels} channels",
         "model.latents": "one z for a whole series; {type: chain} has one at every step",
@@ -117,15 +120,12 @@ def propose_series(path: str, data: vaezoo.Dataset, options: Mapping[str, Any]) 
         "regularizers": "the KL sets in slowly, or z stays unused",
         "train.epochs": why,
     }
-    if options:
+    if is_named:
         model["latents"] = {"type": "recurrent", "units": 64, "teacher_forcing": False}
         reasons |= _REASONS_OF_NAMED
     if data.spec.support == "binary":
         model["likelihood"] = "bernoulli"
         reasons["model.likelihood"] = "every cell is 0 or 1"
-    source: dict[str, Any] = {"type": "sequences", "path": path, **options}
-    source |= {"window": window[0]} if window[0] else {}
-    source |= {"stride": window[1]} if window[1] != window[0] else {}
     source["batch_size"] = batch_size
     found = [f"{channels} channels, at most {longest:,} steps", *_counts(data)]
     return _proposal(data, found, source, model, epochs, reasons, ["elbo", {"type": "steps"}])

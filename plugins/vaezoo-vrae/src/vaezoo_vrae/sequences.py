@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -111,10 +111,12 @@ class Sequences(DividedDataset):
     def propose(cls, path: Path) -> vaezoo.Proposal:
         """A spec for files of this kind."""
         options = guess_options(path)
-        if options is None:
-            return propose_series(str(path), cls(path=str(path)), {})
-        window = propose_window(cls(path=str(path), **options).divided.longest)
-        return propose_series(str(path), cls(path=str(path), **options, **window), options)
+        source: dict[str, Any] = {"path": str(path), **(options or {})}
+        if path.is_dir():
+            source["unreadable"] = "skip"
+        if options is not None:
+            source |= propose_window(cls(**source).divided.longest)
+        return propose_series(source, cls(**source), is_named=options is not None)
 
     @cached_property
     def source(self) -> SeriesSource | None:
