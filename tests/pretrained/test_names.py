@@ -10,6 +10,7 @@ import pytest
 import vaezoo
 from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import Catalogue, PluginInfo
+from vaezoo.pretrained.hub_files import public_url
 from vaezoo.pretrained.registries import Registry, find_entry, open_registries
 from vaezoo.runs.publishing import publish
 from vaezoo.utils.errors import PluginError, RegistryError, UsageError
@@ -151,8 +152,9 @@ def test_a_source_below_an_address_is_quoted():
     )
     commit = "c" * 40
     hub = Registry("hub", f"hf://me/zoo@{commit}/registry.yaml", None, ())
-    assert hub.locate("a b").endswith(f"/me/zoo/resolve/{commit}/a%20b")
-    assert hub.locate(f"hf://me/zoo@{commit}/a%b").endswith(f"/me/zoo/resolve/{commit}/a%25b")
+    assert hub.locate("w/a b") == f"hf://me/zoo@{commit}/w/a b"
+    assert public_url(hub.locate("a b")).endswith(f"/me/zoo/resolve/{commit}/a%20b")
+    assert public_url(f"hf://me/zoo@{commit}/a%b").endswith(f"/me/zoo/resolve/{commit}/a%25b")
 
 
 def test_registries_come_from_the_environment_and_from_plugins(published, monkeypatch, tmp_path):

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from vaezoo.pretrained.download import file_fault
 from vaezoo.pretrained.entry import File
 from vaezoo.utils.errors import RegistryError, VaezooError
 from vaezoo.utils.files import sync
 from vaezoo.utils.locks import acquire
+from vaezoo.utils.own_files import file_fault
 from vaezoo.utils.paths import cache_home
 
 Downloader = Callable[[Path, int], None]

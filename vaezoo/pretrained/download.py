@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import ssl
-import stat
 import time
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 import urllib3
 
-from vaezoo.pretrained.names import parse_hub_url, split_url
+from vaezoo.pretrained import hub_files
+from vaezoo.pretrained.names import split_url
 from vaezoo.utils.errors import RegistryError, UnavailableError, one_line
+from vaezoo.utils.own_files import open_own_file
 
 ATTEMPTS = 5
 BACKOFF = 0.5
@@ -44,25 +43,11 @@ def is_offline() -> bool:
     return os.environ.get("VAEZOO_OFFLINE", "0") not in ("", "0")
 
 
-def resolve_url(source: str) -> str:
-    """The https URL of a source; ``hf://owner/repo@commit/file`` is on the Hugging Face hub."""
-    if not source.startswith("hf://"):
-        return source
-    parts = parse_hub_url(source)
-    if parts is None:
-        raise RegistryError(
-            f"{source}: must be hf://owner/repo@commit/file with a full commit hash"
-        )
-    repository, commit, file = parts
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    return f"{endpoint}/{repository}/resolve/{commit}/{quote(file)}"
-
-
 def download_file(url: str, target: Path, limit: int) -> None:
     """Downloads a file, or the missing rest of it, to ``target``.
 
     Args:
-        url: an https URL.
+        url: an https URL, or ``hf://owner/repo@commit/file`` of the Hugging Face hub.
         target: the file to append to; its present bytes are not requested again.
         limit: the expected size. At most ``limit + 1`` bytes are written, so that a file that is
             too long can be detected.
@@ -73,6 +58,14 @@ def download_file(url: str, target: Path, limit: int) -> None:
         RegistryError: ``url``, or a URL it redirects to, is not https.
         OSError: ``target`` cannot be written.
     """
+    if url.startswith(hub_files.SCHEME):
+        if hub_files.copy_hub_file(url, target, limit, offline=is_offline()):
+            return
+        try:
+            download_file(hub_files.public_url(url), target, limit)
+        except UnavailableError as error:
+            raise UnavailableError(f"{error}; {hub_files.MISSING_LIBRARY}") from error
+        return
     if is_offline():
         raise UnavailableError(f"{url}: offline (VAEZOO_OFFLINE)")
     reasons: list[str] = []
@@ -171,31 +164,6 @@ def _receive(
     )
     if received < limit and not end_is_known:
         raise _TemporaryError(f"the connection closed after {received:,} of {limit:,} bytes")
-
-
-def open_own_file(path: Path, *, append: bool) -> BinaryIO:
-    """Opens a file for writing that nobody else can have put in the place of another.
-
-    Raises:
-        OSError: it is a symbolic link, has a second name, or is no regular file.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else 0)
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):  # not on every system
-        flags |= getattr(os, name, 0)
-    descriptor = os.open(path, flags, 0o644)
-    if fault := file_fault(os.fstat(descriptor)):
-        os.close(descriptor)
-        raise OSError(errno.EPERM, fault, str(path))
-    if not append:
-        os.ftruncate(descriptor, 0)  # only now: it is known what the file is
-    return os.fdopen(descriptor, "ab" if append else "wb")
-
-
-def file_fault(status: os.stat_result) -> str | None:
-    """Why a file may be one that somebody planted; None if it is a regular one with one name."""
-    if not stat.S_ISREG(status.st_mode):
-        return "is a symbolic link or no regular file"
-    return "has a second name" if status.st_nlink > 1 else None
 
 
 def _write_content(

@@ -13,7 +13,7 @@ _DEVICE = re.compile(
 )
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _MAX_NAME_BYTES = 255
-_HUB_URL = re.compile(r"hf://([^/]+/[^/@]+)@([0-9a-f]{40})/(\S+)")
+_HUB_URL = re.compile(r"hf://([^/]+/[^/@]+)@([0-9a-f]{40})/(.+)")
 
 
 def path_fault(path: str) -> str | None:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from vaezoo.plugins import discovery
-from vaezoo.pretrained import download
+from vaezoo.pretrained import download, hub_files
 from vaezoo.pretrained.entry import LIMITS, WeightsEntry, parse_registry
 from vaezoo.pretrained.names import parse_hub_url, resolve_inside, split_url
 from vaezoo.utils.errors import (
@@ -70,10 +70,12 @@ class Registry:
             RegistryError: a relative path leads out of the registry's folder.
         """
         if _URL.match(source):
-            return download.resolve_url(source)
+            return source
         if self.root is not None:
             return resolve_inside(self.root, source)
-        base = urlsplit(download.resolve_url(self.origin))
+        if self.origin.startswith(hub_files.SCHEME):
+            return f"{self.origin.rpartition('/')[0]}/{source}"
+        base = urlsplit(self.origin)
         folder = base.path.rpartition("/")[0]
         # the query stays: it is what lets a user read files of this host, such as a token
         return urlunsplit((base.scheme, base.netloc, f"{folder}/{quote(source)}", base.query, ""))
@@ -254,7 +256,7 @@ def _download_entries(url: str) -> tuple[WeightsEntry, ...]:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / REGISTRY_FILE
         try:
-            download.download_file(download.resolve_url(url), target, LIMITS.bytes)
+            download.download_file(url, target, LIMITS.bytes)
         except UnavailableError as error:
             if not copy.is_file():
                 raise
