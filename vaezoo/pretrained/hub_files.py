@@ -64,17 +64,16 @@ def copy_hub_file(source: str, target: Path, limit: int, *, offline: bool) -> bo
         import huggingface_hub as hub
     except ImportError:
         return False
-    place = {"repo_id": repository, "filename": file, "revision": commit}
-    cached = hub.try_to_load_from_cache(**place)
+    cached = hub.try_to_load_from_cache(repository, file, revision=commit)
     if not isinstance(cached, str):
         if offline:
             raise UnavailableError(f"{source}: offline (VAEZOO_OFFLINE), not in the hub's cache")
         try:
-            url = hub.hf_hub_url(**place, endpoint=_endpoint())
+            url = hub.hf_hub_url(repository, file, revision=commit, endpoint=_endpoint())
             size = hub.get_hf_file_metadata(url, endpoint=_endpoint()).size
             if size is not None and size > limit:
                 raise RegistryError(f"{source}: has {size:,} bytes, and not at most {limit:,}")
-            cached = hub.hf_hub_download(**place, endpoint=_endpoint())
+            cached = hub.hf_hub_download(repository, file, revision=commit, endpoint=_endpoint())
         except RegistryError:
             raise
         except Exception as error:  # huggingface_hub and its HTTP library raise many types
