@@ -101,6 +101,18 @@ def test_an_inner_block_leaves_the_outer_one_alone():
         assert torch.equal(first, expected[0]) and torch.equal(torch.rand(2), expected[1])
 
 
+@pytest.mark.timeout(60)
+def test_an_inner_block_draws_also_what_takes_no_generator():
+    """Such draws hold a lock, which both blocks would wait for."""
+    with seeded(CPU, "inner"):
+        alone = DRAWS["dropout"]()
+    with seeded(CPU, "outer"):
+        before = random_state()
+        with seeded(CPU, "inner"):
+            assert torch.equal(DRAWS["dropout"](), alone)
+        assert torch.equal(random_state(), before)
+
+
 def test_an_own_generator_of_the_caller_is_used():
     with seeded(CPU, 1):
         drawn = torch.rand(3, generator=torch.Generator().manual_seed(5))

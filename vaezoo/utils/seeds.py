@@ -121,8 +121,8 @@ class RandomStream(TorchDispatchMode):
     ) -> Any:
         """Calls an operation."""
         kwargs = kwargs or {}
-        if not _draws(func) or kwargs.get("generator"):
-            return func(*args, **kwargs)
+        if not _draws(func) or kwargs.get("generator") or _streams.current is not self:
+            return func(*args, **kwargs)  # the last: an inner block has given it its numbers
         device = _device_of(args, kwargs)
         if device.type == "meta":  # which has no values
             return func(*args, **kwargs)
