@@ -102,6 +102,7 @@ def test_an_inner_block_leaves_the_outer_one_alone():
 
 
 @pytest.mark.timeout(60)
+@torch.inference_mode()  # in which dropout takes no generator
 def test_an_inner_block_draws_also_what_takes_no_generator():
     """Such draws hold a lock, which both blocks would wait for."""
     with seeded(CPU, "inner"):
