@@ -444,7 +444,7 @@ def test_records_name_the_terms_and_average_them_over_the_steps_that_were_taken(
     names = {"loss", "real", "reconstruction", "prior"}
     players = {f"discriminator/{name}" for name in names}
     other = {"step", "steps", "time", "epoch", "split", "gradient_norm", "lr"}
-    assert set(logged[8]) == terms | players | other | {"examples_per_second"}
+    assert set(logged[8]) == terms | players | other | {"examples_per_second", "digest"}
     last_moves = {step: float(loss) for step, _, _, loss in moves}
     # the discriminator is due in the steps 5 and 7 of those from 4 to 7
     expected = (last_moves[5] + last_moves[7]) / 2

@@ -46,7 +46,7 @@ def print_json(content: Mapping[str, Any]) -> None:
         "".join(
             character
             if character.isprintable() or character == "\n"
-            else json.dumps(character)[1:-1]
+            else json.dumps(character, allow_nan=False)[1:-1]
             for character in text
         )
     )

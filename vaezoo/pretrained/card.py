@@ -61,7 +61,9 @@ def usage_example(weights: WeightsEntry, prefix: str = "") -> list[str]:
         )
     if weights.classes:
         # what JSON writes for printable text is a literal of Python, too
-        condition = f", condition={json.dumps(weights.classes[-1], ensure_ascii=False)}"
+        condition = (
+            f", condition={json.dumps(weights.classes[-1], ensure_ascii=False, allow_nan=False)}"
+        )
     elif shape:
         sizes = ", ".join(map(str, shape))
         lines += [
