@@ -199,7 +199,7 @@ LAST_LINE = {
     "a negative seed": ("seed: -1", "9:7: seed: must be >= 0, not -1"),
     "a seed of 65 bits": (
         "seed: 18446744073709551616",
-        "9:7: seed: must be < 9223372036854775808, not 18446744073709551616",
+        "9:7: 18446744073709551616 is not a 64-bit integer, at most 9223372036854775807",
     ),
     "a seed in quotes": ("seed: '3'", "9:7: seed: must be an integer, not '3'"),
     "train without a value": ("train:", "9:7: train: must be a mapping, not nothing"),
@@ -462,7 +462,7 @@ EDITS = {
     "absurdly many dimensions": (
         "dim: 8",
         "dim: 99999999999999999999",
-        "5:15: model.latent_dim: must be <= 1000000, not 99999999999999999999",
+        "5:15: 99999999999999999999 is not a 64-bit integer, at most 9223372036854775807",
     ),
     "an underscore in a number": (
         "dim: 8",

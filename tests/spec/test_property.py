@@ -137,7 +137,7 @@ soup = st.lists(words | indicators | st.text(max_size=3), max_size=40).map("".jo
 scalars = (
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**63 - 1)
     | st.floats()
     | words
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -80,6 +80,8 @@ class Run:
         10
         >>> type(run.file_format(Path("images.npz"))).__name__
         'NpzFormat'
+        >>> run.skips_unreadable
+        False
     """
 
     def __init__(
