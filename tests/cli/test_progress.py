@@ -219,7 +219,11 @@ def test_a_finished_run_leaves_a_clean_screen_and_commands_that_work(folder):
     # the commands are longer than the terminal is wide
     out = folder / ("far " * 20)
     code, text = run_in_terminal(
-        [*VAEZOO, "run", "small.yaml", "--out", out], 60, cwd=folder, env=environment()
+        # long enough for a bar, which is drawn four times a second
+        [*VAEZOO, "run", "small.yaml", "--out", out, "-s", "train.epochs=150"],
+        60,
+        cwd=folder,
+        env=environment(),
     )
     screen = Screen(text, 60)
     assert code == 0 and screen.is_cursor_visible
