@@ -27,10 +27,8 @@ def shell(line, cwd=None):
     )
 
 
-@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize(
-    ("command", "code"), [("list encoder", 0), ("validate $S --json", 0), ("nonsense", 2)]
-)
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("list encoder --json", 0), ("nonsense", 2)])
 def test_a_closed_stream_changes_nothing_else(command, code, closing):
     as_ever, done = shell(f"$V {command}"), shell(f"$V {command} {closing}")
     assert done.returncode == code == as_ever.returncode
