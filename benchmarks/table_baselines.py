@@ -55,9 +55,9 @@ class Marginals:
 
     def log_density(self, x: torch.Tensor) -> np.ndarray:
         """The log-density of each cell within its case, ``[n, S]``; 0 of a single value."""
-        densities = []
+        densities, indices = [], self.indices(x)
         for j, (column, cases) in enumerate(zip(self.columns, self.cases, strict=True)):
-            index, first = self.indices(x)[:, j], len(cases.values)
+            index, first = indices[:, j], len(cases.values)
             is_inside = (index >= first) & (index < first + len(cases.edges) - 1)
             density = cases.log_density(x[:, column.start]).numpy() if is_inside.any() else 0.0
             densities.append(np.where(is_inside, density, 0.0))

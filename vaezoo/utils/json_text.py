@@ -13,8 +13,7 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
     Bytes of file names that are no text are escaped.
     """
-    text = json.dumps(_with_nulls(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return json.dumps(_with_nulls(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _with_nulls(value: Any) -> Any:

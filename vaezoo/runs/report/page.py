@@ -70,8 +70,7 @@ def write_report(run: ReportData) -> None:
         write_bytes(run.pictures / f"{name}.png", png)
     captions = {name: caption for name, (caption, _) in own.items()}
     failures = [f"Could not be drawn: {failure}." for failure in attempts.failures]
-    page = render_page(run, files, captions, failures)
-    write_text(run.page, page.encode("utf-8", "backslashreplace").decode())
+    write_text(run.page, render_page(run, files, captions, failures))
 
 
 def _first(batch: Batch, count: int) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,12 @@ class SeriesSource:
         names = {"file": [origin.file for origin in origins]}
         first_row, _ = places[0]
         names |= {column: [rows[column][start] for rows, start in places] for column in first_row}
-        ends = [origin.start + len(x) for origin, x in zip(origins, data.sequences, strict=True)]
-        steps = []
-        for file in dict.fromkeys(names["file"]):
-            index = [i for i, origin in enumerate(origins) if origin.file == file]
-            first, stop = origins[index[0]].start, max(ends[i] for i in index)
+        steps, pairs = [], zip(origins, data.sequences, strict=True)
+        for file, of_file in groupby(pairs, key=lambda pair: pair[0].file):
+            spans = [(origin.start, origin.start + len(x)) for origin, x in of_file]
+            first, stop = spans[0][0], max(end for _, end in spans)
             of_steps = {column: cells[first:stop] for column, cells in self.rows[file].items()}
-            starts = [origins[i].start - first for i in index]
+            starts = [start - first for start, _ in spans]
             title = {"file": [file] * (stop - first)}
             steps.append(vaezoo.FileSteps(starts, title | of_steps))
         return replace(split, names=names, steps=steps)
