@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from vaezoo.pretrained.loading import WEIGHTS_FILE, read_weights
-from vaezoo.pretrained.registries import RegistryEntry, open_registries
+from vaezoo.pretrained.registries import open_registries
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.runs.opening import open_entry
 
 

@@ -135,7 +135,7 @@ def main() -> None:
     registry = ROOT / "registry.yaml"
     for name in options.names or ZOO:
         identity, title, data_licence, citation = ZOO[name]
-        entries = parse_registry(registry.read_bytes(), str(registry))
+        entries = parse_registry(registry.read_bytes(), str(registry)).entries
         if identity in [entry.id for entry in entries]:
             print(f"{identity}: listed already")
             continue

@@ -92,7 +92,7 @@ def _cell(text: str) -> str:
 def gallery_page() -> str:
     """The gallery of the weights that come with the repository."""
     place = FOLDER.parent / "registry.yaml"
-    known = parse_registry(place.read_bytes(), str(place))
+    known = parse_registry(place.read_bytes(), str(place)).entries
     pictures = {}
     for entry in known:
         picture = place.parent / Path(entry.spec.path or "").with_name("samples.png")

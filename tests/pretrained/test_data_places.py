@@ -10,7 +10,7 @@ import pytest
 
 import vaezoo
 from vaezoo.data.datasets.torchvision import import_torchvision
-from vaezoo.pretrained.registries import find_entry
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.runs.checking import remeasure, reproduce
 from vaezoo.runs.entry_fields import _public_argument
 from vaezoo.runs.opening import open_entry, open_run, open_weights

@@ -59,7 +59,7 @@ def parsed(*result, **top):
     text = yaml.safe_dump(
         {"registry": "vaezoo/weights/v1", "entries": list(result)} | top, sort_keys=False
     )
-    return parse_registry(text.encode(), "registry.yaml")
+    return parse_registry(text.encode(), "registry.yaml").entries
 
 
 def source(text):
@@ -262,9 +262,9 @@ def _bounded(data):
         calls["events"] += 1
         return get_event(loader)
 
-    def counting_problems(error, node):
+    def counting_problems(error, *arguments):
         calls["errors"] = error.error_count()
-        result = problems(error, node)
+        result = problems(error, *arguments)
         calls["problems"] = len(result)
         return result
 

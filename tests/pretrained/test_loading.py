@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 import vaezoo
 from vaezoo.nn.loading import load_strict
-from vaezoo.pretrained.loading import fetch, read_weights
+from vaezoo.pretrained.fetching import fetch
+from vaezoo.pretrained.finding import find_entry
+from vaezoo.pretrained.loading import read_weights
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registries import find_entry
 from vaezoo.utils.errors import IntegrityError, PluginError, RegistryError, UnavailableError
 
 from .conftest import WEIGHTS, load, rewrite
@@ -329,7 +330,7 @@ def test_a_header_with_an_unknown_key_is_refused_at_any_depth(data, path):
 
 def test_fetch_needs_no_model(published, home):
     result = find_entry("lab:vae-small", [str(published)])
-    assert len(fetch(result, result.weights.files[0])) == result.weights.size
+    assert len(fetch(result.registry, result.weights.files[0], result.name)) == result.weights.size
 
 
 def test_a_source_that_leads_out_does_not_keep_the_next_from_being_tried(published, tmp_path):

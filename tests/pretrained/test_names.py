@@ -10,8 +10,10 @@ import pytest
 import vaezoo
 from vaezoo.plugins import discovery
 from vaezoo.plugins.catalogue import Catalogue, PluginInfo
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.hub_files import public_url
-from vaezoo.pretrained.registries import Registry, find_entry, open_registries
+from vaezoo.pretrained.registries import open_registries
+from vaezoo.pretrained.registry import Registry
 from vaezoo.runs.publishing import publish
 from vaezoo.utils.errors import PluginError, RegistryError, UsageError
 
@@ -74,7 +76,7 @@ def test_a_registry_out_of_reach_stops_nobody_who_needs_another(published, tmp_p
 
 
 def test_a_registry_of_a_hub_is_called_by_its_repository():
-    from vaezoo.pretrained.registries import _parse_location
+    from vaezoo.pretrained.locations import _parse_location
 
     place = f"hf://me/My_Zoo@{'c' * 40}/registry.yaml"
     assert [_parse_location(text).prefix for text in (place, f"far={place}")] == ["my-zoo", "far"]
@@ -145,13 +147,13 @@ def test_an_empty_registry_is_told_how_to_begin(tmp_path):
 
 
 def test_a_source_below_an_address_is_quoted():
-    far = Registry("far", "https://host/a/registry.yaml", None, ())
+    far = Registry("far", "https://host/a/registry.yaml", None)
     assert (
         far.locate("weights/my model#1.safetensors")
         == "https://host/a/weights/my%20model%231.safetensors"
     )
     commit = "c" * 40
-    hub = Registry("hub", f"hf://me/zoo@{commit}/registry.yaml", None, ())
+    hub = Registry("hub", f"hf://me/zoo@{commit}/registry.yaml", None)
     assert hub.locate("w/a b") == f"hf://me/zoo@{commit}/w/a b"
     assert public_url(hub.locate("a b")).endswith(f"/me/zoo/resolve/{commit}/a%20b")
     assert public_url(f"hf://me/zoo@{commit}/a%b").endswith(f"/me/zoo/resolve/{commit}/a%25b")
@@ -220,7 +222,7 @@ def test_a_registry_is_read_where_nothing_can_be_kept(published, site, tmp_path,
     ("query", "kept"), [("?token=a/b&x=1", "?token=a/b&x=1"), ("#part/two", ""), ("?", "")]
 )
 def test_the_query_of_an_address_is_no_part_of_its_folder(query, kept):
-    far = Registry("far", f"https://host/zoo/a/registry.yaml{query}", None, ())
+    far = Registry("far", f"https://host/zoo/a/registry.yaml{query}", None)
     assert far.locate("weights/b c") == f"https://host/zoo/a/weights/b%20c{kept}"
     assert far.locate("https://other/c") == "https://other/c"
 

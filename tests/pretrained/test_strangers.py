@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from vaezoo.nn.loading import check_finite
 from vaezoo.pretrained.card import card, gallery, usage_example
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registries import find_entry
 from vaezoo.runs import checking
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.publishing import publish
@@ -200,7 +200,7 @@ def test_verify_goes_on_after_an_entry_or_a_registry_that_is_bad(
     path = published / "registry.yaml"
     head, _, body = path.read_text().partition("- id: vae/small@1")
     path.write_text(f"{head}- id: vae/small@1{body}- id: vae/small@2{body}")
-    monkeypatch.setattr("vaezoo.pretrained.registries.own_registry_path", lambda: path)
+    monkeypatch.setattr("vaezoo.pretrained.locations.own_registry_path", lambda: path)
     verify, names = checking.verify, []
 
     def fail(entry):

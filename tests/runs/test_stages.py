@@ -11,7 +11,7 @@ import vaezoo
 from vaezoo.cli.main import cli
 from vaezoo.components.regularizers import KL
 from vaezoo.model.task import Task
-from vaezoo.pretrained.registries import find_entry
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.runs.checking import reproduce
 from vaezoo.runs.dry_run import dry_run
 from vaezoo.runs.init import load_init

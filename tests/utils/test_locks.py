@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from vaezoo.pretrained.cache import Cache
 from vaezoo.pretrained.entry import File
-from vaezoo.runs import registry_folder
+from vaezoo.runs import registry_file
 from vaezoo.utils import locks
 
 HOLDER = """
@@ -99,10 +99,10 @@ def test_who_waits_for_a_registry_is_told_by_whom(holder, tmp_path, monkeypatch)
     registry = tmp_path / "registry.yaml"
     process = holder(tmp_path / f".{registry.name}.lock")
     for name in ("_dump_registry", "parse_registry"):  # of entries, which the test does without
-        monkeypatch.setattr(registry_folder, name, lambda *_: "text")
+        monkeypatch.setattr(registry_file, name, lambda *_: "text")
     entry = SimpleNamespace(id="a/b@1")
     message = waits(
-        lambda: registry_folder._append_entry(registry, entry, lambda existing: existing),
+        lambda: registry_file.append_entry(tmp_path, entry, None),
         process,
         monkeypatch,
     )

@@ -11,7 +11,7 @@ import pytest
 
 import vaezoo
 from vaezoo.cli.main import main
-from vaezoo.pretrained.registries import _parse_location
+from vaezoo.pretrained.locations import _parse_location
 from vaezoo.utils.errors import UnavailableError
 from vaezoo.utils.paths import cache_home, expand_user, find_data, shell_word
 

@@ -13,7 +13,7 @@ from vaezoo.cli.shared import is_run_path, metric_errors, open_run, run_argument
 from vaezoo.utils.errors import UsageError
 
 if TYPE_CHECKING:
-    from vaezoo.pretrained.registries import RegistryEntry
+    from vaezoo.pretrained.registry import RegistryEntry
 
 
 @click.command("publish")
@@ -86,6 +86,7 @@ def publish_command(
         "citation": citation,
     }
     given = {key: text for key, text in texts.items() if text is not None}
+    changed = None
     if is_run_path(path):
         if metrics or retract or reason:
             raise UsageError(
@@ -96,9 +97,13 @@ def publish_command(
     elif half:
         raise UsageError("--half is for a run; weights that are published already never change")
     else:
-        add = _publish_weights(path, name, given, metrics=metrics, retract=retract, reason=reason)
+        published = _find_published(path)
+        changed = published.weights.id
+        add = _publish_weights(
+            published, name, given, metrics=metrics, retract=retract, reason=reason
+        )
     if to.startswith(hub.SCHEME):
-        url = hub.upload(add, name, to)
+        url = hub.upload(add, name, to, changed=changed)
         if as_json:
             print_json({"weights": name, "registry": url})
             return
@@ -134,8 +139,17 @@ def _publish_run(
     return lambda folder: publish(run, name, folder, info, half=half)
 
 
+def _find_published(path: Path) -> RegistryEntry:
+    from vaezoo.pretrained.finding import find_entry
+
+    try:
+        return find_entry(str(path))
+    except UsageError as error:
+        raise UsageError(f"{path}: not a run, and {error}") from None
+
+
 def _publish_weights(
-    path: Path,
+    published: RegistryEntry,
     name: str,
     texts: Mapping[str, str],
     *,
@@ -143,15 +157,10 @@ def _publish_weights(
     retract: Sequence[str],
     reason: str | None,
 ) -> Callable[[Path], RegistryEntry]:
-    """Finds weights; the result measures them and adds them to the registry in a folder."""
-    from vaezoo.pretrained.registries import find_entry
+    """The result measures weights again and adds them to the registry in a folder."""
     from vaezoo.runs.republishing import republish
     from vaezoo.spec.tree import parse
 
-    try:
-        published = find_entry(str(path))
-    except UsageError as error:
-        raise UsageError(f"{path}: not a run, and {error}") from None
     requested = [parse(metric, "--metric").plain() for metric in metrics]
 
     def add(folder: Path) -> RegistryEntry:

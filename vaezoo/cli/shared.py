@@ -12,7 +12,7 @@ import click
 
 from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
-from vaezoo.cli.weights import registry_option
+from vaezoo.cli.registry_option import registry_option
 from vaezoo.utils.errors import Problem, SpecError, UsageError
 
 if TYPE_CHECKING:

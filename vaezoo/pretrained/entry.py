@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,16 +24,22 @@ from vaezoo.spec.tree import SPEC_LIMITS, Limits, Node, parse
 from vaezoo.utils.errors import RegistryError, SpecError
 
 FORMAT = "vaezoo/weights/v1"
-LIMITS = Limits(256 * 1024, 10_000, "split the registry in two", f"registry: {FORMAT}")
+LIMITS = Limits(256 * 1024, 10_000, "let vaezoo publish write an index", f"registry: {FORMAT}")
 """Chosen such that even a hostile file is parsed in less than a second."""
+MAX_ENTRIES = 50
+"""The largest number of entries in a registry file itself; more are listed in an index."""
+INDEX_BYTES = 8 * 1024 * 1024
+"""The largest size of an index."""
 _MAX_PROBLEMS = 50
 
 
-class _StrictModel(BaseModel):
+class StrictModel(BaseModel):
+    """Fields of exactly the declared types, and no others."""
+
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True)
 
 
-class File(_StrictModel):
+class File(StrictModel):
     """A file of an entry, with the sources to fetch it from in order of preference."""
 
     name: FileName
@@ -42,7 +48,7 @@ class File(_StrictModel):
     sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
 
 
-class SpecSource(_StrictModel):
+class SpecSource(StrictModel):
     """The resolved spec: a file next to the registry, or ``inline``.
 
     The hash of an inline spec is that of the YAML text that ``dump`` returns for it.
@@ -70,7 +76,7 @@ class SpecSource(_StrictModel):
         )
 
 
-class TensorTable(_StrictModel):
+class TensorTable(StrictModel):
     """The number of tensors and of their elements, and a hash of names, dtypes and shapes."""
 
     count: Count
@@ -78,7 +84,7 @@ class TensorTable(_StrictModel):
     sha256: Sha256
 
 
-class Preprocessing(_StrictModel):
+class Preprocessing(StrictModel):
     """The input and the output of the model."""
 
     data: Annotated[
@@ -99,7 +105,7 @@ class Preprocessing(_StrictModel):
     ] = {}
 
 
-class MeasuredMetric(_StrictModel):
+class MeasuredMetric(StrictModel):
     """The value of one metric and everything needed to measure it again."""
 
     name: OneLine
@@ -122,7 +128,7 @@ class MeasuredMetric(_StrictModel):
     ] = None
 
 
-class Training(_StrictModel):
+class Training(StrictModel):
     """How the weights were trained."""
 
     command: OneLine
@@ -132,14 +138,14 @@ class Training(_StrictModel):
     versions: OneLine
 
 
-class Licence(_StrictModel):
+class Licence(StrictModel):
     """The licences of the weights and of their training data."""
 
     weights: OneLine
     data: OneLine
 
 
-class WeightsEntry(_StrictModel):
+class WeightsEntry(StrictModel):
     """One set of weights in a registry. An id is never reused: a new version gets a new id.
 
     Its weights and its spec never change. Its status does, and a value that turns out to be wrong
@@ -176,7 +182,7 @@ class WeightsEntry(_StrictModel):
     @property
     def version(self) -> int:
         """The part of the id after the ``@``."""
-        return int(self.id.partition("@")[2])
+        return version_of(self.id)
 
     @property
     def stated_metrics(self) -> list[MeasuredMetric]:
@@ -199,24 +205,61 @@ class WeightsEntry(_StrictModel):
         return self
 
 
-class _RegistryFile(_StrictModel):
+def version_of(entry_id: str) -> int:
+    """The version in an id."""
+    return int(entry_id.partition("@")[2])
+
+
+class IndexFile(StrictModel):
+    """The file next to the registry that lists entries in files of their own."""
+
+    path: RelativePath
+    sha256: Sha256
+    size: Annotated[int, Field(ge=1, le=INDEX_BYTES)]
+
+    @property
+    def file(self) -> File:
+        """The index as a file."""
+        return File(name="index.jsonl", sha256=self.sha256, size=self.size, sources=[self.path])
+
+
+class RegistryFile(StrictModel):
+    """The content of a registry file: entries, and the index of more of them."""
+
     registry: Literal["vaezoo/weights/v1"]
-    entries: Annotated[list[WeightsEntry], Field(max_length=50)]
+    index: IndexFile | None = None
+    entries: Annotated[list[WeightsEntry], Field(max_length=MAX_ENTRIES)]
 
 
-def parse_registry(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
+class _EntryFile(StrictModel):
+    registry: Literal["vaezoo/weights/v1"]
+    entry: WeightsEntry
+
+
+_Content = TypeVar("_Content", RegistryFile, _EntryFile)
+
+
+def parse_registry(data: bytes, origin: str) -> RegistryFile:
     """Parses a registry file.
 
     Args:
         data: the bytes of the file.
         origin: the file or URL they come from, for messages.
 
-    Returns:
-        The entries in the order of the file.
-
     Raises:
         RegistryError: the file is not valid. The message lists every problem with its line.
     """
+    content = _parse(data, origin, RegistryFile)
+    _check_ids(content, origin)
+    return content
+
+
+def parse_entry(data: bytes, origin: str) -> WeightsEntry:
+    """Parses the file of one entry of an index; arguments and errors as ``parse_registry``."""
+    return _parse(data, origin, _EntryFile).entry
+
+
+def _parse(data: bytes, origin: str, model: type[_Content]) -> _Content:
     try:
         node = parse(data.decode("utf-8"), origin, LIMITS)
     except UnicodeDecodeError as error:
@@ -228,32 +271,32 @@ def parse_registry(data: bytes, origin: str) -> tuple[WeightsEntry, ...]:
             f"{origin}:1:1: a registry is a mapping that begins with 'registry: {FORMAT}'"
         )
     try:
-        entries = tuple(_RegistryFile.model_validate(node.plain()).entries)
+        return model.model_validate(node.plain())
     except ValidationError as error:
         omitted = error.error_count() - _MAX_PROBLEMS
         suffix = f"\n{origin}: and {omitted} more" if omitted > 0 else ""
-        raise RegistryError("\n".join(map(str, _problems(error, node))) + suffix) from None
-    _check_ids(entries, origin)
-    return entries
+        problems = "\n".join(map(str, _problems(error, node, model)))
+        raise RegistryError(problems + suffix) from None
 
 
-def _problems(error: ValidationError, node: Node) -> list[Any]:
-    return sorted(messages.translate(error, node, "", _RegistryFile, max_errors=_MAX_PROBLEMS))
+def _problems(error: ValidationError, node: Node, model: type[BaseModel]) -> list[Any]:
+    return sorted(messages.translate(error, node, "", model, max_errors=_MAX_PROBLEMS))
 
 
-def _check_ids(entries: tuple[WeightsEntry, ...], origin: str) -> None:
+def _check_ids(content: RegistryFile, origin: str) -> None:
     """Raises RegistryError unless all ids are unique and each successor is another listed id."""
     known_ids: set[str] = set()
-    for weights in entries:
+    for weights in content.entries:
         if weights.id in known_ids:
             raise RegistryError(
                 f"{origin}: {weights.id} is listed twice; give one another version"
             )
         known_ids.add(weights.id)
-    for weights in entries:
+    for weights in content.entries:
         if weights.successor == weights.id:
             raise RegistryError(f"{origin}: {weights.id} is its own successor; name another")
-        if weights.successor and weights.successor not in known_ids:
+        is_listed = weights.successor in known_ids or content.index is not None
+        if weights.successor and not is_listed:
             raise RegistryError(
                 f"{origin}: {weights.id} names the successor {weights.successor}, "
                 "which is not listed"

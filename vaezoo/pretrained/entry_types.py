@@ -19,8 +19,13 @@ _HTTPS = re.compile(r"https://[^/\s@]+/\S+")
 _SIZE_LIMIT = 2**40
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is ``architecture/tag@version``."""
+    return len(text) <= 100 and _ID.fullmatch(text) is not None
+
+
 def _check_id(text: str) -> str:
-    if len(text) > 100 or not _ID.fullmatch(text):
+    if not is_id(text):
         raise ValueError(
             "an id such as cvae/mnist@1: architecture/tag@version in lower-case words"
         )

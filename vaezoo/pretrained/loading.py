@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -15,11 +14,13 @@ from vaezoo.data.dataspec import DataSpec
 from vaezoo.model.model import Model
 from vaezoo.model.task import Task
 from vaezoo.nn.loading import check_finite, load_strict
-from vaezoo.pretrained import download, safetensors_header
-from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified, verify_bytes
+from vaezoo.pretrained import safetensors_header
+from vaezoo.pretrained.cache import verify_bytes
 from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.fetching import fetch
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registries import RegistryEntry, find_entry
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.spec.composer import compose
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
@@ -30,7 +31,6 @@ from vaezoo.utils.errors import (
     PluginError,
     RegistryError,
     SpecError,
-    UnavailableError,
     VaezooError,
     describe_error,
 )
@@ -191,7 +191,7 @@ def read_spec(entry: RegistryEntry) -> Spec:
     """
     source = entry.weights.spec
     if source.inline is None:
-        data = fetch(entry, source.file)
+        data = fetch(entry.registry, source.file, entry.name)
     else:
         data = verify_bytes(
             bytearray(dump(source.inline).encode()), source.file, f"{entry.name}, spec.inline"
@@ -210,7 +210,9 @@ def read_weights(entry: RegistryEntry, file: File) -> tuple[dict[str, Tensor], d
     Raises:
         RegistryError: the tensors are not those that the registry declares.
     """
-    tensors, header = safetensors_header.parse_tensors(fetch(entry, file), entry.name)
+    tensors, header = safetensors_header.parse_tensors(
+        fetch(entry.registry, file, entry.name), entry.name
+    )
     declared = entry.weights.tensors
     count, size = len(tensors), sum(tensor.numel() for tensor in tensors.values())
     fingerprint = safetensors_header.fingerprint(tensors)
@@ -221,60 +223,3 @@ def read_weights(entry: RegistryEntry, file: File) -> tuple[dict[str, Tensor], d
             f"got {count} of {size:,} with {fingerprint[:12]}"
         )
     return tensors, header
-
-
-def fetch(entry: RegistryEntry, file: File) -> bytearray:
-    """The verified bytes of a file, from the registry's folder, the cache, or the network.
-
-    Raises:
-        RegistryError: a source had other bytes than declared, and no other source has the file.
-        UnavailableError: no source has the file, or it is not on this machine and
-            ``VAEZOO_OFFLINE`` is set.
-    """
-    cache, failures, damaged = Cache(), [], False
-    locations: list[Path | str] = []
-    for source in file.sources:
-        try:
-            locations.append(entry.registry.locate(source))
-        except RegistryError as error:
-            failures.append(str(error))
-            damaged = True
-    for read in (
-        *(partial(_read_local, file, location) for location in locations),
-        partial(cache.get, file),
-    ):
-        try:
-            if (data := read()) is not None:
-                return data
-        except ChecksumMismatch as error:
-            failures.append(str(error))
-            damaged = True
-        except OSError as error:
-            failures.append(f"{error.filename}: {error.strerror or error}")
-    for location in locations:
-        if isinstance(location, Path):
-            failures += [] if location.is_file() else [f"no {location}"]
-            continue
-        try:
-            return cache.add(file, location, partial(download.download_file, location))
-        except ChecksumMismatch as error:
-            failures.append(str(error))
-            damaged = True
-        except (UnavailableError, RegistryError) as error:
-            failures.append(str(error))
-    reasons = "; ".join(failures)
-    if damaged:
-        raise RegistryError(f"{entry.name}: {reasons}")
-    has_url = any(isinstance(location, str) for location in locations)
-    hint = (
-        f"; while online: vaezoo weights pull {entry.name}"
-        if has_url and download.is_offline()
-        else ""
-    )
-    raise UnavailableError(f"{entry.name}: {file.name} is not available: {reasons}{hint}")
-
-
-def _read_local(file: File, location: Path | str) -> bytearray | None:
-    """The bytes of a file in the registry's folder; None if it is not there."""
-    is_local = isinstance(location, Path) and location.is_file()
-    return read_verified(Path(location), file, str(location)) if is_local else None

@@ -1,111 +1,26 @@
-"""Registries of pretrained weights, each with its own prefix, and look-up of entries by name."""
+"""Opens registries of pretrained weights, each with its own prefix, and reads their entries."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
-import os
-import re
 import tempfile
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
-from urllib.parse import quote, urlsplit, urlunsplit
+from pathlib import Path
 
-from vaezoo.plugins import discovery
-from vaezoo.pretrained import download, hub_files
-from vaezoo.pretrained.entry import LIMITS, WeightsEntry, parse_registry
-from vaezoo.pretrained.names import parse_hub_url, resolve_inside, split_url
-from vaezoo.utils.errors import (
-    PluginError,
-    RegistryError,
-    UnavailableError,
-    UsageError,
-    VaezooError,
-)
+from vaezoo.pretrained import download
+from vaezoo.pretrained.entry import LIMITS, RegistryFile, parse_entry, parse_registry
+from vaezoo.pretrained.fetching import fetch
+from vaezoo.pretrained.index import Index, parse_index, row_of
+from vaezoo.pretrained.locations import REGISTRY_FILE, URL, registry_locations
+from vaezoo.pretrained.registry import Registry, RegistryEntry
+from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError, VaezooError
 from vaezoo.utils.files import write_bytes
-from vaezoo.utils.packaged import ROOT
-from vaezoo.utils.paths import cache_home, expand_user
-
-REGISTRIES_VARIABLE = "VAEZOO_REGISTRIES"
-"""The environment variable with additional registries, separated by commas."""
-REGISTRY_FILE = "registry.yaml"
-_PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_URL = re.compile(r"(https|hf)://")
-
-
-@dataclass(frozen=True)
-class Registry:
-    """The content of one registry file.
-
-    Attributes:
-        prefix: the part of its entries' names before the colon; empty for vaezoo's own registry.
-        origin: the path or URL of the file.
-        root: the folder that relative sources refer to; None if the registry was read from a URL.
-        entries: the weights that it lists.
-    """
-
-    prefix: str
-    origin: str
-    root: Path | None
-    entries: tuple[WeightsEntry, ...]
-
-    def full_name(self, weights: WeightsEntry) -> str:
-        """The id of an entry with the prefix of the registry."""
-        return self.qualify(weights.id)
-
-    def qualify(self, name: str) -> str:
-        """An id or a short name with the prefix of the registry."""
-        return f"{self.prefix}:{name}" if self.prefix else name
-
-    def locate(self, source: str) -> Path | str:
-        """The path or the URL of a file from its ``sources`` field.
-
-        Raises:
-            RegistryError: a relative path leads out of the registry's folder.
-        """
-        if _URL.match(source):
-            return source
-        if self.root is not None:
-            return resolve_inside(self.root, source)
-        if self.origin.startswith(hub_files.SCHEME):
-            return f"{self.origin.rpartition('/')[0]}/{source}"
-        base = urlsplit(self.origin)
-        folder = base.path.rpartition("/")[0]
-        # the query stays: it is what lets a user read files of this host, such as a token
-        return urlunsplit((base.scheme, base.netloc, f"{folder}/{quote(source)}", base.query, ""))
-
-
-@dataclass(frozen=True)
-class RegistryEntry:
-    """One set of weights together with the registry that lists it."""
-
-    registry: Registry
-    weights: WeightsEntry
-
-    @property
-    def name(self) -> str:
-        """The id with the prefix of the registry."""
-        return self.registry.full_name(self.weights)
-
-
-def own_registry_path() -> Path:
-    """The path of the registry that comes with vaezoo."""
-    return ROOT / REGISTRY_FILE
-
-
-def default_prefix(path: Path) -> str:
-    """The prefix of a registry file if none is specified; empty for vaezoo's own registry."""
-    return (
-        ""
-        if path.resolve() == own_registry_path().resolve()
-        else _parse_location(str(path)).prefix
-    )
+from vaezoo.utils.paths import cache_home
 
 
 def open_registries(
@@ -123,7 +38,7 @@ def open_registries(
         UnavailableError: a registry cannot be read or downloaded.
         UsageError: two registries have the same prefix, or none has the prefix ``only_prefix``.
     """
-    locations = _registry_locations(extra)
+    locations = registry_locations(extra)
     prefixes = [location.prefix for location in locations]
     if only_prefix is not None and only_prefix not in prefixes:
         known_prefixes = ", ".join(sorted(filter(None, prefixes))) or "none"
@@ -153,7 +68,7 @@ def open_each(extra: Iterable[str] = ()) -> tuple[list[Registry], list[tuple[str
     registries: list[Registry] = []
     failures: list[tuple[str, VaezooError]] = []
     extra = list(extra)
-    for prefix in dict.fromkeys(location.prefix for location in _registry_locations(extra)):
+    for prefix in dict.fromkeys(location.prefix for location in registry_locations(extra)):
         try:
             registries += open_registries(extra, only_prefix=prefix)
         except VaezooError as error:
@@ -161,80 +76,12 @@ def open_each(extra: Iterable[str] = ()) -> tuple[list[Registry], list[tuple[str
     return registries, failures
 
 
-@dataclass(frozen=True)
-class _RegistryLocation:
-    """A registry's prefix and its path, URL, or ``package:path`` in the package of a plugin."""
-
-    prefix: str
-    location: str
-    plugin: str = ""
-
-    def resolve(self) -> str:
-        """The path or URL.
-
-        A plugin's package is searched only here, so that a missing one affects no other registry.
-        """
-        return _plugin_registry(self.plugin, self.location) if self.plugin else self.location
-
-
-def _registry_locations(extra: Iterable[str]) -> list[_RegistryLocation]:
-    locations = [_RegistryLocation("", str(own_registry_path()))]
-    for info in discovery.catalogue().plugins:
-        locations += [
-            _RegistryLocation(prefix, target, info.name) for prefix, target in info.registries
-        ]
-    texts = [*os.environ.get(REGISTRIES_VARIABLE, "").split(","), *extra]
-    return locations + [_parse_location(text.strip()) for text in texts if text.strip()]
-
-
-def _parse_location(text: str) -> _RegistryLocation:
-    """Parses ``[prefix=]path-or-url``."""
-    prefix, equals, location = text.partition("=")
-    if not (equals and _PREFIX.fullmatch(prefix)):
-        if equals and not _URL.match(text) and not expand_user(text).exists():
-            raise UsageError(
-                f"registry {text}: a prefix is lower-case words and numbers joined by hyphens"
-            )
-        prefix, location = "", text
-    if "://" in location and not _URL.match(location):
-        raise UsageError(f"registry {location}: only https:// and hf:// URLs are supported")
-    if hub_url := parse_hub_url(location):
-        folder = hub_url[0].partition("/")[2]
-    elif _URL.match(location):
-        parts = split_url(location)
-        folder = PurePosixPath(parts.path if parts else "").parent.name
-    else:
-        path = expand_user(location)
-        location = str(path / REGISTRY_FILE if path.is_dir() else path)
-        folder = Path(location).absolute().parent.name
-    default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
-    return _RegistryLocation(prefix or default or "registry", location)
-
-
-def _plugin_registry(plugin: str, target: str) -> str:
-    """The path or URL of a plugin's registry, which is given as a URL or as ``package:path``."""
-    if _URL.match(target):
-        return target
-    package, _, path = target.partition(":")
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError):  # a parent is not a package, or the name is empty
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise PluginError(
-            f"plugin {plugin!r} provides the registry {target!r}, "
-            f"but there is no package {package!r}"
-        )
-    return str(resolve_inside(Path(next(iter(spec.submodule_search_locations))), path))
-
-
 def _open_registry(prefix: str, location: str) -> Registry:
-    if _URL.match(location):
-        return Registry(prefix, location, None, _download_entries(location))
+    if URL.match(location):
+        return _with_index(Registry(prefix, location, None), _download_registry(location))
     path = Path(location)
     try:
-        modified = path.stat().st_mtime_ns
-        return Registry(prefix, location, path.parent, _read_entries(location, modified))
+        return _read_registry(prefix, location, path.stat().st_mtime_ns)
     except OSError as error:
         raise UnavailableError(
             f"registry {location}: cannot be read: {error.strerror or error}"
@@ -242,16 +89,57 @@ def _open_registry(prefix: str, location: str) -> Registry:
 
 
 @lru_cache(maxsize=32)
-def _read_entries(location: str, modified: int) -> tuple[WeightsEntry, ...]:
-    """The entries of a local file, cached until its modification time changes."""
-    path = Path(location)
+def _read_registry(prefix: str, location: str, modified: int) -> Registry:
+    """A registry on this machine, cached until the modification time of its file changes."""
+    return read_registry(Registry(prefix, location, Path(location).parent))
+
+
+def read_registry(registry: Registry) -> Registry:
+    """A registry on this machine with what its file and its index list.
+
+    Raises:
+        RegistryError: one of them is not valid.
+        OSError: the file cannot be read.
+    """
+    path = Path(registry.origin)
     if path.stat().st_size > LIMITS.bytes:
-        raise RegistryError(f"{location}: larger than {LIMITS.bytes // 1024} KiB; {LIMITS.advice}")
-    return parse_registry(path.read_bytes(), location)
+        raise RegistryError(f"{path}: larger than {LIMITS.bytes // 1024} KiB; {LIMITS.advice}")
+    return _with_index(registry, parse_registry(path.read_bytes(), str(path)))
 
 
-def _download_entries(url: str) -> tuple[WeightsEntry, ...]:
-    """The entries of a registry on the network, or of its last valid copy if it is unreachable."""
+def _with_index(registry: Registry, content: RegistryFile) -> Registry:
+    """The registry with the entries of its file, and with its index if it has one."""
+    index = Index()
+    if content.index is not None:
+        name = f"registry {registry.origin}"
+        data = fetch(registry, content.index.file, name)
+        index = parse_index(bytes(data), f"{registry.origin}, {content.index.path}")
+        if twice := [entry.id for entry in content.entries if entry.id in index]:
+            raise RegistryError(f"{registry.origin}: {twice[0]} is listed in the index, too")
+    return replace(registry, entries=tuple(content.entries), index=index)
+
+
+def read_entry(registry: Registry, entry_id: str) -> RegistryEntry:
+    """An entry of a registry, read from its own file if it is one of the index.
+
+    Raises:
+        RegistryError: its file is not valid, or its index describes another entry.
+        UnavailableError: its file cannot be read or downloaded.
+    """
+    for weights in registry.entries:
+        if weights.id == entry_id:
+            return RegistryEntry(registry, weights)
+    row, name = registry.index.row(entry_id), registry.qualify(entry_id)
+    weights = parse_entry(bytes(fetch(registry, row.file, name)), f"{name}, {row.path}")
+    if row_of(weights, path=row.path, sha256=row.sha256, size=row.size) != row:
+        raise RegistryError(f"{name}: its index describes another entry than {row.path}")
+    if weights.successor and weights.successor not in registry.ids:
+        raise RegistryError(f"{name}: its successor {weights.successor} is not listed")
+    return RegistryEntry(registry, weights)
+
+
+def _download_registry(url: str) -> RegistryFile:
+    """A registry file on the network, or its last valid copy if it is unreachable."""
     copy = cache_home() / "registries" / f"{hashlib.sha256(url.encode()).hexdigest()}.yaml"
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / REGISTRY_FILE
@@ -265,72 +153,7 @@ def _download_entries(url: str) -> tuple[WeightsEntry, ...]:
                 warnings.warn(f"registry {error}; its copy of {day} is used", stacklevel=2)
             return parse_registry(copy.read_bytes(), url)
         data = target.read_bytes()
-    entries = parse_registry(data, url)
+    content = parse_registry(data, url)
     with contextlib.suppress(VaezooError):  # a read-only cache folder stores no copy
         write_bytes(copy, data)
-    return entries
-
-
-def find_entry(name: str, extra: Iterable[str] = ()) -> RegistryEntry:
-    """Finds an entry by its name.
-
-    Args:
-        name: ``architecture/tag@version``; without ``@version`` the newest version that is not
-            revoked; ``architecture-tag``; or ``architecture`` if it has only one tag.
-            ``prefix:name`` selects another registry than vaezoo's own.
-        extra: more registries, as in ``open_registries``.
-
-    Raises:
-        UsageError: there is no such entry, or more than one; the message suggests similar names.
-    """
-    prefix, _, short_name = name.rpartition(":")
-    registries = open_registries(extra, only_prefix=prefix)
-    matches = [
-        RegistryEntry(registry, weights)
-        for registry in registries
-        for weights in registry.entries
-        if _matches_name(short_name, weights)
-    ]
-    newest: dict[str, RegistryEntry] = {}
-    for entry in sorted(
-        matches, key=lambda match: (match.weights.status != "revoked", match.weights.version)
-    ):
-        newest[entry.weights.id.partition("@")[0]] = entry
-    if len(newest) == 1:
-        return next(iter(newest.values()))
-    if newest:
-        names = ", ".join(sorted(entry.name for entry in newest.values()))
-        raise UsageError(f"{name!r} is ambiguous: it may be any of {names}")
-    with contextlib.suppress(
-        VaezooError
-    ):  # similar names may be in other registries; errors in those do not matter
-        registries = open_registries(extra)
-    raise UsageError(f"no weights named {name!r}{_similar_names(short_name, registries)}")
-
-
-def _matches_name(name: str, weights: WeightsEntry) -> bool:
-    base = weights.id.partition("@")[0]
-    names = (base, base.replace("/", "-"))
-    return (
-        name == weights.architecture
-        or name in names
-        or name in [f"{each}@{weights.version}" for each in names]
-    )
-
-
-def _similar_names(name: str, registries: Iterable[Registry]) -> str:
-    """The end of an error message: similar names, or where all names are listed."""
-    names = {
-        registry.full_name(weights).partition("@")[0]: None
-        for registry in registries
-        for weights in registry.entries
-    }
-    full_names = {each.replace("/", "-"): each for each in names}
-    close = difflib.get_close_matches(
-        name.partition("@")[0].replace("/", "-"), full_names, n=3, cutoff=0.5
-    )
-    if close:
-        return f"; did you mean {' or '.join(full_names[each] for each in close)}?"
-    return (
-        "; vaezoo weights list shows them all" if names else "; the available registries list none"
-    )
+    return content

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.pretrained.entry import MeasuredMetric
-from vaezoo.pretrained.loading import check_requirements, check_status, fetch, read_spec
-from vaezoo.pretrained.registries import RegistryEntry
+from vaezoo.pretrained.fetching import fetch
+from vaezoo.pretrained.loading import check_requirements, check_status, read_spec
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.runs.entry_data import check_init, locate_data
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_entry
@@ -58,7 +59,7 @@ def verify(entry: RegistryEntry) -> int:
     Raises:
         RegistryError: a file or a tensor differs from the entry.
     """
-    size = sum(len(fetch(entry, file)) for file in entry.weights.files)
+    size = sum(len(fetch(entry.registry, file, entry.name)) for file in entry.weights.files)
     open_entry(entry)
     return size
 

@@ -6,8 +6,9 @@ import os
 from functools import partial
 from pathlib import Path
 
+from vaezoo.pretrained.locations import own_registry_path
 from vaezoo.pretrained.names import path_fault
-from vaezoo.pretrained.registries import RegistryEntry, own_registry_path
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.spec.places import locate_places
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import RegistryError, UnavailableError

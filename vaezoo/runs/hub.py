@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vaezoo.pretrained import download
-from vaezoo.pretrained.registries import REGISTRY_FILE
+from vaezoo.pretrained.entry import parse_registry
+from vaezoo.pretrained.index import parse_index
+from vaezoo.pretrained.locations import REGISTRY_FILE
 from vaezoo.runs.publishing import PublicationInfo
 from vaezoo.runs.publishing import publish as publish_to_folder
 from vaezoo.runs.run import Run
@@ -32,13 +34,16 @@ def publish(
     return upload(add, entry_id, address)
 
 
-def upload(add: Callable[[Path], object], entry_id: str, address: str) -> str:
+def upload(
+    add: Callable[[Path], object], entry_id: str, address: str, *, changed: str | None = None
+) -> str:
     """Adds an entry to the registry in a repository of the hub.
 
     Args:
         add: adds the entry to the registry in a folder.
         entry_id: its id.
         address: ``hf://owner/repo``; the repository must exist.
+        changed: the id of an entry that ``add`` may change.
 
     Returns:
         The address of the registry at the new commit.
@@ -64,13 +69,14 @@ def upload(add: Callable[[Path], object], entry_id: str, address: str) -> str:
         )  # the name of the folder becomes the prefix of the registry
         try:
             base = HfApi().repo_info(repo).sha
-            _download_registry(repo, base, folder)
+            _download_registry(repo, base, folder, changed)
             add(folder)
             commit = HfApi().upload_folder(
                 repo_id=repo,
                 folder_path=folder,
                 commit_message=f"Add {entry_id}",
                 ignore_patterns=[".cache/**"],
+                delete_patterns=["entries/index.*.jsonl"],  # the one that is replaced
                 parent_commit=base,  # fails if another commit was made in the meantime
             )
         except VaezooError:
@@ -81,13 +87,21 @@ def upload(add: Callable[[Path], object], entry_id: str, address: str) -> str:
     return f"{SCHEME}{repo}@{commit.oid}/{REGISTRY_FILE}"
 
 
-def _download_registry(repo: str, commit: str | None, folder: Path) -> None:
-    """Downloads the registry file of a repository, if it has one."""
+def _download_registry(repo: str, commit: str | None, folder: Path, changed: str | None) -> None:
+    """Downloads the registry file of a repository, if it has one, its index and one entry."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    def download(path: str) -> Path:
+        return Path(hf_hub_download(repo, path, revision=commit, local_dir=folder))
+
     try:
-        hf_hub_download(repo, REGISTRY_FILE, revision=commit, local_dir=folder)
+        content = parse_registry(download(REGISTRY_FILE).read_bytes(), REGISTRY_FILE)
     except EntryNotFoundError as error:
         if isinstance(error, LocalEntryNotFoundError):  # a network failure, not a missing file
             raise
+        return
+    if content.index is not None:
+        index = parse_index(download(content.index.path).read_bytes(), content.index.path)
+        if changed is not None and changed in index:
+            download(index.row(changed).path)

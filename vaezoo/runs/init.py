@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vaezoo.model.model import Model
 from vaezoo.nn.loading import load_matching, load_strict
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.loading import check_status, read_weights, weights_file
-from vaezoo.pretrained.registries import find_entry
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.spec.parts import find_parts
 from vaezoo.spec.schema import InitSpec

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from vaezoo.model.objectives import Schedule
 from vaezoo.nn.loading import load_strict
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.loading import load_entry
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registries import RegistryEntry, find_entry
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.entry_data import locate_data
 from vaezoo.runs.in_memory import build_dataset

@@ -14,11 +14,12 @@ from vaezoo.nn.loading import check_finite
 from vaezoo.pretrained import safetensors_header
 from vaezoo.pretrained.entry import WeightsEntry
 from vaezoo.pretrained.loading import WEIGHTS_FILE
-from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.runs import entry_fields
 from vaezoo.runs.opening import open_entry
 from vaezoo.runs.process_classes import check_public
-from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder, read_entries
+from vaezoo.runs.registry_file import open_folder
+from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import RegistryError, UsageError
 from vaezoo.utils.files import encode_tensors, read_tensors, write_bytes
@@ -68,14 +69,12 @@ def publish(
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = entry_fields.requirements(run)
     check_texts(entry_id, vars(info))
-    registry_file = folder / REGISTRY_FILE
-    read_entries(registry_file, new_id=entry_id)
+    registry = open_folder(folder, new_id=entry_id)
     with new_entry_folder(folder, entry_id) as entry_folder:
         entry = _write_entry_files(
             run, entry_id, folder, entry_folder, info=info, requires=requires, half=half
         )
         if half:
-            registry = Registry("", str(registry_file), folder, (entry,))
             entry = _remeasure(run, RegistryEntry(registry, entry))
         return add_entry(folder, entry_folder, entry, run.directory.pictures)
 

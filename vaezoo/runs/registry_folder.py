@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from vaezoo.pretrained.card import card
-from vaezoo.pretrained.entry import FORMAT, WeightsEntry, parse_registry
+from vaezoo.pretrained.entry import WeightsEntry
 from vaezoo.pretrained.entry_types import OneLine, WeightsId
 from vaezoo.pretrained.loading import WEIGHTS_FILE
+from vaezoo.pretrained.locations import REGISTRY_FILE, default_prefix
 from vaezoo.pretrained.names import resolve_inside
-from vaezoo.pretrained.registries import REGISTRY_FILE, Registry, RegistryEntry, default_prefix
-from vaezoo.spec.dump import dump
+from vaezoo.pretrained.registry import Registry, RegistryEntry
+from vaezoo.runs.registry_file import EntryChange, append_entry
 from vaezoo.utils.digests import check_png
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
-from vaezoo.utils.locks import acquire
 
 _WEIGHTS_FOLDER = "weights"
 _CARD_PICTURES = ("samples", "reconstructions", "traversals", "interpolations")
-_FILE_HEADER = (
-    "# Pretrained weights by name. `vaezoo publish` adds entries; an id always means the same "
-    "weights.\n"
-)
 
 
 def check_texts(entry_id: str, texts: Mapping[str, str]) -> None:
@@ -51,32 +46,36 @@ def add_entry(
     entry_folder: str,
     entry: WeightsEntry,
     pictures: Path | None,
-    update: Callable[[WeightsEntry], WeightsEntry] = lambda existing: existing,
+    change: EntryChange | None = None,
 ) -> RegistryEntry:
-    """Writes the card of an entry with its pictures, and adds the entry to the registry file.
+    """Writes the card of an entry with its pictures, and adds the entry to the registry.
 
     Args:
         folder: the folder of the registry.
         entry_folder: that of the entry, relative to ``folder``.
         entry: the new entry, whose other files are there.
         pictures: the folder that the pictures are copied from, or None.
-        update: is called with each existing entry, which its result replaces.
+        change: a change of an older entry, whose card is written again if it has one.
     """
-    path, target = folder / REGISTRY_FILE, folder / entry_folder
+    target = folder / entry_folder
     if pictures is not None:
         for name in _picture_names(pictures):
             picture = pictures / f"{name}.png"
             check_png(picture, data := picture.read_bytes())
             write_bytes(target / picture.name, data)
-    write_card(folder, entry_folder, entry)
-    entries = _append_entry(path, entry, update)
-    return RegistryEntry(Registry("", str(path), folder, entries), entry)
+    _write_card(folder, entry_folder, entry)
+    registry, changed = append_entry(folder, entry, change)
+    if changed is not None and changed.spec.path is not None:
+        old_folder = str(PurePosixPath(changed.spec.path).parent)
+        if (folder / old_folder / "README.md").is_file():
+            _write_card(folder, old_folder, changed)
+    return RegistryEntry(registry, entry)
 
 
-def write_card(folder: Path, entry_folder: str, entry: WeightsEntry) -> None:
+def _write_card(folder: Path, entry_folder: str, entry: WeightsEntry) -> None:
     """Writes the card of an entry, with the pictures that are in its folder."""
     path, target = folder / REGISTRY_FILE, folder / entry_folder
-    prefix = Registry(default_prefix(path), str(path), folder, ()).qualify("")
+    prefix = Registry(default_prefix(path), str(path), folder).qualify("")
     write_text(target / "README.md", card(entry, _picture_names(target), prefix))
 
 
@@ -85,43 +84,6 @@ def _picture_names(folder: Path) -> list[str]:
     # those of the parts of data are named samples.PART
     stems = sorted(path.stem for path in folder.glob("*.png"))
     return [stem for kind in _CARD_PICTURES for stem in stems if stem.split(".")[0] == kind]
-
-
-def _append_entry(
-    registry_file: Path, entry: WeightsEntry, update: Callable[[WeightsEntry], WeightsEntry]
-) -> tuple[WeightsEntry, ...]:
-    """Adds an entry to a registry file, under a lock, and returns all its entries."""
-    lock = registry_file.with_name(f".{registry_file.name}.lock")
-    with acquire(FileLock(lock), "adding an entry"):
-        try:
-            existing = read_entries(registry_file, new_id=entry.id)
-            entries = (*map(update, existing), entry)
-            text = _dump_registry(entries)
-            # Checks that the file can be read again; it could be too large, for example.
-            parse_registry(text.encode(), str(registry_file))
-            write_text(registry_file, text)
-            return entries
-        finally:
-            lock.unlink()
-
-
-def read_entries(registry_file: Path, *, new_id: str) -> tuple[WeightsEntry, ...]:
-    """The entries of a registry file; raises UsageError if one of them has ``new_id``."""
-    entries: tuple[WeightsEntry, ...] = ()
-    if registry_file.is_file():
-        entries = parse_registry(registry_file.read_bytes(), str(registry_file))
-    if any(entry.id == new_id for entry in entries):
-        raise UsageError(
-            f"{new_id} already exists in {registry_file}, and an id never changes; "
-            "give it another version"
-        )
-    return entries
-
-
-def _dump_registry(entries: tuple[WeightsEntry, ...]) -> str:
-    """The text of a registry file."""
-    plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries]
-    return _FILE_HEADER + dump({"registry": FORMAT, "entries": plain})
 
 
 @contextmanager

@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from vaezoo.pretrained.entry import File, WeightsEntry
-from vaezoo.pretrained.loading import fetch, read_spec
-from vaezoo.pretrained.registries import REGISTRY_FILE, RegistryEntry
+from vaezoo.pretrained.fetching import fetch
+from vaezoo.pretrained.loading import read_spec
+from vaezoo.pretrained.registries import read_entry
+from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.runs import entry_fields
 from vaezoo.runs.checking import compare
 from vaezoo.runs.opening import open_entry
-from vaezoo.runs.registry_folder import (
-    add_entry,
-    check_texts,
-    new_entry_folder,
-    read_entries,
-    write_card,
-)
+from vaezoo.runs.registry_file import EntryChange, open_folder
+from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder
 from vaezoo.runs.run import Run
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
@@ -75,8 +73,8 @@ def republish(
     spec = read_spec(published)
     if metrics:
         spec = load_spec({**spec.resolved(), "evaluate": list(metrics)})
-    listed = read_entries(folder / REGISTRY_FILE, new_id=entry_id)
-    shares = any((entry.id, entry.files) == (old.id, old.files) for entry in listed)
+    registry = open_folder(folder, new_id=entry_id)
+    shares = old.id in registry.ids and read_entry(registry, old.id).weights.files == old.files
     opened = open_entry(published)
     run = Run(opened.directory, spec, opened.task, locate_data=opened.locate_data)
     requires = entry_fields.requirements(run)
@@ -99,15 +97,11 @@ def republish(
         }
         entry = _changed_entry(old, changes, texts)
 
-        def update(existing: WeightsEntry) -> WeightsEntry:
-            if not shares or existing.id != old.id:
-                return existing
-            return take_back(existing, entry_id, wrong, reason)
-
-        added = add_entry(folder, entry_folder, entry, _pictures_folder(published), update)
-    if shares:
-        _rewrite_card(folder, next(each for each in added.registry.entries if each.id == old.id))
-    return added
+        change = None
+        if shares:
+            retract_old = partial(take_back, successor=entry_id, wrong=wrong, reason=reason)
+            change = EntryChange(old.id, retract_old)
+        return add_entry(folder, entry_folder, entry, _pictures_folder(published), change)
 
 
 def take_back(
@@ -180,17 +174,10 @@ def _copy_files(published: RegistryEntry, folder: Path, entry_folder: str) -> li
     copies = []
     for file in published.weights.files:
         path = f"{entry_folder}/{file.name}"
-        write_bytes(folder / path, bytes(fetch(published, file)))
+        write_bytes(folder / path, bytes(fetch(published.registry, file, published.name)))
         urls = [source for source in file.sources if "://" in source]
         copies.append(file.model_copy(update={"sources": [path, *urls]}))
     return copies
-
-
-def _rewrite_card(folder: Path, entry: WeightsEntry) -> None:
-    """Writes the card of an entry again, if it has one, because its figures changed."""
-    entry_folder = str(PurePosixPath(entry.spec.path or "").parent)
-    if entry.spec.path is not None and (folder / entry_folder / "README.md").is_file():
-        write_card(folder, entry_folder, entry)
 
 
 def _pictures_folder(published: RegistryEntry) -> Path | None:

@@ -1,0 +1,105 @@
+"""Where registries are: vaezoo's own, those of plugins, and those that users name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+
+from vaezoo.plugins import discovery
+from vaezoo.pretrained.names import parse_hub_url, resolve_inside, split_url
+from vaezoo.utils.errors import PluginError, UsageError
+from vaezoo.utils.packaged import ROOT
+from vaezoo.utils.paths import expand_user
+
+REGISTRIES_VARIABLE = "VAEZOO_REGISTRIES"
+"""The environment variable with additional registries, separated by commas."""
+REGISTRY_FILE = "registry.yaml"
+URL = re.compile(r"(https|hf)://")
+"""How the URL of a registry or of a file begins."""
+_PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def own_registry_path() -> Path:
+    """The path of the registry that comes with vaezoo."""
+    return ROOT / REGISTRY_FILE
+
+
+def default_prefix(path: Path) -> str:
+    """The prefix of a registry file if none is specified; empty for vaezoo's own registry."""
+    return (
+        ""
+        if path.resolve() == own_registry_path().resolve()
+        else _parse_location(str(path)).prefix
+    )
+
+
+@dataclass(frozen=True)
+class RegistryLocation:
+    """A registry's prefix and its path, URL, or ``package:path`` in the package of a plugin."""
+
+    prefix: str
+    location: str
+    plugin: str = ""
+
+    def resolve(self) -> str:
+        """The path or URL.
+
+        A plugin's package is searched only here, so that a missing one affects no other registry.
+        """
+        return _plugin_registry(self.plugin, self.location) if self.plugin else self.location
+
+
+def registry_locations(extra: Iterable[str]) -> list[RegistryLocation]:
+    """The places of vaezoo's own registry, of plugins, of the environment and of ``extra``."""
+    locations = [RegistryLocation("", str(own_registry_path()))]
+    for info in discovery.catalogue().plugins:
+        locations += [
+            RegistryLocation(prefix, target, info.name) for prefix, target in info.registries
+        ]
+    texts = [*os.environ.get(REGISTRIES_VARIABLE, "").split(","), *extra]
+    return locations + [_parse_location(text.strip()) for text in texts if text.strip()]
+
+
+def _parse_location(text: str) -> RegistryLocation:
+    """Parses ``[prefix=]path-or-url``."""
+    prefix, equals, location = text.partition("=")
+    if not (equals and _PREFIX.fullmatch(prefix)):
+        if equals and not URL.match(text) and not expand_user(text).exists():
+            raise UsageError(
+                f"registry {text}: a prefix is lower-case words and numbers joined by hyphens"
+            )
+        prefix, location = "", text
+    if "://" in location and not URL.match(location):
+        raise UsageError(f"registry {location}: only https:// and hf:// URLs are supported")
+    if hub_url := parse_hub_url(location):
+        folder = hub_url[0].partition("/")[2]
+    elif URL.match(location):
+        parts = split_url(location)
+        folder = PurePosixPath(parts.path if parts else "").parent.name
+    else:
+        path = expand_user(location)
+        location = str(path / REGISTRY_FILE if path.is_dir() else path)
+        folder = Path(location).absolute().parent.name
+    default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
+    return RegistryLocation(prefix or default or "registry", location)
+
+
+def _plugin_registry(plugin: str, target: str) -> str:
+    """The path or URL of a plugin's registry, which is given as a URL or as ``package:path``."""
+    if URL.match(target):
+        return target
+    package, _, path = target.partition(":")
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a parent is not a package, or the name is empty
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise PluginError(
+            f"plugin {plugin!r} provides the registry {target!r}, "
+            f"but there is no package {package!r}"
+        )
+    return str(resolve_inside(Path(next(iter(spec.submodule_search_locations))), path))

@@ -1,0 +1,98 @@
+"""A registry: what its file lists, the names of its entries, and where their files are."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from vaezoo.pretrained import hub_files
+from vaezoo.pretrained.entry import WeightsEntry
+from vaezoo.pretrained.index import Index, Summary, listed_blobs, summarize
+from vaezoo.pretrained.locations import URL
+from vaezoo.pretrained.names import resolve_inside
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The content of one registry file and of its index.
+
+    Attributes:
+        prefix: the part of its entries' names before the colon; empty for vaezoo's own registry.
+        origin: the path or URL of the file.
+        root: the folder that relative sources refer to; None if the registry was read from a URL.
+        entries: the weights that the file itself lists.
+        index: those in files of their own.
+    """
+
+    prefix: str
+    origin: str
+    root: Path | None
+    entries: tuple[WeightsEntry, ...] = ()
+    index: Index = dataclasses.field(default_factory=Index)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all entries."""
+        return [*(entry.id for entry in self.entries), *self.index]
+
+    def summary(self, entry_id: str) -> Summary:
+        """What a list shows of an entry.
+
+        Raises:
+            RegistryError: its row of the index is not valid.
+        """
+        for entry in self.entries:
+            if entry.id == entry_id:
+                return summarize(entry)
+        return self.index.row(entry_id)
+
+    def blobs(self) -> set[str]:
+        """The hashes of all files that the registry lists.
+
+        Raises:
+            RegistryError: a row of the index is not valid.
+        """
+        hashes = {each for entry in self.entries for each in listed_blobs(entry)}
+        for row in map(self.index.row, self.index):
+            hashes |= {row.sha256, *row.blobs}
+        return hashes
+
+    def full_name(self, weights: WeightsEntry) -> str:
+        """The id of an entry with the prefix of the registry."""
+        return self.qualify(weights.id)
+
+    def qualify(self, name: str) -> str:
+        """An id or a short name with the prefix of the registry."""
+        return f"{self.prefix}:{name}" if self.prefix else name
+
+    def locate(self, source: str) -> Path | str:
+        """The path or the URL of a file from its ``sources`` field.
+
+        Raises:
+            RegistryError: a relative path leads out of the registry's folder.
+        """
+        if URL.match(source):
+            return source
+        if self.root is not None:
+            return resolve_inside(self.root, source)
+        if self.origin.startswith(hub_files.SCHEME):
+            return f"{self.origin.rpartition('/')[0]}/{source}"
+        base = urlsplit(self.origin)
+        folder = base.path.rpartition("/")[0]
+        # the query stays: it is what lets a user read files of this host, such as a token
+        return urlunsplit((base.scheme, base.netloc, f"{folder}/{quote(source)}", base.query, ""))
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """One set of weights together with the registry that lists it."""
+
+    registry: Registry
+    weights: WeightsEntry
+
+    @property
+    def name(self) -> str:
+        """The id with the prefix of the registry."""
+        return self.registry.full_name(self.weights)

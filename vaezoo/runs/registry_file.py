@@ -1,0 +1,158 @@
+"""Adds entries to a registry file, and to an index beside it once there are many."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from vaezoo.pretrained.entry import (
+    FORMAT,
+    LIMITS,
+    MAX_ENTRIES,
+    IndexFile,
+    WeightsEntry,
+    parse_registry,
+)
+from vaezoo.pretrained.index import Index, IndexRow, row_of
+from vaezoo.pretrained.locations import REGISTRY_FILE
+from vaezoo.pretrained.names import resolve_inside
+from vaezoo.pretrained.registries import read_entry, read_registry
+from vaezoo.pretrained.registry import Registry
+from vaezoo.spec.dump import dump
+from vaezoo.utils.errors import UsageError
+from vaezoo.utils.files import write_bytes, write_text
+from vaezoo.utils.locks import acquire
+
+_ENTRIES_FOLDER = "entries"
+_HASH_LENGTH = 12
+_FILE_HEADER = (
+    "# Pretrained weights by name. `vaezoo publish` adds entries; an id always means the same "
+    "weights.\n"
+)
+
+
+@dataclass(frozen=True)
+class EntryChange:
+    """A change of an entry that the registry lists already.
+
+    Attributes:
+        id: the entry.
+        change: returns what takes its place.
+    """
+
+    id: str
+    change: Callable[[WeightsEntry], WeightsEntry]
+
+
+def open_folder(folder: Path, *, new_id: str) -> Registry:
+    """The registry in a folder, which may be empty.
+
+    Raises:
+        UsageError: it lists ``new_id`` already.
+        RegistryError: its file or its index is not valid.
+    """
+    path = folder / REGISTRY_FILE
+    registry = Registry("", str(path), folder)
+    if path.is_file():
+        registry = read_registry(registry)
+    if new_id in registry.ids:
+        raise UsageError(
+            f"{new_id} already exists in {path}, and an id never changes; give it another version"
+        )
+    return registry
+
+
+def append_entry(
+    folder: Path, entry: WeightsEntry, change: EntryChange | None
+) -> tuple[Registry, WeightsEntry | None]:
+    """Adds an entry to a registry, under a lock.
+
+    Files are written before ``registry.yaml`` names them, and have their hash in their name, so
+    that a reader, or a process that is killed, never meets half of a change.
+
+    Returns:
+        The registry and the entry that ``change`` made, None if the registry lists no such entry.
+    """
+    lock = folder / f".{REGISTRY_FILE}.lock"
+    with acquire(FileLock(lock), "adding an entry"):
+        try:
+            registry = open_folder(folder, new_id=entry.id)
+            changed = None
+            if change is not None and change.id in registry.ids:
+                changed = change.change(read_entry(registry, change.id).weights)
+            return _write(registry, folder, entry, changed), changed
+        finally:
+            lock.unlink()
+
+
+def _write(
+    registry: Registry, folder: Path, entry: WeightsEntry, changed: WeightsEntry | None
+) -> Registry:
+    """Writes the registry with a new entry and a changed one, and returns it."""
+    path = folder / REGISTRY_FILE
+    entries = [
+        changed if changed is not None and old.id == changed.id else old
+        for old in registry.entries
+    ]
+    entries.append(entry)
+    text = _dump_registry(entries)
+    is_small = len(entries) <= MAX_ENTRIES and len(text.encode()) <= LIMITS.bytes
+    if is_small and not [*registry.index]:
+        # Checks that the file can be read again; it could have too many nodes, for example.
+        parse_registry(text.encode(), str(path))
+        write_text(path, text)
+        return replace(registry, entries=tuple(entries))
+    if changed is not None and changed.id in registry.index:
+        entries.append(changed)
+    rows = [_write_entry(folder, each) for each in entries]
+    index = registry.index.changed(rows)
+    index_file = _write_index(folder, index)
+    named = {"registry": FORMAT, "index": index_file.model_dump(), "entries": []}
+    write_text(path, _FILE_HEADER + dump(named))
+    _remove_replaced(folder, registry.index, rows, index_file.path)
+    return replace(registry, entries=(), index=index)
+
+
+def _dump_registry(entries: Sequence[WeightsEntry]) -> str:
+    """The text of a registry file."""
+    return _FILE_HEADER + dump({"registry": FORMAT, "entries": [_plain(each) for each in entries]})
+
+
+def _plain(entry: WeightsEntry) -> dict[str, object]:
+    return entry.model_dump(mode="json", exclude_defaults=True)
+
+
+def _write_entry(folder: Path, entry: WeightsEntry) -> IndexRow:
+    """Writes the file of an entry and returns its row of the index."""
+    data = dump({"registry": FORMAT, "entry": _plain(entry)}).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{entry.tag}-{entry.version}.{digest[:_HASH_LENGTH]}.yaml"
+    path = f"{_ENTRIES_FOLDER}/{entry.architecture}/{name}"
+    write_bytes(folder / path, data)
+    return row_of(entry, path=path, sha256=digest, size=len(data))
+
+
+def _write_index(folder: Path, index: Index) -> IndexFile:
+    data = index.dump()
+    digest = hashlib.sha256(data).hexdigest()
+    path = f"{_ENTRIES_FOLDER}/index.{digest[:_HASH_LENGTH]}.jsonl"
+    write_bytes(folder / path, data)
+    return IndexFile(path=path, sha256=digest, size=len(data))
+
+
+def _remove_replaced(folder: Path, old: Index, rows: Sequence[IndexRow], index_path: str) -> None:
+    """Removes the indexes, and the files of entries, that the registry no longer names."""
+    replaced = [
+        old.row(row.id).path for row in rows if row.id in old and old.row(row.id).path != row.path
+    ]
+    files = [resolve_inside(folder, path) for path in replaced]
+    files += (folder / _ENTRIES_FOLDER).glob("index.*.jsonl")
+    for path in files:
+        if path != folder / index_path:
+            with contextlib.suppress(OSError):  # a file that stays does no harm
+                path.unlink()
