@@ -1,11 +1,12 @@
-"""Trains one model in two processes: the same ELBO as in one, and exact resumption after kills.
+"""Trains models in two processes and in stages: equal ELBOs, and exact resumption after kills.
 
     python benchmarks/processes.py elbo     # a minute on two cores
     python benchmarks/processes.py kills    # ten kills: six minutes on two cores
+    python benchmarks/processes.py stages   # the same of a run with stages, in one process
 
-The second kills a random process with SIGKILL at a random moment, measures how long the other one
-took to end and counts its errors, resumes, and compares the results with those of an undisturbed
-run. Linux only: it finds the processes in /proc.
+The first compares one process with two. The others kill a random process with SIGKILL at a random
+moment, measure how long the other one took to end and count its errors, resume, and compare the
+results with those of an undisturbed run. Linux only: they find the processes in /proc.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ import torch
 
 from vaezoo.utils.files import read_tensors
 
-SPEC = Path(__file__).parents[1] / "examples/vae-digits.yaml"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SPEC = EXAMPLES / "vae-digits.yaml"
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+STAGES = EXAMPLES / "stages-digits.yaml"
 LIMIT = 600.0
 
 
@@ -40,7 +43,7 @@ class Kill:
     Attributes:
         rank: of the killed process.
         moment: seconds from the start of the run to the kill.
-        seconds: how long the other process took to end.
+        seconds: how long the other process took to end; 0 without another.
         errors: the number of lines with which vaezoo reported it.
     """
 
@@ -116,7 +119,18 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def kill(process: subprocess.Popen[str], rank: int, moment: float) -> Kill | None:
+def kill_alone(process: subprocess.Popen[str], moment: float) -> Kill | None:
+    """Kills a run of one process; returns None if it ended before the moment."""
+    try:
+        process.wait(moment)
+        return None
+    except subprocess.TimeoutExpired:
+        process.kill()
+        finish(process)
+        return Kill(0, moment, 0.0, 0)
+
+
+def kill_of_two(process: subprocess.Popen[str], rank: int, moment: float) -> Kill | None:
     """Kills a process of a run; returns None if it ended before the moment.
 
     Before the processes exist, this waits for them.
@@ -148,25 +162,29 @@ def is_equal(first: Path, second: Path) -> bool:
     )
 
 
-def compare_kills(folder: Path, kills: int, seed: int) -> None:
+def compare_kills(folder: Path, spec: Path, processes: int, *, kills: int, seed: int) -> None:
     options = ("-s", "train.checkpoint_every=0.5", "--out")
     started_at = time.monotonic()
-    train(2, "run", SPEC, *options, folder / "undisturbed")
+    train(processes, "run", spec, *options, folder / "undisturbed")
     duration = time.monotonic() - started_at
     undisturbed = directory_in(folder / "undisturbed")
     assert undisturbed is not None
     print(f"an undisturbed run takes {duration:.1f} s", flush=True)
     numbers, results, equal = random.Random(seed), [], 0
     for index in range(kills):
-        rank, moment = numbers.randrange(2), numbers.uniform(0, duration)
+        rank, moment = numbers.randrange(processes), numbers.uniform(0, duration)
         out = folder / str(index)
-        result = kill(start(2, "run", SPEC, *options, out), rank, moment)
+        process = start(processes, "run", spec, *options, out)
+        if processes == 2:
+            result = kill_of_two(process, rank, moment)
+        else:
+            result = kill_alone(process, moment)
         path = directory_in(out)
         has_model = path is not None and (path / "model.safetensors").is_file()
         if path is None:
-            train(2, "run", SPEC, *options, out)
+            train(processes, "run", spec, *options, out)
         else:
-            train(2, "resume", path)
+            train(processes, "resume", path)
         resumed = directory_in(out)
         assert resumed is not None
         same = is_equal(resumed, undisturbed)
@@ -174,33 +192,37 @@ def compare_kills(folder: Path, kills: int, seed: int) -> None:
         print(f"{index}: {describe(result, path is not None, has_model)}; ", end="")
         print("equal" if same else "DIFFERENT", flush=True)
         results += [result] if result else []
-    longest = max(result.seconds for result in results)
-    reported = sum(result.errors == 1 for result in results)
-    print(f"{equal} of {kills} equal; the other process ended within {longest:.2f} s")
-    print(f"{reported} of {len(results)} kills were reported with one line")
+    print(f"{equal} of {kills} equal; {len(results)} were killed before their end")
+    if processes == 2:
+        longest = max(result.seconds for result in results)
+        reported = sum(result.errors == 1 for result in results)
+        print(f"the other process ended within {longest:.2f} s")
+        print(f"{reported} of {len(results)} kills were reported with one line")
 
 
 def describe(result: Kill | None, was_started: bool, has_model: bool) -> str:
     if result is None:
         return "ended before the kill"
-    stage = "evaluation" if has_model else "training" if was_started else "start-up"
-    return (
-        f"process {result.rank} killed at {result.moment:.1f} s in {stage}, the other ended after "
-        f"{result.seconds:.2f} s with {result.errors} line{'s' * (result.errors != 1)}"
-    )
+    period = "evaluation" if has_model else "training" if was_started else "start-up"
+    killed = f"process {result.rank} killed at {result.moment:.1f} s in {period}"
+    if not result.seconds:
+        return killed
+    lines = f"{result.errors} line{'s' * (result.errors != 1)}"
+    return f"{killed}, the other ended after {result.seconds:.2f} s with {lines}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("elbo", "kills"))
+    parser.add_argument("part", choices=("elbo", "kills", "stages"))
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.part == "elbo":
             compare_elbo(Path(folder))
-        else:
-            compare_kills(Path(folder), options.kills, options.seed)
+            return
+        spec, processes = (SPEC, 2) if options.part == "kills" else (STAGES, 1)
+        compare_kills(Path(folder), spec, processes, kills=options.kills, seed=options.seed)
 
 
 if __name__ == "__main__":
