@@ -16,6 +16,7 @@ _GREY_MODES = ("1", "L", "LA", "I", "F", "I;16", "I;16B")
 _SIDES = (64, 32, 16)
 """The sizes that images are scaled to: the greatest one that most of them have."""
 _STEPS = 6000
+_LEAST_PATIENCE = 5
 
 
 def propose(path: Path, files: Sequence[Path], sizes: dict[str, int], classes: int) -> Proposal:
@@ -52,7 +53,12 @@ def propose(path: Path, files: Sequence[Path], sizes: dict[str, int], classes: i
             "decoder": {"type": "conv", "channels": layers[::-1], "hidden": 256},
             "likelihood": {"type": "normal", "scale": "learned"},
         },
-        "train": {"epochs": epochs, "optimizer": {"type": "adam", "lr": 1e-3}, "ema": 0.999},
+        "train": {
+            "epochs": epochs,
+            "early_stopping": max(_LEAST_PATIENCE, epochs // 10),
+            "optimizer": {"type": "adam", "lr": 1e-3},
+            "ema": 0.999,
+        },
         "evaluate": ["elbo", "rate", "active-units"],
     }
     reasons = {
@@ -63,6 +69,7 @@ def propose(path: Path, files: Sequence[Path], sizes: dict[str, int], classes: i
         "model.encoder": f"{len(layers)} halvings of {side} pixels",
         "model.likelihood": "the noise of pixels is learned, which balances detail and the KL",
         "train.epochs": why,
+        "train.early_stopping": "validations without improvement after which training ends",
     }
     found = [
         f"{len(files):,} images, {min(widths)} to {max(widths)} pixels wide and "

@@ -1,0 +1,298 @@
+"""Suites: what is run, chosen and measured, and how they go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vaezoo.bench import engine as engine_module
+from vaezoo.bench import worker
+from vaezoo.bench.engine import Engine, failures, run_suite
+from vaezoo.bench.leaderboard import format_spread, leaderboard
+from vaezoo.bench.suite import load_suite
+from vaezoo.bench.units import Unit
+from vaezoo.utils.errors import SpecError, UsageError
+from vaezoo.utils.files import read_json
+
+SPEC = {
+    "spec": "vaezoo/v2",
+    "name": "tiny",
+    "data": {"type": "digits", "batch_size": 128},
+    "model": {
+        "latent_dim": 2,
+        "encoder": {"type": "mlp", "hidden": [8]},
+        "decoder": {"type": "mlp", "hidden": [8]},
+        "likelihood": "bernoulli",
+    },
+    "train": {"epochs": 2, "device": "cpu"},
+    "evaluate": ["elbo"],
+}
+WEIGHT = "regularizers.0.weight"
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Writes a suite and its spec; returns the path of the suite."""
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+
+    def write(**blocks):
+        base = {
+            "bench": "vaezoo/bench/v1",
+            "name": "small",
+            "budget": {"steps": 3},
+            "seeds": [0, 1],
+            "variants": {"plain": {"spec": "spec.yaml"}},
+        }
+        path = tmp_path / "suite.yaml"
+        path.write_text(yaml.safe_dump(base | blocks, sort_keys=False))
+        return path
+
+    return write
+
+
+class _Ended:
+    """A process that has ended."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def poll(self):
+        return self.code
+
+
+@pytest.fixture
+def inline(monkeypatch, no_report):
+    """Does each job in this process, at once; returns the list of jobs."""
+    jobs = []
+
+    def start(job, processes):
+        jobs.append(read_json(job))
+        monkeypatch.setattr(sys, "argv", ["worker", str(job)])
+        return _Ended(worker.main())
+
+    monkeypatch.setattr(engine_module, "_start_worker", start)
+    return jobs
+
+
+def opened(path, out):
+    loaded, cases = load_suite(path)
+    engine = Engine(loaded, cases, out)
+    engine.check()
+    return engine
+
+
+def finished(path, out, **options):
+    engine = opened(path, out)
+    failed = run_suite(
+        engine, **({"processes": 1, "retry": False, "print_line": lambda line: None} | options)
+    )
+    return engine, failed
+
+
+def test_every_seed_of_every_variant_is_run_once_with_the_budget(suite, inline, tmp_path):
+    variants = {
+        "plain": {"spec": "spec.yaml"},
+        "wide": {"spec": "spec.yaml", "set": ["model.encoder.hidden=[16]"], "own_length": True},
+    }
+    path = suite(variants=variants, set=["train.log_every=1"])
+    engine, failed = finished(path, tmp_path / "out")
+    assert failed == [] and [job["action"] for job in inline] == ["train"] * 4
+    for unit in engine.all_units():
+        records = unit.directory().records()
+        assert records[-1]["step"] == (20 if unit.case.variant == "wide" else 3)
+        assert unit.usage.keys() == {
+            f"{part}{kind}_seconds" for part in ("training", "evaluation") for kind in ("", "_cpu")
+        }
+    rows = leaderboard(engine)
+    assert [(row.name, row.seeds) for row in rows] == [("plain", (0, 1)), ("wide", (0, 1))]
+    for row in rows:
+        elbos = [read_json(Path(run, "evaluation.json")) for run in row.runs]
+        assert row.values["elbo"] == tuple(each["metrics"]["elbo"]["value"] for each in elbos)
+    assert rows[0].values["elbo"][0] != rows[0].values["elbo"][1], "seeds differ"
+    count = len(inline)
+    finished(path, tmp_path / "out")
+    assert len(inline) == count, "nothing is done twice"
+
+
+def test_a_setting_is_chosen_on_validation_and_only_it_is_tested(suite, inline, tmp_path):
+    variant = {"spec": "spec.yaml", "choose": {WEIGHT: [50.0, 1.0]}}
+    engine, _ = finished(suite(variants={"beta": variant}), tmp_path / "out")
+    (case,) = engine.cases
+    assert [job["action"] for job in inline] == ["train", "train", "test", "train"]
+    rejected, chosen = engine.choosing_units(case)
+    assert engine.chosen(case) == (f"{WEIGHT}=1.0",) == chosen.setting
+    assert rejected.evaluation("test") is None and chosen.evaluation("test") is not None
+    assert (
+        rejected.evaluation("validation")["metrics"]["elbo"]["value"]
+        < chosen.evaluation("validation")["metrics"]["elbo"]["value"]
+    )
+    (row,) = leaderboard(engine)
+    assert (row.setting, row.seeds) == ("weight=1.0", (0, 1))
+
+
+def test_a_run_that_fails_is_reported_and_tried_again_when_asked(suite, inline, tmp_path):
+    variants = {
+        "broken": {"spec": "spec.yaml", "set": ["train.optimizer.lr=1e30"]},
+        "plain": {"spec": "spec.yaml"},
+    }
+    path = suite(variants=variants, seeds=[0])
+    engine, failed = finished(path, tmp_path / "out")
+    ((name, error),) = failed
+    assert name == "broken seed 0" and "train.optimizer.lr" in error
+    assert [row.name for row in leaderboard(engine)] == ["plain"]
+    finished(path, tmp_path / "out")
+    assert len(inline) == 2
+    finished(path, tmp_path / "out", retry=True)
+    assert len(inline) == 3 and failures(engine) == failed
+
+
+def test_minutes_become_steps_once(suite, inline, tmp_path):
+    path = suite(budget={"cpu_minutes": 0.002}, seeds=[0], variants={"a": {"spec": "spec.yaml"}})
+    engine, failed = finished(path, tmp_path / "out")
+    assert failed == [] and [job["action"] for job in inline] == ["time", "train"]
+    seconds = read_json(tmp_path / "out/timings.json")["a"]["cpu_minutes"]
+    (unit,) = engine.all_units()
+    assert unit.steps == max(1, round(0.12 / seconds)) == unit.load().train.steps
+    assert unit.directory().records()[-1]["step"] == unit.steps
+    assert not (tmp_path / "out/runs/a/timing").exists()
+
+
+def test_data_blocks_are_crossed_with_variants(suite, tmp_path):
+    data = {
+        "all": {"type": "digits", "batch_size": 64},
+        "few": {"type": "digits", "batch_size": 32},
+    }
+    variants = {"a": {"spec": "spec.yaml"}, "b": {"spec": "spec.yaml", "data": ["few"]}}
+    _, cases = load_suite(suite(data=data, variants=variants))
+    assert [case.name for case in cases] == ["a@all", "a@few", "b@few"]
+    assert [case.load((), 0, 1).resolved()["data"]["batch_size"] for case in cases] == [64, 32, 32]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "says"),
+    [
+        ({"seeds": []}, "suite.yaml:5:8: seeds: "),
+        ({"budget": {}}, "budget: must be a mapping with one of"),
+        ({"budget": {"steps": 1, "minutes": 2.0}}, "budget: must be a mapping with one of"),
+        ({"variants": {"a": {"spec": "spec.yaml", "data": ["x"]}}}, "which variant a names"),
+        ({"variants": {"a": {"spek": "spec.yaml"}}}, "did you mean 'spec'"),
+        ({"bench": "vaezoo/bench/v9"}, "suite.yaml:1:8: bench: "),
+        ({"variants": {"a": {"spec": "no.yaml"}}}, "no.yaml:1:1: cannot be read"),
+        ({"evaluate": ["elbow"]}, "did you mean 'elbo'"),
+        (
+            {"variants": {"a": {"spec": "spec.yaml", "choose": {"seed": ["a/b", "a-b"]}}}},
+            "settings of a have the same short name",
+        ),
+    ],
+    ids=range(9),
+)
+def test_what_is_wrong_with_a_suite_is_said_before_anything_runs(suite, tmp_path, blocks, says):
+    with pytest.raises(SpecError, match=says):
+        opened(suite(**blocks), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_metric_without_a_direction_cannot_choose(suite, tmp_path):
+    variant = {"spec": "spec.yaml", "choose": {WEIGHT: [1.0, 2.0]}}
+    path = suite(variants={"beta": variant}, choose_by={"metric": "active_units"})
+    with pytest.raises(UsageError, match="give choose_by"):
+        opened(path, tmp_path / "out")
+
+
+def test_a_suite_that_changed_does_not_mix_with_older_runs(suite, inline, tmp_path):
+    finished(suite(seeds=[0]), tmp_path / "out")
+    with pytest.raises(UsageError, match="was started with another spec than the suite has now"):
+        opened(suite(seeds=[0], set=["train.clip=1.0"]), tmp_path / "out")
+    opened(suite(seeds=[0, 5]), tmp_path / "out")  # more seeds are no other suite
+
+
+def test_two_processes_do_not_run_one_suite(suite, tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "out").mkdir()
+    with (
+        FileLock(tmp_path / "out/.lock"),
+        pytest.raises(UsageError, match="another process runs this suite"),
+    ):
+        finished(suite(), tmp_path / "out")
+
+
+def test_a_suite_that_is_interrupted_and_killed_goes_on_with_the_same_bits(
+    suite, inline, tmp_path, same, left_by
+):
+    path = suite(seeds=[0], budget={"steps": 150}, set=["train.checkpoint_every=0"])
+    engine, _ = finished(path, tmp_path / "whole")
+    command = [sys.executable, "-m", "vaezoo", "bench", str(path), "--out", str(tmp_path / "out")]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        _wait_for_records(tmp_path / "out", process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == code, errors
+        assert number == signal.SIGKILL or "the same command goes on" in errors
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "continuing plain seed 0" in done.stderr, done.stderr
+    (unit,) = engine.all_units()
+    resumed = Unit.of(unit.case, unit.setting, 0, unit.steps, out=tmp_path / "out")
+    same(left_by(unit.directory().path)[1], left_by(resumed.directory().path)[1])
+
+
+def _wait_for_records(out, process):
+    """Waits until the process has trained further than before."""
+    before = _trained(out)
+    end = time.monotonic() + 120
+    while _trained(out) <= before:
+        assert process.poll() is None and time.monotonic() < end, "it trains no further"
+        time.sleep(0.01)
+
+
+def _trained(out):
+    return max((path.stat().st_mtime_ns for path in out.rglob("step-*.safetensors")), default=0)
+
+
+def test_the_command_prints_the_table_and_json(suite, inline, tmp_path, capsys):
+    from vaezoo.cli.main import main
+
+    path = suite(seeds=[0])
+    with pytest.raises(SystemExit) as left:
+        main(["bench", str(path), "--dry-run", "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert not left.value.code
+    assert plan["cases"] == [{"case": "plain", "settings": "as it is", "seeds": "0"}]
+    with pytest.raises(SystemExit) as left:
+        main(["bench", str(path), "--out", str(tmp_path / "out")])
+    output = capsys.readouterr().out
+    assert not left.value.code and "test split" in output and "plain" in output
+    with pytest.raises(SystemExit):
+        main(["bench", str(path), "--out", str(tmp_path / "out"), "--json"])
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["name"] == "plain" and row["units"]["elbo"] == "nats per example"
+
+
+@pytest.mark.parametrize("name", ["mnist", "sprites", "music"])
+def test_the_suites_of_the_examples_compose(name, tmp_path):
+    root = Path(__file__).parents[2] / "examples/suites"
+    opened(root / f"{name}.yaml", tmp_path / "out")
+
+
+def test_a_spread_is_that_over_seeds():
+    assert format_spread((1.0, 2.0, 3.0)) == "2 ± 1"
+    assert format_spread((1.5,)) == "1.5" and format_spread((float("nan"),)) == ""
+
+
+def test_a_run_ends_when_the_process_that_started_it_is_gone(monkeypatch, tmp_path):
+    watch = worker._Watch(worker._Clock(tmp_path / "usage.json"))
+    stops = []
+    monkeypatch.setattr(worker, "request_stop", lambda: stops.append(True))
+    watch.log({})
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    watch.log({})
+    assert stops == [True]

@@ -1,0 +1,114 @@
+"""The units of a suite: one run each, whose state is read from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaezoo.bench.suite import Case, setting_name
+from vaezoo.evaluation.metric import Metric
+from vaezoo.runs.directory import RunDirectory
+from vaezoo.spec.dump import dump
+from vaezoo.spec.spec import Spec
+from vaezoo.utils.errors import UsageError
+from vaezoo.utils.files import read_json
+
+FAILURE, USAGE = "failure.json", "usage.json"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run of a suite.
+
+    Attributes:
+        case: the variant and its data.
+        setting: overrides of the setting.
+        seed: the seed.
+        steps: the length of training; None for that of the spec.
+        split: ``validation`` for a run that a setting is chosen by, else ``test``.
+        folder: the folder of its run and its records.
+    """
+
+    case: Case
+    setting: tuple[str, ...]
+    seed: int
+    steps: int | None
+    split: str
+    folder: Path
+
+    @classmethod
+    def of(
+        cls, case: Case, setting: tuple[str, ...], seed: int, steps: int | None, *, out: Path
+    ) -> Unit:
+        """The unit of a setting and a seed; the choosing seed of several settings is validated."""
+        chooses = len(case.settings()) > 1 and seed == case.suite.choose_by.seed
+        folder = out / "runs" / case.name / setting_name(setting) / f"seed-{seed}"
+        return cls(case, setting, seed, steps, "validation" if chooses else "test", folder)
+
+    @property
+    def name(self) -> str:
+        """The unit in messages."""
+        setting = f" {setting_name(self.setting)}" if self.setting else ""
+        return f"{self.case.name}{setting} seed {self.seed}"
+
+    def load(self) -> Spec:
+        """The spec of the run."""
+        return self.case.load(self.setting, self.seed, self.steps)
+
+    def directory(self) -> RunDirectory | None:
+        """The directory of the run; None before it was started."""
+        found = sorted(self.folder.glob("*/*/spec.yaml"))
+        return RunDirectory(found[-1].parent) if found else None
+
+    def check_unchanged(self) -> None:
+        """Raises UsageError if the run was started with another spec."""
+        directory = self.directory()
+        if directory is None:
+            return
+        if directory.spec.read_text("utf-8") != dump(self.load().resolved()):
+            raise UsageError(
+                f"{directory.path}: was started with another spec than the suite has now; "
+                "choose another --out, or remove the folder"
+            )
+
+    def evaluation(self, split: str) -> dict[str, Any] | None:
+        """What was measured on a split; None before that."""
+        directory = self.directory()
+        path = None if directory is None else directory.evaluation_of(split)
+        return read_json(path) if path is not None and path.is_file() else None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the run was trained, and evaluated on the split it was trained for."""
+        return self.evaluation(self.split) is not None
+
+    @property
+    def failure(self) -> str:
+        """Why the run failed; empty if it did not."""
+        path = self.folder / FAILURE
+        return str(read_json(path)["error"]) if path.is_file() else ""
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """The seconds of training and evaluation, by clock and CPU, over all attempts."""
+        path = self.folder / USAGE
+        return dict(read_json(path)) if path.is_file() else {}
+
+
+def value_of(unit: Unit, split: str, metric: str) -> float | None:
+    """A measured number of a unit; None if it has none."""
+    evaluation = unit.evaluation(split)
+    row = (evaluation or {}).get("metrics", {}).get(metric)
+    return None if row is None else float(row["value"])
+
+
+def is_maximized(spec: Spec, metric: str) -> bool | None:
+    """Whether higher values of a metric are better; None if no metric of the spec says so."""
+    classes: list[type[Metric]] = [component.cls for component in spec.evaluate]
+    for each in classes:
+        if metric in each.higher_is_better:
+            return True
+        if metric in each.lower_is_better:
+            return False
+    return None

@@ -1,0 +1,151 @@
+"""Trains or continues one run of a suite, in a process of its own.
+
+    python -m vaezoo.bench.worker JOB
+
+``JOB`` is the path of a JSON file. What fails is written to ``failure.json`` in the folder of the
+unit; the times of training and evaluation to ``usage.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaezoo.components.callbacks import Callback
+from vaezoo.runs.opening import open_run
+from vaezoo.runs.run import write_evaluation
+from vaezoo.runs.signals import request_stop
+from vaezoo.runs.start import resume, run
+from vaezoo.spec.load import load_spec
+from vaezoo.utils.errors import Interrupted, describe_failure
+from vaezoo.utils.exit_codes import EXIT_INTERRUPTED, EXIT_OK
+from vaezoo.utils.files import read_json, write_json
+
+_TIMED_RECORDS = 4
+"""How many records of training a step is timed by."""
+
+
+class _Clock:
+    """Adds up the seconds of training and evaluation in ``usage.json``.
+
+    A kill loses those since the last record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, "training"
+        self.total: dict[str, float] = dict(read_json(path)) if path.is_file() else {}
+        self.marks = time.perf_counter(), time.process_time()
+
+    def add(self) -> None:
+        """Adds the time since the last call to the present part."""
+        now = time.perf_counter(), time.process_time()
+        for kind, before, after in zip(("", "_cpu"), self.marks, now, strict=True):
+            key = f"{self.part}{kind}_seconds"
+            self.total[key] = round(self.total.get(key, 0.0) + after - before, 3)
+        self.marks = now
+        write_json(self.path, self.total)
+
+    def change(self, part: str) -> None:
+        """Begins another part."""
+        self.add()
+        self.part = part
+
+
+class _Watch(Callback):
+    """Keeps the clock at records, and stops if the process that started this one is gone."""
+
+    def __init__(self, clock: _Clock) -> None:
+        self.clock, self.parent = clock, os.getppid()
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Is called at each record."""
+        self.clock.add()
+        if os.getppid() != self.parent:
+            request_stop()
+
+
+def train(job: Mapping[str, Any]) -> None:
+    """Trains or continues the run of a job, or measures it on the test split."""
+    folder = Path(job["folder"])
+    clock = _Clock(folder / "usage.json")
+    try:
+        if job["action"] == "test":
+            clock.part = "evaluation"
+            write_evaluation(open_run(job["run"]), "test", lambda line: None)
+            return
+
+        def begin_evaluation(line: str) -> None:
+            if line.startswith("evaluating"):
+                clock.change("evaluation")
+
+        watch: list[Callback] = [_Watch(clock)]
+        if job["run"]:
+            resume(job["run"], callbacks=watch, print_line=begin_evaluation)
+        else:
+            spec = load_spec(job["spec"], job["overrides"])
+            run(
+                spec,
+                out=folder,
+                evaluation_split=job["split"],
+                callbacks=watch,
+                print_line=begin_evaluation,
+            )
+    finally:
+        clock.add()
+
+
+class _StepTimer(Callback):
+    """Notes when records of training are written, and stops after a few."""
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[int, float, float]] = []
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Notes the step, the clock and the CPU time of a record."""
+        if record["split"] == "train":
+            self.marks.append((record["step"], time.perf_counter(), time.process_time()))
+        if len(self.marks) > _TIMED_RECORDS:
+            request_stop()
+
+
+def time_steps(job: Mapping[str, Any]) -> None:
+    """Writes the seconds of a training step of a spec, without the first steps, to a file."""
+    timer = _StepTimer()
+    overrides = [*job["overrides"], "train.log_every=20", "train.steps=1000000"]
+    spec = load_spec(job["spec"], overrides)
+    with contextlib.suppress(Interrupted):
+        run(spec, out=Path(job["folder"], "timing"), callbacks=[timer])
+    (first, clock, cpu), *_, (last, clock_end, cpu_end) = timer.marks
+    seconds = {
+        "minutes": (clock_end - clock) / (last - first),
+        "cpu_minutes": (cpu_end - cpu) / (last - first),
+    }
+    write_json(Path(job["result"]), seconds)
+
+
+def main() -> int:
+    """Does the job; returns the exit code."""
+    job = read_json(Path(sys.argv[1]))
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if job["action"] == "time":
+            time_steps(job)
+        else:
+            train(job)
+    except (Interrupted, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except Exception as error:  # one run that fails ends no suite
+        code, text = describe_failure(error)
+        write_json(folder / "failure.json", {"error": text, "exit_code": code})
+        return code
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

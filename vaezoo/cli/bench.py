@@ -1,0 +1,111 @@
+"""``vaezoo bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaezoo.cli.group import leave_to_main_process
+from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
+from vaezoo.utils.errors import VaezooError
+from vaezoo.utils.exit_codes import EXIT_OK
+
+if TYPE_CHECKING:
+    from vaezoo.bench.leaderboard import Row
+
+
+@click.command("bench")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of the runs and of the results.  [default: benches/NAME]",
+)
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="How many runs are trained at the same time.",
+)
+@click.option("--retry", is_flag=True, help="Try runs again that failed before.")
+@click.option(
+    "--dry-run",
+    "is_dry_run",
+    is_flag=True,
+    help="Check all specs and list the runs; write nothing.",
+)
+@json_option
+@click.pass_context
+def bench_command(
+    ctx: click.Context,
+    *,
+    suite: Path,
+    out: Path | None,
+    processes: int,
+    retry: bool,
+    is_dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Run the specs, seeds and data of SUITE under one budget, and compare the results.
+
+    Settings are chosen on the validation split; only chosen ones are measured on the test split.
+    After an interruption or a kill, the same command goes on. A run that fails is reported, and
+    the others go on; the command then ends with exit code 1.
+    """
+    leave_to_main_process(ctx)
+    from vaezoo.bench.engine import Engine, run_suite
+    from vaezoo.bench.leaderboard import leaderboard
+    from vaezoo.bench.suite import load_suite
+
+    loaded, cases = load_suite(suite)
+    folder = out or Path("benches") / loaded.name
+    engine = Engine(loaded, cases, folder)
+    engine.check()
+    if is_dry_run:
+        _print_plan(engine.plan(), as_json)
+        return EXIT_OK
+    failures = run_suite(engine, processes=processes, retry=retry, print_line=line_printer(ctx))
+    rows = leaderboard(engine)
+    if as_json:
+        records = [row.as_json() for row in rows]
+        failed = [{"run": name, "error": error} for name, error in failures]
+        print_json({"bench": str(folder), "rows": records, "failures": failed})
+    else:
+        _print_rows(rows)
+        echo(f"bench   {folder}")
+    for name, error in failures:
+        print_to_stderr(f"failed: {name}: {error}")
+    return VaezooError.exit_code if failures else EXIT_OK
+
+
+def _print_plan(rows: Sequence[tuple[str, str, str]], as_json: bool) -> None:
+    headings = ("case", "settings", "seeds")
+    if as_json:
+        print_json({"cases": [dict(zip(headings, row, strict=True)) for row in rows]})
+    else:
+        table(headings, rows)
+
+
+def _print_rows(rows: Sequence[Row]) -> None:
+    """Prints a table of every metric: a line for each case."""
+    from vaezoo.bench.leaderboard import format_spread
+
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    headings = ("case", "setting", "seeds", "CPU s", *(name.replace("_", " ") for name in names))
+    cells = [
+        (
+            row.name,
+            row.setting,
+            str(len(row.seeds)),
+            f"{row.seconds:.0f}",
+            *(format_spread(row.values.get(name, ())) for name in names),
+        )
+        for row in rows
+    ]
+    if cells:
+        table(headings, cells)
+        echo("mean ± standard deviation over seeds, test split")
