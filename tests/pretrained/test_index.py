@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from unittest import mock
 
+import huggingface_hub
 import pytest
 import yaml
 
@@ -15,7 +17,7 @@ from vaezoo.pretrained.entry import INDEX_BYTES, parse_registry
 from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.index import MAX_ROWS, Index, parse_index, summarize
 from vaezoo.pretrained.registries import open_registries, read_entry
-from vaezoo.runs import registry_file
+from vaezoo.runs import hub, registry_file
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.publishing import publish
 from vaezoo.runs.republishing import republish
@@ -254,3 +256,40 @@ def test_an_index_is_not_written_larger_than_it_can_be_read():
     rows = {f"vae/set-{number}@1": b"" for number in range(MAX_ROWS + 1)}
     with pytest.raises(RegistryError, match="more than 20,000 entries or 8 MiB; begin another"):
         Index("", rows).dump()
+
+
+def test_the_index_of_a_hub_grows_by_an_entry_that_changes_an_older_one(indexed, monkeypatch):
+    """Only the registry file, its index and the entry that is changed are downloaded."""
+    downloaded, uploaded = [], {}
+
+    def download(repo, name, *, revision, local_dir):
+        downloaded.append(name)
+        target = local_dir / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((indexed / name).read_bytes())
+        return str(target)
+
+    class Api:
+        def repo_info(self, repo):
+            return SimpleNamespace(sha="b" * 40)
+
+        def upload_folder(self, *, folder_path, **options):
+            uploaded.update(options, registry=registry_file.open_folder(folder_path, new_id=""))
+            uploaded["files"] = {path.name for path in folder_path.rglob("entries/**/*.*")}
+            return SimpleNamespace(oid="c" * 40)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    old = find_entry("lab:vae/small@1", [str(indexed)])
+
+    def add(folder):
+        return republish(old, "vae/small@3", folder, retract=["elbo"], reason="wrong")
+
+    address = hub.upload(add, "vae/small@3", "hf://me/zoo", changed="vae/small@1")
+    assert address == f"hf://me/zoo@{'c' * 40}/registry.yaml"
+    registry = uploaded["registry"]
+    assert registry.ids == ["vae/small@1", "vae/small@2", "vae/small@3"]
+    assert "elbo" not in registry.summary("vae/small@1").metrics
+    assert registry.index.row("vae/small@2").path not in downloaded and len(downloaded) == 3
+    assert len(uploaded["files"]) == 3, "the index, the new entry and the changed one"
+    assert uploaded["delete_patterns"] == ["entries/index.*.jsonl"]
