@@ -231,8 +231,8 @@ class Run:
             examples: other examples than those of a split, such as ``run.from_file("new.csv")``.
 
         Returns:
-            The results in the format of ``evaluation.json``. Their attribute ``per_example`` has the
-            number of each example, of metrics that are means over examples.
+            The results in the format of ``evaluation.json``. Their attribute ``per_example`` has
+            the number of each example, of metrics that are means over examples.
 
         Raises:
             SpecError: a metric does not exist or has invalid options.
