@@ -64,7 +64,8 @@ def open_run(
         precision: the precision in which networks compute: ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
-        UsageError: there is no finished run at ``path``, more than one is meant, or its data was not given in Python.
+        UsageError: there is no finished run at ``path``, more than one is meant, or its data was
+            not given in Python.
         PluginError: it uses classes that the process that trained it had registered.
         IntegrityError: the weights are damaged or do not belong to this spec, ``spec.yaml`` was
             changed, or the data is not that which the run was trained on.
