@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vaezoo.runs.comparison.comparing import Comparison
 
 _MOST_COLUMNS = 4
-"""With more of them, each run has a row of the table in place of a column."""
+"""With more of them, the results have a row for each run in place of a column."""
 
 
 @click.command("compare")
@@ -96,7 +96,16 @@ def _print_table(comparison: Comparison) -> None:
     rows = [[row.heading, *cell_texts(row)] for row in content.rows]
     headings = ["", *content.labels]
     if len(content.labels) > _MOST_COLUMNS:
-        headings, *rows = [list(line) for line in zip(headings, *rows, strict=True)]
+        numbers = [str(number) for number in range(1, len(headings))]
+        options = [
+            each for row, each in zip(content.rows, rows, strict=True) if row.kind == "spec"
+        ]
+        table(["", *numbers], options)
+        headings = ["", *map(" ".join, zip(numbers, content.labels, strict=True))]
+        results = [
+            each for row, each in zip(content.rows, rows, strict=True) if row.kind != "spec"
+        ]
+        headings, *rows = [list(line) for line in zip(headings, *results, strict=True)]
     table(headings, rows)
     echo(f"{MARK} {comparison.statement}")
     for number, note in enumerate(content.notes, 1):
