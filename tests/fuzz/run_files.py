@@ -10,6 +10,7 @@ import torch
 
 import vaezoo
 from vaezoo.runs.directory import RunDirectory
+from vaezoo.runs.example_values import read_example_values
 
 READ_BACK = (
     "spec.yaml",
@@ -19,6 +20,7 @@ READ_BACK = (
     "model.safetensors",
     "regularizers.safetensors",
     "evaluation.json",
+    "evaluation-examples.safetensors",
 )
 """Of a run of 30 steps with the regularizer ``Trained``."""
 
@@ -52,6 +54,7 @@ def read_everything(path: Path) -> dict[str, Any]:
         "regularizers": [dict(each.state_dict()) for each in opened.regularizers],
         "spec": opened.spec.resolved(),
         "evaluation": opened.evaluation["metrics"],
+        "example values": dict(read_example_values(directory, "test", opened.evaluation).values),
         "records": opened.records,
         "checkpoint": state,
         "environment": {key: environment.get(key) for key in ("device", "registered", "created")},

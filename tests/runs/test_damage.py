@@ -76,7 +76,8 @@ def test_a_run_resumed_from_a_flipped_checkpoint_leaves_the_same_bits(
 
 def test_equal_runs_write_equal_bytes(train):
     first, second = (train(train=BLOCK).path for _ in range(2))
-    for name in ("model.safetensors", "evaluation.json", "spec.yaml", "validation.csv"):
+    values = "evaluation-examples.safetensors"
+    for name in ("model.safetensors", "evaluation.json", values, "spec.yaml", "validation.csv"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
     ours, others = (RunDirectory(path).checkpoint_files() for path in (first, second))
     assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in others]

@@ -2,6 +2,7 @@
 
 from vaezoo.model.model import Model as Model
 from vaezoo.pretrained.loading import load as load
+from vaezoo.runs.comparison.frame import compare as compare
 from vaezoo.runs.opening import open_run as open_run
 from vaezoo.runs.run import Run as Run
 from vaezoo.runs.start import resume as resume

@@ -59,8 +59,8 @@ def evaluate_command(
     With --sampler, the bounds are those of the model with the sampler as its prior.
     """
     from vaezoo.evaluation.evaluate import EvaluationError
+    from vaezoo.runs.example_values import store_evaluation
     from vaezoo.spec.tree import parse
-    from vaezoo.utils.files import write_json
 
     run, failure = open_run(path, device), None
     requested_metrics = [parse(metric, "--metric").plain() for metric in metrics]
@@ -76,7 +76,7 @@ def evaluate_command(
         evaluation, failure = error.evaluation, error
     replaces_file = data == "test" and not requested_metrics and sampler is None
     if replaces_file and run.directory.spec.is_file():
-        write_json(run.directory.evaluation, evaluation)
+        store_evaluation(run.directory, evaluation, run.data())
     print_json({"run": str(path), "evaluation": evaluation}) if as_json else metrics_table(
         evaluation
     )

@@ -29,6 +29,7 @@ registry_option = click.option(
     "--registry",
     multiple=True,
     expose_value=False,
+    is_eager=True,  # before an argument is looked up in them
     callback=_add_registries,
     metavar="[PREFIX=]PATH|URL",
     help="Also use this registry of weights. May be repeated.",

@@ -100,6 +100,8 @@ def resume_command(
 ) -> None:
     """Resume RUN from its last checkpoint; the result is the same as without the interruption.
 
+    RUN is a path, the beginning of one, `latest` or NAME/latest.
+
     With -s the run goes on for longer (-s train.epochs=40), on another device (-s
     train.device=cpu), or with data that was moved (-s data.path=NEW); the run records it. What
     past training steps depend on cannot be changed, nor can the data.

@@ -13,7 +13,7 @@ import click
 from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.registry_option import registry_option
-from vaezoo.utils.errors import Problem, SpecError, UsageError
+from vaezoo.utils.errors import Problem, SpecError, UsageError, VaezooError
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +52,16 @@ def _refuse_former_option(ctx: click.Context, option: click.Parameter, value: st
 
 
 def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument RUN|WEIGHTS: a run's directory or the name of pretrained weights."""
-    argument = click.argument("path", type=click.Path(path_type=Path), metavar="RUN|WEIGHTS")
+    """The argument RUN|WEIGHTS: a run as ``find_run`` knows it, or a name of pretrained weights.
+
+    The command gets the directory of the run, as if the user had written that.
+    """
+    argument = click.argument(
+        "path",
+        type=click.Path(path_type=Path),
+        metavar="RUN|WEIGHTS",
+        callback=lambda ctx, option, path: run_or_weights(path),
+    )
     return registry_option(argument(command))
 
 
@@ -78,6 +86,34 @@ def open_examples(
     for phrase in examples.left_out:
         line_printer(ctx)(f"left out: {phrase}")
     return examples
+
+
+def run_or_weights(path: Path) -> Path:
+    """The directory of the run that an argument means; the argument itself for a path that is
+    there, and for the name of pretrained weights, which goes before the beginning of a path.
+
+    Raises:
+        UsageError: several runs begin so.
+    """
+    from vaezoo.runs.finding import LATEST, find_run, matching_runs, the_only_one
+
+    if is_run_path(path):
+        return path if path.exists() else find_run(path)
+    if path.name == LATEST:
+        return find_run(path)
+    matches = matching_runs(path)
+    return path if not matches or _is_weights(str(path)) else the_only_one(path, matches)
+
+
+def _is_weights(name: str) -> bool:
+    """Whether pretrained weights have a name."""
+    from vaezoo.pretrained.finding import find_entry
+
+    try:
+        find_entry(name)
+    except VaezooError:
+        return False
+    return True
 
 
 def is_run_path(path: Path) -> bool:

@@ -32,7 +32,8 @@ def mean_with_error(values: Tensor, **details: float) -> Estimate:
     values = values.double()
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
     note = first_fault(values, "its value for example")
-    return Estimate(float(values.mean()), error, len(values), details, note=note)
+    mean, n = float(values.mean()), len(values)
+    return Estimate(mean, error, n, details, note=note, per_example=values)
 
 
 def distortion_and_rate(model: Model, data: Loader, samples: int) -> tuple[Tensor, Tensor]:

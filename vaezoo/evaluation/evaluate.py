@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.metric import Estimate, Metric
@@ -35,6 +36,18 @@ class MetricSpec(Protocol):
         """Constructs the metric."""
 
 
+class Evaluation(dict[str, Any]):
+    """What was measured, in the format of ``evaluation.json``.
+
+    Attributes:
+        per_example: of each metric that is a mean over examples the number of each, ``[n]``.
+    """
+
+    def __init__(self, content: Mapping[str, Any], per_example: Mapping[str, Tensor]) -> None:
+        super().__init__(content)
+        self.per_example = per_example
+
+
 class EvaluationError(VaezooError):
     """A metric is NaN or infinite.
 
@@ -42,7 +55,7 @@ class EvaluationError(VaezooError):
         evaluation: all that was measured, in the format of ``evaluation.json``.
     """
 
-    def __init__(self, evaluation: dict[str, Any], source: str) -> None:
+    def __init__(self, evaluation: Evaluation, source: str) -> None:
         self.evaluation = evaluation
         faults = "; ".join(f"{name}: {why}" for name, why in evaluation["not_finite"].items())
         super().__init__(f"{source}: {evaluation['split']} split: {faults}")
@@ -56,7 +69,7 @@ def evaluate(
     *,
     seed: int,
     training: Callable[[], Loader] | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Runs metrics on one split.
 
     Args:
@@ -78,6 +91,7 @@ def evaluate(
     rows: dict[str, Any] = {}
     undefined: dict[str, str] = {}
     not_finite: dict[str, str] = {}
+    per_example: dict[str, Tensor] = {}
     for spec in metrics:
         with model.inference(), seeded(model.device, seed, "evaluation", spec.name):
             try:
@@ -99,7 +113,9 @@ def evaluate(
                     not_finite[name] = fault
                 else:
                     rows[name] = _row(estimate)
-    return _document(split, seed, rows, undefined, not_finite)
+                    if estimate.per_example is not None:
+                        per_example[name] = estimate.per_example
+    return Evaluation(_document(split, seed, rows, undefined, not_finite), per_example)
 
 
 def describe_estimates(
@@ -133,7 +149,7 @@ def _document(
     }
 
 
-def require_all_finite(evaluation: dict[str, Any], source: object) -> dict[str, Any]:
+def require_all_finite(evaluation: Evaluation, source: object) -> Evaluation:
     """Returns an evaluation in which every metric is finite.
 
     Args:

@@ -130,7 +130,9 @@ def _bounds(lower: Tensor, upper: Tensor, rate: Tensor) -> tuple[Estimate, Estim
     first, second = mean_with_error(lower), mean_with_error(upper)
     high = max(0.0, min(second.value, float(rate.mean())))
     low = max(0.0, min(first.value, high))  # chance may have them cross
-    return replace(first, value=low, note=""), replace(second, value=high, note="")
+    # a value that was moved is no mean over examples
+    lower_bound = replace(first, value=low, note="", per_example=None)
+    return lower_bound, replace(second, value=high, note="", per_example=None)
 
 
 class MutualInformation(Metric):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
+
+from torch import Tensor
 
 from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
@@ -51,6 +53,9 @@ class Estimate:
         unit: the unit of ``value``.
         note: what a reader must know to take the number for what it is; for a value that is NaN or
             infinite, the first example at fault.
+        per_example: where ``value`` is a mean over examples, the number of each, ``[n]`` in the
+            order of the split. Models that are measured on the same examples are compared by the
+            differences of these numbers.
     """
 
     value: float
@@ -60,3 +65,4 @@ class Estimate:
     _: KW_ONLY
     unit: str = "nats per example"
     note: str = ""
+    per_example: Tensor | None = field(default=None, compare=False, repr=False)

@@ -11,6 +11,8 @@ regularizers.safetensors  the state of the regularizers at that step, such as cr
 objective.safetensors     likewise the state of the objective, such as that of a discriminator
 evaluation.json           metrics on the test split
 evaluation-validation.json  those on the validation split, which a sweep chooses a trial by
+evaluation-examples.safetensors  the metrics of each test example, of those that are means of them;
+                          evaluation-examples-validation.safetensors likewise
 pictures/                 samples, reconstructions, curves, latent map
 report.html               all of these on one page
 
@@ -108,6 +110,11 @@ class RunDirectory:
     def evaluation_of(self, split: str) -> Path:
         """The file with the metrics on a split; ``evaluation.json`` is that of the test split."""
         return self.evaluation if split == "test" else self.path / f"evaluation-{split}.json"
+
+    def example_values_of(self, split: str) -> Path:
+        """The file with the metrics of each example of a split."""
+        suffix = "" if split == "test" else f"-{split}"
+        return self.path / f"evaluation-examples{suffix}.safetensors"
 
     def read_environment(self) -> dict[str, Any]:
         """Reads ``environment.json``; empty if the run ended before it was written.

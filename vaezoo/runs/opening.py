@@ -17,6 +17,7 @@ from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.entry_data import locate_data
+from vaezoo.runs.finding import find_run
 from vaezoo.runs.in_memory import build_dataset
 from vaezoo.runs.process_classes import check_registered
 from vaezoo.runs.recorded_spec import load_recorded_spec
@@ -55,14 +56,16 @@ def open_run(
     """Opens a finished run; its data set is loaded only when it is used.
 
     Args:
-        path: the run's directory.
+        path: the run's directory; or ``latest``, ``NAME/latest``, or the beginning of the path or
+            the time of one run below ``runs``.
         data: the data that the run was trained on, if ``vaezoo.run`` was given it as ``data=``;
             without it the run has its model, but no data to evaluate it on.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: the precision in which networks compute: ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
-        UsageError: there is no finished run at ``path``, or its data was not given in Python.
+        UsageError: there is no finished run at ``path``, more than one is meant, or its data was
+            not given in Python.
         PluginError: it uses classes that the process that trained it had registered.
         IntegrityError: the weights are damaged or do not belong to this spec, ``spec.yaml`` was
             changed, or the data is not that which the run was trained on.
@@ -86,6 +89,7 @@ def open_run(
         >>> run.model.sample(4).shape
         torch.Size([4, 1, 8, 8])
     """
+    path = find_run(path)
     directory = RunDirectory.open(path)
     if not directory.model.is_file():
         raise UsageError(f"{path}: the run is not finished; vaezoo resume {shell_word(path)}")

@@ -144,7 +144,7 @@ def _resolved(spec: Spec) -> Any:
 
 def _differences(before: Any, after: Any) -> Differences:
     """The options that differ between two specs; one that is left out is None."""
-    first, second = dict(_options(before)), dict(_options(after))
+    first, second = dict(spec_leaves(before)), dict(spec_leaves(after))
     return {
         path: {"from": first.get(path), "to": second.get(path)}
         for path in {**first, **second}
@@ -152,7 +152,7 @@ def _differences(before: Any, after: Any) -> Differences:
     }
 
 
-def _options(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def spec_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The values in a spec that are no blocks, by their path."""
     items: Mapping[Any, Any] = {}
     if isinstance(value, dict):
@@ -162,7 +162,7 @@ def _options(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if not items:
         yield path, value
     for key, item in items.items():
-        yield from _options(item, f"{path}.{key}" if path else str(key))
+        yield from spec_leaves(item, f"{path}.{key}" if path else str(key))
 
 
 def _describe_edit(directory: RunDirectory, changes: Differences) -> str:

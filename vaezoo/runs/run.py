@@ -11,13 +11,19 @@ from vaezoo.data.dataset import Dataset
 from vaezoo.data.format import Format
 from vaezoo.data.loader import Loader
 from vaezoo.data.splits import SPLIT_NAMES
-from vaezoo.evaluation.evaluate import EvaluationError, evaluate, require_all_finite
+from vaezoo.evaluation.evaluate import (
+    Evaluation,
+    EvaluationError,
+    evaluate,
+    require_all_finite,
+)
 from vaezoo.model.latent_variable_model import OWN_PRIOR
 from vaezoo.model.model import Model
 from vaezoo.model.objectives import Regularizer
 from vaezoo.model.task import Task
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.example_files import read_examples
+from vaezoo.runs.example_values import store_evaluation
 from vaezoo.runs.file_formats import reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
 from vaezoo.runs.loaders import build_loader, require_known_labels
@@ -26,7 +32,6 @@ from vaezoo.runs.report.data import ReportData
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
-from vaezoo.utils.files import write_json
 
 
 class Run:
@@ -214,7 +219,7 @@ class Run:
         *,
         sampler: str | None = None,
         examples: Loader | None = None,
-    ) -> dict[str, Any]:
+    ) -> Evaluation:
         """Evaluates the model; writes nothing.
 
         Args:
@@ -226,7 +231,8 @@ class Run:
             examples: other examples than those of a split, such as ``run.from_file("new.csv")``.
 
         Returns:
-            The results in the format of ``evaluation.json``.
+            The results in the format of ``evaluation.json``. Their attribute ``per_example`` has
+            the number of each example, of metrics that are means over examples.
 
         Raises:
             SpecError: a metric does not exist or has invalid options.
@@ -270,7 +276,7 @@ def write_evaluation(run: Run, split: str, print_line: PrintLine) -> None:
         evaluation = run.evaluate(split)
     except EvaluationError as error:
         evaluation, failure = error.evaluation, error
-    write_json(run.directory.evaluation_of(split), evaluation)
+    store_evaluation(run.directory, evaluation, run.data(split))
     print_line("drawing the report")
     what = "the report; vaezoo resume draws it again"
     Attempts(run.directory.report).draw(what, lambda: write_report(report_data(run)))

@@ -18,6 +18,7 @@ from vaezoo.pretrained.model_header import write_model_header
 from vaezoo.runs.data_record import check_same_splits, split_records
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.environment import describe_environment
+from vaezoo.runs.finding import find_run
 from vaezoo.runs.in_memory import data_caption, data_record, reading_note
 from vaezoo.runs.init import describe_init, load_init
 from vaezoo.runs.loaders import build_loader, require_known_labels
@@ -159,7 +160,8 @@ def resume(
     On the CPU the result is bit-identical to that of a run that was not interrupted.
 
     Args:
-        path: the run's directory.
+        path: the run's directory; or ``latest``, ``NAME/latest``, or the beginning of the path or
+            the time of one run below ``runs``.
         overrides: changes of the spec as ``key.path=value``, such as ``train.epochs=40``. The run
             records them. They may concern what no past training step depends on: the length of
             training, paths of the data, the device, and others that the error message lists.
@@ -195,7 +197,7 @@ def resume(
         True
     """
     with work_together() as process_group:
-        directory = RunDirectory.open(path)
+        directory = RunDirectory.open(find_run(path))
         check_registered(directory)
         spec = load_recorded_spec(directory, overrides)
         changes = spec_changes(directory, spec) if overrides else NO_CHANGES

@@ -38,6 +38,19 @@ def acquire(lock: BaseFileLock, purpose: str) -> AcquireReturnProxy:
         return lock.acquire(timeout=-1)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a file; it is not taken for a moment to find out.
+
+    False where the system does not say which locks are held.
+    """
+    with suppress(OSError, ValueError):
+        inode = path.stat().st_ino
+        lines = Path("/proc/locks").read_text("ascii").splitlines()
+        held = (_HELD.fullmatch(line) for line in lines)
+        return any(each is not None and int(each["inode"]) == inode for each in held)
+    return False
+
+
 def describe_holder(path: Path) -> str:
     """The process that holds the lock of a file, and how to continue it if it is stopped.
 

@@ -203,6 +203,13 @@ def test_figures_per_step_divide_all_nats_by_all_steps(linear):
     assert (estimate.value, estimate.error) == (2.0, 0.0)
 
 
+def test_numbers_of_sequences_have_the_mean_and_the_error_of_the_ratio():
+    totals, steps = torch.rand(9) * 5, torch.randint(1, 9, (9,))
+    estimate = per_step(totals, steps)
+    assert float(estimate.per_example.mean()) == pytest.approx(estimate.value)
+    assert float(estimate.per_example.std()) / 3 == pytest.approx(estimate.error)
+
+
 def test_a_particle_filter_wants_a_chain(spec, composed):
     task, batch = composed(spec(latents={"type": "recurrent", "units": 8}))
     with pytest.raises(NotImplementedError, match="chain"):

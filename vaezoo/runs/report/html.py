@@ -13,6 +13,7 @@ from vaezoo.data.sizes import describe_examples
 from vaezoo.evaluation.evaluate import metric_rows
 from vaezoo.runs.report import sequences
 from vaezoo.runs.report.data import ReportData
+from vaezoo.runs.report.diagnostics import diagnose
 from vaezoo.runs.report.parts import captions as part_captions
 
 _CAPTIONS = {
@@ -64,12 +65,13 @@ def render_page(
     captions = {"samples": captions["samples"], **samplers, **parts, **captions}
     captions = {**(own_captions or {}), **captions, **(own_captions or {})}
     return environment.from_string(source).render(
+        style=style(),
         name=run.name,
         run=run.time,
         evaluation=run.evaluation,
         rows=metric_rows(run.evaluation),
         facts=_facts(run),
-        remarks=[*failures, *_remarks(run)],
+        remarks=[*failures, *map(str, diagnose(run.records, run.evaluation)), *_remarks(run)],
         pictures=[
             (caption, base64.b64encode(files[name]).decode())
             for name, caption in captions.items()
@@ -77,6 +79,11 @@ def render_page(
         ],
         spec=run.spec,
     )
+
+
+def style() -> str:
+    """The style sheet of the page."""
+    return resources.files("vaezoo.runs.report").joinpath("page.css").read_text("utf-8")
 
 
 def _name_split(caption: str, split: str) -> str:

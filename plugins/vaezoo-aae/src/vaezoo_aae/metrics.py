@@ -48,7 +48,7 @@ def _share(wrong: Tensor, **details: float) -> vaezoo.Estimate:
     """The share of True in ``[n]``, with its binomial standard error."""
     n, share = len(wrong), float(wrong.double().mean())
     error = math.sqrt(share * (1 - share) / (n - 1)) if n > 1 else None
-    return vaezoo.Estimate(share, error, n, details, unit=_UNIT)
+    return vaezoo.Estimate(share, error, n, details, unit=_UNIT, per_example=wrong.double())
 
 
 class HeadError(vaezoo.Metric):

@@ -37,11 +37,13 @@ def per_step(
     """
     totals, steps = totals.double(), steps.double()
     value, n = float(totals.sum() / steps.sum()), len(totals)
-    variance = (totals - value * steps).square().sum() * n / max(n - 1, 1)
+    residuals = totals - value * steps
+    variance = residuals.square().sum() * n / max(n - 1, 1)
     error = float(variance.sqrt() / steps.sum()) if n > 1 else None
     details = {"steps": float(steps.sum()), **details}
     note = vaezoo.first_fault(totals, "the total of example")
-    return vaezoo.Estimate(value, error, n, details, unit=unit, note=note)
+    linear = value + residuals / steps.mean()  # its mean is the value, its error that of the ratio
+    return vaezoo.Estimate(value, error, n, details, unit=unit, note=note, per_example=linear)
 
 
 def _batches(model: vaezoo.Model, data: vaezoo.Loader, samples: int) -> Iterator[vaezoo.Batch]:

@@ -1,0 +1,1 @@
+"""Compares runs and pretrained weights: their specs, costs and metrics."""
