@@ -14,6 +14,7 @@ from vaezoo.data.loader import Loader
 from vaezoo.evaluation.bounds import ELBO, NLL, Distortion, Rate, mean_with_error
 from vaezoo.evaluation.evaluate import evaluate, metric_rows
 from vaezoo.evaluation.latent_space import ActiveUnits, AggregatePosteriorGap, MutualInformation
+from vaezoo.evaluation.metric import Estimate
 from vaezoo.plugins import discovery
 from vaezoo.spec.options import ComponentSpec
 
@@ -284,7 +285,10 @@ def test_figures_in_words_have_their_error_and_how_they_were_measured(inexact):
         f"{row['value']:.3f} ± {row['standard_error']:.3f}",
         "nats per example",
     )
-    assert nll[3].startswith("20 examples, samples 5, effective sample size ")
+    measured = (
+        "stochastic upper bound of -log p(x); 20 examples, samples 5, effective sample size "
+    )
+    assert nll[3].startswith(measured)
     assert units == (
         "active units",
         "2.000",
@@ -328,3 +332,46 @@ def test_the_names_of_numbers_with_a_direction_are_those_that_are_measured():
         source = inspect.getsource(inspect.getmodule(cls))
         for number in cls.higher_is_better | cls.lower_is_better:
             assert source.count(f'"{number}"') > 1, f"{name}: {number} is only declared"
+
+
+def test_every_bound_says_which_it_is_and_of_what(inexact, monkeypatch):
+    x = inexact.data(40)
+    found = {
+        name: estimate.bound
+        for metric in (
+            ELBO(),
+            NLL(samples=3),
+            Rate(),
+            MutualInformation(),
+            AggregatePosteriorGap(),
+        )
+        for name, estimate in measure(metric, inexact.model, x).items()
+    }
+    assert found == {
+        "elbo": "lower bound of log p(x)",
+        "nll": "stochastic upper bound of -log p(x)",
+        "rate": "",
+        "mutual_information_lower": "lower bound of I(x; z)",
+        "mutual_information_upper": "upper bound of I(x; z)",
+        "aggregate_posterior_gap_lower": "lower bound of KL(q(z) || p(z))",
+        "aggregate_posterior_gap_upper": "upper bound of KL(q(z) || p(z))",
+    }
+    monkeypatch.setitem(inexact.model.densities, "prior", "bound")
+    assert measure(Rate(), inexact.model, x)["rate"].bound == "upper bound of the rate"
+
+
+def test_a_bound_is_recorded_and_stands_first_in_tables(inexact):
+    x = inexact.data(40)
+    result = evaluate(inexact.model, [component(ELBO), component(Rate)], served(x), "test", seed=0)
+    assert result["metrics"]["elbo"]["bound"] == "lower bound of log p(x)"
+    assert "bound" not in result["metrics"]["rate"] and "series" not in result["metrics"]["rate"]
+    elbo, rate = metric_rows(result)
+    assert elbo[3] == "lower bound of log p(x); 40 examples, samples 1"
+    assert rate[3] == "40 examples, samples 1"
+    del result["metrics"]["elbo"]["bound"]  # as earlier versions wrote it
+    assert metric_rows(result)[0][3] == "40 examples, samples 1"
+
+
+def test_a_bound_of_no_kind_is_refused():
+    with pytest.raises(ValueError, match=r"a bound is one of .*; not 'bound of log p\(x\)'"):
+        Estimate(0.0, None, 1, bound="bound of log p(x)")

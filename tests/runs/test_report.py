@@ -21,6 +21,7 @@ from vaezoo.model.model import Model
 from vaezoo.plugins import discovery
 from vaezoo.runs.report import sequences
 from vaezoo.runs.report.pictures import grid, is_image, latent_map, pairs
+from vaezoo.runs.report.series import series
 from vaezoo.runs.start import run
 
 EVERY = [
@@ -101,6 +102,32 @@ def test_a_report_needs_nothing_beside_itself_and_holds_every_picture(report):
     ):
         assert word in page
     assert done.evaluation["undefined"] == {} and len(done.evaluation["metrics"]) == 9
+
+
+def test_the_numbers_behind_a_metric_are_recorded_and_drawn(report):
+    check = {"type": "nll-check", "samples": 2, "maximum": 8, "limit": 50}
+    done, pictures = report(evaluate=["elbo", check])
+    row = json.loads(done.directory.evaluation.read_text())["metrics"]["nll_check"]
+    assert row["series"]["x"][:2] == [2, 4] and row["series"]["values"][-1] == row["value"]
+    page, _ = displayed(done)
+    assert "Numbers behind metrics of the test split" in page and "metrics" in pictures
+    assert np.asarray(pictures["metrics"]).std() > 0
+    assert "stochastic upper bound of -log p(x); 50 examples" in page and "series" not in page
+
+
+def test_bars_and_curves_are_drawn_side_by_side():
+    rows = {
+        "a_rate": {"unit": "nats", "series": drawn([0, 1, 2], "bars", None)},
+        "b": {"unit": "nats", "series": drawn([10, 20, 40], "curve", [0.1, 0.2, 0.0])},
+        "c": {"unit": "nats"},
+    }
+    png = series({"metrics": rows})
+    assert Image.open(io.BytesIO(png)).size == (792, 286)
+    assert series({"metrics": {"c": rows["c"]}}) is None
+
+
+def drawn(x, kind, errors):
+    return {"label": "x", "x": x, "values": [1.0, 3.0, 2.0], "errors": errors, "kind": kind}
 
 
 def test_pictures_show_every_example_above_its_reconstruction(report):

@@ -38,6 +38,7 @@ from vaezoo.data.symbols import UNKNOWN as UNKNOWN
 from vaezoo.data.symbols import decode_symbols as decode_symbols
 from vaezoo.evaluation.metric import Estimate as Estimate
 from vaezoo.evaluation.metric import Metric as Metric
+from vaezoo.evaluation.metric import Series as Series
 from vaezoo.model.component import StepResult as StepResult
 from vaezoo.model.defaults import BeforeV2 as BeforeV2
 from vaezoo.model.latents import Latents as Latents

@@ -22,6 +22,8 @@ from vaezoo.model.trace import elbo
 from vaezoo.utils.finite import first_fault
 
 Samples = Annotated[int, Gt(0)]
+NLL_BOUND = "stochastic upper bound of -log p(x)"
+"""What importance sampling and annealing from a distribution give, by Jensen's inequality."""
 
 
 def mean_with_error(values: Tensor, **details: float) -> Estimate:
@@ -80,6 +82,8 @@ class ELBO(Metric):
         """``elbo``."""
         distortion, rate = distortion_and_rate(model, data, self.samples)
         estimate = mean_with_error(elbo(-distortion, rate), samples=self.samples)
+        # without latent variables it is log p(x) itself
+        estimate = replace(estimate, bound="lower bound of log p(x)" if model.spaces else "")
         if model.density == "bound":
             unit = "nats per example, with a lower bound of log p(z)"
             estimate = replace(estimate, unit=unit)
@@ -102,7 +106,8 @@ class Rate(Metric):
         _, rate = distortion_and_rate(model, data, self.samples)
         estimate = mean_with_error(rate, samples=self.samples)
         if model.density == "bound":
-            estimate = replace(estimate, unit="nats per example, upper bound")
+            unit = "nats per example, upper bound"
+            estimate = replace(estimate, unit=unit, bound="upper bound of the rate")
         return {"rate": estimate}
 
 
@@ -150,4 +155,6 @@ class NLL(Metric):
         log_p = torch.cat([result[0] for result in results]).cpu()
         sample_size = torch.cat([result[1] for result in results]).double().mean()
         details = {"samples": self.samples, "effective_sample_size": float(sample_size)}
-        return {"nll": note_if_not_normalised(mean_with_error(-log_p, **details), model)}
+        bound = NLL_BOUND if model.spaces else ""
+        estimate = replace(mean_with_error(-log_p, **details), bound=bound)
+        return {"nll": note_if_not_normalised(estimate, model)}

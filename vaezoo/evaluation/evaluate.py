@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +20,7 @@ from vaezoo.utils.finite import NotFiniteError, first_fault
 from vaezoo.utils.seeds import seeded
 
 SCHEMA_VERSION = 1
-_COLUMNS = ("value", "standard_error", "examples", "unit", "note")
+_COLUMNS = ("value", "standard_error", "examples", "unit", "note", "bound", "series")
 """The keys of a metric in ``evaluation.json`` that are no details."""
 _MAX_PLAIN = 1e9
 """Numbers from this size on are written with an exponent."""
@@ -201,7 +202,9 @@ def _row(estimate: Estimate) -> dict[str, Any]:
         "unit": estimate.unit,
         **details,
     }
-    return {**row, "note": estimate.note} if estimate.note else row
+    series = None if estimate.series is None else asdict(estimate.series)
+    said = {"note": estimate.note, "bound": estimate.bound, "series": series}
+    return row | {name: value for name, value in said.items() if value}
 
 
 def _format_number(value: float) -> str:
@@ -210,7 +213,10 @@ def _format_number(value: float) -> str:
 
 
 def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Rows of a table: name, value with standard error, unit, and how it was measured."""
+    """Rows of a table: name, value with standard error, unit, and how it was measured.
+
+    The last one begins with the kind of bound that the number is, if it is one.
+    """
     rows = []
     for name, row in evaluation["metrics"].items():
         error = row["standard_error"]
@@ -220,7 +226,8 @@ def metric_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]
             for key, value in row.items()
             if key not in _COLUMNS
         ]
-        method = ", ".join([f"{row['examples']:,} examples", *details])
+        method = f"{row['bound']}; " if row.get("bound") else ""
+        method += ", ".join([f"{row['examples']:,} examples", *details])
         method += f"; {row['note']}" if row.get("note") else ""
         rows.append(
             (name.replace("_", " "), f"{_format_number(row['value'])}{error}", row["unit"], method)

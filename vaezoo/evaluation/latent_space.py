@@ -166,9 +166,12 @@ class MutualInformation(Metric):
         details = {"largest_possible": math.log(len(density.prior))}
         return {
             "mutual_information_lower": replace(
-                lower, details=details, note=_range_note(density, "lower")
+                lower,
+                details=details,
+                note=_range_note(density, "lower"),
+                bound="lower bound of I(x; z)",
             ),
-            "mutual_information_upper": replace(upper, note=note),
+            "mutual_information_upper": replace(upper, note=note, bound="upper bound of I(x; z)"),
         }
 
 
@@ -194,8 +197,12 @@ class AggregatePosteriorGap(Metric):
             _gap(density, density.others), _gap(density, density.mixture), density.kl
         )
         return {
-            "aggregate_posterior_gap_lower": lower,
-            "aggregate_posterior_gap_upper": replace(upper, note=_range_note(density, "upper")),
+            "aggregate_posterior_gap_lower": replace(
+                lower, bound="lower bound of KL(q(z) || p(z))"
+            ),
+            "aggregate_posterior_gap_upper": replace(
+                upper, note=_range_note(density, "upper"), bound="upper bound of KL(q(z) || p(z))"
+            ),
         }
 
 

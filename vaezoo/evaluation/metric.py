@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -41,6 +41,34 @@ class Metric(ABC):
         """
 
 
+BOUNDS = ("lower bound", "upper bound", "stochastic lower bound", "stochastic upper bound")
+"""The kinds of bound that an estimate may be, each followed by `` of `` and a quantity.
+
+A number without ``stochastic`` estimates a bound without bias, so that its standard error tells
+how far it is from the bound: an ELBO. A ``stochastic`` one is the logarithm of an unbiased
+estimate: it is a bound in expectation over its own random draws, and tighter with more of them.
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Several numbers behind an estimate, which the report draws.
+
+    Attributes:
+        label: what ``x`` is, such as ``samples`` or ``dimension``.
+        x: where the numbers were measured, ``n`` of them.
+        values: the numbers, in the unit of the estimate.
+        errors: their standard errors; None if they are not defined.
+        kind: ``curve``, with a logarithmic axis of ``x``; or ``bars``.
+    """
+
+    label: str
+    x: Sequence[float]
+    values: Sequence[float]
+    errors: Sequence[float] | None = None
+    kind: Literal["curve", "bars"] = "curve"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A measured number.
@@ -56,6 +84,17 @@ class Estimate:
         per_example: where ``value`` is a mean over examples, the number of each, ``[n]`` in the
             order of the split. Models that are measured on the same examples are compared by the
             differences of these numbers.
+        bound: the kind of bound that the number is and of what, such as ``stochastic upper bound
+            of -log p(x)``: one of ``BOUNDS``, `` of `` and the quantity; empty if it is none.
+        series: the numbers behind it that the report draws; None if there are none.
+
+    Raises:
+        ValueError: ``bound`` begins with no kind of bound.
+
+    Example:
+        >>> import vaezoo
+        >>> vaezoo.Estimate(-90.1, 0.3, 10_000, bound="lower bound of log p(x)").bound
+        'lower bound of log p(x)'
     """
 
     value: float
@@ -66,3 +105,12 @@ class Estimate:
     unit: str = "nats per example"
     note: str = ""
     per_example: Tensor | None = field(default=None, compare=False, repr=False)
+    bound: str = ""
+    series: Series | None = None
+
+    def __post_init__(self) -> None:
+        if self.bound and self.bound.partition(" of ")[0] not in BOUNDS:
+            raise ValueError(
+                f"a bound is one of {', '.join(BOUNDS)}, then 'of' and what it bounds; "
+                f"not {self.bound!r}"
+            )

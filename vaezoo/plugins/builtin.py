@@ -58,6 +58,8 @@ _BUILT_IN = {
         "rate": "vaezoo.evaluation.bounds:Rate",
         "distortion": "vaezoo.evaluation.bounds:Distortion",
         "nll": "vaezoo.evaluation.bounds:NLL",
+        "nll-check": "vaezoo.evaluation.nll_check:NLLCheck",
+        "ais": "vaezoo.evaluation.annealing:AIS",
         "active-units": "vaezoo.evaluation.latent_space:ActiveUnits",
         "mutual-information": "vaezoo.evaluation.latent_space:MutualInformation",
         "aggregate-posterior-gap": "vaezoo.evaluation.latent_space:AggregatePosteriorGap",

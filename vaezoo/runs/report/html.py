@@ -28,6 +28,7 @@ _CAPTIONS = {
     "curves": "Metrics on the training split (thin lines) and on the validation split (thick "
     "lines), in nats per example",
     "latents": "The latent space: posterior means of {split} examples",
+    "metrics": "Numbers behind metrics of the {split} split, with 95 % intervals",
 }
 _SEQUENCE_CAPTIONS = {"reconstructions": "{split} examples and their reconstructions"}
 _STEPWISE_CAPTIONS = {

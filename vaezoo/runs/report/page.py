@@ -24,6 +24,7 @@ from vaezoo.runs.report.attempts import Attempts
 from vaezoo.runs.report.data import ReportData
 from vaezoo.runs.report.html import render_page
 from vaezoo.runs.report.parts import draw_parts
+from vaezoo.runs.report.series import series
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.seeds import seeded
@@ -64,7 +65,8 @@ def write_report(run: ReportData) -> None:
         )
         curves = attempts.draw("the curves", lambda: pictures.curves(run.records))
         latents = attempts.draw("the latent space", lambda: _draw_latents(run, batch))
-    found = {"curves": curves, **(drawn or {}), "latents": latents}
+        metrics = attempts.draw("the series of metrics", lambda: series(run.evaluation))
+    found = {"curves": curves, **(drawn or {}), "latents": latents, "metrics": metrics}
     files = {name: png for name, png in found.items() if png is not None}
     for name, png in files.items():
         write_bytes(run.pictures / f"{name}.png", png)

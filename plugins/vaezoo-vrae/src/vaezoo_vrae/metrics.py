@@ -21,6 +21,13 @@ from vaezoo_vrae.particles import particle_filter
 from vaezoo_vrae.recurrent import Recurrent
 from vaezoo_vrae.steps import PositiveInt, sequence_lengths
 
+_BOUNDS = {
+    "elbo_per_step": "lower bound of log p(x)",
+    "iwae_per_step": "stochastic lower bound of log p(x)",
+    "fivo_per_step": "stochastic lower bound of log p(x)",
+}
+"""What the numbers of ``step-bounds`` bound, where the model has latent variables."""
+
 
 def per_step(
     totals: Tensor, steps: Tensor, unit: str = "nats per step", **details: float
@@ -85,7 +92,10 @@ class StepBounds(vaezoo.Metric):
             "fivo_per_step": {"particles": self.particles},
         }
         return {
-            name: per_step(torch.cat(values), steps, **details.get(name, {}))
+            name: dataclasses.replace(
+                per_step(torch.cat(values), steps, **details.get(name, {})),
+                bound=_BOUNDS.get(name, "") if model.spaces else "",  # else log p(x) itself
+            )
             for name, values in totals.items()
         }
 
