@@ -18,7 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 VAEZOO = "from vaezoo.__main__ import main; main()"
@@ -36,21 +36,30 @@ MODULES = (
 
 
 def run_forked(*words, code=VAEZOO, cwd=None, text=True, **environment):
-    """Runs Python code with arguments; returns what ``subprocess.run`` does."""
+    """Runs Python code with arguments; returns what ``subprocess.run`` does.
+
+    A variable of the environment that is ``None`` is not set.
+    """
+    variables = {**os.environ, **PLAIN, **environment}
     words = [os.fsdecode(word) if isinstance(word, bytes) else str(word) for word in words]
     message = {
         "code": code,
         "words": words,
         "folder": str(Path(cwd or ".").absolute()),
-        "environment": {**os.environ, **PLAIN, **environment},
+        "environment": {k: value for k, value in variables.items() if value is not None},
     }
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        status = _forker().run(message, out, err)
-        printed = []
-        for file in (out, err):
-            file.seek(0)
-            printed.append(file.read().decode() if text else file.read())
-    return subprocess.CompletedProcess(words, status, *printed)
+    forker = _forker()
+    readers, writers = zip(*(os.pipe() for _ in range(2)), strict=True)
+    with ThreadPoolExecutor(2) as pool:
+        printed = [pool.submit(_read, reader) for reader in readers]
+        status = forker.run(message, writers)
+    out, err = (each.result().decode() if text else each.result() for each in printed)
+    return subprocess.CompletedProcess(words, status, out, err)
+
+
+def _read(pipe):
+    with open(pipe, "rb") as file:
+        return file.read()
 
 
 class Forker:
@@ -66,11 +75,15 @@ class Forker:
         )
         theirs.close()
 
-    def run(self, message, out, err):
+    def run(self, message, writers):
         """The exit code of a command, which is killed if it hangs."""
         with open(os.devnull, "rb") as empty:
-            streams = [file.fileno() for file in (empty, out, err)]
-            socket.send_fds(self.socket, [json.dumps(message).encode()], streams)
+            streams = [empty.fileno(), *writers]
+            try:
+                socket.send_fds(self.socket, [json.dumps(message).encode()], streams)
+            finally:
+                for writer in writers:
+                    os.close(writer)
         process = int(self.socket.recv(SIZE))
         try:
             status = self.socket.recv(SIZE)
@@ -114,9 +127,14 @@ def fork_commands(server):
 
 def become(message, streams):
     """Makes this process that of a command; returns its code."""
-    for number, stream in enumerate(streams):
+    for number, (stream, name) in enumerate(zip(streams, ("stdin", "stdout", "stderr"))):
         os.dup2(stream, number)
         os.close(stream)
+        before = getattr(sys, name)  # remembers whether its file can be sought in
+        options = {"encoding": before.encoding, "errors": before.errors, "closefd": False}
+        file = open(number, before.mode, 1 if name == "stderr" else -1, **options)  # noqa: SIM115
+        setattr(sys, name, file)
+        setattr(sys, f"__{name}__", file)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(message["folder"])
     os.environ.clear()
