@@ -33,7 +33,7 @@ import numpy as np
 import vaezoo
 from tests.fuzz.damage import damage
 from tests.fuzz.driver import Commands
-from tests.fuzz.reading import Fault
+from tests.fuzz.guard import Fault
 from tests.fuzz.run_files import READ_BACK, Trained, flip, is_equal, read_everything
 from vaezoo.utils.errors import VaezooError
 

@@ -28,8 +28,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from tests.fuzz.driver import Commands, Ended, check_printed, parse_options, run_fuzzers
 from tests.fuzz.formats import FORMATS
+from tests.fuzz.guard import Fault
 from tests.fuzz.harness import Format, case, run_case
-from tests.fuzz.reading import Fault
 
 MLP = {"latent_dim": 2, "encoder": {"type": "mlp", "hidden": [4]},
        "decoder": {"type": "mlp", "hidden": [4]}, "likelihood": "normal"}  # fmt: skip

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.fuzz.reading import Fault
+from tests.fuzz.guard import Fault
 
 MEMORY = 4 * 2**30
 """How much memory a case may ask for beyond what the process has at its start, in bytes."""
