@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+from markupsafe import Markup
+
 from vaezoo.runs.comparison.charts import COLOURS, Series, line_chart, plane, swatch
 from vaezoo.runs.comparison.comparing import Column, Comparison
 from vaezoo.runs.comparison.subjects import Subject
@@ -37,6 +39,7 @@ def write_page(comparison: Comparison, path: Path) -> None:
         colours=COLOURS,
         title=names[0] if len(names) == 1 else " and ".join((", ".join(names[:-1]), names[-1])),
         count=len(subjects),
+        breakable=_breakable,
         labels=labels,
         rows=table.rows,
         notes=table.notes,
@@ -49,6 +52,11 @@ def write_page(comparison: Comparison, path: Path) -> None:
         ],
     )
     write_text(path, page)
+
+
+def _breakable(path: str) -> Markup:
+    """The path of an option, which may be broken behind its dots."""
+    return Markup(".<wbr>").join(path.split("."))
 
 
 def _pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
