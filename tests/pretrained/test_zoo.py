@@ -111,6 +111,8 @@ def test_the_wheel_holds_registry_and_weights(tmp_path):
             names
         )
         assert f"vaezoo/utils/packaged_files/{entry.spec.path}" in names
+    for file in (file for features in OWN.features for file in features.files):
+        assert f"vaezoo/utils/packaged_files/{file.sources[0]}" in names
 
 
 def test_stored_halves_are_computed_in_single_precision():
