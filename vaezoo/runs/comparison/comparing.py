@@ -135,7 +135,8 @@ def compare_subjects(subjects: Sequence[Subject]) -> Comparison:
     reason = ""
     if not is_about_specs:
         few = groups[seeds.index(min(seeds))][0].name
-        reason = f"there is {_count(min(seeds))} of {few}, and {LEAST_SEEDS} of each are needed"
+        seen = "is one seed" if min(seeds) == 1 else f"are {min(seeds)} seeds"
+        reason = f"there {seen} of {few}, and {LEAST_SEEDS} of each are needed"
         if len(groups) == 1:
             reason = "they have the same spec, and differ in the seed only"
         groups = [[subject] for subject in subjects]
@@ -149,10 +150,6 @@ def compare_subjects(subjects: Sequence[Subject]) -> Comparison:
         options=differing_options(columns),
         metrics=[compare_metric(name, columns, is_about_specs) for name in names],
     )
-
-
-def _count(seeds: int) -> str:
-    return "one seed" if seeds == 1 else f"a number of {seeds} seeds"
 
 
 def group_by_spec(subjects: Sequence[Subject]) -> list[list[Subject]]:
