@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.commands import VAEZOO, run_forked
 from vaezoo.utils.packaged import ROOT
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
@@ -24,13 +25,7 @@ FAST = ["-s", "train.epochs=2", "-s", "evaluate=[elbo]"]
 
 
 def vaezoo(*args, cwd=None, check=None, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "vaezoo", *map(str, args)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**ENVIRONMENT, **environment},
-    )
+    done = run_forked(*args, cwd=cwd, **environment)
     if check is not None:
         assert done.returncode == check, done.stderr
     return done
@@ -358,14 +353,11 @@ def test_doctor_passes(tmp_path):
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
     """A limit on file size imitates a disk that becomes full during the first checkpoint."""
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from vaezoo.cli.main import main; main(sys.argv[1:])"
     )
-    arguments = ["run", str(ROOT / "examples/vae-digits.yaml"), *FAST, "--out", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT
-    )
+    spec = ROOT / "examples/vae-digits.yaml"
+    done = run_forked("run", spec, *FAST, "--out", tmp_path, code=code + VAEZOO)
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line.startswith("error: cannot write")]
     (left,) = (tmp_path / "vae-digits").iterdir()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.commands import run_forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,13 +19,7 @@ FAST = ["-s", "train.epochs=4", "-s", "evaluate=[elbo]"]
 
 
 def vaezoo(*args, check=0, cwd=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "vaezoo", *map(str, args)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
-    )
+    done = run_forked(*args, cwd=cwd)
     assert done.returncode == check, done.stderr
     return done
 

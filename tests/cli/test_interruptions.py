@@ -13,6 +13,8 @@ import sys
 
 import pytest
 
+from tests.commands import VAEZOO, run_forked
+
 AT_IMPORT = """
 import os, signal, sys
 class Moment:
@@ -26,7 +28,6 @@ import atexit, os, signal, sys
 def interrupt(*_, **__):
     os.kill(os.getpid(), signal.SIGINT)
 """
-START = "\nfrom vaezoo.__main__ import main; main()"
 
 
 @pytest.fixture
@@ -56,14 +57,14 @@ def call(folder, *command, **environment):
 
 
 def with_code(folder, code, *arguments):
-    return call(folder, "-c", PROLOGUE + code + START, *arguments)
+    return run_forked(*arguments, code=f"{PROLOGUE}{code}\n{VAEZOO}", cwd=folder)
 
 
 def check_resumable(folder, done):
     """The run is named with the command that resumes it, which works."""
     (run,) = (folder / "runs/small").iterdir()
     assert done.stderr.splitlines()[-1] == f"  vaezoo resume {run.relative_to(folder)}"
-    assert call(folder, "-m", "vaezoo", "-q", "resume", str(run)).returncode == 0
+    assert run_forked("-q", "resume", run, cwd=folder).returncode == 0
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +188,7 @@ def test_a_process_of_somebody_else_keeps_its_handlers():
         "assert before == (signal.getsignal(2), signal.getsignal(15), sys.excepthook,"
         " sys.unraisablehook)"
     )
-    done = call(None, "-c", code)
+    done = run_forked(code=code)
     assert done.returncode == 0, done.stderr
 
 

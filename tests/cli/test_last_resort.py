@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
+from tests.commands import VAEZOO, run_forked
 from vaezoo.utils.packaged import ROOT
 
 SPEC = str(ROOT / "examples/vae-digits.yaml")
@@ -16,13 +13,7 @@ RAISE = "\nimport vaezoo.spec.load as load\ndef fail(*_):\n    {}\nload.load_spe
 
 def call(code, *arguments):
     """Runs a command in a process in which something is broken."""
-    code += "\nfrom vaezoo.__main__ import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
-    )
+    return run_forked(*arguments, code=f"{code}\n{VAEZOO}")
 
 
 @pytest.mark.parametrize(

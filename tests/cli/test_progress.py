@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.cli.terminal import Screen, run_in_terminal
+from tests.commands import run_forked
 from vaezoo.cli.main import _print_warning
 from vaezoo.cli.output import print_to_stderr
 from vaezoo.cli.progress import training_progress
@@ -28,6 +29,8 @@ model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli}
 train: {epochs: 3, log_every: 1, device: cpu}
 evaluate: [elbo]
 """
+UNSET = ("NO_COLOR", "CI", "COLUMNS", "FORCE_COLOR")
+TERMINAL = "xterm-256color"
 VAEZOO = [sys.executable, "-m", "vaezoo"]
 REMNANTS = re.compile(r"\d%|ETA|working|[━╸╺]")
 
@@ -41,9 +44,8 @@ def folder(tmp_path):
 
 
 def environment(**variables):
-    unset = ("NO_COLOR", "CI", "COLUMNS", "FORCE_COLOR")
-    kept = {name: value for name, value in os.environ.items() if name not in unset}
-    return {**kept, "OMP_NUM_THREADS": "1", "TERM": "xterm-256color", **variables}
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return {**kept, "OMP_NUM_THREADS": "1", "TERM": TERMINAL, **variables}
 
 
 def records(epochs, steps_per_epoch=2, log_every=1, **fields):
@@ -199,14 +201,9 @@ def test_outside_of_a_terminal_about_ten_lines_are_printed(
 
 def test_a_pipe_gets_a_handful_of_lines_whatever_the_number_of_epochs(folder):
     for epochs in (3, 300):
-        done = subprocess.run(
-            [*VAEZOO, "run", "small.yaml", "-s", f"train.epochs={epochs}"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env=environment(),
-            check=True,
-        )
+        words = ("run", "small.yaml", "-s", f"train.epochs={epochs}")
+        done = run_forked(*words, cwd=folder, **dict.fromkeys(UNSET), TERM=TERMINAL)
+        assert done.returncode == 0, done.stderr
         lines = done.stderr.splitlines()
         assert re.fullmatch(r"run runs/small/[\d-]+", lines[0]) and "32 train" in lines[1]
         assert "on cpu" in lines[2]
@@ -234,9 +231,7 @@ def test_a_finished_run_leaves_a_clean_screen_and_commands_that_work(folder):
     assert [command.split()[1] for command in commands] == ["sample", "score", "evaluate"]
     assert shlex.split(commands[0])[2].startswith(str(out)) and "samples.png" in commands[0]
     for command in commands:
-        subprocess.run(
-            [*VAEZOO, *shlex.split(command)[1:]], cwd=folder, env=environment(), check=True
-        )
+        assert run_forked(*shlex.split(command)[1:], cwd=folder).returncode == 0
     assert (folder / "samples.png").is_file() and (folder / "scores.csv").is_file()
 
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.commands import run_forked
 from vaezoo.utils.packaged import ROOT
 
 SPEC = str(ROOT / "examples/vae-digits.yaml")
@@ -42,7 +43,7 @@ def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(tmp_path):
     (run,) = (tmp_path / "runs/vae-digits").iterdir()
     for line in (run / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
-    assert shell(f"$V -q evaluate {run}").returncode == 0
+    assert run_forked("-q", "evaluate", run).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["list", "list --json", "show encoder mlp", "--help"])

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import vaezoo
+from tests.commands import VAEZOO, run_forked
 from vaezoo.runs.setup import prepare_training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
@@ -186,17 +187,11 @@ def test_a_fresh_process_finds_the_plugin_without_importing_its_heavy_module(tar
 def test_a_disabled_plugin_is_not_even_imported(target, tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text(dump({key: value for key, value in SPEC.items() if key != "requires"}))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(target),
-        "VAEZOO_DISABLE_PLUGINS": "vaezoo-tiny",
-    }
-    command = [sys.executable, "-m", "vaezoo", "validate", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    code = f"import sys; sys.path.insert(1, {str(target)!r})\n{VAEZOO}"
+    command = {"code": code, "VAEZOO_DISABLE_PLUGINS": "vaezoo-tiny"}
+    done = run_forked("validate", path, **command)
     assert done.returncode == 3
     assert "no encoder named 'tiny'" in done.stderr
     assert "plugin 'vaezoo-tiny' is disabled" in done.stderr
-    allowed = subprocess.run(
-        command, capture_output=True, text=True, env={**environment, "VAEZOO_DISABLE_PLUGINS": ""}
-    )
+    allowed = run_forked("validate", path, **{**command, "VAEZOO_DISABLE_PLUGINS": ""})
     assert allowed.returncode == 0, allowed.stderr

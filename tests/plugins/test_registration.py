@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import textwrap
 import types
@@ -15,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 import vaezoo
+from tests.commands import run_forked
 from vaezoo.cli.main import cli
 from vaezoo.plugins import discovery, registration
 from vaezoo.plugins.hooks import hookimpl
@@ -376,20 +376,19 @@ def test_another_process_must_register_the_class_again(spec, tmp_path):
     short = {"steps": 1, "epochs": None}
     text = spec(data={"type": "npz", "path": "x.npz"}, regularizers=regularizers, train=short)
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(text))
-    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
 
-    def call(*arguments):
-        command = [sys.executable, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    def call(*words, **options):
+        done = run_forked(*words, cwd=tmp_path, **options)
         return done.stdout.strip(), done.stderr.strip(), done.returncode
 
-    path, errors, code = call("script.py", "train")
-    assert code == 0, errors
+    code = textwrap.dedent(SCRIPT)
+    path, errors, status = call("train", code=code)
+    assert status == 0, errors
     recorded = json.loads((tmp_path / path / "environment.json").read_text())["registered"]
     assert recorded == [{"kind": "schedule", "name": "still", "class": "__main__:Still"}]
     message = (
         f"{path}: uses schedule 'still' (__main__:Still) of the process that trained it; in "
         "Python, first: vaezoo.register('schedule', 'still', Still)"
     )
-    assert call("script.py", "open", path) == (f"PluginError {message}", "", 0)
-    assert call("-m", "vaezoo", "resume", path) == ("", f"error: {message}", 6)
+    assert call("open", path, code=code) == (f"PluginError {message}", "", 0)
+    assert call("resume", path) == ("", f"error: {message}", 6)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,6 +13,7 @@ import pytest
 import torch
 
 import vaezoo
+from tests.commands import run_forked
 from vaezoo.cli.main import cli
 from vaezoo.pretrained.entry import parse_registry
 from vaezoo.runs import hub
@@ -24,13 +23,7 @@ from vaezoo.utils.files import read_json, read_tensors, write_json
 
 
 def vz(*words, code=0, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "vaezoo", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=300,
-    )
+    done = run_forked(*words, **environment)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
 import yaml
 
+from tests.commands import run_forked
+
 TRAIN = {"epochs": 2, "log_every": 4, "checkpoint_every": 0, "ema": 0.9}
-LIMIT = 300.0
-"""Seconds after which a command hangs."""
-
-
-class Finished:
-    """A command that ended: its exit code, its output, and the lines of its errors."""
-
-    def __init__(self, process):
-        try:
-            self.out, self.err = process.communicate(timeout=LIMIT)
-        finally:
-            process.kill()
-        self.code = process.returncode
-        self.errors = [line for line in self.err.splitlines() if line.startswith("error:")]
 
 
 @pytest.fixture
@@ -40,17 +25,9 @@ def torchrun(tmp_path, spec):
     def run(*command):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-        return Finished(
-            subprocess.Popen(
-                [*launcher, "--master-port", str(port), *command],
-                cwd=tmp_path,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        launcher = ("--nproc-per-node", "2", "--master-port", port)
+        code = "from torch.distributed.run import main; main()"
+        return run_forked(*launcher, *command, code=code, cwd=tmp_path)
 
     return run
 

@@ -67,6 +67,11 @@ SCRIPT = """
 """
 
 
+def errors(finished):
+    """The lines of the errors of a command."""
+    return [line for line in finished.stderr.splitlines() if line.startswith("error:")]
+
+
 def results(path):
     """The weights of a finished run, and its evaluation as text."""
     return read_tensors(path / "model.safetensors")[0], (path / "evaluation.json").read_text()
@@ -75,10 +80,10 @@ def results(path):
 def test_processes_train_one_model_and_go_on_exactly_after_kills(torchrun, script, tmp_path, same):
     faulty = script(FAULTY)
     done = torchrun(faulty, "nowhere", "run", "spec.yaml", "--out", "whole")
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
     (whole,) = tmp_path.glob("whole/tiny/*")
-    assert done.out.count("elbo") == 1 and done.out.count("report.html") == 1
-    assert done.err.count("step 0 of 16") == 1 and done.err.count("drawing the report") == 1
+    assert done.stdout.count("elbo") == 1 and done.stdout.count("report.html") == 1
+    assert done.stderr.count("step 0 of 16") == 1 and done.stderr.count("drawing the report") == 1
     steps = [record["step"] for record in RunDirectory(whole).records()]
     assert steps == [4, 8, 8, 12, 16, 16]
 
@@ -93,43 +98,43 @@ def test_processes_train_one_model_and_go_on_exactly_after_kills(torchrun, scrip
             f"vaezoo resume {relative}"
         )
 
-    assert killed.errors == [message(0, 12)]
+    assert errors(killed) == [message(0, 12)]
 
     killed = torchrun(faulty, "evaluation", "resume", str(relative))
-    assert killed.errors == [message(1, 16)]
+    assert errors(killed) == [message(1, 16)]
     assert not (path / "evaluation.json").exists()
 
     resumed = torchrun(faulty, "nowhere", "-q", "resume", str(path), "-s", "train.keep=1")
-    assert resumed.code == 0, resumed.err
+    assert resumed.returncode == 0, resumed.stderr
     assert "keep: 1" in (path / "spec.yaml").read_text()
     (weights, evaluation), (expected, expected_evaluation) = results(path), results(whole)
     same(weights, expected)
     assert evaluation == expected_evaluation
     picture = torchrun(script(COMMAND), "sample", str(path), "--out", "samples.png")
-    assert picture.code == 0 and picture.err.count("wrote samples.png") == 1
+    assert picture.returncode == 0 and picture.stderr.count("wrote samples.png") == 1
     opened = [(tmp_path / f"opened-{rank}").read_text() for rank in (0, 1)]
     assert opened == ["True", "False"] and (tmp_path / "samples.png").is_file()
 
 
 def test_an_error_of_one_process_ends_both_with_its_message(torchrun, script):
     failed = torchrun(script(FAULTY), "one step", "run", "spec.yaml")
-    (line,) = failed.errors
+    (line,) = errors(failed)
     assert line.startswith("error: process 1: ValueError: as planned")
 
 
 def test_an_error_of_all_processes_is_printed_once(torchrun):
     failed = torchrun("-m", "vaezoo", "run", "spec.yaml", "-s", "model.latent_dimm=3")
-    (line,) = failed.errors
+    (line,) = errors(failed)
     assert "model.latent_dimm: unknown key" in line
-    assert failed.err.count("exitcode  : 3") == 2
+    assert failed.stderr.count("exitcode  : 3") == 2
 
 
 def test_every_process_of_a_script_has_the_results(torchrun, script, tmp_path):
     done = torchrun(script(SCRIPT))
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"found-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert first[0][1]["metrics"]["elbo"]["examples"] == 120
     assert [records for _, _, records in first[:2]] == [3, 6]
     assert "missing.npz" in first[2]
-    assert done.out.count("step 0 of") == done.out.count("drawing the report") == 2
+    assert done.stdout.count("step 0 of") == done.stdout.count("drawing the report") == 2
