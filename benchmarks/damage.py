@@ -10,7 +10,8 @@ that is read must be the same as before, and a resumed run must leave the same w
 bit. Anything else is a fault: other values without a word, a traceback, another exit code. Records
 that end early are counted apart (``cut``): a kill leaves them so, and weights do not depend on
 them. Prints a table of files and verdicts, and each fault with its seed; ends with 1 if there are
-faults.
+faults. Commands are forked from a process that has imported vaezoo (``tests/fuzz/driver.py``):
+with an import for each, 300 cases take more than an hour on a busy machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -32,6 +32,8 @@ import numpy as np
 
 import vaezoo
 from tests.fuzz.damage import damage
+from tests.fuzz.driver import Commands
+from tests.fuzz.guard import Fault
 from tests.fuzz.run_files import READ_BACK, Trained, flip, is_equal, read_everything
 from vaezoo.utils.errors import VaezooError
 
@@ -81,18 +83,20 @@ def in_process(path: Path, name: str, whole: dict[str, Any]) -> str:
     return "cut" if is_cut and is_else_equal else "FAULT: other values, without a word"
 
 
-def by_command(path: Path, name: str, weights: bytes) -> str:
+def by_command(path: Path, name: str, weights: bytes, commands: Commands) -> str:
     """Evaluates and resumes a run of which a file was changed; returns the verdict."""
     verdict = "same"
-    for words in (["evaluate", path], ["resume", path]):
-        command = [sys.executable, "-m", "vaezoo", "-q", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        if done.returncode not in (0, 4) or "Traceback" in done.stderr:
-            return f"FAULT: {words[0]}: exit code {done.returncode}: {done.stderr[-300:]}"
-        if done.returncode == 4 or "warning: " in done.stderr:
-            if name not in done.stderr:
-                return f"FAULT: {words[0]} does not name {name}: {done.stderr[-300:]}"
-            verdict = "refused" if done.returncode else "warned"
+    for word in ("evaluate", "resume"):
+        try:
+            ended = commands.call(["-q", word, str(path)], path.parent)
+        except Fault as fault:
+            return f"FAULT: {fault}"
+        if ended.code not in (0, 4) or "Traceback" in ended.errors:
+            return f"FAULT: {word}: exit code {ended.code}: {ended.errors[-300:]}"
+        if ended.code == 4 or "warning: " in ended.errors:
+            if name not in ended.errors:
+                return f"FAULT: {word} does not name {name}: {ended.errors[-300:]}"
+            verdict = "refused" if ended.code else "warned"
     if verdict != "refused" and (path / "model.safetensors").read_bytes() != weights:
         return "FAULT: other weights, without a word"
     return verdict
@@ -108,6 +112,7 @@ def main() -> None:
     seeds = range(options.cases) if options.seed is None else [options.seed]
     files = [name for name in READ_BACK if not (options.command and "regularizers" in name)]
     verdicts: Counter[tuple[str, str]] = Counter()
+    commands = Commands(limit=300)
     with tempfile.TemporaryDirectory() as folder:
         regularizers: list[str] = ["kl"]
         if not options.command:  # a class of this process, which a command does not have
@@ -123,12 +128,12 @@ def main() -> None:
             change(path / name, generator)
             last = name.rpartition("/")[2]
             if options.command:
-                verdict = by_command(path, last, weights)
+                verdict = by_command(path, last, weights, commands)
             else:
                 verdict = in_process(path, last, whole)
             verdicts[name, verdict.partition(":")[0]] += 1
             if verdict.startswith("FAULT"):
-                print(f"seed {seed}: {name}: {verdict}")
+                print(f"seed {seed}: {name}: {verdict}", flush=True)
     for (name, verdict), count in sorted(verdicts.items()):
         print(f"{name:40} {verdict:8} {count}")
     sys.exit(any(verdict == "FAULT" for _, verdict in verdicts))

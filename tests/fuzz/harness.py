@@ -35,7 +35,8 @@ import numpy as np
 
 import vaezoo
 from tests.fuzz.damage import damage
-from tests.fuzz.reading import SPLITS, Fault, Reading, Refusal, read
+from tests.fuzz.guard import Fault
+from tests.fuzz.reading import SPLITS, Reading, Refusal, read
 
 Example: TypeAlias = dict[str, Any]
 """One example in the units of its source: arrays and texts by name."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.fuzz.guard import Fault
 from tests.fuzz.harness import (
     Claim,
     Example,
@@ -37,7 +38,7 @@ from tests.fuzz.npz_arrays import (
     trim,
     unpack,
 )
-from tests.fuzz.reading import Fault, Reading
+from tests.fuzz.reading import Reading
 
 
 class Npz(Format):

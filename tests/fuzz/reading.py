@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
 import traceback
-import tracemalloc
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import vaezoo
+from tests.fuzz.guard import Fault, guarded
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.loader import Loader
 from vaezoo.utils.errors import VaezooError
 
 SPLITS = ("train", "validation", "test")
-MEMORY = 64 * 2**20
-"""The bytes that reading a source of a few kB may take."""
 CPU = torch.device("cpu")
-
-
-class Fault(Exception):
-    """The reader did what is never right, or not what the mutation implies."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ def read(block: dict[str, Any], folder: Path) -> Reading | Refusal:
             a changed state of a random generator, too much memory, or data out of its bounds.
     """
     spec = vaezoo.load_spec(spec_of(block))
-    with _guarded(folder):
+    with guarded(folder):
         try:
             result = _read(spec.data.build())
         except Fault:
@@ -96,70 +84,6 @@ def _read(dataset: vaezoo.Dataset) -> Reading:
     if sizes != {name: len(batch) for name, batch in splits.items()}:
         raise Fault(f"sizes says {sizes}")
     return Reading(spec, splits, tuple(dataset.left_out), tuple(dataset.notes))
-
-
-@contextlib.contextmanager
-def _guarded(folder: Path) -> Iterator[None]:
-    """Raises a Fault if the block leaves traces."""
-    files, randomness = _list_files(folder), _random_states()
-    tracemalloc.start(1)
-    try:
-        with warnings.catch_warnings(record=True) as caught, _no_output():
-            warnings.simplefilter("always")
-            yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    if caught:
-        raise Fault(f"warns: {caught[0].category.__name__}: {caught[0].message}")
-    if peak > MEMORY:
-        raise Fault(f"takes {peak / 2**20:.0f} MiB")
-    if _random_states() != randomness:
-        raise Fault("changes the state of a global random generator")
-    if changed := _list_files(folder) ^ files:
-        raise Fault(f"changes files: {sorted(changed)}")
-
-
-def _random_states() -> tuple[Any, ...]:
-    return (
-        torch.get_rng_state().numpy().tobytes(),
-        np.random.get_state()[1].tobytes(),  # type: ignore[union-attr]
-        hash(random.getstate()),
-    )
-
-
-def _list_files(folder: Path) -> set[tuple[str, int, int]]:
-    found = set()
-    for root, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            file = Path(root, name)
-            status = file.lstat()
-            found.add((str(file), status.st_size, status.st_mtime_ns))
-    return found
-
-
-@contextlib.contextmanager
-def _no_output() -> Iterator[None]:
-    """Raises a Fault if anything, libraries in C included, writes to stdout or stderr."""
-    saved, sink = [os.dup(1), os.dup(2)], os.memfd_create("output")
-    try:
-        os.dup2(sink, 1)
-        os.dup2(sink, 2)
-        with (
-            open(sink, "w", closefd=False) as stream,
-            contextlib.redirect_stdout(stream),
-            contextlib.redirect_stderr(stream),
-        ):
-            yield
-    finally:
-        for number, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, number)
-            os.close(copy)
-        size = os.lseek(sink, 0, os.SEEK_CUR)
-        text = os.pread(sink, 300, 0)
-        os.close(sink)
-    if size:
-        raise Fault(f"writes to the terminal: {text!r}")
 
 
 def _check_bounds(result: Reading) -> None:

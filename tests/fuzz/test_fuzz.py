@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fuzz import reading
+from tests.fuzz import guard, reading
 from tests.fuzz.formats import FORMATS
 from tests.fuzz.harness import case, run_case
 from vaezoo.data.loader import Loader
@@ -26,7 +26,7 @@ def faults_of(form, seeds, folder):
     for seed in seeds:
         try:
             verdicts[run_case(form, seed, folder)] += 1
-        except reading.Fault as fault:
+        except guard.Fault as fault:
             mutator = case(form, seed)[2]
             faults.append(
                 f"python benchmarks/fuzz.py {form.name} --seed {seed}  # {mutator}: {fault}"

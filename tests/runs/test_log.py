@@ -111,6 +111,33 @@ def test_validation_csv_has_its_heading_after_a_kill_that_left_it_empty(
     assert (path / "validation.csv").read_text() == (complete.path / "validation.csv").read_text()
 
 
+def test_validation_csv_has_each_value_of_each_stage_in_its_own_column(
+    train, interrupted, again, stop_at
+):
+    stages = [
+        {"name": "vae", "steps": 12},
+        {"name": "prior", "sampler": "m", "objective": "prior-nll", "steps": 12},
+    ]
+    blocks = {
+        "samplers": {"m": {"type": "mixture", "components": 3}},
+        "stages": stages,
+        "train": {"callbacks": ["csv"], "epochs": None},
+        "evaluate": [],
+    }
+    complete = train(**blocks)
+    text = (complete.path / "validation.csv").read_text()
+    validations = [record for record in complete.records if record["split"] == "validation"]
+    assert len({tuple(record) for record in validations}) == 2, "the stages measure the same"
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [{key: value for key, value in row.items() if value} for row in rows] == [
+        {key: str(value) for key, value in record.items() if key != "time"}
+        for record in validations
+    ]
+    stopped = interrupted(**blocks, callbacks=[stop_at(20)])
+    again(stopped)
+    assert (stopped / "validation.csv").read_text() == text
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own imports
 def test_tensorboard_shows_every_step_once_after_a_resume(train, interrupted, again, stop_at):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

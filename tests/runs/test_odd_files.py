@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import warnings
 
 import pytest
 
 from vaezoo.runs.directory import RunDirectory
+from vaezoo.utils.digests import add_digest
 
 BLOCK = {"checkpoint_every": 0, "callbacks": ["csv"]}
 DEEP = b"[" * 100_000
+WHOLE = b'"step": 4, "epoch": 1, "time": "2026-01-01T00:00:00+00:00"'
 LINES = {
     "a list": b"[]",
     "a number": b"3",
@@ -19,9 +23,9 @@ LINES = {
     "without a step": b'{"split": "train", "epoch": 1}',
     "no step": b'{"step": null, "split": "train", "epoch": 1}',
     "a text as step": b'{"step": "4", "split": "train", "epoch": 1}',
-    "a list as value": b'{"step": 4, "split": "train", "epoch": 1, "elbo": [1]}',
-    "a text as value": b'{"step": 4, "split": "train", "epoch": 1, "elbo": "1"}',
-    "a huge number": b'{"step": 4, "split": "train", "epoch": 1, "elbo": 1' + b"0" * 400 + b"}",
+    "a list as value": b"{" + WHOLE + b', "split": "train", "elbo": [1]}',
+    "a text as value": b"{" + WHOLE + b', "split": "train", "elbo": "1"}',
+    "a huge number": b"{" + WHOLE + b', "split": "train", "elbo": 1' + b"0" * 400 + b"}",
     "a number of many digits": b'{"step": ' + b"9" * 5000 + b"}",
     "bytes that are no text": b"\xff\xfe{",
     "nested deep": DEEP,
@@ -43,7 +47,27 @@ ENVIRONMENTS = {
     "numbers as init": b'{"init": [3]}',
     "another split": b'{"evaluation_split": "train"}',
     "a number as version": b'{"torch": 2, "created": []}',
+    "another text as time": b'{"created": "yesterday"}',
+    "a time without a zone": b'{"created": "2026-01-01T00:00:00"}',
 }
+
+
+SEALED = {
+    "without a time": {"time": None},
+    "no time": {"time": "yesterday"},
+    "a time without a zone": {"time": "2026-01-01T00:00:00"},
+    "a number as time": {"time": 3},
+    "no epoch": {"epoch": None},
+    "an infinite epoch": {"epoch": math.inf},
+    "a truth as epoch": {"epoch": True},
+    "a step below 0": {"step": -1},
+    "a fraction as step": {"step": 1.5},
+    "validation that does not say whether it is the best": {"split": "validation"},
+    "validation with a number for it": {"split": "validation", "best": 1},
+    "a stage without its step": {"stage": "one"},
+    "a stage with a text as step": {"stage": "one", "stage_step": "1"},
+}
+"""Records whose digest is right, but which no run writes: changes of the first record."""
 
 
 def link(path):
@@ -96,6 +120,19 @@ def test_odd_lines_of_metrics_are_left_out_with_a_warning(check):
             f"{path / 'metrics.jsonl'}: line 4 is damaged or no record" in each
             for each in messages
         ), case
+
+
+def test_a_record_that_no_run_writes_is_left_out_whatever_its_digest(train):
+    run = train(train=BLOCK)
+    first, *lines = run.directory.metrics.read_text().splitlines(keepends=True)
+    for case, change in SEALED.items():
+        record = {k: v for k, v in {**json.loads(first), **change}.items() if k != "digest"}
+        if case == "without a time":
+            del record["time"]
+        text = add_digest(json.dumps(record)) + "\n"
+        run.directory.metrics.write_text(first + text + "".join(lines))
+        with pytest.warns(UserWarning, match=r"line 2 is damaged or no record"):
+            assert len(run.directory.records()) == len(lines) + 1, case
 
 
 def test_an_environment_of_another_type_is_left_out_with_a_warning(check):

@@ -772,6 +772,31 @@ def test_an_override_of_another_form_is_a_usage_error(override):
         load_spec(VALID, [override], text=True)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"data.batch_size={'x' * 50_000}",
+        f"model.encoder.hidden={[{}] * 2000}",
+        f"train.{'x' * 50_000}",
+        f"{'x' * 50_000}=[",
+        f"samplers.{'x' * 30_000}={dict.fromkeys('abcdefgh', 1)}".replace("'", ""),
+    ],
+    ids=["value", "list", "no value", "no YAML", "keys"],
+)
+def test_a_message_repeats_no_long_override(override):
+    with pytest.raises((SpecError, UsageError), match=r"^-s ") as caught:
+        load_spec(VALID, [override], text=True)
+    lines = str(caught.value).splitlines()
+    assert lines and max(map(len, lines)) < 1000
+
+
+def test_a_message_repeats_no_long_key():
+    options = ", ".join(f"k{index}: 1" for index in range(500))
+    text = f"{VALID}samplers:\n  ? {'x' * 50}{'y' * 20_000}\n  : {{type: mixture, {options}}}\n"
+    lines = complaint(text).splitlines()
+    assert len(lines) > 500 and sum(map(len, lines)) < 1_000_000
+
+
 def test_all_faults_are_reported_at_once_in_file_order():
     text = """\
 spec: vaezoo/v2

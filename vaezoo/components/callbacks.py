@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from vaezoo.utils.errors import UnavailableError
 from vaezoo.utils.files import write_text
@@ -71,35 +71,48 @@ class TensorBoard(Callback):
 
 
 class CsvLog(Callback):
-    """Writes the validation records to ``validation.csv`` of the run."""
+    """Writes the validation records to ``validation.csv`` of the run.
+
+    Stages may measure different values: a column is empty where a record lacks it.
+    """
 
     def __init__(self, directory: Path, /) -> None:
         self.path = directory / "validation.csv"
+        self.rows: list[dict[str, Any]] = []
+        self.columns: list[str] = []
 
     def start(self, step: int) -> None:
         """Writes the rows up to ``step`` anew, from the records of the run."""
-        text = io.StringIO()
+        self.rows, self.columns = [], []
         for record in read_records(self.path.with_name("metrics.jsonl")):
             if record["split"] == "validation" and record["step"] <= step:
-                row = {key: value for key, value in record.items() if key != "time"}
-                self._write_row(text, row, is_first=not text.tell())
-        if text.tell():
-            write_text(self.path, text.getvalue())
+                self._add({key: value for key, value in record.items() if key != "time"})
+        if self.rows:
+            write_text(self.path, self._text(self.rows, with_heading=True))
         else:
             self.path.unlink(missing_ok=True)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Appends a validation record as a row."""
+        """Appends a validation record as a row; writes all anew if it has new columns."""
         if record["split"] != "validation":
             return
-        is_first = not self.path.exists()
+        if self._add(dict(record)):
+            write_text(self.path, self._text(self.rows, with_heading=True))
+            return
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            self._write_row(file, record, is_first=is_first)
+            file.write(self._text(self.rows[-1:], with_heading=False))
 
-    @staticmethod
-    def _write_row(file: TextIO, record: Mapping[str, Any], *, is_first: bool) -> None:
-        """Writes the values of a record, after its keys if it is the first."""
-        writer = csv.DictWriter(file, list(record))
-        if is_first:
+    def _add(self, row: dict[str, Any]) -> bool:
+        """Keeps a row; returns whether it has new columns."""
+        new = [key for key in row if key not in self.columns]
+        self.rows.append(row)
+        self.columns += new
+        return bool(new)
+
+    def _text(self, rows: list[dict[str, Any]], *, with_heading: bool) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns)
+        if with_heading:
             writer.writeheader()
-        writer.writerow(record)
+        writer.writerows(rows)
+        return text.getvalue()

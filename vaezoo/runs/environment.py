@@ -7,11 +7,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vaezoo.plugins import discovery
 
@@ -45,11 +45,17 @@ class _Fingerprint(BaseModel):
     read: int = 0
 
 
+def _check_time(text: str) -> str:
+    if not datetime.fromisoformat(text).tzinfo:
+        raise ValueError("a time needs its zone")
+    return text
+
+
 class _Environment(BaseModel):
     """The types of what is read back of ``environment.json``; any key may be missing."""
 
     model_config = _CONFIG
-    created: str = ""
+    created: Annotated[str, AfterValidator(_check_time)] = ""
     command: list[str] = []
     vaezoo: str = ""
     python: str = ""

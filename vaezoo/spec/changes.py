@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from vaezoo.spec.tree import MAX_DEPTH, Mark, Node, parse
-from vaezoo.utils.errors import SpecError, UsageError
+from vaezoo.utils.errors import SpecError, UsageError, shorten
 
 _ALTERNATIVES = {"steps": "epochs", "epochs": "steps"}
 """Keys of ``train`` and of a stage, of which one replaces the other."""
@@ -42,14 +42,12 @@ def parse_override(override: str) -> tuple[list[str], Node]:
         SpecError: the value is not valid YAML.
     """
     path, equals, text = override.partition("=")
-    steps = path.strip().split(".")
+    steps, name = path.strip().split("."), f"-s {shorten(override)}"
     if not equals or not all(steps):
-        raise UsageError(f"-s {override}: write key.path=value, such as -s train.epochs=3")
+        raise UsageError(f"{name}: write key.path=value, such as -s train.epochs=3")
     if len(steps) > MAX_DEPTH:
-        raise UsageError(
-            f"-s {override[:60]}...: nested deeper than {MAX_DEPTH} levels; use fewer"
-        )
-    return steps, parse(text if text.strip() else "''", f"-s {override}")
+        raise UsageError(f"{name}: nested deeper than {MAX_DEPTH} levels; use fewer")
+    return steps, parse(text if text.strip() else "''", name)
 
 
 def change_value(tree: Node, steps: Sequence[str], value: Node, find_default: FindDefault) -> Node:

@@ -61,7 +61,7 @@ class Problem:
 
     def __str__(self) -> str:
         position = f"{self.file}:{self.line}:{self.column}: "
-        return position + (f"{self.path}: " if self.path else "") + self.message
+        return position + (f"{shorten(self.path)}: " if self.path else "") + self.message
 
 
 class SpecError(VaezooError):
@@ -251,6 +251,11 @@ def describe_error(error: Exception) -> str:
     text = one_line(error)
     is_on_purpose = isinstance(error, RuntimeError | ValueError) and text
     return text if is_on_purpose else f"{type(error).__name__}: {text}"
+
+
+def shorten(text: str, longest: int = 200) -> str:
+    """A text that a message repeats for each problem, cut where it is too long to be read."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def one_line(error: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,25 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [record for record, _ in read.values()]
 
 
+def _check_position(record: Mapping[str, Any]) -> None:
+    """Raises ValueError unless a record says of what it is as every one does that is written."""
+    if not ({"step", "split", "epoch", "time"} <= record.keys()) or record["epoch"] is None:
+        raise ValueError("has no step, split, epoch or time")
+    numbers = ["step", *(["stage_step"] if "stage" in record else [])]
+    if not all(type(record.get(key)) is int and record[key] >= 0 for key in numbers):
+        raise ValueError(f"has another type at {' or '.join(numbers)}")
+    if type(record["epoch"]) not in (int, float) or not math.isfinite(record["epoch"]):
+        raise ValueError("has another type at epoch")
+    if record["split"] == "validation" and type(record.get("best")) is not bool:
+        raise ValueError("does not say whether it is the best")
+    if not isinstance(record["time"], str) or not datetime.fromisoformat(record["time"]).tzinfo:
+        raise ValueError("has another type at time")
+
+
 def _parse(line: bytes) -> tuple[dict[str, Any], bool]:
     """The record of a line, and whether it has a digest; ValueError if it is no record."""
     record, has_digest = parse_with_digest(line.decode("utf-8"))
-    step = record.get("step")
-    if type(step) is not int or "split" not in record or record.get("epoch") is None:
-        raise ValueError("has no step, split or epoch")
+    _check_position(record)
     for key, value in record.items():
         if (key in _TEXTS) != isinstance(value, str):
             raise ValueError(f"has another type at {key}")
