@@ -13,7 +13,7 @@ import trustme
 import vaezoo
 from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import Cache
-from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.entry_parts import File
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.publishing import PublicationInfo, publish
 

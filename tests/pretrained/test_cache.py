@@ -147,7 +147,7 @@ import sys
 from pathlib import Path
 from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import Cache
-from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.entry_parts import File
 url, sha, size, *waits = sys.argv[1:]
 file = File(name="model.safetensors", sha256=sha, size=int(size), sources=["https://host/file"])
 cache = Cache()

@@ -258,7 +258,7 @@ def test_a_file_is_read_once_and_shared_with_the_tensors(published):
 
 def test_each_byte_is_read_and_hashed_once_and_never_copied(tmp_path, monkeypatch):
     from vaezoo.pretrained import cache, safetensors_header
-    from vaezoo.pretrained.entry import File
+    from vaezoo.pretrained.entry_parts import File
 
     path = tmp_path / "large.safetensors"
     save_file({f"t{i}": torch.randn(1000, 250) for i in range(40)}, path)

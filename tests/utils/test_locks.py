@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from vaezoo.pretrained.cache import Cache
-from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.entry_parts import File
 from vaezoo.runs import registry_file
 from vaezoo.utils import locks
 

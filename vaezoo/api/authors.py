@@ -36,6 +36,7 @@ from vaezoo.data.steps import split_steps as split_steps
 from vaezoo.data.symbols import END as END
 from vaezoo.data.symbols import UNKNOWN as UNKNOWN
 from vaezoo.data.symbols import decode_symbols as decode_symbols
+from vaezoo.evaluation.features import Features as Features
 from vaezoo.evaluation.metric import Estimate as Estimate
 from vaezoo.evaluation.metric import Metric as Metric
 from vaezoo.evaluation.metric import Series as Series
@@ -80,3 +81,4 @@ from vaezoo.utils.memory import check_memory as check_memory
 from vaezoo.utils.paths import DataPath as DataPath
 from vaezoo.utils.paths import cache_home as cache_home
 from vaezoo.utils.paths import find_data as find_data
+from vaezoo.utils.seeds import seeded as seeded

@@ -1,6 +1,7 @@
 """What users call. ``vaezoo.NAME`` is the public spelling of each."""
 
 from vaezoo.model.model import Model as Model
+from vaezoo.pretrained.features import load_features as load_features
 from vaezoo.pretrained.loading import load as load
 from vaezoo.runs.comparison.frame import compare as compare
 from vaezoo.runs.opening import open_run as open_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,7 @@ from vaezoo.utils.exit_codes import EXIT_OK
 
 if TYPE_CHECKING:
     from vaezoo.pretrained.index import Summary
-    from vaezoo.pretrained.registry import RegistryEntry
+    from vaezoo.pretrained.registry import Registry, RegistryEntry, RegistryFeatures
 
 
 @click.group("weights")
@@ -37,7 +38,7 @@ def weights_command(ctx: click.Context) -> None:
 @registry_option
 @json_option
 def list_command(plugin: str | None, data: str | None, metric: str | None, as_json: bool) -> int:
-    """List the available weights."""
+    """List the available weights: models, and feature extractors, which have no metrics."""
     from vaezoo.pretrained.registries import open_each
 
     metric = None if metric is None else metric.replace("-", "_")
@@ -46,7 +47,7 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
         print_error(str(error))
     exit_code = max((error.exit_code for _, error in failures), default=EXIT_OK)
     listed = []
-    for registry, entry_id in [(each, name) for each in registries for name in each.ids]:
+    for registry, kind, entry_id in _all_ids(registries):
         try:
             summary = registry.summary(entry_id)
         except RegistryError as error:
@@ -54,20 +55,31 @@ def list_command(plugin: str | None, data: str | None, metric: str | None, as_js
             exit_code = error.exit_code
             continue
         if _matches(summary, plugin, data, metric):
-            listed.append((registry.qualify(entry_id), summary))
+            listed.append((registry.qualify(entry_id), kind, summary))
     if as_json:
-        rows = [{"name": name, **summary.model_dump(mode="json")} for name, summary in listed]
+        rows = [
+            {"name": name, "kind": kind, **summary.model_dump(mode="json")}
+            for name, kind, summary in listed
+        ]
         print_json({"weights": rows})
         return exit_code
     if not listed:
         print_to_stderr("no weights match these options; vaezoo weights list shows all")
     cells = []
-    for name, summary in listed:
+    for name, kind, summary in listed:
         shown = [(key, value) for key, value in summary.metrics.items() if metric in (None, key)]
         value = f"{shown[0][0]} {shown[0][1]:.4g}" if shown else ""
-        cells.append((name, summary.status, f"{summary.bytes / 1e6:.1f} MB", value, summary.title))
-    table(("weights", "status", "size", "metric", "title"), cells)
+        size = f"{summary.bytes / 1e6:.1f} MB"
+        cells.append((name, kind, summary.status, size, value, summary.title))
+    table(("weights", "kind", "status", "size", "metric", "title"), cells)
     return exit_code
+
+
+def _all_ids(registries: Iterable[Registry]) -> Iterator[tuple[Registry, str, str]]:
+    """The id of every entry, after its registry and its kind."""
+    for registry in registries:
+        yield from ((registry, "model", entry_id) for entry_id in registry.ids)
+        yield from ((registry, "features", entry_id) for entry_id in registry.features_ids)
 
 
 def _matches(summary: Summary, plugin: str | None, data: str | None, metric: str | None) -> bool:
@@ -79,7 +91,7 @@ def _matches(summary: Summary, plugin: str | None, data: str | None, metric: str
     )
 
 
-def _as_json(entry: RegistryEntry) -> dict[str, Any]:
+def _as_json(entry: RegistryEntry | RegistryFeatures) -> dict[str, Any]:
     return {"name": entry.name, **entry.weights.model_dump(mode="json", exclude_none=True)}
 
 
@@ -92,14 +104,18 @@ def show_command(name: str, as_json: bool) -> None:
 
     The card has an example of use, metrics, training details, licences and a citation.
     """
-    from vaezoo.pretrained.card import card
-    from vaezoo.pretrained.finding import find_entry
+    from vaezoo.pretrained.card import card, features_card
+    from vaezoo.pretrained.finding import find_any
+    from vaezoo.pretrained.registry import RegistryFeatures
 
-    entry = find_entry(name)
+    entry = find_any(name)
+    prefix = entry.registry.qualify("")
     if as_json:
         print_json(_as_json(entry))
+    elif isinstance(entry, RegistryFeatures):
+        echo(features_card(entry.weights, prefix), nl=False)
     else:
-        echo(card(entry.weights, (), entry.registry.qualify("")), nl=False)
+        echo(card(entry.weights, (), prefix), nl=False)
 
 
 @weights_command.command("pull")
@@ -110,16 +126,15 @@ def show_command(name: str, as_json: bool) -> None:
 def pull_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Download WEIGHTS for offline use."""
     from vaezoo.pretrained.fetching import fetch
-    from vaezoo.pretrained.finding import find_entry
+    from vaezoo.pretrained.finding import find_any
+    from vaezoo.pretrained.index import all_files
     from vaezoo.pretrained.loading import check_status
 
     rows = []
     for name in names:
-        entry = find_entry(name)
+        entry = find_any(name)
         check_status(entry)
-        files = [*entry.weights.files]
-        if entry.weights.spec.inline is None:
-            files.append(entry.weights.spec.file)
+        files = all_files(entry.weights)
         size = sum(file.size for file in files)
         with working(f"downloading {entry.name}, {size:,} bytes"):
             size = sum(len(fetch(entry.registry, file, entry.name)) for file in files)

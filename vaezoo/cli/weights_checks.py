@@ -17,7 +17,7 @@ from vaezoo.utils.errors import RegistryError, UsageError, VaezooError, describe
 from vaezoo.utils.exit_codes import EXIT_OK
 
 if TYPE_CHECKING:
-    from vaezoo.pretrained.registry import RegistryEntry
+    from vaezoo.pretrained.registry import RegistryEntry, RegistryFeatures
     from vaezoo.runs.checking import Comparison
 
 
@@ -35,10 +35,10 @@ def verify_command(
 ) -> int:
     """Verify the hashes of WEIGHTS and load them.
 
-    With --metrics, each metric must agree with the recorded value within its standard error.
-    Values that were retracted are left out.
+    With --metrics, each metric of a model must agree with the recorded value within its standard
+    error. Values that were retracted are left out.
     """
-    from vaezoo.pretrained.finding import find_entry
+    from vaezoo.pretrained.finding import find_any
 
     if bool(names) == verify_all:
         raise UsageError("give either the names of WEIGHTS or --all")
@@ -48,7 +48,7 @@ def verify_command(
         for prefix, failure in failures:
             checks.fail(f"registry {prefix}", failure)
     else:
-        entries = [(name, partial(find_entry, name)) for name in names]
+        entries = [(name, partial(find_any, name)) for name in names]
     for name, read in entries:
         try:
             checks.check(name, read, skip_revoked=verify_all)
@@ -64,17 +64,16 @@ def verify_command(
 
 
 def _listed_entries() -> tuple[
-    list[tuple[str, partial[RegistryEntry]]], list[tuple[str, VaezooError]]
+    list[tuple[str, Callable[[], RegistryEntry | RegistryFeatures]]], list[tuple[str, VaezooError]]
 ]:
     """The names of all entries and how to read each; registries that cannot be opened."""
-    from vaezoo.pretrained.registries import open_each, read_entry
+    from vaezoo.pretrained.registries import open_each, read_entry, read_features
 
     registries, failures = open_each()
-    entries = [
-        (registry.qualify(entry_id), partial(read_entry, registry, entry_id))
-        for registry in registries
-        for entry_id in registry.ids
-    ]
+    entries: list[tuple[str, Callable[[], RegistryEntry | RegistryFeatures]]] = []
+    for registry in registries:
+        for read, ids in ((read_entry, registry.ids), (read_features, registry.features_ids)):
+            entries += [(registry.qualify(each), partial(read, registry, each)) for each in ids]
     return entries, failures
 
 
@@ -98,26 +97,41 @@ class _Checks:
     failed: int = 0
     exit_code: int = EXIT_OK
 
-    def check(self, name: str, read: Callable[[], RegistryEntry], *, skip_revoked: bool) -> None:
+    def check(
+        self,
+        name: str,
+        read: Callable[[], RegistryEntry | RegistryFeatures],
+        *,
+        skip_revoked: bool,
+    ) -> None:
         """Reads and verifies an entry."""
-        from vaezoo.runs.checking import remeasure, verify
+        from vaezoo.runs.checking import verify
 
         with working(f"verifying {name}"):
             entry = read()
             if skip_revoked and entry.weights.status == "revoked":
                 return
             size = verify(entry)
-            comparisons = remeasure(entry) if self.metrics else []
+            comparisons, retracted = self._measure(entry)
         result = {"name": entry.name, "verified": True, "bytes": size}
         self.results.append(result | ({"metrics": _as_rows(comparisons)} if self.metrics else {}))
         self.rows += [(entry.name, *cells) for cells in _comparison_rows(comparisons)]
         if not all(comparison.agrees for comparison in comparisons):
             self.failed += 1
             self.exit_code = max(self.exit_code, RegistryError.exit_code)
-        retracted = len(entry.weights.metrics) - len(entry.weights.stated_metrics)
         suffix = f", metrics: {len(comparisons)}" if self.metrics else ""
         suffix += f", retracted: {retracted}" if self.metrics and retracted else ""
         self.say(f"{entry.name}: {size:,} bytes, verified{suffix}")
+
+    def _measure(self, entry: RegistryEntry | RegistryFeatures) -> tuple[list[Comparison], int]:
+        """The metrics of a model measured again, if asked for; how many are retracted."""
+        from vaezoo.pretrained.registry import RegistryFeatures
+        from vaezoo.runs.checking import remeasure
+
+        if isinstance(entry, RegistryFeatures):  # which state no metrics
+            return [], 0
+        retracted = len(entry.weights.metrics) - len(entry.weights.stated_metrics)
+        return remeasure(entry) if self.metrics else [], retracted
 
     def fail(self, name: str, error: Exception) -> None:
         """Reports an entry, or a registry, that cannot be verified."""

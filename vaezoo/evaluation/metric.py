@@ -40,6 +40,16 @@ class Metric(ABC):
             The estimates by name.
         """
 
+    def report_pictures(self, model: Model, data: Loader) -> Mapping[str, tuple[str, bytes]]:
+        """Pictures for the report of a run whose spec has the metric; none unless overridden.
+
+        Called like the metric itself, with the split of the evaluation.
+
+        Returns:
+            A caption and a PNG by name, which is that of a file without its ending.
+        """
+        return {}
+
 
 BOUNDS = ("lower bound", "upper bound", "stochastic lower bound", "stochastic upper bound")
 """The kinds of bound that an estimate may be, each followed by `` of `` and a quantity.

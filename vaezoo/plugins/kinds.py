@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = {
     "regularizer": "vaezoo.model.objectives:Regularizer",
     "schedule": "vaezoo.model.objectives:Schedule",
     "metric": "vaezoo.evaluation.metric:Metric",
+    "features": "vaezoo.evaluation.features:Features",
     "callback": "vaezoo.components.callbacks:Callback",
     "format": "vaezoo.data.format:Format",
 }

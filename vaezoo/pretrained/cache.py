@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.entry_parts import File
 from vaezoo.utils.errors import RegistryError, VaezooError
 from vaezoo.utils.files import sync
 from vaezoo.utils.locks import acquire

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from vaezoo.pretrained.entry import WeightsEntry
+from vaezoo.pretrained.entry import FeaturesEntry, WeightsEntry
 
 _MAX_METRICS = 12
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|&]")
@@ -27,7 +27,7 @@ def _code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}".replace("|", "\\|")
 
 
-def short_name(weights: WeightsEntry) -> str:
+def short_name(weights: WeightsEntry | FeaturesEntry) -> str:
     """The name without the version: ``architecture-tag``."""
     return f"{weights.architecture}-{weights.tag}"
 
@@ -89,17 +89,7 @@ def card(weights: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> st
     shapes = {name: tuple(shape) for name, shape in preprocessing.parts.items()}
     shape = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     shape = _text(shape) or str(tuple(preprocessing.shape))
-    parameters = f"{weights.tensors.parameters:,} parameters"
-    lines = [
-        f"# {_text(weights.title)}",
-        "",
-        f"`{weights.id}` · {weights.size:,} bytes · {parameters}",
-        "",
-    ]
-    if weights.status != "active":
-        reason = f": {_text(weights.reason)}" if weights.reason else ""
-        successor = f"; use `{prefix}{weights.successor}`" if weights.successor else ""
-        lines += [f"**{weights.status}**{reason}{successor}", ""]
+    lines = _headline(weights, prefix)
     if weights.status != "revoked":
         lines += [*usage_example(weights, prefix), ""]
     lines += [*metrics_table(weights), ""]
@@ -117,6 +107,54 @@ def card(weights: WeightsEntry, pictures: Sequence[str], prefix: str = "") -> st
         "",
         "Trained from [spec.yaml](spec.yaml); `vaezoo weights reproduce` trains it again and "
         "compares the metrics.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _headline(weights: WeightsEntry | FeaturesEntry, prefix: str) -> list[str]:
+    """The first lines of a card: title, id, size, and a status other than active."""
+    parameters = f"{weights.tensors.parameters:,} parameters"
+    lines = [
+        f"# {_text(weights.title)}",
+        "",
+        f"`{weights.id}` · {weights.size:,} bytes · {parameters}",
+        "",
+    ]
+    if weights.status != "active":
+        reason = f": {_text(weights.reason)}" if weights.reason else ""
+        successor = f"; use `{prefix}{weights.successor}`" if weights.successor else ""
+        lines += [f"**{weights.status}**{reason}{successor}", ""]
+    return lines
+
+
+def features_card(features: FeaturesEntry, prefix: str = "") -> str:
+    """The card of a feature extractor, in Markdown; ``prefix`` as for ``card``."""
+    training, preprocessing = features.training, features.preprocessing
+    effort = f"{training.seconds / 60:.0f} min on {training.hardware}; {training.versions}"
+    name = prefix + short_name(features)
+    if features.status != "active":  # the name alone loads the newest version
+        name += f"@{features.version}"
+    shape = ", ".join(map(str, preprocessing.shape))
+    licence = f"weights {_text(features.licence.weights)}; data {_text(features.licence.data)}"
+    component = json.dumps(features.component, ensure_ascii=False, allow_nan=False)
+    lines = [
+        *_headline(features, prefix),
+        "A feature extractor, in whose space metrics compare examples.",
+        "",
+        "```python",
+        "import vaezoo",
+        "",
+        f'features = vaezoo.load_features("{name}")  # maps [N, {shape}] to [N, D]',
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| examples | shape ({shape}), {_text(preprocessing.support)} |",
+        f"| component | {_code(component)} |",
+        f"| requires | {', '.join(map(_code, features.requires))} |",
+        f"| trained with | {_code(training.command)}, {_text(effort)} |",
+        f"| licence | {licence} |",
+        f"| citation | {_text(features.citation)} |",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,26 +1,29 @@
-"""The format of a registry file: for each set of weights, how to load, verify and reproduce it."""
+"""The format of a registry file: for each entry, how to load, verify and reproduce it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from vaezoo.pretrained.entry_types import (
-    Count,
-    Date,
-    FileName,
-    LongLine,
-    OneLine,
-    RelativePath,
-    RequirementText,
-    Sha256,
-    Size,
-    Source,
-    WeightsId,
+from vaezoo.pretrained.entry_parts import (
+    FeaturesInput,
+    File,
+    Files,
+    Licence,
+    MeasuredMetric,
+    Preprocessing,
+    Requirements,
+    SpecSource,
+    StrictModel,
+    TensorTable,
+    Training,
+    total_size,
 )
+from vaezoo.pretrained.entry_types import Date, OneLine, RelativePath, Sha256, WeightsId
 from vaezoo.spec import messages
-from vaezoo.spec.tree import SPEC_LIMITS, Limits, Node, parse
+from vaezoo.spec.tree import Limits, Node, parse
 from vaezoo.utils.errors import RegistryError, SpecError
 
 FORMAT = "vaezoo/weights/v1"
@@ -33,123 +36,10 @@ INDEX_BYTES = 8 * 1024 * 1024
 _MAX_PROBLEMS = 50
 
 
-class StrictModel(BaseModel):
-    """Fields of exactly the declared types, and no others."""
+class Entry(StrictModel):
+    """What every entry has. An id is never reused: a new version gets a new id.
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True)
-
-
-class File(StrictModel):
-    """A file of an entry, with the sources to fetch it from in order of preference."""
-
-    name: FileName
-    sha256: Sha256
-    size: Size
-    sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
-
-
-class SpecSource(StrictModel):
-    """The resolved spec: a file next to the registry, or ``inline``.
-
-    The hash of an inline spec is that of the YAML text that ``dump`` returns for it.
-    """
-
-    path: RelativePath | None = None
-    inline: dict[str, Any] | None = None
-    sha256: Sha256
-    size: Annotated[int, Field(ge=1, le=SPEC_LIMITS.bytes)]
-
-    @model_validator(mode="after")
-    def _check_path_or_inline(self) -> SpecSource:
-        if (self.path is None) == (self.inline is None):
-            raise ValueError("a mapping with either `path` or `inline`")
-        return self
-
-    @property
-    def file(self) -> File:
-        """The spec as a file."""
-        return File(
-            name="spec.yaml",
-            sha256=self.sha256,
-            size=self.size,
-            sources=[self.path or "spec.yaml"],
-        )
-
-
-class TensorTable(StrictModel):
-    """The number of tensors and of their elements, and a hash of names, dtypes and shapes."""
-
-    count: Count
-    parameters: Count
-    sha256: Sha256
-
-
-class Preprocessing(StrictModel):
-    """The input and the output of the model."""
-
-    data: Annotated[
-        LongLine,
-        Field(description="the data block of the spec, which defines how input is prepared"),
-    ]
-    shape: list[Count]
-    support: Annotated[
-        OneLine, Field(description="the values of the data, such as binary, unit, real or count")
-    ]
-    output: Annotated[OneLine, Field(description="the range of the model's output")]
-    condition: Annotated[
-        list[Count], Field(description="the shape of a condition that is not a class label")
-    ] = []
-    parts: Annotated[
-        dict[OneLine, list[Count]],
-        Field(description="the shape of each part of data of several parts"),
-    ] = {}
-
-
-class MeasuredMetric(StrictModel):
-    """The value of one metric and everything needed to measure it again."""
-
-    name: OneLine
-    value: float
-    error: Annotated[float | None, Field(description="standard error")] = None
-    unit: OneLine
-    data: OneLine
-    split: Literal["train", "validation", "test"]
-    examples: Count
-    samples: Count | None = None
-    seed: Count
-    spec_sha256: Sha256
-    note: Annotated[
-        OneLine | None,
-        Field(description="what a reader must know to take the value for what it is"),
-    ] = None
-    retracted: Annotated[
-        OneLine | None,
-        Field(description="why the value was wrong; it is no longer stated as true"),
-    ] = None
-
-
-class Training(StrictModel):
-    """How the weights were trained."""
-
-    command: OneLine
-    commit: OneLine | None = None
-    hardware: OneLine
-    seconds: Annotated[float, Field(ge=0)]
-    versions: OneLine
-
-
-class Licence(StrictModel):
-    """The licences of the weights and of their training data."""
-
-    weights: OneLine
-    data: OneLine
-
-
-class WeightsEntry(StrictModel):
-    """One set of weights in a registry. An id is never reused: a new version gets a new id.
-
-    Its weights and its spec never change. Its status does, and a value that turns out to be wrong
-    is marked as retracted.
+    What an entry lists never changes. Its status does.
     """
 
     id: WeightsId
@@ -158,16 +48,6 @@ class WeightsEntry(StrictModel):
     status: Literal["active", "deprecated", "revoked"] = "active"
     successor: WeightsId | None = None
     reason: OneLine | None = None
-    spec: SpecSource
-    requires: Annotated[list[RequirementText], Field(max_length=50)]
-    files: Annotated[list[File], Field(min_length=1, max_length=20)]
-    tensors: TensorTable
-    preprocessing: Preprocessing
-    classes: list[OneLine] = []
-    metrics: list[MeasuredMetric]
-    training: Training
-    licence: Licence
-    citation: OneLine
 
     @property
     def architecture(self) -> str:
@@ -184,6 +64,33 @@ class WeightsEntry(StrictModel):
         """The part of the id after the ``@``."""
         return version_of(self.id)
 
+    @model_validator(mode="after")
+    def _check_status(self) -> Self:
+        if self.status == "deprecated" and not self.successor:
+            raise ValueError("an entry with `successor`, because its status is deprecated")
+        if self.status == "revoked" and not self.reason:
+            raise ValueError("an entry with `reason`, because its status is revoked")
+        return self
+
+
+class WeightsEntry(Entry):
+    """One set of weights of a model in a registry.
+
+    Its weights and its spec never change. A value that turns out to be wrong is marked as
+    retracted.
+    """
+
+    spec: SpecSource
+    requires: Requirements
+    files: Files
+    tensors: TensorTable
+    preprocessing: Preprocessing
+    classes: list[OneLine] = []
+    metrics: list[MeasuredMetric]
+    training: Training
+    licence: Licence
+    citation: OneLine
+
     @property
     def stated_metrics(self) -> list[MeasuredMetric]:
         """The metrics whose values are stated as true: those that were not retracted."""
@@ -192,17 +99,27 @@ class WeightsEntry(StrictModel):
     @property
     def size(self) -> int:
         """The total size of all files, in bytes."""
-        return sum(file.size for file in self.files)
+        return total_size(self.files)
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> WeightsEntry:
-        if self.status == "deprecated" and not self.successor:
-            raise ValueError("an entry with `successor`, because its status is deprecated")
-        if self.status == "revoked" and not self.reason:
-            raise ValueError("an entry with `reason`, because its status is revoked")
-        if len({file.name for file in self.files}) < len(self.files):
-            raise ValueError("an entry whose files have different names")
-        return self
+
+class FeaturesEntry(Entry):
+    """A feature extractor in a registry: a component of the kind ``features`` and its weights."""
+
+    component: Annotated[
+        dict[str, Any], Field(description="`type`, the name of the component, and its options")
+    ]
+    requires: Requirements
+    files: Files
+    tensors: TensorTable
+    preprocessing: FeaturesInput
+    training: Training
+    licence: Licence
+    citation: OneLine
+
+    @property
+    def size(self) -> int:
+        """The total size of all files, in bytes."""
+        return total_size(self.files)
 
 
 def version_of(entry_id: str) -> int:
@@ -224,11 +141,12 @@ class IndexFile(StrictModel):
 
 
 class RegistryFile(StrictModel):
-    """The content of a registry file: entries, and the index of more of them."""
+    """The content of a registry file: models, the index of more of them, and features."""
 
     registry: Literal["vaezoo/weights/v1"]
     index: IndexFile | None = None
     entries: Annotated[list[WeightsEntry], Field(max_length=MAX_ENTRIES)]
+    features: Annotated[list[FeaturesEntry], Field(max_length=MAX_ENTRIES)] = []
 
 
 class _EntryFile(StrictModel):
@@ -286,18 +204,21 @@ def _problems(error: ValidationError, node: Node, model: type[BaseModel]) -> lis
 def _check_ids(content: RegistryFile, origin: str) -> None:
     """Raises RegistryError unless all ids are unique and each successor is another listed id."""
     known_ids: set[str] = set()
-    for weights in content.entries:
-        if weights.id in known_ids:
+    for entry in (*content.entries, *content.features):
+        if entry.id in known_ids:
+            raise RegistryError(f"{origin}: {entry.id} is listed twice; give one another version")
+        known_ids.add(entry.id)
+    _check_successors(content.entries, origin, has_index=content.index is not None)
+    _check_successors(content.features, origin, has_index=False)
+
+
+def _check_successors(entries: Sequence[Entry], origin: str, *, has_index: bool) -> None:
+    """Raises RegistryError unless each successor is another entry of the same kind."""
+    listed = {entry.id for entry in entries}
+    for entry in entries:
+        if entry.successor == entry.id:
+            raise RegistryError(f"{origin}: {entry.id} is its own successor; name another")
+        if entry.successor and entry.successor not in listed and not has_index:
             raise RegistryError(
-                f"{origin}: {weights.id} is listed twice; give one another version"
-            )
-        known_ids.add(weights.id)
-    for weights in content.entries:
-        if weights.successor == weights.id:
-            raise RegistryError(f"{origin}: {weights.id} is its own successor; name another")
-        is_listed = weights.successor in known_ids or content.index is not None
-        if weights.successor and not is_listed:
-            raise RegistryError(
-                f"{origin}: {weights.id} names the successor {weights.successor}, "
-                "which is not listed"
+                f"{origin}: {entry.id} names the successor {entry.successor}, which is not listed"
             )

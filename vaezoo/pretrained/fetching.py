@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified
-from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.entry_parts import File
 from vaezoo.pretrained.registry import Registry
 from vaezoo.utils.errors import RegistryError, UnavailableError
 

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from packaging.requirements import Requirement
 from pydantic import Field, ValidationError
 
-from vaezoo.pretrained.entry import INDEX_BYTES, LIMITS, File, StrictModel, WeightsEntry
+from vaezoo.pretrained.entry import INDEX_BYTES, LIMITS, FeaturesEntry, WeightsEntry
+from vaezoo.pretrained.entry_parts import File, StrictModel
 from vaezoo.pretrained.entry_types import (
     Count,
     OneLine,
@@ -59,25 +60,35 @@ class IndexRow(Summary):
         return File(name="entry.yaml", sha256=self.sha256, size=self.size, sources=[self.path])
 
 
-def summarize(entry: WeightsEntry) -> Summary:
-    """The summary of an entry."""
+def summarize(entry: WeightsEntry | FeaturesEntry) -> Summary:
+    """The summary of an entry; features have no metrics."""
+    rows = entry.metrics if isinstance(entry, WeightsEntry) else []
     metrics: dict[str, float] = {}
-    for row in entry.stated_metrics:
-        metrics.setdefault(row.name, row.value)
+    for row in rows:
+        if row.retracted is None:
+            metrics.setdefault(row.name, row.value)
     return Summary(
         id=entry.id,
         title=entry.title,
         status=entry.status,
         bytes=entry.size,
         requires=[Requirement(text).name for text in entry.requires],
-        data=list(dict.fromkeys(row.data for row in entry.metrics)),
+        data=list(dict.fromkeys(row.data for row in rows)),
         metrics=metrics,
     )
 
 
-def listed_blobs(entry: WeightsEntry) -> list[str]:
+def listed_blobs(entry: WeightsEntry | FeaturesEntry) -> list[str]:
     """The hashes of the files of an entry and of its spec."""
-    return [file.sha256 for file in (*entry.files, entry.spec.file)]
+    spec = [entry.spec.file] if isinstance(entry, WeightsEntry) else []
+    return [file.sha256 for file in (*entry.files, *spec)]
+
+
+def all_files(entry: WeightsEntry | FeaturesEntry) -> list[File]:
+    """The files of an entry to fetch, with the spec of a model unless it is inline."""
+    if isinstance(entry, WeightsEntry) and entry.spec.inline is None:
+        return [*entry.files, entry.spec.file]
+    return [*entry.files]
 
 
 def row_of(entry: WeightsEntry, *, path: str, sha256: str, size: int) -> IndexRow:

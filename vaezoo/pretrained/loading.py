@@ -16,11 +16,11 @@ from vaezoo.model.task import Task
 from vaezoo.nn.loading import check_finite, load_strict
 from vaezoo.pretrained import safetensors_header
 from vaezoo.pretrained.cache import verify_bytes
-from vaezoo.pretrained.entry import File
+from vaezoo.pretrained.entry_parts import File
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.model_header import read_model_header
-from vaezoo.pretrained.registry import RegistryEntry
+from vaezoo.pretrained.registry import RegistryEntry, RegistryFeatures
 from vaezoo.spec.composer import compose
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec
@@ -37,7 +37,7 @@ from vaezoo.utils.errors import (
 from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
 
 WEIGHTS_FILE = "model.safetensors"
-_SPARE_NUMBERS = 2**25
+SPARE_NUMBERS = 2**25
 """What composing may create beside the weights: critics, tables and two examples."""
 
 
@@ -104,7 +104,7 @@ def _compose_within_table(
     """
     declared = entry.weights.tensors.parameters
     try:
-        with TensorLimit(_SPARE_NUMBERS + 4 * declared):
+        with TensorLimit(SPARE_NUMBERS + 4 * declared):
             return compose(spec, data, train_size)
     except TooManyNumbersError:
         raise RegistryError(
@@ -117,7 +117,7 @@ def _compose_within_table(
         raise RegistryError(f"{entry.name}: {describe_error(error)}") from error
 
 
-def weights_file(entry: RegistryEntry) -> File:
+def weights_file(entry: RegistryEntry | RegistryFeatures) -> File:
     """The file of an entry that holds its weights.
 
     Raises:
@@ -146,7 +146,7 @@ def _check_entry_data(entry: RegistryEntry, data: DataSpec) -> None:
         )
 
 
-def check_status(entry: RegistryEntry) -> None:
+def check_status(entry: RegistryEntry | RegistryFeatures) -> None:
     """Warns if an entry is deprecated.
 
     Raises:
@@ -163,7 +163,7 @@ def check_status(entry: RegistryEntry) -> None:
         )
 
 
-def check_requirements(entry: RegistryEntry) -> None:
+def check_requirements(entry: RegistryEntry | RegistryFeatures) -> None:
     """Raises PluginError, with the pip command, if required packages are missing or too old."""
     missing = []
     for text in entry.weights.requires:
@@ -202,7 +202,9 @@ def read_spec(entry: RegistryEntry) -> Spec:
         raise RegistryError(f"{entry.name}: {error}") from error
 
 
-def read_weights(entry: RegistryEntry, file: File) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_weights(
+    entry: RegistryEntry | RegistryFeatures, file: File
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The verified tensors of an entry and their metadata.
 
     The tensors share the memory that the file was read into.

@@ -17,7 +17,7 @@ from vaezoo.pretrained.entry import LIMITS, RegistryFile, parse_entry, parse_reg
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.index import Index, parse_index, row_of
 from vaezoo.pretrained.locations import REGISTRY_FILE, URL, registry_locations
-from vaezoo.pretrained.registry import Registry, RegistryEntry
+from vaezoo.pretrained.registry import Registry, RegistryEntry, RegistryFeatures
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError, VaezooError
 from vaezoo.utils.files import write_bytes
 from vaezoo.utils.paths import cache_home
@@ -114,9 +114,15 @@ def _with_index(registry: Registry, content: RegistryFile) -> Registry:
         name = f"registry {registry.origin}"
         data = fetch(registry, content.index.file, name)
         index = parse_index(bytes(data), f"{registry.origin}, {content.index.path}")
-        if twice := [entry.id for entry in content.entries if entry.id in index]:
+        listed = (*content.entries, *content.features)
+        if twice := [entry.id for entry in listed if entry.id in index]:
             raise RegistryError(f"{registry.origin}: {twice[0]} is listed in the index, too")
-    return replace(registry, entries=tuple(content.entries), index=index)
+    return replace(
+        registry,
+        entries=tuple(content.entries),
+        index=index,
+        features=tuple(content.features),
+    )
 
 
 def read_entry(registry: Registry, entry_id: str) -> RegistryEntry:
@@ -136,6 +142,12 @@ def read_entry(registry: Registry, entry_id: str) -> RegistryEntry:
     if weights.successor and weights.successor not in registry.ids:
         raise RegistryError(f"{name}: its successor {weights.successor} is not listed")
     return RegistryEntry(registry, weights)
+
+
+def read_features(registry: Registry, entry_id: str) -> RegistryFeatures:
+    """A feature extractor that a registry lists."""
+    (entry,) = (each for each in registry.features if each.id == entry_id)
+    return RegistryFeatures(registry, entry)
 
 
 def _download_registry(url: str) -> RegistryFile:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from vaezoo.pretrained import hub_files
-from vaezoo.pretrained.entry import WeightsEntry
+from vaezoo.pretrained.entry import FeaturesEntry, WeightsEntry
 from vaezoo.pretrained.index import Index, Summary, listed_blobs, summarize
 from vaezoo.pretrained.locations import URL
 from vaezoo.pretrained.names import resolve_inside
@@ -24,6 +24,7 @@ class Registry:
         root: the folder that relative sources refer to; None if the registry was read from a URL.
         entries: the weights that the file itself lists.
         index: those in files of their own.
+        features: the feature extractors.
     """
 
     prefix: str
@@ -31,11 +32,22 @@ class Registry:
     root: Path | None
     entries: tuple[WeightsEntry, ...] = ()
     index: Index = dataclasses.field(default_factory=Index)
+    features: tuple[FeaturesEntry, ...] = ()
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all entries."""
+        """The ids of all models."""
         return [*(entry.id for entry in self.entries), *self.index]
+
+    @property
+    def features_ids(self) -> list[str]:
+        """The ids of all feature extractors."""
+        return [entry.id for entry in self.features]
+
+    @property
+    def _own_entries(self) -> list[WeightsEntry | FeaturesEntry]:
+        """What the file itself lists."""
+        return [*self.entries, *self.features]
 
     def summary(self, entry_id: str) -> Summary:
         """What a list shows of an entry.
@@ -43,7 +55,7 @@ class Registry:
         Raises:
             RegistryError: its row of the index is not valid.
         """
-        for entry in self.entries:
+        for entry in self._own_entries:
             if entry.id == entry_id:
                 return summarize(entry)
         return self.index.row(entry_id)
@@ -54,12 +66,12 @@ class Registry:
         Raises:
             RegistryError: a row of the index is not valid.
         """
-        hashes = {each for entry in self.entries for each in listed_blobs(entry)}
+        hashes = {each for entry in self._own_entries for each in listed_blobs(entry)}
         for row in map(self.index.row, self.index):
             hashes |= {row.sha256, *row.blobs}
         return hashes
 
-    def full_name(self, weights: WeightsEntry) -> str:
+    def full_name(self, weights: WeightsEntry | FeaturesEntry) -> str:
         """The id of an entry with the prefix of the registry."""
         return self.qualify(weights.id)
 
@@ -91,6 +103,19 @@ class RegistryEntry:
 
     registry: Registry
     weights: WeightsEntry
+
+    @property
+    def name(self) -> str:
+        """The id with the prefix of the registry."""
+        return self.registry.full_name(self.weights)
+
+
+@dataclass(frozen=True)
+class RegistryFeatures:
+    """A feature extractor together with the registry that lists it."""
+
+    registry: Registry
+    weights: FeaturesEntry
 
     @property
     def name(self) -> str:

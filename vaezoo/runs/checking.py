@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaezoo.pretrained.entry import MeasuredMetric
+from vaezoo.pretrained.entry_parts import MeasuredMetric
+from vaezoo.pretrained.features import load_features_entry
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.loading import check_requirements, check_status, read_spec
-from vaezoo.pretrained.registry import RegistryEntry
+from vaezoo.pretrained.registry import RegistryEntry, RegistryFeatures
 from vaezoo.runs.entry_data import check_init, locate_data
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_entry
@@ -50,8 +51,8 @@ class Comparison:
         return abs(self.measured - self.recorded) <= self.tolerance
 
 
-def verify(entry: RegistryEntry) -> int:
-    """Checks the hash of every file and loads the weights into their model.
+def verify(entry: RegistryEntry | RegistryFeatures) -> int:
+    """Checks the hash of every file and loads the weights into their model or extractor.
 
     Returns:
         The number of bytes that were hashed.
@@ -60,7 +61,10 @@ def verify(entry: RegistryEntry) -> int:
         RegistryError: a file or a tensor differs from the entry.
     """
     size = sum(len(fetch(entry.registry, file, entry.name)) for file in entry.weights.files)
-    open_entry(entry)
+    if isinstance(entry, RegistryFeatures):
+        load_features_entry(entry)
+    else:
+        open_entry(entry)
     return size
 
 

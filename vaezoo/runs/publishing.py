@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -134,7 +135,12 @@ def _remeasure(run: Run, published: RegistryEntry) -> WeightsEntry:
     """Evaluates the published weights and returns their entry with the new metrics."""
     entry, stored = published.weights, open_entry(published)
     evaluation = evaluate(
-        stored.model, stored.spec.evaluate, run.data("test"), "test", seed=stored.spec.seed
+        stored.model,
+        stored.spec.evaluate,
+        run.data("test"),
+        "test",
+        seed=stored.spec.seed,
+        training=partial(run.data, "train"),
     )
     require_all_finite(evaluation, entry.id)
     metrics = entry_fields.metric_rows(evaluation, run, entry.spec.sha256)

@@ -14,6 +14,7 @@ from vaezoo.pretrained.entry import (
     FORMAT,
     LIMITS,
     MAX_ENTRIES,
+    FeaturesEntry,
     IndexFile,
     WeightsEntry,
     parse_registry,
@@ -60,7 +61,7 @@ def open_folder(folder: Path, *, new_id: str) -> Registry:
     registry = Registry("", str(path), folder)
     if path.is_file():
         registry = read_registry(registry)
-    if new_id in registry.ids:
+    if new_id in (*registry.ids, *registry.features_ids):
         raise UsageError(
             f"{new_id} already exists in {path}, and an id never changes; give it another version"
         )
@@ -100,7 +101,7 @@ def _write(
         for old in registry.entries
     ]
     entries.append(entry)
-    text = _dump_registry(entries)
+    text = _dump_registry(entries, registry.features)
     is_small = len(entries) <= MAX_ENTRIES and len(text.encode()) <= LIMITS.bytes
     if is_small and not [*registry.index]:
         # Checks that the file can be read again; it could have too many nodes, for example.
@@ -112,18 +113,27 @@ def _write(
     rows = [_write_entry(folder, each) for each in entries]
     index = registry.index.changed(rows)
     index_file = _write_index(folder, index)
-    named = {"registry": FORMAT, "index": index_file.model_dump(), "entries": []}
-    write_text(path, _FILE_HEADER + dump(named))
+    write_text(path, _dump_registry([], registry.features, index_file))
     _remove_replaced(folder, registry.index, rows, index_file.path)
     return replace(registry, entries=(), index=index)
 
 
-def _dump_registry(entries: Sequence[WeightsEntry]) -> str:
+def _dump_registry(
+    entries: Sequence[WeightsEntry],
+    features: Sequence[FeaturesEntry],
+    index: IndexFile | None = None,
+) -> str:
     """The text of a registry file."""
-    return _FILE_HEADER + dump({"registry": FORMAT, "entries": [_plain(each) for each in entries]})
+    content: dict[str, object] = {"registry": FORMAT}
+    if index is not None:
+        content["index"] = index.model_dump()
+    content["entries"] = [_plain(each) for each in entries]
+    if features:
+        content["features"] = [_plain(each) for each in features]
+    return _FILE_HEADER + dump(content)
 
 
-def _plain(entry: WeightsEntry) -> dict[str, object]:
+def _plain(entry: WeightsEntry | FeaturesEntry) -> dict[str, object]:
     return entry.model_dump(mode="json", exclude_defaults=True)
 
 

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vaezoo.pretrained.entry import File, WeightsEntry
+from vaezoo.pretrained.entry import WeightsEntry
+from vaezoo.pretrained.entry_parts import File
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.loading import read_spec
 from vaezoo.pretrained.registries import read_entry

@@ -299,6 +299,8 @@ def report_data(run: Run) -> ReportData:
         evaluation=run.stored_evaluation(split),
         model=run.model,
         examples=run.data(split),
+        metrics=run.locate_data(run.spec).evaluate,
+        training=partial(run.data, "train"),
         pictures=run.directory.pictures,
         page=run.directory.report,
     )

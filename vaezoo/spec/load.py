@@ -15,6 +15,7 @@ from vaezoo.spec import messages
 from vaezoo.spec.block_defaults import BlockDefaults
 from vaezoo.spec.checker import SpecChecker
 from vaezoo.spec.dump import dump
+from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.resolve import read_tree, resolve
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import Mark, Node, parse
@@ -72,6 +73,24 @@ def load_spec_for_data(
         data = Node(block, data.mark, {"type": data.mark, **data.keys})
     keys = {"data": data.mark, **tree.keys}
     return _check(Node({**tree.value, "data": data}, tree.mark, keys))
+
+
+def load_component_block(kind: str, block: Mapping[str, Any], origin: str) -> ComponentSpec:
+    """A component by the block that would name it in a spec.
+
+    Args:
+        kind: its kind, such as ``features``.
+        block: ``type`` and the options.
+        origin: where the block comes from, for messages.
+
+    Raises:
+        SpecError: there is no such component, or an option is not valid.
+    """
+    checker = SpecChecker(discovery.catalogue())
+    component = checker.component(kind, parse(dump(dict(block)), origin), kind)
+    if checker.problems or component is None:
+        raise SpecError(checker.problems)
+    return component
 
 
 def _read(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vaezoo.data.loader import Loader
+from vaezoo.evaluation.evaluate import MetricSpec
 from vaezoo.model.model import Model
 
 
@@ -26,6 +27,8 @@ class ReportData:
         evaluation: the content of ``evaluation.json``, or that of the validation split.
         model: the trained model.
         examples: the split of the evaluation.
+        metrics: those of the spec, which may have pictures.
+        training: loads the training split, for such metrics.
         pictures: the folder to which the pictures are written.
         page: the HTML file that is written.
     """
@@ -40,5 +43,7 @@ class ReportData:
     evaluation: Mapping[str, Any]
     model: Model
     examples: Loader
+    metrics: Sequence[MetricSpec]
+    training: Callable[[], Loader]
     pictures: Path
     page: Path

@@ -40,6 +40,7 @@ def render_page(
     run: ReportData,
     files: Mapping[str, bytes],
     own_captions: Mapping[str, str] | None = None,
+    metric_captions: Mapping[str, str] | None = None,
     failures: Sequence[str] = (),
 ) -> str:
     """Renders the page as HTML that refers to no other file.
@@ -48,6 +49,7 @@ def render_page(
         run: the data of the report.
         files: the pictures as PNG, by name.
         own_captions: of the pictures that the data's plugin drew, by name.
+        metric_captions: of those that metrics drew, which come last.
         failures: sentences about what could not be drawn.
     """
     from jinja2 import Environment
@@ -64,7 +66,12 @@ def render_page(
     captions = {name: _name_split(text, split) for name, text in captions.items()}
     parts = part_captions(run.model.data.parts, run.model.samplers, split)
     captions = {"samples": captions["samples"], **samplers, **parts, **captions}
-    captions = {**(own_captions or {}), **captions, **(own_captions or {})}
+    captions = {
+        **(own_captions or {}),
+        **captions,
+        **(own_captions or {}),
+        **(metric_captions or {}),
+    }
     return environment.from_string(source).render(
         style=style(),
         name=run.name,

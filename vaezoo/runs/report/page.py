@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,9 @@ from vaezoo.data.batch import Batch
 from vaezoo.data.conditions import ALL, parse_conditions
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.format import Format
+from vaezoo.evaluation.evaluate import MetricSpec
 from vaezoo.evaluation.latent_space import dimension_rates
+from vaezoo.evaluation.metric import Metric
 from vaezoo.runs.file_formats import format_for
 from vaezoo.runs.report import pictures, sequences
 from vaezoo.runs.report.attempts import Attempts
@@ -66,13 +69,33 @@ def write_report(run: ReportData) -> None:
         curves = attempts.draw("the curves", lambda: pictures.curves(run.records))
         latents = attempts.draw("the latent space", lambda: _draw_latents(run, batch))
         metrics = attempts.draw("the series of metrics", lambda: series(run.evaluation))
+    measured = _draw_metrics(run, attempts)
+    of_metrics = {name: png for name, (_, png) in measured.items()}
     found = {"curves": curves, **(drawn or {}), "latents": latents, "metrics": metrics}
+    found |= of_metrics
     files = {name: png for name, png in found.items() if png is not None}
     for name, png in files.items():
         write_bytes(run.pictures / f"{name}.png", png)
-    captions = {name: caption for name, (caption, _) in own.items()}
+    own_captions, metric_captions = (
+        {name: caption for name, (caption, _) in drawn_by.items()} for drawn_by in (own, measured)
+    )
     failures = [f"Could not be drawn: {failure}." for failure in attempts.failures]
-    write_text(run.page, render_page(run, files, captions, failures))
+    write_text(run.page, render_page(run, files, own_captions, metric_captions, failures))
+
+
+def _draw_metrics(run: ReportData, attempts: Attempts) -> dict[str, tuple[str, bytes]]:
+    """The pictures of the metrics of the spec: a caption and a PNG by name."""
+
+    def draw(spec: MetricSpec) -> Mapping[str, tuple[str, bytes]]:
+        with run.model.inference(), seeded(run.model.device, run.seed, "pictures", spec.name):
+            metric: Metric = spec.build()
+            metric.training = run.training
+            return metric.report_pictures(run.model, run.examples)
+
+    found: dict[str, tuple[str, bytes]] = {}
+    for spec in run.metrics:
+        found |= attempts.draw(f"the pictures of {spec.name}", partial(draw, spec)) or {}
+    return found
 
 
 def _first(batch: Batch, count: int) -> Batch:

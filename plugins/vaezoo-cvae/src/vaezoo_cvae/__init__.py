@@ -20,6 +20,7 @@ _COMPONENTS = {
         "colored-mnist": "vaezoo_cvae.colored:ColoredMNIST",
         "quadrants": "vaezoo_cvae.quadrants:Quadrants",
     },
+    "features": {"mnist-classifier": "vaezoo_cvae.classifier:Classifier"},
     "metric": {
         "conditional-accuracy": "vaezoo_cvae.accuracy:ConditionalAccuracy",
         "sample-recall": "vaezoo_cvae.accuracy:SampleRecall",

@@ -45,7 +45,7 @@ class _Judge:
         batches = list(data.ordered(_BLOCK))
         conditions = [batch.condition for batch in batches if batch.condition is not None]
         self.conditions = torch.cat(conditions) if conditions else None
-        self.real = torch.cat([self.net.features(batch.x) for batch in batches])
+        self.real = torch.cat([self.net(batch.x) for batch in batches])
 
     def known_labels(self) -> Tensor:
         """Which conditions are known, bool ``[n]``: all but labels below 0.
@@ -65,7 +65,7 @@ class _Judge:
         """The features of sampled images, ``[count, D]``."""
         images = self.model.sample(count, condition, mean=not self.is_binary)
         vaezoo.require_finite(images, "a pixel of sample")
-        return torch.cat([self.net.features(block) for block in images.split(_BLOCK)])
+        return torch.cat([self.net(block) for block in images.split(_BLOCK)])
 
     def annotate(self, estimates: Mapping[str, vaezoo.Estimate]) -> dict[str, vaezoo.Estimate]:
         """The estimates with a note of what the images are."""
@@ -82,7 +82,7 @@ class ConditionalAccuracy(vaezoo.Metric):
         per_class: the number of samples of each class in a draw.
         draws: the number of independent draws, whose spread is part of the standard errors.
         classifier: a file that ``python -m vaezoo_cvae.classifier`` wrote; by default the
-            classifier in this package.
+            published one, ``features/mnist@1``.
     """
 
     higher_is_better = frozenset({"conditional_accuracy", "recall_by_class", "precision_by_class"})

@@ -1,0 +1,184 @@
+"""Precision, recall, density and coverage of samples, by nearest neighbours in features.
+
+Shapes: n real examples, m samples of a draw, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+import vaezoo
+from vaezoo_quality.distances import distance_blocks, radii
+from vaezoo_quality.estimates import estimate
+from vaezoo_quality.sets import MNIST, Sets, feature_sets
+
+_FOLDS = 10
+"""The parts of the real examples whose differences tell the errors of precision and density."""
+NAMES = ("precision", "recall", "density", "coverage")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What lies within the balls around real examples and samples.
+
+    A ball reaches to the k-th nearest other example of its own set.
+
+    Attributes:
+        balls: how many balls around real examples contain each sample, ``[m]``.
+        recalled: whether each real example is in the ball of a sample, ``[n]``.
+        covered: whether the ball of each real example contains a sample, ``[n]``.
+        neighbours: k.
+    """
+
+    balls: Tensor
+    recalled: Tensor
+    covered: Tensor
+    neighbours: int
+
+    @classmethod
+    def of(
+        cls, real: Tensor, samples: Tensor, neighbours: int, real_radii: Tensor | None = None
+    ) -> Comparison:
+        """Compares real features ``[n, D]`` with those of samples ``[m, D]``.
+
+        Args:
+            real, samples: the features; both have more rows than ``neighbours``.
+            neighbours: k.
+            real_radii: ``radii(real, neighbours)``, if it is known.
+        """
+        reach = radii(real, neighbours) if real_radii is None else real_radii  # [n]
+        own_reach = radii(samples, neighbours)  # [m]
+        recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+        covered, balls = recalled.clone(), []
+        for rows, squares in distance_blocks(samples, real):
+            inside = squares <= reach  # [b, n]
+            covered |= inside.any(0)
+            recalled |= (squares <= own_reach[rows, None]).any(0)
+            balls.append(inside.sum(1))
+        return cls(torch.cat(balls), recalled, covered, neighbours)
+
+    def values(self) -> dict[str, float]:
+        """Precision, recall, density and coverage."""
+        return {
+            **_of_balls(self.balls, self.neighbours),
+            "recall": float(self.recalled.double().mean()),
+            "coverage": float(self.covered.double().mean()),
+        }
+
+
+def _of_balls(balls: Tensor, neighbours: int) -> dict[str, float]:
+    """Precision and density, of how many balls of real examples contain each sample ``[m]``."""
+    return {
+        "precision": float((balls > 0).double().mean()),
+        "density": float(balls.double().mean()) / neighbours,
+    }
+
+
+def variances_over_real(
+    real: Tensor, samples: Tensor, draws: Sequence[Comparison]
+) -> dict[str, float]:
+    """The variance of each number over real examples, given the samples.
+
+    Recall and coverage are means over real examples. Precision and density have all real examples
+    in common: theirs is the variance between folds of real examples, divided by their number.
+
+    Args:
+        real: features ``[n, D]`` in random order.
+        samples: those of one draw, ``[m, D]``.
+        draws: the comparison of each draw.
+    """
+    neighbours = draws[0].neighbours
+    folds = []
+    for fold in real.tensor_split(_FOLDS):
+        reach = radii(fold, neighbours)
+        blocks = distance_blocks(samples, fold)
+        balls = torch.cat([(squares <= reach).sum(1) for _, squares in blocks])
+        folds.append(_of_balls(balls, neighbours))
+    recalled = torch.stack([each.recalled for each in draws]).double().mean(0)  # [n]
+    covered = torch.stack([each.covered for each in draws]).double().mean(0)
+    return {
+        "precision": _variance(each["precision"] for each in folds) / _FOLDS,
+        "density": _variance(each["density"] for each in folds) / _FOLDS,
+        "recall": float(recalled.var()) / len(real),
+        "coverage": float(covered.var()) / len(real),
+    }
+
+
+def _variance(values: Iterable[float]) -> float:
+    return float(torch.tensor(list(values)).double().var())
+
+
+def compare(sets: Sets, neighbours: int) -> dict[str, vaezoo.Estimate]:
+    """The estimates of precision, recall, density and coverage by name."""
+    reach = radii(sets.real, neighbours)
+
+    def numbers(samples: Tensor) -> Comparison:
+        return Comparison.of(sets.real, samples, neighbours, reach)
+
+    draws = [numbers(samples) for samples in sets.draws]
+    floor, ceiling = numbers(sets.train).values(), numbers(sets.noise).values()
+    variances = variances_over_real(sets.real, sets.draws[0], draws)
+    of_draws, results = [each.values() for each in draws], {}
+    for name in NAMES:
+        values = [each[name] for each in of_draws]
+        results[name] = estimate(
+            sum(values) / len(values),
+            _variance(values) / len(values) + variances[name],
+            sets,
+            floor=floor[name],
+            ceiling=ceiling[name],
+            unit="balls per sample and neighbour" if name == "density" else "share",
+            more={"neighbours": float(neighbours)},
+        )
+    return results
+
+
+class PRDC(vaezoo.Metric):
+    """Precision and recall, density and coverage of samples among real examples.
+
+    Precision is the share of samples in a ball around a real example, recall the share of real
+    examples in a ball around a sample (Kynkaanniemi et al. 2019, eq. 1); a ball reaches to the
+    k-th nearest other example. Density is how many balls around real examples contain a sample,
+    divided by k, and coverage the share of these balls that contain a sample (Naeem et al. 2020,
+    eqs. 2 and 3). They are named after the features: ``mnist_recall`` is that of the network of
+    ``features/mnist``. All depend on the number of samples, so that only values with equal numbers
+    compare. The ``floor`` is the number of as many training examples in place of samples, the
+    ``ceiling`` that of examples whose pixels are shuffled. The standard errors include the draw of
+    samples and that of real examples.
+
+    Args:
+        features: the name of features in a registry.
+        samples: the number of samples in a draw, and of real examples.
+        draws: the number of independent draws.
+        neighbours: which neighbour sets the radius of a ball.
+    """
+
+    higher_is_better = frozenset(f"mnist_{name}" for name in NAMES)
+
+    def __init__(
+        self,
+        *,
+        features: str = MNIST,
+        samples: Annotated[int, Ge(2)] = 10_000,
+        draws: Annotated[int, Ge(2)] = 5,
+        neighbours: Annotated[int, Ge(1)] = 5,
+    ) -> None:
+        self.features, self.samples, self.draws = features, samples, draws
+        self.neighbours = neighbours
+
+    def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
+        """Returns ``TAG_precision``, ``TAG_recall``, ``TAG_density`` and ``TAG_coverage``."""
+        sets = feature_sets(
+            self, model, data, features=self.features, count=self.samples, draws=self.draws
+        )
+        least = _FOLDS * (self.neighbours + 1)
+        if sets.count < least:
+            raise NotImplementedError(f"needs at least {least} examples in each split")
+        results = compare(sets, self.neighbours)
+        return {f"{sets.tag}_{name}": each for name, each in results.items()}
