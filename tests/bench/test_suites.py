@@ -273,8 +273,35 @@ def test_the_command_prints_the_table_and_json(suite, inline, tmp_path, capsys):
     assert not left.value.code and "test split" in output and "plain" in output
     with pytest.raises(SystemExit):
         main(["bench", str(path), "--out", str(tmp_path / "out"), "--json"])
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    content = json.loads(capsys.readouterr().out)
+    (row,) = content["rows"]
     assert row["name"] == "plain" and row["units"]["elbo"] == "nats per example"
+    assert content["page"] is None, "one run is compared with nothing"
+
+
+def test_what_is_better_over_three_seeds_is_marked_in_the_table_and_on_a_page(
+    suite, inline, tmp_path, capsys
+):
+    from vaezoo.cli.main import main
+
+    weak = {"spec": "spec.yaml", "set": ["train.optimizer.lr=1e-9"]}
+    path = suite(
+        title="Two rates",
+        seeds=[0, 1, 2],
+        budget={"steps": 40},
+        variants={"plain": {"spec": "spec.yaml"}, "weak": weak},
+    )
+    for option in ((), ("--json",)):
+        with pytest.raises(SystemExit):
+            main(["-q", "bench", str(path), "--out", str(tmp_path / "out"), *option])
+    output = capsys.readouterr().out
+    plain, other = [line for line in output.splitlines() if line.startswith(("plain", "weak"))]
+    assert plain.endswith("*") and not other.endswith("*")
+    assert "about these specs, over seeds (plain: 3, weak: 3)" in output
+    content = json.loads(output[output.index("\n{") :])
+    assert content["best"] == {"elbo": "plain"} and content["claim"] == "specs"
+    page = (tmp_path / "out/index.html").read_text("utf-8")
+    assert "Two rates" in page and "vaezoo bench" in page and "weak" in page
 
 
 @pytest.mark.parametrize("name", ["mnist", "sprites", "music"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from vaezoo.cli.bottom_line import working
 from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import VaezooError
@@ -59,7 +60,9 @@ def bench_command(
     leave_to_main_process(ctx)
     from vaezoo.bench.engine import Engine, run_suite
     from vaezoo.bench.leaderboard import leaderboard
+    from vaezoo.bench.ranking import best_cases, rank_rows, write_index
     from vaezoo.bench.suite import load_suite
+    from vaezoo.runs.comparison.tables import MARK
 
     loaded, cases = load_suite(suite)
     folder = out or Path("benches") / loaded.name
@@ -70,13 +73,27 @@ def bench_command(
         return EXIT_OK
     failures = run_suite(engine, processes=processes, retry=retry, print_line=line_printer(ctx))
     rows = leaderboard(engine)
+    with working("comparing"):
+        comparison = rank_rows(rows)
+        page = (
+            None
+            if comparison is None
+            else write_index(comparison, folder, loaded.title or loaded.name)
+        )
+    best = best_cases(comparison)
     if as_json:
         records = [row.as_json() for row in rows]
         failed = [{"run": name, "error": error} for name, error in failures]
-        print_json({"bench": str(folder), "rows": records, "failures": failed})
+        claim = None if comparison is None else comparison.claim
+        content = {"bench": str(folder), "rows": records, "best": best, "claim": claim}
+        print_json({**content, "failures": failed, "page": page and str(page)})
     else:
-        _print_rows(rows)
+        _print_rows(rows, best)
+        if comparison is not None:
+            echo(f"{MARK} {comparison.statement}")
         echo(f"bench   {folder}")
+        if page is not None:
+            echo(f"page    {page}")
     for name, error in failures:
         print_to_stderr(f"failed: {name}: {error}")
     return VaezooError.exit_code if failures else EXIT_OK
@@ -90,9 +107,14 @@ def _print_plan(rows: Sequence[tuple[str, str, str]], as_json: bool) -> None:
         table(headings, rows)
 
 
-def _print_rows(rows: Sequence[Row]) -> None:
-    """Prints a table of every metric: a line for each case."""
+def _print_rows(rows: Sequence[Row], best: Mapping[str, str]) -> None:
+    """Prints a table of every metric: a line for each case, and marks the best of a metric."""
     from vaezoo.bench.leaderboard import format_spread
+    from vaezoo.runs.comparison.tables import MARK
+
+    def cell(row: Row, name: str) -> str:
+        mark = MARK if row.name in best.get(name, "").split(" = ") else ""
+        return f"{format_spread(row.values.get(name, ()))} {mark}".strip()
 
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     headings = ("case", "setting", "seeds", "CPU s", *(name.replace("_", " ") for name in names))
@@ -102,7 +124,7 @@ def _print_rows(rows: Sequence[Row]) -> None:
             row.setting,
             str(len(row.seeds)),
             f"{row.seconds:.0f}",
-            *(format_spread(row.values.get(name, ())) for name in names),
+            *(cell(row, name) for name in names),
         )
         for row in rows
     ]

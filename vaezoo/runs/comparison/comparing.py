@@ -116,13 +116,14 @@ class Comparison:
                 f"The claim is about these specs, over seeds ({seeds}): marked is what is better "
                 "than every other one where the 95 % interval of the difference (Welch's t, "
                 "corrected for the number of pairs by Holm) excludes 0. Other test examples than "
-                "these may give other values."
+                "these may give other values. After ± stands the standard error over seeds."
             )
         return (
             "The claim is about these weights, over test examples: marked is what is better than "
             "every other one where the 95 % interval of the paired difference (Student's t, "
             "corrected for the number of pairs by Holm) excludes 0. Training again with another "
-            f"seed may turn the order around: {self.reason}."
+            f"seed may turn the order around: {self.reason}. After ± stands the standard error "
+            "over test examples."
         )
 
 

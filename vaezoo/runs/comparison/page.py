@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -22,8 +22,17 @@ _SAMPLES = 100
 """How many samples of pretrained weights are drawn."""
 
 
-def write_page(comparison: Comparison, path: Path) -> None:
-    """Writes the page of a comparison."""
+def write_page(
+    comparison: Comparison, path: Path, *, title: str = "", command: str = "vaezoo compare"
+) -> None:
+    """Writes the page of a comparison.
+
+    Args:
+        comparison: what is compared.
+        path: the file to write.
+        title: its heading; by default the names of the specs.
+        command: what made the page.
+    """
     from jinja2 import Environment
 
     source = resources.files("vaezoo.runs.comparison").joinpath("page.html.j2").read_text("utf-8")
@@ -35,7 +44,8 @@ def write_page(comparison: Comparison, path: Path) -> None:
     page = environment.from_string(source).render(
         style=style(),
         colours=COLOURS,
-        title=names[0] if len(names) == 1 else " and ".join((", ".join(names[:-1]), names[-1])),
+        title=title or _joined(names),
+        command=command,
         count=len(subjects),
         labels=labels,
         rows=table.rows,
@@ -49,6 +59,11 @@ def write_page(comparison: Comparison, path: Path) -> None:
         ],
     )
     write_text(path, page)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names in words: ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
