@@ -3,7 +3,7 @@
 Importing torch takes ten times as long as a small command. Everything else is as if the process
 had been started: it has arguments, a folder, an environment, streams and handlers of signals of
 its own, and Python ends it as it ends any other. Tests of imports, and of streams that are closed
-before Python starts, need processes that are started.
+before Python starts or that nobody reads, need processes that are started.
 """
 
 from __future__ import annotations
