@@ -3,12 +3,12 @@
     python benchmarks/ranking.py             # 200 resamples of the stored pool
     python benchmarks/ranking.py --train     # trains the pool again: 12 seeds of one spec
 
-The pool holds the NLL of each of the 270 test examples of ``digits`` under 12 runs that differ in
-their seed only. Each resample divides them by chance into two specs of 6 seeds each and draws the
-test examples with replacement, the same ones for all runs. As they are, the two specs are equal;
-taken off 0.5 nats, the second one is really better. Prints how often equal specs are declared
-different (a level of 5 % allows about 10 of 200; at most 16), and how often the better one is
-marked as best (at least 190). Ends with 1 if a count is missed.
+The pool holds the NLL of each of the 270 test examples of ``digits`` under 12 runs, which differ
+in the seed only. Each resample divides them by chance into two specs of 6 seeds each, and draws
+the test examples with replacement, the same ones for all runs. As they are, the two specs are
+equal; taken off 0.5 nats, the second one is really better. Prints how often equal specs are
+declared different (a level of 5 % allows about 10 of 200; at most 16), and how often the better
+one is marked as best (at least 190). Ends with 1 if a count is missed.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ CALLS = {
     "run --dry-run": ["run", "{spec}", "--dry-run"],
     "resume": ["resume", "{run}"],
     "sweep": ["sweep", "{spec}", *SWEEP, "-s", "regularizers=[kl]", "--out", "{tmp}/sweep"],
+    "runs": ["runs", "{tmp}"],
+    "compare": ["compare", "{run}", "vae-mnist-conv", "--out", "{tmp}/page.html"],
     "evaluate": ["evaluate", "{run}"],
     "sample": ["sample", "{run}", "--condition", "a", "--out", "{tmp}/s.png"],
     "reconstruct": ["reconstruct", "{run}", "--out", "{tmp}/r.png"],

@@ -67,6 +67,13 @@ def fingerprint(split: Split) -> Fingerprint:
     return Fingerprint(hash_arrays(arrays), count, len(indices))
 
 
+def hash_shown(data: Loader) -> str:
+    """A hash of the first examples as a model gets them: binarized, for example."""
+    with seeded(data.device, "fingerprint"):  # what is shown may be drawn at random
+        batch = data.first(min(_ITEMS, len(data)))
+    return hash_arrays(dict(_arrays("", _fields(batch))))
+
+
 def _fields(batch: Batch) -> dict[str, Any]:
     """What a batch has of each example, by name."""
     names = ("x", "condition", "mask", "extras", "present")

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaezoo.data.fingerprint import Fingerprint
 from vaezoo.data.loader import Loader
 from vaezoo.evaluation.evaluate import Evaluation
-from vaezoo.runs.data_record import fingerprint
+from vaezoo.runs.data_record import fingerprint, hash_shown
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.utils.errors import IntegrityError
 from vaezoo.utils.files import read_tensors, write_json, write_tensors
@@ -35,11 +35,19 @@ class ExampleValues:
 
     Attributes:
         values: by the name of the metric, ``[n]`` each.
-        data: the fingerprint of the examples; None if it is not known.
+        data: the fingerprint of the examples as they are stored; None if it is not known.
+        shown: a hash of the first examples as the model gets them.
     """
 
     values: Mapping[str, Tensor] = field(default_factory=dict)
     data: Fingerprint | None = None
+    shown: str = ""
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, data: Loader) -> ExampleValues:
+        """Those of an evaluation of the examples of a split."""
+        values = {name: each.cpu().double() for name, each in evaluation.per_example.items()}
+        return cls(values, fingerprint(data.split), hash_shown(data))
 
 
 def store_evaluation(directory: RunDirectory, evaluation: Evaluation, data: Loader) -> None:
@@ -56,9 +64,11 @@ def store_evaluation(directory: RunDirectory, evaluation: Evaluation, data: Load
     if not evaluation.per_example:
         path.unlink(missing_ok=True)  # those of an earlier evaluation
         return
-    examples = json_text(fingerprint(data.split).as_json())
-    tensors = {name: _shortest(values) for name, values in evaluation.per_example.items()}
-    write_tensors(path, tensors, {"vaezoo": _FORMAT, "split": split, "data": examples})
+    examples = ExampleValues.of(evaluation, data)
+    assert examples.data is not None
+    tensors = {name: _shortest(values) for name, values in examples.values.items()}
+    metadata = {"data": json_text(examples.data.as_json()), "shown": examples.shown}
+    write_tensors(path, tensors, {"vaezoo": _FORMAT, "split": split, **metadata})
 
 
 def read_example_values(
@@ -82,19 +92,18 @@ def read_example_values(
     try:
         if metadata["vaezoo"] != _FORMAT:
             raise ValueError(metadata["vaezoo"])
-        data = Fingerprint.from_json(json.loads(metadata["data"]))
+        data, shown = Fingerprint.from_json(json.loads(metadata["data"])), metadata["shown"]
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path}: is no file of example values; {remedy}") from error
     for name, values in tensors.items():
         row = evaluation["metrics"].get(name)
         if row is None or not _belongs(values, row):
             raise IntegrityError(f"{path}: {name} is of another evaluation; {remedy}")
-    return ExampleValues({name: values.double() for name, values in tensors.items()}, data)
+    return ExampleValues({name: values.double() for name, values in tensors.items()}, data, shown)
 
 
 def _shortest(values: Tensor) -> Tensor:
     """The numbers in single precision, if they are the same in it."""
-    values = values.detach().cpu().double()
     return values.float() if torch.equal(values.float().double(), values) else values
 
 

@@ -70,7 +70,8 @@ def _other_data(first: Subject, second: Subject) -> str:
     options = [subject.run.spec.resolved()["data"] for subject in (first, second)]
     kinds = [each.get("binarize") for each in options]
     known = first.examples.data is not None and second.examples.data is not None
-    if known and first.examples.data == second.examples.data:
+    is_shown = first.examples.shown == second.examples.shown
+    if known and first.examples.data == second.examples.data and is_shown:
         return ""
     if kinds[0] != kinds[1]:
         return f"the binarization differs: {kinds[0]}, {kinds[1]}"

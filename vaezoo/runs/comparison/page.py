@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
+from markupsafe import Markup
+
 from vaezoo.runs.comparison.charts import COLOURS, Series, line_chart, plane, swatch
 from vaezoo.runs.comparison.comparing import Column, Comparison
 from vaezoo.runs.comparison.subjects import Subject
@@ -47,6 +49,7 @@ def write_page(
         title=title or _joined(names),
         command=command,
         count=len(subjects),
+        breakable=_breakable,
         labels=labels,
         rows=table.rows,
         notes=table.notes,
@@ -64,6 +67,11 @@ def write_page(
 def _joined(names: Sequence[str]) -> str:
     """Names in words: ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _breakable(path: str) -> Markup:
+    """The path of an option, which may be broken behind its dots."""
+    return Markup(".<wbr>").join(path.split("."))
 
 
 def _pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:

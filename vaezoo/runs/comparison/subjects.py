@@ -12,7 +12,6 @@ from typing import Any
 from vaezoo.evaluation.evaluate import EvaluationError
 from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.registry import RegistryEntry
-from vaezoo.runs.data_record import fingerprint
 from vaezoo.runs.example_values import ExampleValues, read_example_values, store_evaluation
 from vaezoo.runs.finding import find_run, matching_runs
 from vaezoo.runs.opening import open_entry, open_run
@@ -145,8 +144,7 @@ def _of_weights(run: Run, entry: RegistryEntry | None, evaluate: bool) -> Subjec
     if evaluate:
         evaluation, problem = run.evaluate("test"), ""
         metrics = evaluation["metrics"]
-        values = {name: each.double().cpu() for name, each in evaluation.per_example.items()}
-        examples = ExampleValues(values, fingerprint(run.data().split))
+        examples = ExampleValues.of(evaluation, run.data())
     elif entry is not None:
         stated = [each for each in entry.weights.metrics if each.split == "test"]
         metrics = {each.name: _row(each) for each in stated if each.retracted is None}
