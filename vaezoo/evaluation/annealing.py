@@ -185,7 +185,8 @@ class AIS(Metric):
     are Hamiltonian, with step sizes that other chains found before, so that the bound holds. Its
     time is that of ``examples`` x ``chains`` x ``temperatures`` x ``leaps`` passes through the
     decoder and back, about 10 % more with those other chains. Defined for one real latent
-    variable, such as a vector or a map, whose prior has a known density.
+    variable, such as a vector or a map, whose prior has a known density; the posterior needs none
+    to start from the prior.
 
     Args:
         examples: how many examples to use, starting with the first; 0 for all.

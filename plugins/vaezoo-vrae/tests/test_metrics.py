@@ -85,6 +85,19 @@ def test_particles_are_left_out_where_there_is_no_chain(spec):
     assert {"elbo_per_step", "iwae_per_step"} <= result.keys() and "fivo_per_step" not in result
 
 
+def test_bounds_say_what_they_bound(spec, monkeypatch):
+    _, train, (task,) = prepare_training(load_spec(spec()), pick_device("cpu"))
+    metric, model = StepBounds(samples=2, particles=2), task.model.eval()
+    with torch.inference_mode():
+        found = {name: estimate.bound for name, estimate in metric(model, train).items()}
+        assert found["elbo_per_step"] == "lower bound of log p(x)"
+        assert found["iwae_per_step"] == "stochastic lower bound of log p(x)"
+        assert found["fivo_per_step"] == "stochastic lower bound of log p(x)"
+        assert found["rate_per_step"] == ""
+        monkeypatch.setattr(model.latents, "spaces", ())  # then it is log p(x)
+        assert metric(model, train)["elbo_per_step"].bound == ""
+
+
 def test_batches_are_as_small_as_particles_need(spec, monkeypatch):
     _, train, (task,) = prepare_training(load_spec(spec()), pick_device("cpu"))
     requested = []
