@@ -35,6 +35,7 @@ from vaezoo.utils.errors import VaezooError
 LAST_RESORT = ("vaezoo -v shows where it was raised", "out of memory")
 """What the last-resort handler prints of an error that nobody foresaw."""
 MAX_MESSAGE = 20_000
+HOME = "home"
 
 
 class Kind(ABC):
@@ -60,7 +61,7 @@ class Kind(ABC):
         """Judges a case by a command; returns its exit code in words."""
         place.mkdir(parents=True)
         words = self.command(self.rng(seed), place, mutator or self.mutator_of(seed))
-        ended = commands.call(words, place)
+        ended = commands.call(words, place, environment(place))
         check_ended(ended)
         return f"exit code {ended.code}"
 
@@ -75,6 +76,13 @@ class Kind(ABC):
     @abstractmethod
     def command(self, rng: np.random.Generator, place: Path, mutator: str) -> list[str]:
         """Makes a case in an empty folder; returns the words of a command that reads it."""
+
+
+def environment(place: Path) -> dict[str, str]:
+    """Environment variables with which no network and no other place is used."""
+    home = place / HOME
+    home.mkdir(exist_ok=True)
+    return {"VAEZOO_HOME": str(home), "VAEZOO_OFFLINE": "1", "VAEZOO_REGISTRIES": ""}
 
 
 def attempt(action: Callable[[], Any], named: Callable[[str], bool]) -> tuple[Any, bool]:

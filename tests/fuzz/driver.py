@@ -67,13 +67,17 @@ class Commands:
         known = os.environ.get("PYTHONPATH", "")  # of the fork server
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), known]))
 
-    def call(self, arguments: Sequence[str], folder: Path) -> Ended:
-        """Runs a command in a folder.
+    def call(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> Ended:
+        """Runs a command in a folder, with some environment variables changed.
 
         Raises:
             Fault: it takes too long.
         """
-        process = self.context.Process(target=_command, args=([*map(str, arguments)], folder))
+        process = self.context.Process(
+            target=_command, args=([*map(str, arguments)], folder, {**(environment or {})})
+        )
         process.start()
         process.join(self.limit)
         if process.is_alive():
@@ -86,9 +90,12 @@ class Commands:
         return Ended(process.exitcode, output, errors)
 
 
-def _command(arguments: list[str], folder: Path) -> None:
+def _command(
+    arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> None:
     """The command, in a process of its own, with its output in files."""
     os.chdir(folder)
+    os.environ.update(environment or {})
     limit_memory()
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
@@ -124,10 +131,12 @@ def limit_memory() -> None:
 
 @contextmanager
 def limited_to(seconds: float) -> Iterator[None]:
-    """Raises a Fault in a block that takes longer than some seconds."""
+    """Raises a Fault in a block that takes longer than some seconds, also if it catches that."""
+    faults: list[Fault] = []
 
     def stop(*_: object) -> None:
-        raise Fault(f"takes longer than {seconds} seconds")
+        faults.append(Fault(f"takes longer than {seconds} seconds"))
+        raise faults[-1]
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -136,6 +145,8 @@ def limited_to(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if faults:
+            raise faults[0]
 
 
 def parse_options(names: Sequence[str], description: str, what: str) -> argparse.Namespace:

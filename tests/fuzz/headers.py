@@ -17,11 +17,11 @@ import torch
 
 from tests.fuzz import odd
 from tests.fuzz.damage import damage
-from tests.fuzz.documents import Kind, attempt
+from tests.fuzz.documents import Kind, attempt, environment
 from tests.fuzz.guard import Fault, guarded
 from tests.fuzz.reference import check_kept, read_yaml
 from tests.fuzz.registry_bases import NAMES, registries
-from tests.fuzz.registry_files import HOME, digest, environment, rewrite
+from tests.fuzz.registry_files import digest, rewrite
 from vaezoo.data.description import to_json
 from vaezoo.model.model import Model
 from vaezoo.pretrained.finding import find_entry
@@ -121,7 +121,6 @@ class Headers(Kind):
     def judge(self, rng: np.random.Generator, place: Path, mutator: str) -> str:
         """Loads the entry, compares the model with the file, and samples from it."""
         lab, name = self.make(rng, place, mutator)
-        (place / HOME).mkdir()
         with mock.patch.dict(os.environ, environment(place)):
             with guarded(place):
                 entry, is_read = attempt(

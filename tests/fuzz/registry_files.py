@@ -16,7 +16,7 @@ import torch
 
 from tests.fuzz import odd
 from tests.fuzz.damage import damage
-from tests.fuzz.documents import Kind, attempt
+from tests.fuzz.documents import Kind, attempt, environment
 from tests.fuzz.guard import Fault, guarded
 from tests.fuzz.reference import check_kept, read_yaml
 from tests.fuzz.registry_bases import NAMES, registries
@@ -40,7 +40,6 @@ _VALUES = (
     "vae/plain@1", "vae/table@1", "vae/plain@2", "active", "deprecated", "revoked", "vae@1",
     "test", "vaezoo>=0.1", "no-such>=1", "vaezoo; python_version > '2'", *odd.IN_YAML,
 )  # fmt: skip
-HOME = "home"
 
 
 def digest(data: bytes) -> dict[str, Any]:
@@ -146,7 +145,6 @@ class RegistryFiles(Kind):
     def judge(self, rng: np.random.Generator, place: Path, mutator: str) -> str:
         """Opens the registry, reads and loads each entry, and compares them."""
         lab = self.make(rng, place, mutator)
-        (place / HOME).mkdir()
         with mock.patch.dict(os.environ, environment(place)):
             return read_registry(place, lab)
 
@@ -155,11 +153,6 @@ class RegistryFiles(Kind):
         lab, name = self.make(rng, place, mutator), f"lab:vae/{odd.pick(rng, NAMES)}@1"
         words = (["weights", "list"], ["weights", "show", name], ["weights", "verify", name])
         return [*odd.pick(rng, words), "--registry", f"lab={lab}"]
-
-
-def environment(place: Path) -> dict[str, str]:
-    """Environment variables with which no network and no other place is used."""
-    return {"VAEZOO_HOME": str(place / HOME), "VAEZOO_OFFLINE": "1", "VAEZOO_REGISTRIES": ""}
 
 
 def _is_named(line: str) -> bool:

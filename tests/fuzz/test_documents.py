@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import threading
 import warnings
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 import vaezoo
 from tests.fuzz import metrics_files, registry_files, specs
 from tests.fuzz.documents import check_ended
-from tests.fuzz.driver import Ended
+from tests.fuzz.driver import Ended, limited_to
 from tests.fuzz.guard import Fault
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.reference import read_yaml
@@ -131,6 +132,17 @@ def test_the_judge_sees_how_no_command_may_end(code, errors):
         check_ended(Ended(code, "", errors))
     check_ended(Ended(3, "", "error: a:1:1: b\nerror: a:2:1: c\n"))
     check_ended(Ended(6, "", "error: a:1: needs b; pip install b\n"))
+
+
+def test_the_judge_sees_what_takes_too_long_and_catches_the_fault():
+    def hang():
+        try:
+            threading.Event().wait()
+        except Exception:
+            return "refused"
+
+    with pytest.raises(Fault, match="takes longer than"), limited_to(0.01):
+        hang()
 
 
 def test_the_other_reader_follows_the_core_schema():
