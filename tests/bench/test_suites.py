@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -36,6 +37,10 @@ SPEC = {
     "evaluate": ["elbo"],
 }
 WEIGHT = "regularizers.0.weight"
+DOCS = Path(__file__).parents[2] / "docs"
+FOUND = importlib.util.spec_from_file_location("results_page", DOCS / "results_page.py")
+results_page = importlib.util.module_from_spec(FOUND)
+FOUND.loader.exec_module(results_page)
 
 
 @pytest.fixture
@@ -299,6 +304,15 @@ def test_what_is_better_over_three_seeds_is_marked_in_the_table_and_on_a_page(
     assert plain.endswith("*") and not other.endswith("*")
     assert "about these specs, over seeds (plain: 3, weak: 3)" in output
     content = json.loads(output[output.index("\n{") :])
+    record = tmp_path / "record.json"
+    for kept in (None, "By hand."):  # texts that people wrote stay
+        if kept:
+            record.write_text(json.dumps({**json.loads(record.read_text()), "introduction": kept}))
+        with pytest.raises(SystemExit):
+            main(["bench", str(path), "--out", str(tmp_path / "out"), "--record", str(record)])
+        page = results_page.page([("suite", results_page.read(record))])
+        assert (kept or "Each run trains for 40 steps; seeds 0, 1, 2.") in page
+        assert "Lower bound of log p(x); higher is better." in page
     assert content["best"] == {"elbo": "plain"} and content["claim"] == "specs"
     page = (tmp_path / "out/index.html").read_text("utf-8")
     assert "Two rates" in page and "vaezoo bench" in page and "weak" in page

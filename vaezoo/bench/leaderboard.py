@@ -11,7 +11,8 @@ from typing import Any
 
 from vaezoo.bench.engine import Engine
 from vaezoo.bench.suite import Case, setting_name
-from vaezoo.bench.units import Unit
+from vaezoo.bench.units import Unit, is_maximized
+from vaezoo.spec.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Row:
         seeds: those that are measured.
         values: the values of each metric, in the order of ``seeds``; NaN where one is missing.
         units: the unit of each metric.
+        meanings: whether each is a bound, and whether higher or lower values are better.
+        samples: the number of samples of each metric that says so.
+        data: the name of the data set.
+        binarization: how its images are made binary; None if they are not.
         seconds: mean CPU seconds of training.
         runs: the folders of the runs.
     """
@@ -33,6 +38,10 @@ class Row:
     seeds: tuple[int, ...]
     values: dict[str, tuple[float, ...]]
     units: dict[str, str]
+    meanings: dict[str, str]
+    samples: dict[str, int]
+    data: str
+    binarization: str | None
     seconds: float
     runs: tuple[str, ...]
 
@@ -57,13 +66,18 @@ def _row(engine: Engine, case: Case) -> Row | None:
         return None
     units, evaluations = zip(*measured, strict=True)
     names = dict.fromkeys(name for each in evaluations for name in each["metrics"])
-    setting = units[0].setting
+    setting, spec = units[0].setting, units[0].load()
+    measures = {name: _first(evaluations, name) for name in names}
     return Row(
         name=case.name,
         setting=setting_name(setting) if len(case.settings()) > 1 else "",
         seeds=tuple(unit.seed for unit in units),
         values={name: tuple(_value(each, name) for each in evaluations) for name in names},
-        units={name: _unit(evaluations, name) for name in names},
+        units={name: str(row["unit"]) for name, row in measures.items()},
+        meanings={name: _meaning(name, row, spec) for name, row in measures.items()},
+        samples={name: int(row["samples"]) for name, row in measures.items() if "samples" in row},
+        data=spec.data.name,
+        binarization=spec.resolved()["data"].get("binarize"),
         seconds=_mean_seconds(units),
         runs=tuple(str(unit.directory().path) for unit in units),
     )
@@ -74,10 +88,16 @@ def _value(evaluation: dict[str, Any], name: str) -> float:
     return math.nan if row is None else float(row["value"])
 
 
-def _unit(evaluations: Sequence[dict[str, Any]], name: str) -> str:
-    return next(
-        str(each["metrics"][name]["unit"]) for each in evaluations if name in each["metrics"]
-    )
+def _first(evaluations: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The row of a metric of the first evaluation that has it."""
+    return next(each["metrics"][name] for each in evaluations if name in each["metrics"])
+
+
+def _meaning(name: str, row: dict[str, Any], spec: Spec) -> str:
+    """Whether a number is a bound, and which values are better, as a sentence."""
+    bound = row.get("bound") or "an estimate, no bound"
+    better = {True: "higher is better", False: "lower is better", None: "neither is better"}
+    return f"{bound[0].upper()}{bound[1:]}; {better[is_maximized(spec, name)]}."
 
 
 def _mean_seconds(units: Sequence[Unit]) -> float:

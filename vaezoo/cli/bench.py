@@ -13,6 +13,7 @@ from vaezoo.cli.group import leave_to_main_process
 from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.exit_codes import EXIT_OK
+from vaezoo.utils.paths import shell_word
 
 if TYPE_CHECKING:
     from vaezoo.bench.leaderboard import Row
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Check all specs and list the runs; write nothing.",
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Also write the figures in the form of the files in docs/results.",
+)
 @json_option
 @click.pass_context
 def bench_command(
@@ -49,6 +56,7 @@ def bench_command(
     processes: int,
     retry: bool,
     is_dry_run: bool,
+    record: Path | None,
     as_json: bool,
 ) -> int:
     """Run the specs, seeds and data of SUITE under one budget, and compare the results.
@@ -61,6 +69,7 @@ def bench_command(
     from vaezoo.bench.engine import Engine, run_suite
     from vaezoo.bench.leaderboard import leaderboard
     from vaezoo.bench.ranking import best_cases, rank_rows, write_index
+    from vaezoo.bench.records import write_record
     from vaezoo.bench.suite import load_suite
     from vaezoo.runs.comparison.tables import MARK
 
@@ -81,6 +90,8 @@ def bench_command(
             else write_index(comparison, folder, loaded.title or loaded.name)
         )
     best = best_cases(comparison)
+    if record is not None:
+        write_record(record, loaded, rows, f"vaezoo bench {shell_word(suite)}")
     if as_json:
         records = [row.as_json() for row in rows]
         failed = [{"run": name, "error": error} for name, error in failures]
