@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, StudentT
 from vaezoo_probes.rates import KLPerDimension, rates_of_site
-from vaezoo_probes.total_correlation import TotalCorrelation, total_correlation
+from vaezoo_probes.total_correlation import TotalCorrelation, note_of_floor, total_correlation
 
 import vaezoo
 from vaezoo.distributions import DiagonalNormal, UnitNormal
@@ -74,6 +74,7 @@ def test_total_correlation_is_that_of_a_correlated_normal():
     assert float(values.mean()) == pytest.approx(expected, abs=0.04)
     floor = total_correlation(q, z, order)
     assert abs(float(floor.mean())) < 0.03
+    assert note_of_floor(values, floor) == ""
 
 
 def test_total_correlation_is_the_mean_over_the_mixture():
@@ -98,6 +99,8 @@ def test_a_floor_breaks_the_dependence_of_the_dimensions_only():
     z, order = q.sample(), torch.stack([torch.randperm(40) for _ in range(6)], 1)
     value, floor = (float(total_correlation(q, z, each).mean()) for each in (None, order))
     assert floor > 5 and value == pytest.approx(floor, rel=0.1)
+    fewer = [total_correlation(q, z, each) for each in (None, order)]
+    assert note_of_floor(*fewer).endswith("with 40 examples, so that these are too few")
     same = torch.arange(40)[:, None].expand(40, 6)
     torch.testing.assert_close(total_correlation(q, z, same), total_correlation(q, z))
 

@@ -48,6 +48,21 @@ def total_correlation(q: Distribution, z: Tensor, order: Tensor | None = None) -
     return torch.cat(values)
 
 
+def note_of_floor(values: Tensor, floor: Tensor) -> str:
+    """Says so where at least half of a total correlation comes from too few examples.
+
+    Args:
+        values, floor: of each example, ``[M]``.
+    """
+    noise = 3 * float(floor.std()) / math.sqrt(len(floor))
+    if float(floor.mean()) <= max(noise, float(values.mean()) / 2):
+        return ""
+    return (
+        f"independent dimensions would read {float(floor.mean()):.3g} with {len(floor):,} "
+        "examples, so that these are too few"
+    )
+
+
 class TotalCorrelation(vaezoo.Metric):
     """The total correlation KL(q(z) || Π_d q(z_d)) of the aggregate posterior, in nats.
 
@@ -86,5 +101,8 @@ class TotalCorrelation(vaezoo.Metric):
         values, floor = total_correlation(q, z), total_correlation(q, z, order)
         error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
         details = {"floor": float(floor.mean()), "dimensions": float(z.shape[1])}
-        estimate = vaezoo.Estimate(float(values.mean()), error, len(values), details, unit="nats")
+        note = note_of_floor(values, floor)
+        estimate = vaezoo.Estimate(
+            float(values.mean()), error, len(values), details, unit="nats", note=note
+        )
         return {"total_correlation": estimate}
