@@ -30,7 +30,8 @@ class NLLCheck(Metric):
     The samples of each step are those of the one before and as many new ones, of the same
     examples, so that the error of the change is much smaller than that of ``nll``. It has settled
     where the 95 % interval of the change contains 0. With few examples that is soon so; the detail
-    ``change_error`` tells how small a change would have been noticed.
+    ``change_error`` tells how small a change would have been noticed. Where q(z|x) misses part of
+    p(z|x), many doublings change little and the bound stays loose; ``ais`` shows by how much.
 
     Args:
         samples: importance samples of each example to start with.
