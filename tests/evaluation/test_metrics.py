@@ -14,7 +14,7 @@ from vaezoo.data.loader import Loader
 from vaezoo.evaluation.bounds import ELBO, NLL, Distortion, Rate, mean_with_error
 from vaezoo.evaluation.evaluate import evaluate, metric_rows
 from vaezoo.evaluation.latent_space import ActiveUnits, AggregatePosteriorGap, MutualInformation
-from vaezoo.evaluation.metric import Estimate
+from vaezoo.evaluation.metric import Estimate, is_higher_better
 from vaezoo.plugins import discovery
 from vaezoo.spec.options import ComponentSpec
 
@@ -331,7 +331,22 @@ def test_the_names_of_numbers_with_a_direction_are_those_that_are_measured():
         assert not cls.higher_is_better & cls.lower_is_better
         source = inspect.getsource(inspect.getmodule(cls))
         for number in cls.higher_is_better | cls.lower_is_better:
-            assert source.count(f'"{number}"') > 1, f"{name}: {number} is only declared"
+            count = source.count(f'"{number}"')
+            if number.startswith("*"):  # an option decides what comes before
+                count = source.count(f'{number[1:]}"') + source.count(f'"{number[2:]}"') + 1
+            assert count > 1, f"{name}: {number} is only declared"
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [("up", True), ("up-2", True), ("a_down", False), ("a_down-3", False), ("downwards", None)],
+)
+def test_a_number_is_better_as_its_metric_says(name, better):
+    class Measured(Rate):
+        higher_is_better = frozenset({"up"})
+        lower_is_better = frozenset({"*_down"})
+
+    assert is_higher_better(name, [Rate, Measured]) is better
 
 
 def test_every_bound_says_which_it_is_and_of_what(inexact, monkeypatch):

@@ -18,7 +18,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vaezoo.bench.suite import Case, Suite
-from vaezoo.bench.units import FAILURE, Unit, is_maximized, value_of
+from vaezoo.bench.units import FAILURE, Unit, value_of
+from vaezoo.evaluation.metric import is_higher_better
 from vaezoo.runs.log import PrintLine
 from vaezoo.utils.errors import Interrupted, UsageError, VaezooError
 from vaezoo.utils.exit_codes import EXIT_INTERRUPTED
@@ -83,7 +84,7 @@ class Engine:
             return choice.maximize
         if case.name not in self._directions:
             spec = case.load(case.settings()[0], choice.seed, None)
-            result = is_maximized(spec, choice.metric)
+            result = is_higher_better(choice.metric, (each.cls for each in spec.evaluate))
             if result is None:
                 raise UsageError(
                     f"variant {case.variant}: no metric of its spec says whether higher or lower "

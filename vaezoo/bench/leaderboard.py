@@ -11,7 +11,8 @@ from typing import Any
 
 from vaezoo.bench.engine import Engine
 from vaezoo.bench.suite import Case, setting_name
-from vaezoo.bench.units import Unit, is_maximized
+from vaezoo.bench.units import Unit
+from vaezoo.evaluation.metric import is_higher_better
 from vaezoo.spec.spec import Spec
 
 
@@ -97,7 +98,8 @@ def _meaning(name: str, row: dict[str, Any], spec: Spec) -> str:
     """Whether a number is a bound, and which values are better, as a sentence."""
     bound = row.get("bound") or "an estimate, no bound"
     better = {True: "higher is better", False: "lower is better", None: "neither is better"}
-    return f"{bound[0].upper()}{bound[1:]}; {better[is_maximized(spec, name)]}."
+    metrics = [each.cls for each in spec.evaluate]
+    return f"{bound[0].upper()}{bound[1:]}; {better[is_higher_better(name, metrics)]}."
 
 
 def _mean_seconds(units: Sequence[Unit]) -> float:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.bench.suite import Case, setting_name
-from vaezoo.evaluation.metric import Metric
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
@@ -101,14 +100,3 @@ def value_of(unit: Unit, split: str, metric: str) -> float | None:
     evaluation = unit.evaluation(split)
     row = (evaluation or {}).get("metrics", {}).get(metric)
     return None if row is None else float(row["value"])
-
-
-def is_maximized(spec: Spec, metric: str) -> bool | None:
-    """Whether higher values of a metric are better; None if no metric of the spec says so."""
-    classes: list[type[Metric]] = [component.cls for component in spec.evaluate]
-    for each in classes:
-        if metric in each.higher_is_better:
-            return True
-        if metric in each.lower_is_better:
-            return False
-    return None

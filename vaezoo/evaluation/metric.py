@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -21,10 +23,11 @@ class Metric(ABC):
     a model with a latent variable whose density is only a bound."""
 
     higher_is_better: ClassVar[frozenset[str]] = frozenset()
-    """The names of its numbers of which higher values are better."""
+    """The names of its numbers of which higher values are better; ``*`` stands for what an option
+    decides, as in ``*_fd``."""
 
     lower_is_better: ClassVar[frozenset[str]] = frozenset()
-    """The names of its numbers of which lower values are better."""
+    """The names of its numbers of which lower values are better, as in ``higher_is_better``."""
 
     training: Callable[[], Loader] | None = None
     """Loads the training split; None where only the split that is measured is known."""
@@ -49,6 +52,24 @@ class Metric(ABC):
             A caption and a PNG by name, which is that of a file without its ending.
         """
         return {}
+
+
+def is_higher_better(name: str, metrics: Iterable[type[Metric]]) -> bool | None:
+    """Whether higher values of a number are better; None if no metric says so.
+
+    Args:
+        name: the number in an evaluation; ``NAME-2`` is the second one of a name.
+        metrics: the metrics that were measured.
+    """
+    names = {name, re.sub(r"-\d+$", "", name)}
+
+    def declares(patterns: frozenset[str]) -> bool:
+        return any(fnmatchcase(each, pattern) for each in names for pattern in patterns)
+
+    known = [*metrics]
+    higher = any(declares(each.higher_is_better) for each in known)
+    lower = any(declares(each.lower_is_better) for each in known)
+    return higher if higher != lower else None
 
 
 BOUNDS = ("lower bound", "upper bound", "stochastic lower bound", "stochastic upper bound")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaezoo.components.callbacks import Callback
 from vaezoo.evaluation.evaluate import EvaluationError
-from vaezoo.evaluation.metric import Metric
+from vaezoo.evaluation.metric import Metric, is_higher_better
 from vaezoo.runs.in_memory import check_no_data_needed
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_run
@@ -143,14 +142,13 @@ def _is_maximized(spec: Spec, metric: str) -> bool:
         UsageError: no metric of the spec says so.
     """
     metrics: list[type[Metric]] = [component.cls for component in spec.evaluate]
-    higher = {name for each in metrics for name in each.higher_is_better}
-    lower = {name for each in metrics for name in each.lower_is_better}
-    for name in (metric, re.sub(r"-\d+$", "", metric)):  # NAME-2 is the second one of a name
-        if (name in higher) != (name in lower):
-            return name in higher
+    better = is_higher_better(metric, metrics)
+    if better is not None:
+        return better
+    known = {name for each in metrics for name in each.higher_is_better | each.lower_is_better}
     raise UsageError(
         f"no metric of the spec says whether higher or lower values of {metric!r} are better"
-        f"{did_you_mean(metric, higher | lower)}; give --maximize or --minimize"
+        f"{did_you_mean(metric, known)}; give --maximize or --minimize"
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vaezoo.evaluation.metric import Metric
+from vaezoo.evaluation.metric import is_higher_better
 from vaezoo.runs.comparison.subjects import Subject
 
 _SETTINGS = (
@@ -31,13 +31,8 @@ _NOT_OF_DATA = ("batch_size", "workers", "class_sampling", "class_weights", "hid
 
 def direction(name: str, subjects: Iterable[Subject]) -> int:
     """1 if higher values of a metric are better, -1 if lower ones are, 0 if none says so."""
-    metrics: list[type[Metric]] = [each.cls for s in subjects for each in s.run.spec.evaluate]
-    for known in (name, re.sub(r"-\d+$", "", name)):  # NAME-2 is the second one of a name
-        higher = any(known in each.higher_is_better for each in metrics)
-        lower = any(known in each.lower_is_better for each in metrics)
-        if higher != lower:
-            return 1 if higher else -1
-    return 0
+    better = is_higher_better(name, (each.cls for s in subjects for each in s.run.spec.evaluate))
+    return 0 if better is None else 1 if better else -1
 
 
 def incomparable(name: str, subjects: Sequence[Subject]) -> str:

@@ -85,7 +85,7 @@ class FrechetDistance(vaezoo.Metric):
         draws: the number of independent draws.
     """
 
-    lower_is_better = frozenset({"mnist_fd"})
+    lower_is_better = frozenset({"*_fd"})
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ class KernelDistance(vaezoo.Metric):
         subset: the number of samples in a subset; at most half of those in a draw are taken.
     """
 
-    lower_is_better = frozenset({"mnist_kid"})
+    lower_is_better = frozenset({"*_kid"})
 
     def __init__(
         self,

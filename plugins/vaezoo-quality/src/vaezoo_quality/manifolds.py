@@ -159,7 +159,7 @@ class PRDC(vaezoo.Metric):
         neighbours: which neighbour sets the radius of a ball.
     """
 
-    higher_is_better = frozenset(f"mnist_{name}" for name in NAMES)
+    higher_is_better = frozenset(f"*_{name}" for name in NAMES)
 
     def __init__(
         self,
