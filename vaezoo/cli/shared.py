@@ -14,6 +14,7 @@ from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.registry_option import registry_option
 from vaezoo.utils.errors import Problem, SpecError, UsageError
+from vaezoo.utils.paths import exists
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,7 @@ def open_examples(
 
 def is_run_path(path: Path) -> bool:
     """Whether the argument RUN|WEIGHTS is the directory of a run."""
-    return path.exists() or str(path).startswith(("/", ".", "~"))
+    return exists(path) or str(path).startswith(("/", ".", "~"))
 
 
 def open_run(path: Path, device: str) -> Run:
