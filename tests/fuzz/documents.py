@@ -34,7 +34,8 @@ from vaezoo.utils.errors import VaezooError
 
 LAST_RESORT = ("vaezoo -v shows where it was raised", "out of memory")
 """What the last-resort handler prints of an error that nobody foresaw."""
-MAX_MESSAGE = 20_000
+LONGEST = 12_000
+"""The characters of a line of a message: a path of 4,096 bytes, which are escaped, and more."""
 HOME = "home"
 
 
@@ -101,9 +102,9 @@ def attempt(action: Callable[[], Any], named: Callable[[str], bool]) -> tuple[An
         raise
     except VaezooError as error:
         message = str(error)
-        if len(message) > MAX_MESSAGE:
-            raise Fault(f"the message has {len(message)} characters: {message[:300]}") from error
         for line in message.split("\n"):
+            if len(line) > LONGEST:
+                raise Fault(f"a line has {len(line)} characters: {line[:300]}") from error
             if not line.isprintable() or not named(line):
                 raise Fault(f"{type(error).__name__} does not name it: {line!r:.500}") from error
         return None, False

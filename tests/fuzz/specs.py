@@ -222,7 +222,8 @@ def _is_kept(written: Any, kept: Any, path: odd.Path) -> bool:
     """Whether a scalar of a spec is kept; the name of a component stands for its block."""
     if isinstance(written, str):
         name = kept.get("type") if isinstance(kept, dict) else kept
-        return name == written or (isinstance(name, str) and name.endswith(f":{written}"))
+        bare = written.removeprefix("vaezoo:")
+        return name in (bare, written) or (isinstance(name, str) and name.endswith(f":{written}"))
     return is_same(written, kept)
 
 

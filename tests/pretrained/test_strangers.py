@@ -80,11 +80,13 @@ def test_a_number_of_examples_that_is_none_is_refused(train_size):
         '{"data": {"shape": [NaN]}, "train_size": 1}',
         '{"data": {"shape": [1e400]}, "train_size": 1}',
         '{"data": {"shape": [3], "support": "real", "extras": {"a": Infinity}}, "train_size": 1}',
+        '{"data": {"shape": [3], "support": "real", "' + "x" * 50_000 + '": 1}, "train_size": 1}',
+        '{"data": {"shape": [3], "support": "' + "x" * 50_000 + '"}, "train_size": 1}',
         "{}",
         "3",
         "",
     ],
-    ids=range(9),
+    ids=range(11),
 )
 @pytest.mark.parametrize("file_format", ["model/v1", "model/v2"])
 def test_a_description_of_no_model_is_refused(about, file_format):

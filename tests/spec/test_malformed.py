@@ -797,6 +797,18 @@ def test_a_message_repeats_no_long_key():
     assert len(lines) > 500 and sum(map(len, lines)) < 1_000_000
 
 
+@pytest.mark.parametrize("betas", ["{}", "{a: 1}", "[]", "[0.9]", "[x, y]", "[1e400, 1]", "3"])
+def test_options_into_which_an_optimizer_looks_in_vain_are_refused(betas):
+    override = f"train.optimizer={{type: adam, betas: {betas}}}"
+    assert "train.optimizer: adam: " in complaint(VALID, (override,))
+
+
+def test_a_base_whose_name_is_too_long_is_refused(tmp_path):
+    (tmp_path / "spec.yaml").write_text(f"extends: {'x' * 300}\n")
+    with pytest.raises(SpecError, match="1:10: extends: no file"):
+        load_spec(tmp_path / "spec.yaml")
+
+
 def test_all_faults_are_reported_at_once_in_file_order():
     text = """\
 spec: vaezoo/v2

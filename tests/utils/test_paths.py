@@ -12,7 +12,8 @@ import pytest
 import vaezoo
 from vaezoo.cli.main import main
 from vaezoo.pretrained.locations import _parse_location
-from vaezoo.utils.errors import UnavailableError
+from vaezoo.utils import paths
+from vaezoo.utils.errors import DataError, SpecError, UnavailableError, UsageError
 from vaezoo.utils.paths import cache_home, expand_user, find_data, shell_word
 
 
@@ -84,3 +85,33 @@ def test_a_shell_takes_the_word_for_a_path_and_a_terminal_shows_it(path):
     assert word.isprintable()
     echoed = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True).stdout
     assert echoed == os.fsencode(path)
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        (lambda: paths.find_data(LONG), DataError),
+        (lambda: vaezoo.open_run(LONG), UsageError),
+        (lambda: vaezoo.resume(LONG), UsageError),
+        (lambda: vaezoo.load("a:vae", registry=f"a={LONG}"), UnavailableError),
+        (lambda: vaezoo.load_spec(LONG), SpecError),
+    ],
+    ids=["data", "open_run", "resume", "registry", "spec"],
+)
+def test_a_name_that_is_too_long_is_that_of_no_file(action, error):
+    with pytest.raises(error) as caught:
+        action()
+    assert LONG in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("look", [paths.exists, paths.is_file, paths.is_folder])
+def test_what_the_operating_system_hides_is_not_found(look, monkeypatch, tmp_path):
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    assert look(tmp_path) == (look is not paths.is_file)
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert not look(tmp_path)

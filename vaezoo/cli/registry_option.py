@@ -7,7 +7,7 @@ import os
 import click
 
 from vaezoo.utils.errors import UnavailableError, UsageError
-from vaezoo.utils.paths import expand_user
+from vaezoo.utils.paths import exists, expand_user
 
 
 def _add_registries(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
@@ -18,7 +18,7 @@ def _add_registries(ctx: click.Context, option: click.Parameter, value: tuple[st
         )
     for registry in value:
         path = expand_user(registry.partition("=")[2] or registry)
-        if "://" not in registry and not path.exists() and not expand_user(registry).exists():
+        if "://" not in registry and not exists(path) and not exists(expand_user(registry)):
             raise UnavailableError(f"--registry {registry}: no such file or folder")
     if value:
         present = os.environ.get("VAEZOO_REGISTRIES", "")

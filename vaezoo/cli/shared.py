@@ -14,6 +14,7 @@ from vaezoo.cli.bottom_line import working
 from vaezoo.cli.output import line_printer
 from vaezoo.cli.registry_option import registry_option
 from vaezoo.utils.errors import Problem, SpecError, UsageError, VaezooError
+from vaezoo.utils.paths import exists
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +99,7 @@ def run_or_weights(path: Path) -> Path:
     from vaezoo.runs.finding import LATEST, find_run, matching_runs, the_only_one
 
     if is_run_path(path):
-        return path if path.exists() else find_run(path)
+        return path if exists(path) else find_run(path)
     if path.name == LATEST:
         return find_run(path)
     matches = matching_runs(path)
@@ -118,7 +119,7 @@ def _is_weights(name: str) -> bool:
 
 def is_run_path(path: Path) -> bool:
     """Whether the argument RUN|WEIGHTS is the directory of a run."""
-    return path.exists() or str(path).startswith(("/", ".", "~"))
+    return exists(path) or str(path).startswith(("/", ".", "~"))
 
 
 def open_run(path: Path, device: str) -> Run:

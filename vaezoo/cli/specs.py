@@ -18,7 +18,7 @@ from vaezoo.cli.output import (
 )
 from vaezoo.utils.errors import SpecError, UsageError, VaezooError, did_you_mean
 from vaezoo.utils.exit_codes import EXIT_OK
-from vaezoo.utils.paths import shell_word
+from vaezoo.utils.paths import exists, shell_word
 
 _KINDS = {
     "photos": "image-folder",
@@ -115,7 +115,7 @@ def new_spec_command(
     from vaezoo.utils.packaged import examples
 
     path, data = _spec_and_data(paths, example)
-    if path.exists():
+    if exists(path):
         raise UsageError(f"{path} exists; choose another name")
     example_paths, next_command = examples(), f"vaezoo run {shell_word(path)}"
     if data is not None:
@@ -142,7 +142,7 @@ def _spec_and_data(paths: Sequence[Path], example: str) -> tuple[Path, Path | No
         if len(paths) > 1:
             raise UsageError(f"{paths[1]}: say with --from what it holds: {kinds}")
         path = paths[0] if paths else Path("spec.yaml")
-        if path.exists() and path.suffix not in (".yaml", ".yml"):
+        if exists(path) and path.suffix not in (".yaml", ".yml"):
             raise UsageError(
                 f"{path} exists; for a spec of it, say with --from what it is: {kinds}"
             )
@@ -161,7 +161,7 @@ def _proposed(path: Path, data: Path, kind: str) -> str:
     from vaezoo.plugins.discovery import catalogue
     from vaezoo.spec.proposed import commented_yaml
 
-    if not data.exists():
+    if not exists(data):
         raise UsageError(f"{data}: no such file or folder")
     cls: Any = catalogue().find("dataset", _KINDS[kind]).load()
     try:

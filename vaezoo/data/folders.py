@@ -16,6 +16,7 @@ from pathlib import Path
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import SPLIT_NAMES
 from vaezoo.utils.errors import DataError
+from vaezoo.utils.paths import is_folder
 
 _SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _SPELLINGS = {
@@ -161,5 +162,5 @@ def files_outside_splits(root: Path, splits: Mapping[str, Path]) -> tuple[str, .
 
 def check_folder(root: Path, what: str) -> None:
     """Raises DataError if ``root`` is no folder; says of ``what`` one should be given."""
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"{root}: not a folder; give the path of a folder of {what}")

@@ -10,6 +10,7 @@ from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified
 from vaezoo.pretrained.entry_parts import File
 from vaezoo.pretrained.registry import Registry
 from vaezoo.utils.errors import RegistryError, UnavailableError
+from vaezoo.utils.paths import is_file
 
 
 def fetch(registry: Registry, file: File, name: str) -> bytearray:
@@ -47,7 +48,7 @@ def fetch(registry: Registry, file: File, name: str) -> bytearray:
             failures.append(f"{error.filename}: {error.strerror or error}")
     for location in locations:
         if isinstance(location, Path):
-            failures += [] if location.is_file() else [f"no {location}"]
+            failures += [] if is_file(location) else [f"no {location}"]
             continue
         try:
             return cache.add(file, location, partial(download.download_file, location))
@@ -68,5 +69,5 @@ def fetch(registry: Registry, file: File, name: str) -> bytearray:
 
 def _read_local(file: File, location: Path | str) -> bytearray | None:
     """The bytes of a file in the registry's folder; None if it is not there."""
-    is_local = isinstance(location, Path) and location.is_file()
+    is_local = isinstance(location, Path) and is_file(location)
     return read_verified(Path(location), file, str(location)) if is_local else None

@@ -13,7 +13,7 @@ from vaezoo.plugins import discovery
 from vaezoo.pretrained.names import parse_hub_url, resolve_inside, split_url
 from vaezoo.utils.errors import PluginError, UsageError
 from vaezoo.utils.packaged import ROOT
-from vaezoo.utils.paths import expand_user
+from vaezoo.utils.paths import exists, expand_user, is_folder
 
 REGISTRIES_VARIABLE = "VAEZOO_REGISTRIES"
 """The environment variable with additional registries, separated by commas."""
@@ -68,7 +68,7 @@ def _parse_location(text: str) -> RegistryLocation:
     """Parses ``[prefix=]path-or-url``."""
     prefix, equals, location = text.partition("=")
     if not (equals and _PREFIX.fullmatch(prefix)):
-        if equals and not URL.match(text) and not expand_user(text).exists():
+        if equals and not URL.match(text) and not exists(expand_user(text)):
             raise UsageError(
                 f"registry {text}: a prefix is lower-case words and numbers joined by hyphens"
             )
@@ -82,7 +82,7 @@ def _parse_location(text: str) -> RegistryLocation:
         folder = PurePosixPath(parts.path if parts else "").parent.name
     else:
         path = expand_user(location)
-        location = str(path / REGISTRY_FILE if path.is_dir() else path)
+        location = str(path / REGISTRY_FILE if is_folder(path) else path)
         folder = Path(location).absolute().parent.name
     default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
     return RegistryLocation(prefix or default or "registry", location)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.description import from_json, to_json, translate_version_1
-from vaezoo.utils.errors import IntegrityError, one_line
+from vaezoo.utils.errors import IntegrityError, one_line, shorten
 
 _MAX_EXAMPLES = 2**48
 _FORMAT, _FORMAT_1 = "model/v2", "model/v1"
@@ -70,10 +70,10 @@ def _count(train_size: Any) -> int:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
-        return f"no key {error}"
+        return f"no key {shorten(str(error))}"
     if not isinstance(error, ValidationError):
-        return one_line(error)
+        return shorten(one_line(error), 1000)
     first = error.errors()[0]
     is_unknown = first["type"] == "unexpected_keyword_argument"
-    path = ".".join(map(str, ("data", *first["loc"])))
-    return f"{path}: {'unknown key' if is_unknown else first['msg']}"
+    path = shorten(".".join(map(str, ("data", *first["loc"]))))
+    return f"{path}: {'unknown key' if is_unknown else shorten(first['msg'], 1000)}"

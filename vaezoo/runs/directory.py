@@ -44,6 +44,7 @@ from vaezoo.utils.files import (
 )
 from vaezoo.utils.json_text import json_text
 from vaezoo.utils.locks import describe_holder
+from vaezoo.utils.paths import is_file
 from vaezoo.utils.records import read_records, record_line
 
 _FORMAT = "checkpoint/v4"
@@ -103,7 +104,7 @@ class RunDirectory:
             UsageError: there is no run at ``path``.
         """
         directory = cls(Path(path))
-        if not directory.spec.is_file():
+        if not is_file(directory.spec):
             raise UsageError(f"{path}: not a run: it has no spec.yaml")
         return directory
 

@@ -12,7 +12,7 @@ from vaezoo.pretrained.registry import RegistryEntry
 from vaezoo.spec.places import locate_places
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import RegistryError, UnavailableError
-from vaezoo.utils.paths import is_of_machine, last_part
+from vaezoo.utils.paths import exists, is_of_machine, last_part
 
 UNPUBLISHED = "unpublished"
 """What a published spec says in place of a run or a file that was not published."""
@@ -50,7 +50,7 @@ def check_init(entry: RegistryEntry, spec: Spec) -> None:
     """Raises UnavailableError if training began with weights that are not pretrained weights."""
     for item in spec.init:
         is_file = item.source.endswith(".safetensors") or is_of_machine(item.source)
-        if is_file or item.source.startswith(UNPUBLISHED) or Path(item.source).exists():
+        if is_file or item.source.startswith(UNPUBLISHED) or exists(Path(item.source)):
             raise UnavailableError(
                 f"{entry.name}: its training began with {item.source!r}, which is no name of "
                 "pretrained weights, so that it cannot be repeated"

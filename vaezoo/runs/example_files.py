@@ -25,6 +25,7 @@ from vaezoo.runs.file_formats import folder_suffix, format_for
 from vaezoo.utils.errors import DataError, UsageError
 from vaezoo.utils.files import atomic_write
 from vaezoo.utils.finite import first_fault
+from vaezoo.utils.paths import is_file, is_folder
 
 
 def write_example_files(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
@@ -184,8 +185,8 @@ def _read_file(
     file_format: Format | None = None,
 ) -> Any:
     """What a method of the format returns of a file."""
-    if not path.is_file():
-        what = "is a folder; name a file in it" if path.is_dir() else "no such file"
+    if not is_file(path):
+        what = "is a folder; name a file in it" if is_folder(path) else "no such file"
         raise DataError(f"{path}: {what}")
     try:
         return getattr(file_format or format_for(model.data, path), method)(path)

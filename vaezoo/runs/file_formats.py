@@ -13,6 +13,7 @@ from vaezoo.data.image_format import ImageFormat, is_image, is_image_file
 from vaezoo.plugins.catalogue import BUILT_IN
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.utils.errors import PluginError, UsageError
+from vaezoo.utils.paths import is_file
 
 
 def format_for(data: DataSpec, path: Path) -> Format:
@@ -24,7 +25,7 @@ def format_for(data: DataSpec, path: Path) -> Format:
         UsageError: no plugin provides such a format, or it cannot store such data.
     """
     suffix = path.suffix.lstrip(".").lower()
-    if not suffix and not path.is_file():
+    if not suffix and not is_file(path):
         return format_for(data, path / f"x{folder_suffix(data, path)}")
     known = catalogue()
     for entry in known.entries.get(("format", suffix), []):

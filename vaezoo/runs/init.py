@@ -19,7 +19,7 @@ from vaezoo.spec.schema import InitSpec
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError
 from vaezoo.utils.files import read_tensors
-from vaezoo.utils.paths import shell_word
+from vaezoo.utils.paths import is_file, is_folder, shell_word
 
 _SUFFIX = ".safetensors"
 
@@ -66,8 +66,8 @@ def _load_item(spec: Spec, model: Model, item: InitSpec, index: int) -> dict[str
         "from": item.source,
         "parts": item.parts,
         "sha256": digest,
-        "is_run": place.is_dir(),
-        "is_file": place.is_file(),
+        "is_run": is_folder(place),
+        "is_file": is_file(place),
         **({} if item.strict else {"kept": kept}),
     }
 
@@ -109,13 +109,13 @@ def _read_source(source: str) -> tuple[dict[str, Tensor], str]:
         VaezooError: there are none, or they are damaged.
     """
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         directory = RunDirectory.open(path)
         if not directory.model.is_file():
             raise UsageError(f"{path}: the run is not finished; vaezoo resume {shell_word(path)}")
         tensors, _ = read_tensors(directory.model)
         return tensors, hashlib.sha256(directory.model.read_bytes()).hexdigest()
-    if path.is_file() or path.suffix == _SUFFIX:
+    if is_file(path) or path.suffix == _SUFFIX:
         if path.suffix != _SUFFIX:
             raise UsageError(f"{path}: is no file of weights, which end in {_SUFFIX}")
         tensors, _ = read_tensors(path)

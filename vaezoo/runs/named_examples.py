@@ -25,6 +25,7 @@ from vaezoo.runs.joined_batches import concatenate
 from vaezoo.runs.run import Run
 from vaezoo.utils.columns import free_names
 from vaezoo.utils.errors import DataError, UsageError
+from vaezoo.utils.paths import is_file, is_folder
 
 ALL = "all"
 """The name of all splits together."""
@@ -110,18 +111,18 @@ def named_examples(run: Run, source: str, *, needs_condition: bool = True) -> Na
         return _all_splits(run)
     path = Path(source)
     left_out: tuple[str, ...] = ()
-    if path.is_dir():
+    if is_folder(path):
         files, left_out = _files_in(run, path)
-    elif path.is_file():
+    elif is_file(path):
         files = [path]
     else:
         splits = ", ".join((*SPLIT_NAMES, ALL))
         raise DataError(f"{path}: no such file or folder; the splits are {splits}")
-    root = path if path.is_dir() else path.parent
+    root = path if is_folder(path) else path.parent
     reader = _Reader(run, root, needs_condition)
     are_images = all(isinstance(run.file_format(file), ImageFormat) for file in files)
     found: Mapping[Path, NamedBatch | None]
-    if path.is_dir() and run.skips_unreadable:
+    if is_folder(path) and run.skips_unreadable:
         read = reader.check if are_images else reader.read
         contents, skipped = read_each({"": files}, read, "skip", root=path, what="file")
         found, left_out = contents[""], (*skipped, *left_out)

@@ -26,7 +26,7 @@ from vaezoo.plugins.catalogue import BUILT_IN, ComponentEntry
 from vaezoo.plugins.kinds import KINDS, KINDS_WITH_WIRING, kind_class
 from vaezoo.plugins.registration import THIS_PROCESS
 from vaezoo.spec.tree import Mark
-from vaezoo.utils.errors import PluginError, SpecError, VaezooError, one_line
+from vaezoo.utils.errors import PluginError, SpecError, VaezooError, one_line, shorten
 
 T = TypeVar("T")
 
@@ -104,10 +104,10 @@ class ComponentSpec:
         except VaezooError:
             raise
         except (ValueError, TypeError, RuntimeError) as error:
-            reason = one_line(error) or type(error).__name__
+            reason = shorten(one_line(error), 2000) or type(error).__name__
             raise problem(f"{self.kind} {self.name!r}: {reason}") from error
         except Exception as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
+            reason = f"{type(error).__name__}: {shorten(one_line(error), 2000)}"
             raise problem(f"{self.kind} {self.name!r}: {reason}") from error
 
     def resolved(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from vaezoo.spec.changes import FindDefault, change_value, merge, parse_override
 from vaezoo.spec.messages import quote_value
 from vaezoo.spec.tree import Mark, Node, mark_after, parse
 from vaezoo.utils.errors import Problem, SpecError, did_you_mean
+from vaezoo.utils.paths import is_file
 
 MAX_EXTENDS = 8
 _VARIABLE = re.compile(r"\$\{vars\.([A-Za-z_][\w-]*)\}")
@@ -136,7 +137,7 @@ def _base_file(
         raise error(f"files extend each other in a circle: {circle}; remove one extends")
     if len(chain) > MAX_EXTENDS:
         raise error(f"more than {MAX_EXTENDS} files deep; merge some of them")
-    if not target.is_file():
+    if not is_file(target):
         raise error(f"no file {path!r} relative to {file.name}")
     return file.parent / path
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from vaezoo.model.optimization import Optimization, TorchBlock
-from vaezoo.utils.errors import did_you_mean
+from vaezoo.utils.errors import describe_error, did_you_mean
 
 TOTAL_STEP_OPTIONS = ("T_max", "total_steps")
 """The options of schedulers that default to the length of training."""
@@ -114,3 +114,5 @@ def find_errors(role: str, block: TorchBlock) -> Iterator[tuple[str, str]]:
         cls(target, **complete_options(block, cls, 1000))
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         yield "", f"{block.type}: {error}"
+    except Exception as error:  # classes look into options before they check their types
+        yield "", f"{block.type}: {describe_error(error)}"

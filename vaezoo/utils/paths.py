@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -85,6 +86,32 @@ def cache_home() -> Path:
     return path
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder that the operating system lets this process find.
+
+    ``Path.exists`` raises an OSError for names that are too long and for what lies in folders that
+    this process may not search.
+    """
+    return _is_found(path.exists)
+
+
+def is_file(path: Path) -> bool:
+    """``exists`` for a file."""
+    return _is_found(path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """``exists`` for a folder."""
+    return _is_found(path.is_dir)
+
+
+def _is_found(look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError:
+        return False
+
+
 def find_data(path: str) -> Path:
     """Finds a file or folder of data.
 
@@ -98,7 +125,7 @@ def find_data(path: str) -> Path:
     if not candidates[0].is_absolute() and (root := os.environ.get("VAEZOO_DATA")):
         candidates.append(Path(root) / path)
     for candidate in candidates:
-        if candidate.exists():
+        if exists(candidate):
             return candidate
     missing = " and no ".join(map(str, candidates))
     raise DataError(f"no {missing}; give another path or set VAEZOO_DATA")
