@@ -58,8 +58,9 @@ def runs_command(folder: Path, sort: str, name: str | None, as_json: bool) -> No
     """
     from vaezoo.runs.listing import list_runs
     from vaezoo.utils.errors import UsageError
+    from vaezoo.utils.paths import is_folder
 
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"{folder}: no such folder")
     runs = [each for each in list_runs(folder) if name is None or _fits(each, name)]
     key, largest_first = _KEYS[sort]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaezoo.utils.errors import UsageError
-from vaezoo.utils.paths import expand_user
+from vaezoo.utils.paths import exists, expand_user, is_folder
 
 RUNS = "runs"
 """The folder in which runs are created, and looked for, unless another is named."""
@@ -110,7 +110,7 @@ def find_run(text: str | Path) -> Path:
         UsageError: no run fits, or more than one; the message names them.
     """
     path = expand_user(text)
-    if path.exists():
+    if exists(path):
         return path
     matches = matching_runs(text)
     if not matches:
@@ -126,7 +126,7 @@ def matching_runs(text: str | Path) -> list[Path]:
     begin = str(path)
     if begin in ("", ".", ".."):
         return []
-    if path.parent != Path() and path.parent.is_dir():
+    if path.parent != Path() and is_folder(path.parent):
         siblings = [run for run in find_runs(path.parent) if str(run).startswith(begin)]
         if siblings:
             return siblings

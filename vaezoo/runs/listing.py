@@ -18,6 +18,7 @@ from vaezoo.runs.finding import Folder, age_key, find_folders
 from vaezoo.utils.digests import parse_with_digest
 from vaezoo.utils.errors import one_line
 from vaezoo.utils.locks import is_locked
+from vaezoo.utils.paths import exists
 
 State = Literal["finished", "running", "interrupted", "started", "damaged", "no run"]
 _CRITERIA = ("bound", "elbo", "distortion")
@@ -162,7 +163,7 @@ def _read_records(path: Path) -> tuple[int | None, tuple[str, float] | None]:
     The last validation that was the best so far is looked for from the end, so that most of a long
     file is not read.
     """
-    if not path.exists():
+    if not exists(path):
         return None, None
     with open(path, "rb") as file:
         size, length = os.fstat(file.fileno()).st_size, _TAIL

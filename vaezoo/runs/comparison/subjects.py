@@ -18,6 +18,7 @@ from vaezoo.runs.opening import open_entry, open_run
 from vaezoo.runs.report.diagnostics import Diagnosis, diagnose
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import UsageError, VaezooError
+from vaezoo.utils.paths import exists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def open_subject(which: str | Path | Run, *, evaluate: bool, device: str) -> Sub
 
 def _open(which: str | Path, device: str) -> tuple[Run, RegistryEntry | None]:
     """Opens what a text means: a path, pretrained weights, or a run by its prefix."""
-    if not Path(which).exists():
+    if not exists(Path(which)):
         try:
             entry = find_entry(str(which))
         except VaezooError as error:
