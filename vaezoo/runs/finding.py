@@ -18,7 +18,7 @@ RUNS = "runs"
 LATEST = "latest"
 SPEC = "spec.yaml"
 """The file by which a folder is known to be a run."""
-_MAX_DEPTH = 6
+_MAX_DEPTH = 8
 """How many folders below the first one runs are looked for: SWEEP/runs/NAME/TIME are four."""
 _MAX_NAMES = 5
 
