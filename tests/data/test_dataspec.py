@@ -19,7 +19,8 @@ from vaezoo.data.description import check_storable
 from vaezoo.pretrained.model_header import read_model_header, write_model_header
 from vaezoo.utils.errors import SpecError
 
-WEIGHTS = sorted((Path(__file__).parents[2] / "weights").glob("*/*.safetensors"))
+FILES = (Path(__file__).parents[2] / "weights").glob("*/*.safetensors")
+WEIGHTS = sorted(path for path in FILES if not path.parent.name.startswith("features-"))
 CATEGORICAL = ("binary", "categorical", "ordinal")
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]*", fullmatch=True)
 TEXTS = st.text(max_size=6)

@@ -146,7 +146,7 @@ def test_json_has_null_in_place_of_nan():
 
 def test_records_that_are_not_finite_come_back(tmp_path):
     directory = RunDirectory(tmp_path)
-    record = {"step": 3, "epoch": 0.5, "split": "train"}
+    record = {"step": 3, "epoch": 0.5, "split": "train", "time": "2026-01-01T00:00:00+00:00"}
     directory.metrics.write_text(record_line({**record, "rate": math.inf}))
     directory.rewind(3)
     assert strict(directory.metrics)["rate"] is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from vaezoo.bench.leaderboard import Row, spread
 from vaezoo.bench.suite import Suite
 from vaezoo.utils.files import read_json, write_text
+from vaezoo.utils.json_text import json_text
 
 _DIGITS = 6
 """The significant digits of a recorded figure."""
@@ -41,7 +41,7 @@ def write_record(path: Path, suite: Suite, rows: Sequence[Row], command: str) ->
     if path.is_file():
         old = read_json(path)
         record |= {key: old[key] for key in _KEPT if key in old}
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(record, indent=2) + "\n")
 
 
 def suite_record(suite: Suite, rows: Sequence[Row], command: str) -> dict[str, Any]:

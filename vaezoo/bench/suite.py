@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from vaezoo.spec import messages
+from vaezoo.spec.dump import dump_inline
 from vaezoo.spec.load import load_spec
 from vaezoo.spec.resolve import read_tree
 from vaezoo.spec.spec import Spec
@@ -157,7 +157,7 @@ class Case:
         choose = self.definition.choose
         combinations = itertools.product(*choose.values())
         return [
-            tuple(f"{key}={json.dumps(value)}" for key, value in zip(choose, values, strict=True))
+            tuple(f"{key}={dump_inline(value)}" for key, value in zip(choose, values, strict=True))
             for values in combinations
         ]
 
@@ -165,9 +165,9 @@ class Case:
         """The changes of the spec for one run; ``steps`` None for the length of the spec."""
         changes = [*self.suite.set]
         if self.data:
-            changes.append(f"data={json.dumps(self.suite.data[self.data])}")
+            changes.append(f"data={dump_inline(self.suite.data[self.data])}")
         if self.suite.evaluate:
-            changes.append(f"evaluate={json.dumps(self.suite.evaluate)}")
+            changes.append(f"evaluate={dump_inline(self.suite.evaluate)}")
         changes += [*self.definition.set, *setting, f"seed={seed}"]
         if steps is not None:
             changes += ["train.epochs=null", f"train.steps={steps}"]
