@@ -49,7 +49,12 @@ CALLS = {
     "plugins info": ["plugins", "info", "vaezoo-cvae"],
     "plugins doctor": ["plugins", "doctor"],
 }
-NOT_CALLED = {"weights reproduce": "trains for hours"}
+NOT_CALLED = {
+    "weights reproduce": "trains for hours",
+    "bench": "trains several runs; see tests/bench",
+    "compare": "needs several runs; see tests/runs/test_comparison.py",
+    "runs": "see tests/runs/test_finding.py",
+}
 
 
 def leaves(command: click.Command, name: str):

@@ -89,7 +89,9 @@ def test_damaged_photos_are_left_out_if_training_leaves_them_out(
     assert "damaged.png" in capsys.readouterr().err and not out.exists()
     monkeypatch.setattr(Run, "skips_unreadable", True)
     assert call("score", photos.run, folder, "--out", out) == 0
-    assert "1 file that cannot be read (damaged.png)" in "".join(capsys.readouterr())
+    assert "1 file that cannot be read (damaged.png), the first: damaged.png: " in "".join(
+        capsys.readouterr()
+    )
     assert len(read_rows(out)) == photos.count
 
 

@@ -103,6 +103,8 @@ def report_files(
         print_json({"files": [str(file) for file in files], **content})
         return
     where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
+    if len(files) == 2:
+        where = f"{files[0]} and {files[1]}"
     for line in (f"wrote {what} to {where}" if what else f"wrote {where}", *notes):
         line_printer(ctx)(line)
 

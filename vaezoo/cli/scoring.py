@@ -237,7 +237,7 @@ def score_command(
     if steps is not None and steps_out is not None:
         names, values = steps
         write_rows(steps_out, {**free_names(names, ["score"]), "score": values.tolist()})
-        what, files = f"{what}, and those of {len(values):,} steps,", [out, steps_out]
+        what, files = f"{what} and those of {len(values):,} steps", [out, steps_out]
     report_files(ctx, files, what=what, as_json=as_json, content=content)
     require_finite(result, f"{data}: the score of example")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from vaezoo.data.folders import (
 )
 from vaezoo.data.phrases import count_phrase
 from vaezoo.data.splits import complete_splits
-from vaezoo.utils.errors import DataError
+from vaezoo.utils.errors import DataError, one_line, printable
 
 Content = TypeVar("Content")
 Unreadable: TypeAlias = Literal["error", "skip"]
 """What to do with files that cannot be read: report the first, or leave them out."""
+_MAX_REASON = 200
+"""The most characters that are told of why a file cannot be read."""
 SKIP_HINT = "to leave out what cannot be read, set unreadable: skip"
 
 
@@ -86,6 +89,7 @@ def read_each(
     """
     contents: dict[str, dict[Path, Content]] = {}
     skipped: list[str] = []
+    first = ""
     for split, paths in files.items():
         contents[split], reason = {}, ""
         for path in paths:
@@ -94,13 +98,16 @@ def read_each(
             except DataError as error:
                 if unreadable == "error":
                     raise DataError(f"{error}; {SKIP_HINT}") from error
-                reason = reason or str(error)
+                reason, first = reason or str(error), first or str(error)
                 skipped.append(path.relative_to(root).as_posix())
         if not contents[split]:
             of = f" of {split}" if split else ""
             raise DataError(f"{root}: no {what}{of} can be read; the first: {reason}")
     one, many = f"{what} that cannot be read", f"{what}s that cannot be read"
-    return contents, count_phrase(skipped, one, many)
+    phrases = count_phrase(skipped, one, many)
+    if first:
+        first = printable(one_line(first.replace(f"{root}{os.sep}", "")))[:_MAX_REASON]
+    return contents, tuple(f"{phrase}, the first: {first}" for phrase in phrases)
 
 
 def split_files(

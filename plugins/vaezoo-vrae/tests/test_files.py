@@ -255,7 +255,10 @@ def test_files_that_cannot_be_read_may_be_skipped(folder):
     assert "3.tsv:2: " in refusal(lambda: Sequences(path=str(root)).spec)
     data = Sequences(path=str(root), unreadable="skip")
     assert sum(data.sizes.values()) == 10
-    assert data.left_out == ("1 file that cannot be read (3.tsv)",)
+    assert data.left_out == (
+        "1 file that cannot be read (3.tsv), the first: 3.tsv:2: column 1: '2,3' has a decimal "
+        "comma; write it as 1234.5",
+    )
     (root / "2.tsv").write_text("1\t2\n")
     message = refusal(lambda: Sequences(path=str(root), unreadable="skip").spec)
     assert message == "2.tsv: has 2 columns, but 0.tsv has 1"
@@ -328,7 +331,8 @@ def test_what_of_music_is_not_used_is_named(tmp_path):
     assert sum(data.sizes.values()) == 10
     assert data.left_out == (
         "1 file with another ending (d.xml)",
-        "1 file that cannot be read (c.mid)",
+        "1 file that cannot be read (c.mid), the first: c.mid: not a readable MIDI file: it ends "
+        "too early",
         "1 file with drums (b.mid)",
         "1 file with notes outside of the 88 keys (a.midi)",
         "1 file with notes that never end (a.midi)",

@@ -106,7 +106,10 @@ def test_unreadable_images_are_skipped_if_that_is_wished(folder, memory):
     cut_off.write_bytes(cut_off.read_bytes()[:-40])
     data = ImageFolder(path=str(folder), unreadable="skip", memory=memory)
     assert sum(data.sizes.values()) == 18
-    assert data.left_out == ("2 images that cannot be read (cat/d.png, dog/c.png)",)
+    assert data.left_out == (
+        "2 images that cannot be read (cat/d.png, dog/c.png), the first: cat/d.png: not a "
+        "readable image: image file is truncated; replace or remove it",
+    )
     for file in (folder / "dog" / "c.png", cut_off):
         file.unlink()
     same = ImageFolder(path=str(folder))
@@ -262,5 +265,5 @@ def test_a_dry_run_tells_the_sizes_and_what_is_left_out(tmp_path, draw, spec):
     tree = spec(data=data, model={"likelihood": "continuous-bernoulli"})
     assert (
         "\ndata: 17 train, 2 validation, 1 test; left out: 1 file beside the splits (readme.md); "
-        "1 image that cannot be read (train/0.png)\n"
+        "1 image that cannot be read (train/0.png), the first: train/0.png: "
     ) in dry_run(load_spec(tree)).as_text()

@@ -114,7 +114,7 @@ def propose_series(
     reasons = {
         "data.unreadable": "files that cannot be read are left out and counted",
         "data.window": "long series are cut into windows",
-        "model.latent_dim": f"four for each of {channels} channels",
+        "model.latent_dim": "four for each channel, at most 32",
         "model.latents": "one z for a whole series; {type: chain} has one at every step",
         "model.likelihood": "the scale may differ from step to step",
         "regularizers": "the KL sets in slowly, or z stays unused",
@@ -127,7 +127,8 @@ def propose_series(
         model["likelihood"] = "bernoulli"
         reasons["model.likelihood"] = "every cell is 0 or 1"
     source["batch_size"] = batch_size
-    found = [f"{channels} channels, at most {longest:,} steps", *_counts(data)]
+    what = "channel" if channels == 1 else "channels"
+    found = [f"{channels} {what}, at most {longest:,} steps", *_counts(data)]
     return _proposal(data, found, source, model, epochs, reasons, ["elbo", {"type": "steps"}])
 
 
@@ -218,7 +219,17 @@ def _proposal(
         "data": dict(source),
         "model": dict(model),
         "regularizers": [{"type": "kl", "weight": weight}],
-        "train": {"epochs": epochs, "optimizer": {"type": "adam", "lr": 1e-3}, "clip": 5.0},
+        "train": {
+            "epochs": epochs,
+            "optimizer": {"type": "adam", "lr": 1e-3},
+            "scheduler": "cosine-annealing",
+            "clip": 1.0,
+            "ema": 0.99,
+        },
         "evaluate": metrics,
     }
-    return vaezoo.Proposal(found=found, spec=spec, reasons=reasons)
+    steady = {
+        "train.scheduler": "smaller steps towards the end",
+        "train.ema": "averages weights, which jump from step to step",
+    }
+    return vaezoo.Proposal(found=found, spec=spec, reasons={**reasons, **steady})
