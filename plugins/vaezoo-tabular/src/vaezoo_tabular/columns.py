@@ -39,7 +39,7 @@ class Column:
         has_missing: whether cells were missing in training: it then has an indicator.
         categories: the values of a categorical or boolean column, and the only one of a constant.
         date_format: the format of dates in text.
-        decimals: the number of digits after the decimal sign in text; -1 if it is not limited.
+        decimals: the most digits after the decimal sign; -1 if it is not limited.
         step: the smallest difference of whole numbers and of dates (in seconds); 0 of others.
         offset, scale: a number of x is (value - offset) / scale.
         values: numbers that have a probability of their own, in order.
