@@ -62,12 +62,14 @@ def parse_columns(
         parse_number: the number of a column, of its text.
 
     Returns:
-        ``x`` of the row in the range of the model, and whether a column is known, ``[D]`` each.
+        ``x`` of the row in the units of the source, float64, and whether a column is known,
+        ``[D]`` each.
 
     Raises:
         UsageError: there is no such column, it has no such value, or values contradict each other.
     """
-    x, known = torch.zeros(data.shape), torch.zeros(data.shape, dtype=torch.bool)
+    x = torch.zeros(data.shape, dtype=torch.float64)
+    known = torch.zeros(data.shape, dtype=torch.bool)
     fields = {field.name: field for field in data.fields}
     for assignment in re.split(r",(?=[^,=]*=)", text):
         name, equals, value = (piece.strip() for piece in assignment.partition("="))
@@ -88,7 +90,7 @@ def parse_columns(
         if field.is_one_hot:
             x[start + int(number)] = 1
         else:
-            x[start] = (number - field.offset) / field.scale
+            x[start] = number
     _check_missing(fields, x, known)
     return x, known
 

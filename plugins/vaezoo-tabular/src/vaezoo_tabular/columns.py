@@ -77,6 +77,13 @@ class Column:
         return (1 + self.has_missing) if self.is_modelled else 0
 
     @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the greatest number of the training rows."""
+        ends = (*self.edges[:1], *(edge - self.step for edge in self.edges[-1:]))
+        numbers = (*self.values, *ends)  # whole numbers lie before the end of the last bin
+        return min(numbers), max(numbers)
+
+    @property
     def fields(self) -> tuple[vaezoo.Field, ...]:
         """Its fields: of the value, and of the indicator."""
         at = self.start
@@ -194,11 +201,18 @@ def decode(column: Column, x: np.ndarray) -> pa.Array:
 
 
 def exact_numbers(column: Column, values: np.ndarray) -> np.ndarray:
-    """Numbers as the table has them, of those that float32 does not keep to the last digit."""
+    """Numbers as the table has them, of those that float32 does not keep to the last digit.
+
+    Numbers with the decimals of the table, as users give them, are kept.
+    """
+    is_exact = np.zeros(len(values), bool)
+    if column.kind != "datetime" and column.decimals >= 0:
+        is_exact = np.round(values, column.decimals) == values
     if column.values:
         known = np.array(column.values)
         nearest = known[nearest_index(known, values)]
-        values = np.where(np.abs(nearest - values) < _ROUNDING * column.scale, nearest, values)
+        is_near = np.abs(nearest - values) < _ROUNDING * column.scale
+        values = np.where(is_near & ~is_exact, nearest, values)
     if column.step:
         values = np.rint(values / column.step) * column.step
     if column.kind != "datetime" and column.decimals >= 0:
