@@ -172,7 +172,10 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
     """
     missing = np.isnan(values)
     if missing.any() and not column.has_missing:
-        raise ValueError(f"row {int(missing.argmax())} has no value, as no training row had")
+        raise ValueError(
+            f"column {column.name!r}, row {int(missing.argmax())}: has no value, but the table of "
+            "training has no empty cell in this column"
+        )
     given = np.where(missing, column.offset, values)  # 0 when it is standardised
     return np.stack([given, missing] if column.has_missing else [given], 1)
 
