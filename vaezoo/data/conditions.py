@@ -16,6 +16,8 @@ from vaezoo.utils.errors import UsageError, did_you_mean
 
 ALL = "all"
 """The text that requests every class, or every value of an attribute."""
+_SEVERAL = re.compile(r"(;|&|\band\b)[^=]*=", re.I)
+"""What separates conditions in texts of users who do not know that commas do."""
 _MAX_LISTED_CLASSES = 20
 """An error message lists all class names up to this number."""
 
@@ -172,13 +174,21 @@ def _parse_values(
     if attribute.categories:
         if text not in attribute.categories:
             hint = did_you_mean(text, attribute.categories)
-            raise UsageError(f"{attribute.name}: no value {text!r}{hint}")
+            raise UsageError(f"{attribute.name}: no value {text!r}{hint}{_separator_hint(text)}")
         return [(float(attribute.categories.index(text)), text)]
     try:
         number = parse_number(text)
     except ValueError as error:
         reason = "is not a number" if parse_number is float else str(error)
-        raise UsageError(f"{attribute.name}: {text!r} {reason}") from None
+        hint = _separator_hint(text)
+        raise UsageError(f"{attribute.name}: {text!r} {reason}{hint}") from None
     if not math.isfinite(number):
         raise UsageError(f"{attribute.name}: {text!r} is not a finite number")
     return [(number, text)]
+
+
+def _separator_hint(text: str) -> str:
+    """What to do about a text that seems to hold several conditions, or nothing."""
+    if not _SEVERAL.search(text):
+        return ""
+    return "; separate several conditions by commas, such as a=1,b=2"
