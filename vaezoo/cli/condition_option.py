@@ -102,6 +102,9 @@ def sample_given(
 ) -> tuple[torch.Tensor, float]:
     """Rows in which some columns have given values, and the effective sample size.
 
+    The rows are in the units of the source, float64, with the given values to the last digit: of
+    those that the model sees, which are float32, 200 would be 199.99999.
+
     Args:
         model: the model.
         file_format: a format of its rows, which knows how numbers and dates are written.
@@ -113,13 +116,17 @@ def sample_given(
     Raises:
         UsageError: there are no such columns or values, or the model hardly ever makes them.
     """
-    x, known = parse_columns(model.data, text, file_format.parse_number)
+    import torch
+
+    given, known = parse_columns(model.data, text, file_format.parse_number)
+    x = model.data.from_source_units(given).float().expand(count, -1)
     result = model.impute(
-        x.expand(count, -1), known.expand(count, -1), samples=proposals, from_prior=True, seed=seed
+        x, known.expand(count, -1), samples=proposals, from_prior=True, seed=seed
     )
     size = float(result.effective_sample_size.mean())
     # it lies between 1 and the number of proposals: of one or two, 2 could not be reached
     if size < min(_LEAST_SIZE, (1 + proposals) / 2):
         note = f"effective sample size {size:.1f} of {proposals} proposals"
         raise UsageError(f"--condition {text}: too improbable: {note}; raise --proposals")
-    return result.x[0], size
+    rows = model.data.to_source_units(result.x[0].cpu().double())
+    return torch.where(known, given, rows), size

@@ -178,11 +178,14 @@ def _write_given(
     Returns:
         The files, what ``--json`` reports, and a note.
     """
+    from vaezoo.data.batch import Batch
+    from vaezoo.runs.example_files import write_source_units
+
     with working("sampling"):
         rows, size = sample_given(
             run.model, file_format, condition, count, proposals=proposals, seed=seed
         )
-    files = save_examples(file_format, out, rows, columns=1)
+    files = write_source_units(file_format, out, Batch(rows), 1)
     note = f"effective sample size {size:.1f} of {proposals} proposals"
     content = {"examples": len(rows), "proposals": proposals, "effective_sample_size": size}
     return files, content, note

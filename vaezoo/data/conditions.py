@@ -16,6 +16,8 @@ from vaezoo.utils.errors import UsageError, did_you_mean
 
 ALL = "all"
 """The text that requests every class, or every value of an attribute."""
+_SEVERAL = re.compile(r"(;|&|\band\b)[^=]*=", re.I)
+"""What separates conditions in texts of users who do not know that commas do."""
 _MAX_LISTED_CLASSES = 20
 """An error message lists all class names up to this number."""
 
@@ -62,12 +64,14 @@ def parse_columns(
         parse_number: the number of a column, of its text.
 
     Returns:
-        ``x`` of the row in the range of the model, and whether a column is known, ``[D]`` each.
+        ``x`` of the row in the units of the source, float64, and whether a column is known,
+        ``[D]`` each.
 
     Raises:
         UsageError: there is no such column, it has no such value, or values contradict each other.
     """
-    x, known = torch.zeros(data.shape), torch.zeros(data.shape, dtype=torch.bool)
+    x = torch.zeros(data.shape, dtype=torch.float64)
+    known = torch.zeros(data.shape, dtype=torch.bool)
     fields = {field.name: field for field in data.fields}
     for assignment in re.split(r",(?=[^,=]*=)", text):
         name, equals, value = (piece.strip() for piece in assignment.partition("="))
@@ -88,7 +92,7 @@ def parse_columns(
         if field.is_one_hot:
             x[start + int(number)] = 1
         else:
-            x[start] = (number - field.offset) / field.scale
+            x[start] = number
     _check_missing(fields, x, known)
     return x, known
 
@@ -170,13 +174,21 @@ def _parse_values(
     if attribute.categories:
         if text not in attribute.categories:
             hint = did_you_mean(text, attribute.categories)
-            raise UsageError(f"{attribute.name}: no value {text!r}{hint}")
+            raise UsageError(f"{attribute.name}: no value {text!r}{hint}{_separator_hint(text)}")
         return [(float(attribute.categories.index(text)), text)]
     try:
         number = parse_number(text)
     except ValueError as error:
         reason = "is not a number" if parse_number is float else str(error)
-        raise UsageError(f"{attribute.name}: {text!r} {reason}") from None
+        hint = _separator_hint(text)
+        raise UsageError(f"{attribute.name}: {text!r} {reason}{hint}") from None
     if not math.isfinite(number):
         raise UsageError(f"{attribute.name}: {text!r} is not a finite number")
     return [(number, text)]
+
+
+def _separator_hint(text: str) -> str:
+    """What to do about a text that seems to hold several conditions, or nothing."""
+    if not _SEVERAL.search(text):
+        return ""
+    return "; separate several conditions by commas, such as a=1,b=2"

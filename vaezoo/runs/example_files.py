@@ -43,6 +43,21 @@ def write_example_files(file_format: Format, path: Path, batch: Batch, columns: 
     """
     batch = batch.to("cpu")
     batch = replace(batch, x=_convert(file_format.data, batch.x, DataSpec.to_source_units))
+    return write_source_units(file_format, path, batch, columns)
+
+
+def write_source_units(file_format: Format, path: Path, batch: Batch, columns: int) -> list[Path]:
+    """Writes examples that are in the units of the source data, as ``write_example_files`` does.
+
+    Args:
+        file_format: the format of the file.
+        path: the file, or a folder.
+        batch: the examples, on the CPU.
+        columns: the number of images in a row of a picture.
+
+    Returns:
+        The paths of the files that were written.
+    """
     paths, n = [path], len(batch)
     numbers = [f"{i:0{len(str(n))}}" for i in range(1, n + 1)]
     if not path.suffix:

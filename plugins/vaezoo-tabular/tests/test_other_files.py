@@ -109,7 +109,8 @@ def test_columns_are_found_by_name_and_others_are_ignored_in_one_line(
         ({"age": "3.5"}, "c.csv:3: column 'age': '3.5' is not a whole number"),
         ({"height": "1,5"}, "c.csv:3: column 'height': '1,5' has a decimal comma; write it as"),
         ({"height": "1e99"}, "c.csv:3: column 'height': '1e99' is too large"),
-        ({"height": "NA"}, "c.csv:3: column 'height': is empty, as no cell of it is in training"),
+        ({"height": "NA"}, "c.csv:3: column 'height': the cell is empty, but the table of training"
+         " has no empty cell in this column; fill such cells (vaezoo impute does), or train on"),
         ({"member": "yes"}, "c.csv:3: column 'member': 'yes' is none of its values (FALSE, TRUE)"),
         ({"town": "Rom"}, "c.csv:3: column 'town': 'Rom' is none of its values (Bonn, Köln, Ulm)"),
         ({"born": "1960-01-01"}, "c.csv:3: column 'born': '1960-01-01' is no date such as %d.%m"),
@@ -151,8 +152,9 @@ def test_unseen_categories_and_absent_columns_are_missing_where_the_spec_says_so
         "score", runs["missing"], write(tmp_path / "d.csv", [{**PLAIN, "member": "x"}])
     )
     assert code == 1 and lines[0].endswith(
-        "d.csv:2: column 'member': 'x' is none of its values (FALSE, TRUE), and no cell of it is "
-        "missing in training"
+        "d.csv:2: column 'member': 'x' is none of its values (FALSE, TRUE); it cannot count as "
+        "missing, as the table of training has no empty cell in this column; fill such cells "
+        "(vaezoo impute does), or train on a table in which some are empty"
     )
     absent = {("ages" if name == "age" else name): cell for name, cell in PLAIN.items()}
     code, lines = call("score", runs["missing"], write(tmp_path / "e.csv", [absent]))

@@ -169,6 +169,10 @@ def test_rows_are_conditioned_on_columns_and_completed(trained, table, tmp_path)
         ("born=soon", "born: 'soon' is no date"),
         ("age=3,5", "age: '3,5' has a decimal comma"),
         ("town=all", "takes one value, not all"),
+        ("town=Ulm;age=30", "'Ulm;age=30'.*; separate several conditions by commas"),
+        ("town=Ulm and age=30", "separate several conditions by commas"),
+        ("age=30; town=Ulm", "is not a number; separate several conditions by commas"),
+        ("town=Rom;Ulm", "no value 'Rom;Ulm'(?!.*separate)"),
     ):
         with pytest.raises(UsageError, match=message):
             run.invoke(cli, [*arguments, "--condition", text], obj={}, catch_exceptions=False)

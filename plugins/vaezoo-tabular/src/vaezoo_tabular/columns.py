@@ -39,7 +39,7 @@ class Column:
         has_missing: whether cells were missing in training: it then has an indicator.
         categories: the values of a categorical or boolean column, and the only one of a constant.
         date_format: the format of dates in text.
-        decimals: the number of digits after the decimal sign in text; -1 if it is not limited.
+        decimals: the most digits after the decimal sign; -1 if it is not limited.
         step: the smallest difference of whole numbers and of dates (in seconds); 0 of others.
         offset, scale: a number of x is (value - offset) / scale.
         values: numbers that have a probability of their own, in order.
@@ -75,6 +75,13 @@ class Column:
     def width(self) -> int:
         """W: the number of columns of x."""
         return (1 + self.has_missing) if self.is_modelled else 0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the greatest number of the training rows."""
+        ends = (*self.edges[:1], *(edge - self.step for edge in self.edges[-1:]))
+        numbers = (*self.values, *ends)  # whole numbers lie before the end of the last bin
+        return min(numbers), max(numbers)
 
     @property
     def fields(self) -> tuple[vaezoo.Field, ...]:
@@ -165,7 +172,10 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
     """
     missing = np.isnan(values)
     if missing.any() and not column.has_missing:
-        raise ValueError(f"row {int(missing.argmax())} has no value, as no training row had")
+        raise ValueError(
+            f"column {column.name!r}, row {int(missing.argmax())}: has no value, but the table of "
+            "training has no empty cell in this column"
+        )
     given = np.where(missing, column.offset, values)  # 0 when it is standardised
     return np.stack([given, missing] if column.has_missing else [given], 1)
 
@@ -194,11 +204,18 @@ def decode(column: Column, x: np.ndarray) -> pa.Array:
 
 
 def exact_numbers(column: Column, values: np.ndarray) -> np.ndarray:
-    """Numbers as the table has them, of those that float32 does not keep to the last digit."""
+    """Numbers as the table has them, of those that float32 does not keep to the last digit.
+
+    Numbers with the decimals of the table, as users give them, are kept.
+    """
+    is_exact = np.zeros(len(values), bool)
+    if column.kind != "datetime" and column.decimals >= 0:
+        is_exact = np.round(values, column.decimals) == values
     if column.values:
         known = np.array(column.values)
         nearest = known[nearest_index(known, values)]
-        values = np.where(np.abs(nearest - values) < _ROUNDING * column.scale, nearest, values)
+        is_near = np.abs(nearest - values) < _ROUNDING * column.scale
+        values = np.where(is_near & ~is_exact, nearest, values)
     if column.step:
         values = np.rint(values / column.step) * column.step
     if column.kind != "datetime" and column.decimals >= 0:

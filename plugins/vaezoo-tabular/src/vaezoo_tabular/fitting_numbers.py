@@ -114,15 +114,25 @@ def _step(column: Column, known: np.ndarray) -> float:
 
 
 def _decimals(column: Column, cells: pa.Array, decimal: str) -> int:
-    """The greatest number of digits after the decimal sign; -1 if it is not limited."""
+    """The greatest number of digits after the decimal sign; -1 if it is not limited.
+
+    An exponent counts as if it was written out: 9.83E-05 has 7 digits. Floating-point numbers have
+    those of their shortest text.
+    """
+    if cells.type in (pa.float32(), pa.float64()):
+        cells, decimal = pc.cast(cells, pa.string()), "."
     if column.kind != "numeric" or not pa.types.is_string(cells.type):
         return -1
+    texts, exponents = cells, pa.scalar(0.0)
     if has_any(cells, "e", "E"):
-        return -1
-    place = pc.find_substring(cells, decimal)
-    after = pc.subtract(pc.subtract(pc.binary_length(cells), place), 1)
-    most = int(pc.max(pc.if_else(pc.less(place, 0), 0, after)).as_py() or 0)
-    return most if most <= _MAX_DECIMALS else -1
+        parts = pc.extract_regex(cells, r"^(?P<digits>[^eE]*)[eE]?(?P<exponent>[-+]?\d*)$")
+        texts, powers = parts.field("digits"), pc.utf8_ltrim(parts.field("exponent"), "+")
+        exponents = pc.cast(pc.if_else(pc.equal(powers, ""), "0", powers), pa.float64())
+    place = pc.find_substring(texts, decimal)
+    after = pc.subtract(pc.subtract(pc.binary_length(texts), place), 1)
+    digits = pc.subtract(pc.if_else(pc.less(place, 0), 0, after), exponents)
+    most = max(0.0, pc.max(digits).as_py() or 0.0)
+    return int(most) if most <= _MAX_DECIMALS else -1
 
 
 def _values_and_edges(

@@ -21,6 +21,7 @@ from vaezoo_tabular.comparison import to_rows
 from vaezoo_tabular.csv_output import CsvForm, write_csv
 from vaezoo_tabular.files import CsvOptions, is_table_file, read_table
 from vaezoo_tabular.loading import complete_table, encode_rows
+from vaezoo_tabular.notation import number_texts
 from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
 from vaezoo_tabular.source import Source
 
@@ -30,6 +31,8 @@ _MAX_ROWS = 128
 """How many rows a file shows at most."""
 _COLOURS = 9
 """The most categories of a column by which the latent space is coloured."""
+_FLOAT32 = 2.5e-7
+"""The relative distance from which numbers differ in float32."""
 _LETTERS = 18
 """How many letters of a cell a picture shows."""
 
@@ -101,9 +104,24 @@ class TableFormat(vaezoo.Format):
         cells = pa.array([text])
         source = Source("", pa.table({column: cells}), self.form)
         try:
-            return float(read_values(source, known, cells)[0])
+            number = float(read_values(source, known, cells)[0])
         except vaezoo.DataError as error:
             raise ValueError(str(error).rpartition(repr(text))[2].strip()) from error
+        low, high = known.limits
+        tolerance = _FLOAT32 * max(known.scale, abs(number - known.offset))
+        if not low - tolerance <= number <= high + tolerance:
+            self._warn_of_range(known, text)
+        return number
+
+    def _warn_of_range(self, column: Column, text: str) -> None:
+        """Warns that a number or date lies outside of the range of the training rows."""
+        limits = np.array([[limit, 0.0] for limit in column.limits])[:, : column.width]
+        low, high = number_texts(decode(column, limits), self.form.decimal).to_pylist()
+        warnings.warn(
+            f"column {column.name!r}: {text} lies outside of the range of the training rows, "
+            f"{low} to {high}, so that the model has not learned what goes with it",
+            stacklevel=3,
+        )
 
     def read_incomplete(self, path: Path) -> vaezoo.Batch:
         """Reads rows with missing cells, also of columns without missing cells in training."""

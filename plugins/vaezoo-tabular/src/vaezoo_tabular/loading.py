@@ -26,6 +26,8 @@ from vaezoo_tabular.source import Source
 Unseen: TypeAlias = Literal["error", "missing"]
 """What becomes of columns that a file lacks, and of categories that no training row has."""
 _MAX_NAMES = 5
+_NONE_MISSING = "the table of training has no empty cell in this column"
+_REMEDY = "fill such cells (vaezoo impute does), or train on a table in which some are empty"
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,9 @@ def _values_of(
         if unseen == "error" or not may_lack:
             known = ", ".join(column.categories[:_MAX_NAMES])
             more = ", ..." if len(column.categories) > _MAX_NAMES else ""
-            lacks = ", and no cell of it is missing in training" if unseen == "missing" else ""
+            lacks = ""
+            if unseen == "missing":
+                lacks = f"; it cannot count as missing, as {_NONE_MISSING}; {_REMEDY}"
             raise refusal(
                 source, row, name, f"{text!r} is none of its values ({known}{more}){lacks}"
             )
@@ -196,7 +200,7 @@ def _values_of(
         values = np.where(is_unknown, np.nan, values)
     if not may_lack and np.isnan(values).any():
         row = int(np.isnan(values).argmax())
-        raise refusal(source, row, name, "is empty, as no cell of it is in training")
+        raise refusal(source, row, name, f"the cell is empty, but {_NONE_MISSING}; {_REMEDY}")
     return values
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import vaezoo
 from vaezoo_tabular.columns import columns_of
 from vaezoo_tabular.fitting import TooManyCategoriesError
@@ -14,6 +16,8 @@ _STEPS = 7_000
 """About as many steps as tables of some ten thousand rows need to learn their associations."""
 _ROWS_PER_STEP = 4
 """Small tables are trained for fewer steps, after which they would be learnt by heart."""
+_LATENT_DIMS = 4, 32
+"""The least and the greatest dimension of the latent space."""
 _ENCODING = "cp1252"
 """The encoding of files that are not in UTF-8."""
 
@@ -81,7 +85,7 @@ def _blocks(rows: int, columns: int) -> tuple[dict[str, Any], str]:
     hidden = [256] if rows > 2000 else [64]
     likelihood: Any = "table" if rows > 5000 else {"type": "table", "dropout": 0.2}
     model = {
-        "latent_dim": min(32, max(4, 2 * columns)),
+        "latent_dim": int(np.clip(2 * columns, *_LATENT_DIMS)),
         "encoder": {"type": "table", "body": {"type": "mlp", "hidden": [*hidden, *hidden]}},
         "prior": {"type": "mixture", "components": 64 if rows > 2000 else 16},
         "decoder": {"type": "mlp", "hidden": hidden},
@@ -100,9 +104,12 @@ def _blocks(rows: int, columns: int) -> tuple[dict[str, Any], str]:
 
 
 def _reasons(columns: int, options: Mapping[str, Any]) -> dict[str, str]:
+    low, high = _LATENT_DIMS
+    limit = f", but at least {low}" if 2 * columns < low else ""
+    limit = f", but at most {high}" if 2 * columns > high else limit
     reasons = {
         "data.path": "kinds: {COLUMN: categorical} and the like change what a column is taken for",
-        "model.latent_dim": f"about two for each of the {columns} columns",
+        "model.latent_dim": f"two for each column, here {columns}{limit}",
         "model.prior": "fits the aggregate posterior, from which samples are made",
         "model.likelihood": "a distribution for each column, each cell given those before it",
         "regularizers": "the weight of the rate rises, so that the latent variables are used",
