@@ -136,3 +136,9 @@ def test_a_norm_of_single_values_says_what_helps():
     with pytest.raises(ValueError, match="more than 1 spatial element") as caught:
         nn.InstanceNorm2d(3)(torch.zeros(8, 3, 1, 1))
     assert describe_step_error(caught.value).endswith("use another, or larger batches or maps")
+
+
+def test_a_dry_run_names_the_pass_that_asks_for_too_much(spec):
+    endless = {"type": "iwae", "samples": 2**63 - 1}
+    with pytest.raises(TrainingError, match="a pass failed on the first batch: "):
+        dry_run(load_spec(spec(objective=endless)))

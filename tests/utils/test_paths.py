@@ -115,3 +115,21 @@ def test_what_the_operating_system_hides_is_not_found(look, monkeypatch, tmp_pat
     assert look(tmp_path) == (look is not paths.is_file)
     monkeypatch.setattr(Path, "stat", refuse)
     assert not look(tmp_path)
+
+
+@pytest.mark.parametrize("words", [("run", "{path}"), ("bench", "{path}"), ("validate", "{path}")])
+def test_a_spec_that_never_ends_is_read_no_further_than_specs_may_be_long(words, capsys):
+    assert exit_code(*(word.format(path="/dev/zero") for word in words)) == 3
+    assert "/dev/zero:1:1: larger than 64 KiB" in capsys.readouterr().err
+
+
+def test_a_registry_that_never_ends_is_read_no_further_than_registries_may_be_long(capsys):
+    assert exit_code("weights", "show", "dev:a/b", "--registry", "/dev/zero") == 4
+    assert "/dev/zero: larger than 256 KiB" in capsys.readouterr().err
+
+
+def test_data_that_is_a_device_or_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
+    for path in ("/dev/zero", str(tmp_path / "pipe")):
+        with pytest.raises(vaezoo.DataError, match="is no file or folder, but a device, pipe"):
+            find_data(path)

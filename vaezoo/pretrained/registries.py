@@ -19,7 +19,7 @@ from vaezoo.pretrained.index import Index, parse_index, row_of
 from vaezoo.pretrained.locations import REGISTRY_FILE, URL, registry_locations
 from vaezoo.pretrained.registry import Registry, RegistryEntry, RegistryFeatures
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError, VaezooError
-from vaezoo.utils.files import write_bytes
+from vaezoo.utils.files import read_limited, write_bytes
 from vaezoo.utils.paths import cache_home
 
 
@@ -102,9 +102,10 @@ def read_registry(registry: Registry) -> Registry:
         OSError: the file cannot be read.
     """
     path = Path(registry.origin)
-    if path.stat().st_size > LIMITS.bytes:
+    data = read_limited(path, LIMITS.bytes)
+    if len(data) > LIMITS.bytes:
         raise RegistryError(f"{path}: larger than {LIMITS.bytes // 1024} KiB; {LIMITS.advice}")
-    return _with_index(registry, parse_registry(path.read_bytes(), str(path)))
+    return _with_index(registry, parse_registry(data, str(path)))
 
 
 def _with_index(registry: Registry, content: RegistryFile) -> Registry:

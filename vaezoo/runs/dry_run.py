@@ -137,7 +137,8 @@ def dry_run(spec: Spec) -> DryRunReport:
         batch, last = next(train.epoch(0)), _smaller_last_batch(train)
         validation, fewest = _first_examples(split, train), train.fewest_examples
         init = describe_init(load_init(spec, tasks[0].model))
-        parts = _summarize_parts(spec, tasks[0], batch)
+        with _named("a pass", _FIRST):
+            parts = _summarize_parts(spec, tasks[0], batch)
         losses: dict[str, dict[str, float]] = {}
         for stage, task in zip(spec.stages, tasks, strict=True):
             prefix = f"{stage.name}/" if stage.name else ""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from vaezoo.spec.changes import FindDefault, change_value, merge, parse_override, set_value
 from vaezoo.spec.messages import quote_value
-from vaezoo.spec.tree import Mark, Node, mark_after, parse
+from vaezoo.spec.tree import SPEC_LIMITS, Mark, Node, mark_after, parse
 from vaezoo.utils.errors import Problem, SpecError, did_you_mean
+from vaezoo.utils.files import read_limited
 from vaezoo.utils.paths import is_file
 
 MAX_EXTENDS = 8
@@ -23,7 +24,9 @@ def read_tree(path: Path) -> Node:
         SpecError: the file cannot be read or is not a valid YAML mapping.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        data = read_limited(path, SPEC_LIMITS.bytes)
+        # one that is too large, which may end within a character, is refused as such
+        text = data.decode("utf-8", "strict" if len(data) <= SPEC_LIMITS.bytes else "replace")
     except UnicodeDecodeError as error:
         mark = mark_after(str(path), error.object[: error.start].decode("utf-8"))
         message = (

@@ -71,6 +71,18 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
+def read_limited(path: Path, limit: int) -> bytes:
+    """The bytes of a file that users name; of one with more than ``limit``, ``limit + 1``.
+
+    So a device without an end, such as ``/dev/zero``, does not fill the memory.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return file.read(limit + 1)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes the JSON of ``json_text`` atomically, with a digest as its last member."""
     write_text(path, add_digest(json_text(value, indent=2)) + "\n")

@@ -119,13 +119,15 @@ def find_data(path: str) -> Path:
         path: absolute, or relative to the working directory or to ``VAEZOO_DATA``, in this order.
 
     Raises:
-        DataError: the file does not exist in any of these folders.
+        DataError: the file does not exist in any of these folders, or is a device or a pipe.
     """
     candidates = [expand_user(path)]
     if not candidates[0].is_absolute() and (root := os.environ.get("VAEZOO_DATA")):
         candidates.append(Path(root) / path)
     for candidate in candidates:
-        if exists(candidate):
+        if is_file(candidate) or is_folder(candidate):
             return candidate
+        if exists(candidate):  # reading it might never end
+            raise DataError(f"{candidate}: is no file or folder, but a device, pipe or socket")
     missing = " and no ".join(map(str, candidates))
     raise DataError(f"no {missing}; give another path or set VAEZOO_DATA")
