@@ -122,7 +122,7 @@ AGE = Field("age", "numeric", (0, 1))
         ({"facts": {"p": {1: "one"}}}, "facts is {'p': {1: 'one'}}, but reads"),
         ({"facts": {"p": {"t": torch.ones(1)}}}, "facts cannot be stored with weights: Object of"),
         ({"facts": {"p": {"open": open}}}, "facts cannot be stored with weights: Object of"),
-        ({"facts": {"p": 3}}, "facts.p: Input should be a valid dictionary"),
+        ({"facts": {"p": 3}}, "facts.p: Input should be an object"),
         ({"shape": (np.int64(64),)}, "shape cannot be stored with weights: Object of type int64"),
         ({"shape": [64]}, "shape is [64], but reads (64,)"),
         ({"levels": 2.5}, "levels: Input should be a valid integer"),

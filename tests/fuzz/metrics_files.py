@@ -186,7 +186,8 @@ def _read(line: bytes) -> dict[str, Any] | None:
         return None
     if isinstance(value, dict):
         value.pop("digest", None)
-        return {key: math.nan if item is None else item for key, item in value.items()}
+        odd = (None, math.inf, -math.inf)  # null, and what is written as null again
+        return {key: math.nan if item in odd else item for key, item in value.items()}
     return None
 
 

@@ -135,6 +135,17 @@ def test_a_record_that_no_run_writes_is_left_out_whatever_its_digest(train):
             assert len(run.directory.records()) == len(lines) + 1, case
 
 
+def test_a_number_beyond_all_numbers_is_nan_before_and_after_a_resume(train):
+    run = train(train=BLOCK)
+    first, *lines = run.directory.metrics.read_text().splitlines(keepends=True)
+    record = {key: value for key, value in json.loads(first).items() if key != "digest"}
+    text = add_digest(json.dumps({**record, "elbo": "HUGE"}).replace('"HUGE"', "1e999")) + "\n"
+    run.directory.metrics.write_text(text + "".join(lines))
+    assert math.isnan(run.directory.records()[0]["elbo"])
+    run.directory.rewind(record["step"])
+    assert math.isnan(run.directory.records()[0]["elbo"])
+
+
 def test_an_environment_of_another_type_is_left_out_with_a_warning(check):
     def change(directory, text):
         directory.environment.write_bytes(text)

@@ -33,7 +33,8 @@ def from_json(description: Any) -> DataSpec:
     Raises:
         ValueError: it describes no data; pydantic's ``ValidationError`` names the key.
     """
-    return _reader().validate_python(description)
+    # strictly, so that no value changes its type: '1' is no number, and 0 is not false
+    return _reader().validate_json(json.dumps(description, allow_nan=False), strict=True)
 
 
 @cache

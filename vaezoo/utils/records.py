@@ -77,4 +77,10 @@ def _parse(line: bytes) -> tuple[dict[str, Any], bool]:
             raise ValueError(f"has another type at {key}")
         if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
             raise ValueError(f"has a number out of range at {key}")
-    return {key: math.nan if value is None else value for key, value in record.items()}, has_digest
+    return {key: _finite_or_nan(value) for key, value in record.items()}, has_digest
+
+
+def _finite_or_nan(value: Any) -> Any:
+    """A value of a record; NaN for null, and for 1e999, which is written as null again."""
+    is_infinite = isinstance(value, float) and math.isinf(value)
+    return math.nan if value is None or is_infinite else value

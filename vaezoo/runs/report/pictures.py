@@ -127,7 +127,9 @@ def curves(records: Sequence[dict[str, Any]]) -> bytes:
             axes.set_visible(any(key in record for record in own))
             style_axes(axes, f"{stage}: {key}" if stage else key, "epoch", "nats per example")
         # the legend is where every model has curves
-        row[1 if decodes else 0].legend(fontsize=8, frameon=False, loc="upper right")
+        axes = row[1 if decodes else 0]
+        if axes.lines:  # records of a damaged file may have none
+            axes.legend(fontsize=8, frameon=False, loc="upper right")
     return figure_png(fig)
 
 
