@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vaezoo import DataSpec, Field, compose, load_spec
 from vaezoo.data.dataspec import SUPPORTS
-from vaezoo.data.description import check_storable
+from vaezoo.data.description import check_storable, from_json, to_json
 from vaezoo.pretrained.model_header import read_model_header, write_model_header
 from vaezoo.utils.errors import SpecError
 
@@ -122,7 +122,7 @@ AGE = Field("age", "numeric", (0, 1))
         ({"facts": {"p": {1: "one"}}}, "facts is {'p': {1: 'one'}}, but reads"),
         ({"facts": {"p": {"t": torch.ones(1)}}}, "facts cannot be stored with weights: Object of"),
         ({"facts": {"p": {"open": open}}}, "facts cannot be stored with weights: Object of"),
-        ({"facts": {"p": 3}}, "facts.p: Input should be an object"),
+        ({"facts": {"p": 3}}, "facts.p: Input should be a valid dictionary"),
         ({"shape": (np.int64(64),)}, "shape cannot be stored with weights: Object of type int64"),
         ({"shape": [64]}, "shape is [64], but reads (64,)"),
         ({"levels": 2.5}, "levels: Input should be a valid integer"),
@@ -303,3 +303,13 @@ def test_each_part_has_units_of_its_own():
     back = data.from_source_units(source)
     assert all(torch.equal(back[name], x[name]) for name in x)
     assert data.dimensions == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("mask_dims", "0"), ("levels", False), ("pixels", "true"), ("shape", [1.0, 8, 8])],
+)
+def test_no_value_of_a_header_changes_its_type(key, value):
+    about = {**to_json(DataSpec(shape=(1, 8, 8), support="unit")), key: value}
+    with pytest.raises(ValueError, match=f"data.{key}.* has the type of another value"):
+        from_json(about)

@@ -33,8 +33,21 @@ def from_json(description: Any) -> DataSpec:
     Raises:
         ValueError: it describes no data; pydantic's ``ValidationError`` names the key.
     """
-    # strictly, so that no value changes its type: '1' is no number, and 0 is not false
-    return _reader().validate_json(json.dumps(description, allow_nan=False), strict=True)
+    data = _reader().validate_python(description)
+    _check_types(description, to_json(data), "data")
+    return data
+
+
+def _check_types(written: Any, read: Any, path: str) -> None:
+    """Raises ValueError if a value has changed its type: '1' is no number, and 0 is not false."""
+    if isinstance(written, Mapping):
+        for key, item in written.items():
+            _check_types(item, read[key], f"{path}.{key}")
+    elif isinstance(written, list | tuple):
+        for index, (item, kept) in enumerate(zip(written, read, strict=True)):
+            _check_types(item, kept, f"{path}.{index}")
+    elif type(written) is not type(read) and (type(written), type(read)) != (int, float):
+        raise ValueError(f"{path}: {written!r:.40} has the type of another value")
 
 
 @cache
