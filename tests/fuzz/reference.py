@@ -29,8 +29,13 @@ for _tag, _pattern in (
     _Core.add_implicit_resolver(f"{_TAG}{_tag}", re.compile(f"^(?:{_pattern})$"), None)
 
 
-def _integer(loader: _Core, node: yaml.ScalarNode) -> int:
+_MAX_DIGITS = 4000
+
+
+def _integer(loader: _Core, node: yaml.ScalarNode) -> int | float:
     text = node.value
+    if len(text) > _MAX_DIGITS:  # which Python refuses to read, and no document may hold
+        return math.nan
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 

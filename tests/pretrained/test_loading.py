@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tracemalloc
 from collections import Counter
 from importlib import metadata
@@ -147,6 +148,23 @@ def test_an_inline_spec_is_hashed_too(published):
     (published / "registry.yaml").write_text(yaml.safe_dump(complete), "utf-8")
     with pytest.raises(RegistryError, match="inline"):
         load(published)
+
+
+def test_each_problem_of_a_spec_names_the_weights(published):
+    path = published / "weights/vae-small-1/spec.yaml"
+    text = path.read_text("utf-8").replace("latent_dim: 2", "latent_dim: two\n  more: 1")
+    path.write_text(text, "utf-8")
+    size, sha256 = len(text.encode()), hashlib.sha256(text.encode()).hexdigest()
+    registry = (published / "registry.yaml").read_text("utf-8")
+    listed = re.search(
+        r"spec:\n? *\{?path: [^,\n]*spec.yaml,?\s+sha256: (\w+),?\s+size: (\d+)", registry
+    )
+    registry = registry.replace(listed[1], sha256).replace(f"size: {listed[2]}", f"size: {size}")
+    (published / "registry.yaml").write_text(registry, "utf-8")
+    with pytest.raises(RegistryError) as caught:
+        load(published)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2 and all(line.startswith("lab:vae/small@1: ") for line in lines)
 
 
 def saved(change):

@@ -87,7 +87,7 @@ def load_entry(entry: RegistryEntry, device: str = "cpu") -> tuple[Spec, Task]:
         load_strict(task.model, tensors, entry.name, share=True)
         check_finite(task.model, entry.name)
     except SpecError as error:
-        raise RegistryError(f"{entry.name}: {error}") from error
+        raise _in_spec(entry, error) from error
     except IntegrityError as error:  # its message already names the entry
         raise RegistryError(str(error)) from error
     return spec, task.to(pick_device(device)).eval()
@@ -199,7 +199,12 @@ def read_spec(entry: RegistryEntry) -> Spec:
     try:
         return load_spec(data.decode("utf-8", "replace"), text=True)
     except SpecError as error:
-        raise RegistryError(f"{entry.name}: {error}") from error
+        raise _in_spec(entry, error) from error
+
+
+def _in_spec(entry: RegistryEntry, error: SpecError) -> RegistryError:
+    """The error about the spec of an entry, whose name stands in each line."""
+    return RegistryError("\n".join(f"{entry.name}: {problem}" for problem in error.problems))
 
 
 def read_weights(
