@@ -34,8 +34,8 @@ _MAX_DIGITS = 4000
 
 def _integer(loader: _Core, node: yaml.ScalarNode) -> int | float:
     text = node.value
-    if len(text) > _MAX_DIGITS:  # which Python refuses to read, and no document may hold
-        return math.nan
+    if len(text) > _MAX_DIGITS:  # which Python refuses to read as an integer
+        return -math.inf if text.startswith("-") else math.inf
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
