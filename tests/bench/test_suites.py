@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaezoo.bench import engine as engine_module
-from vaezoo.bench import worker
-from vaezoo.bench.engine import Engine, failures, run_suite
+from vaezoo.bench import pool, worker
+from vaezoo.bench.engine import Engine, failures
 from vaezoo.bench.leaderboard import format_spread, leaderboard
+from vaezoo.bench.pool import run_suite
 from vaezoo.bench.suite import load_suite
 from vaezoo.bench.units import Unit
 from vaezoo.utils.errors import SpecError, UsageError
@@ -83,7 +83,7 @@ def inline(monkeypatch, no_report):
         monkeypatch.setattr(sys, "argv", ["worker", str(job)])
         return _Ended(worker.main())
 
-    monkeypatch.setattr(engine_module, "_start_worker", start)
+    monkeypatch.setattr(pool, "_start_worker", start)
     return jobs
 
 

@@ -24,7 +24,6 @@ from vaezoo.spec.spec import Spec
 from vaezoo.spec.tree import Mark, Node
 from vaezoo.utils.errors import SpecError
 
-FORMAT = "vaezoo/bench/v1"
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 _SEED_LIMIT = 2**63 - 1
 

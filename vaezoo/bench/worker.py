@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaezoo.bench.units import FAILURE, USAGE
 from vaezoo.components.callbacks import Callback
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.run import write_evaluation
@@ -72,7 +73,7 @@ class _Watch(Callback):
 def train(job: Mapping[str, Any]) -> None:
     """Trains or continues the run of a job, or measures it on the test split."""
     folder = Path(job["folder"])
-    clock = _Clock(folder / "usage.json")
+    clock = _Clock(folder / USAGE)
     try:
         if job["action"] == "test":
             clock.part = "evaluation"
@@ -142,7 +143,7 @@ def main() -> int:
         return EXIT_INTERRUPTED
     except Exception as error:  # one run that fails ends no suite
         code, text = describe_failure(error)
-        write_json(folder / "failure.json", {"error": text, "exit_code": code})
+        write_json(folder / FAILURE, {"error": text, "exit_code": code})
         return code
     return EXIT_OK
 

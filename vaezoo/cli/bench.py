@@ -66,8 +66,9 @@ def bench_command(
     the others go on; the command then ends with exit code 1.
     """
     leave_to_main_process(ctx)
-    from vaezoo.bench.engine import Engine, run_suite
+    from vaezoo.bench.engine import Engine
     from vaezoo.bench.leaderboard import leaderboard
+    from vaezoo.bench.pool import run_suite
     from vaezoo.bench.ranking import best_cases, rank_rows, write_index
     from vaezoo.bench.records import write_record
     from vaezoo.bench.suite import load_suite

@@ -102,9 +102,9 @@ def report_files(
     if as_json:
         print_json({"files": [str(file) for file in files], **content})
         return
-    where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
-    if len(files) == 2:
-        where = f"{files[0]} and {files[1]}"
+    last = files[-1]
+    ends = {1: "", 2: f" and {last}"}
+    where = f"{files[0]}{ends.get(len(files), f' to {last.name}')}"
     for line in (f"wrote {what} to {where}" if what else f"wrote {where}", *notes):
         line_printer(ctx)(line)
 
