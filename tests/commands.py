@@ -31,7 +31,7 @@ SIZE = 1 << 18
 MODULES = (
     *("torch._dynamo", "sklearn.datasets", "sklearn.mixture", "matplotlib.pyplot", "optuna"),
     *("vaezoo.api.users", "vaezoo.api.authors", "vaezoo.runs.start", "vaezoo.runs.dry_run"),
-    *("vaezoo.runs.sweep", "vaezoo.runs.report.page", "vaezoo.cli.main"),
+    *("vaezoo.bench.sweep", "vaezoo.runs.report.page", "vaezoo.cli.main"),
 )
 
 

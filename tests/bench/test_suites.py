@@ -12,30 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-from vaezoo.bench import pool, worker
-from vaezoo.bench.engine import Engine, failures
+from vaezoo.bench import worker
+from vaezoo.bench.cases import load_suite
+from vaezoo.bench.engine import Engine
+from vaezoo.bench.failures import failures
 from vaezoo.bench.leaderboard import format_spread, leaderboard
 from vaezoo.bench.pool import run_suite
-from vaezoo.bench.suite import load_suite
 from vaezoo.bench.units import Unit
 from vaezoo.utils.errors import SpecError, UsageError
 from vaezoo.utils.files import read_json
 
-SPEC = {
-    "spec": "vaezoo/v2",
-    "name": "tiny",
-    "data": {"type": "digits", "batch_size": 128},
-    "model": {
-        "latent_dim": 2,
-        "encoder": {"type": "mlp", "hidden": [8]},
-        "decoder": {"type": "mlp", "hidden": [8]},
-        "likelihood": "bernoulli",
-    },
-    "train": {"epochs": 2, "device": "cpu"},
-    "evaluate": ["elbo"],
-}
 WEIGHT = "regularizers.0.weight"
 DOCS = Path(__file__).parents[2] / "docs"
 FOUND = importlib.util.spec_from_file_location("results_page", DOCS / "results_page.py")
@@ -43,48 +30,8 @@ results_page = importlib.util.module_from_spec(FOUND)
 FOUND.loader.exec_module(results_page)
 
 
-@pytest.fixture
-def suite(tmp_path):
-    """Writes a suite and its spec; returns the path of the suite."""
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
-
-    def write(**blocks):
-        base = {
-            "bench": "vaezoo/bench/v1",
-            "name": "small",
-            "budget": {"steps": 3},
-            "seeds": [0, 1],
-            "variants": {"plain": {"spec": "spec.yaml"}},
-        }
-        path = tmp_path / "suite.yaml"
-        path.write_text(yaml.safe_dump(base | blocks, sort_keys=False))
-        return path
-
-    return write
-
-
-class _Ended:
-    """A process that has ended."""
-
-    def __init__(self, code):
-        self.code = code
-
-    def poll(self):
-        return self.code
-
-
-@pytest.fixture
-def inline(monkeypatch, no_report):
-    """Does each job in this process, at once; returns the list of jobs."""
-    jobs = []
-
-    def start(job, processes):
-        jobs.append(read_json(job))
-        monkeypatch.setattr(sys, "argv", ["worker", str(job)])
-        return _Ended(worker.main())
-
-    monkeypatch.setattr(pool, "_start_worker", start)
-    return jobs
+def variant(**changes):
+    return {"spec": "spec.yaml", **changes}
 
 
 def opened(path, out):
@@ -108,8 +55,11 @@ def test_every_seed_of_every_variant_is_run_once_with_the_budget(suite, inline, 
         "wide": {"spec": "spec.yaml", "set": ["model.encoder.hidden=[16]"], "own_length": True},
     }
     path = suite(variants=variants, set=["train.log_every=1"])
-    engine, failed = finished(path, tmp_path / "out")
+    shown = []
+    engine, failed = finished(path, tmp_path / "out", show=lambda *args: shown.append(args))
     assert failed == [] and [job["action"] for job in inline] == ["train"] * 4
+    assert [(done, total) for done, total, _ in shown] == [(n + 1, 4) for n in range(4)]
+    assert shown[0][2] == ["plain seed 0 100%"]
     for unit in engine.all_units():
         records = unit.directory().records()
         assert records[-1]["step"] == (20 if unit.case.variant == "wide" else 3)
@@ -192,12 +142,18 @@ def test_data_blocks_are_crossed_with_variants(suite, tmp_path):
         ({"bench": "vaezoo/bench/v9"}, "suite.yaml:1:8: bench: "),
         ({"variants": {"a": {"spec": "no.yaml"}}}, "no.yaml:1:1: cannot be read"),
         ({"evaluate": ["elbow"]}, "did you mean 'elbo'"),
+        ({"variants": {"a": variant(choose={WEIGHT: "3..1"})}}, "must be a list of .*LOW..HIGH"),
+        ({"variants": {"a": variant(choose={WEIGHT: []})}}, "choose.regularizers.0.weight: must"),
+        ({"variants": {"a": variant(choose={WEIGHT: "1..3"})}}, "`choose_by.trials`, because"),
         (
-            {"variants": {"a": {"spec": "spec.yaml", "choose": {"seed": ["a/b", "a-b"]}}}},
-            "settings of a have the same short name",
+            {
+                "variants": {"a": variant(choose={"regularizers.0.wait": "1..3"})},
+                "choose_by": {"trials": 2},
+            },
+            "did you mean 'weight'",
         ),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_what_is_wrong_with_a_suite_is_said_before_anything_runs(suite, tmp_path, blocks, says):
     with pytest.raises(SpecError, match=says):
@@ -333,7 +289,8 @@ def test_a_run_ends_when_the_process_that_started_it_is_gone(monkeypatch, tmp_pa
     watch = worker._Watch(worker._Clock(tmp_path / "usage.json"))
     stops = []
     monkeypatch.setattr(worker, "request_stop", lambda: stops.append(True))
-    watch.log({})
+    watch.log({"step": 1, "steps": 4})
+    assert read_json(tmp_path / "progress.json") == {"done": 0.25} and not stops
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    watch.log({})
+    watch.log({"step": 2, "steps": 4})
     assert stops == [True]

@@ -17,9 +17,10 @@ import pytest
 
 from tests.cli.terminal import Screen, run_in_terminal
 from tests.commands import run_forked
+from vaezoo.cli.bottom_line import BottomLine
 from vaezoo.cli.main import _print_warning
 from vaezoo.cli.output import print_to_stderr
-from vaezoo.cli.progress import training_progress
+from vaezoo.cli.progress import suite_progress, training_progress
 
 SPEC = """\
 spec: vaezoo/v2
@@ -88,10 +89,10 @@ def terminal(monkeypatch):
     return open_terminal
 
 
-def show(fed, between=lambda: None, runs=1):
+def show(fed, between=lambda: None):
     """Shows records as a command does, and calls a function after each."""
     ctx = click.Context(click.Command("run"), obj={"quiet": False})
-    with training_progress(ctx, runs=runs) as callbacks:
+    with training_progress(ctx) as callbacks:
         for callback in callbacks:
             callback.start(0)
         for record in fed:
@@ -143,10 +144,25 @@ def test_warnings_and_lines_appear_above_the_bar_in_one_piece(terminal, monkeypa
     assert command in text, "a line that rich breaks cannot be copied"
 
 
-def test_the_trials_of_a_sweep_are_counted(terminal):
-    stream = terminal(100)
-    show(records(2), runs=5)
-    assert any("trial 1 of 5" in line for line in Screen(stream.written(), 100).bottom_lines)
+@pytest.mark.parametrize("width", [10, 30, 60, 80, 200])
+def test_the_runs_of_a_suite_are_counted(terminal, width, monkeypatch):
+    stream, lines = terminal(width), []
+    monkeypatch.setattr(
+        "vaezoo.cli.progress.BottomLine", lambda: lines.append(BottomLine()) or lines[0]
+    )
+    ctx = click.Context(click.Command("bench"), obj={"quiet": False})
+    with suite_progress(ctx) as show_runs:
+        for done, running in ((0.0, []), (1.5, ["vae seed 1 25%", "iwae seed 0 25%"])):
+            show_runs(done, 4, running)
+            lines[0].live.refresh()
+    print_to_stderr("end")
+    screen = Screen(stream.written(), width)
+    assert screen.lines == ["end", ""] and screen.is_cursor_visible
+    assert max(map(len, screen.bottom_lines)) <= width - 2
+    if width >= 60:
+        assert any("1 of 4 runs" in line for line in screen.bottom_lines)
+    whole = "1 of 4 runs  vae seed 1 25%  iwae seed 0 25%"
+    assert any(whole in line for line in screen.bottom_lines) == (width >= 80)
 
 
 def test_colours_are_left_out_where_they_are_not_wanted_and_readable_elsewhere(terminal):

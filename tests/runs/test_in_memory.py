@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,12 +18,12 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 import vaezoo
 import vaezoo.testing
+from vaezoo.bench.sweep import open_sweep
 from vaezoo.cli.main import cli
 from vaezoo.data.datasets.memory import MemoryDataset
 from vaezoo.data.items import ItemDataset
 from vaezoo.runs.dry_run import dry_run
 from vaezoo.runs.publishing import PublicationInfo, publish
-from vaezoo.runs.sweep import sweep
 from vaezoo.utils.errors import DataError, IntegrityError, Interrupted, UsageError
 from vaezoo.utils.files import read_json, read_tensors
 
@@ -315,7 +316,7 @@ def test_a_spec_in_a_file_is_trained_by_python_only(spec, tmp_path, monkeypatch)
     doors = [
         lambda: vaezoo.run("spec.yaml"),
         lambda: dry_run(loaded),
-        lambda: sweep("spec.yaml", [], "elbo", 1, out=tmp_path / "sweep"),
+        lambda: open_sweep(Path("spec.yaml"), [], metric="elbo", trials=1, out=tmp_path / "sweep"),
         lambda: vaezoo.testing.check_spec("spec.yaml"),
     ]
     for door in doors:

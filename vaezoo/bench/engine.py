@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaezoo.bench.suite import Case, Suite
+from vaezoo.bench.cases import Case, Setting
+from vaezoo.bench.study import CaseStudy, Outcome
+from vaezoo.bench.suite import Suite
 from vaezoo.bench.units import FAILURE, Unit, value_of
-from vaezoo.evaluation.metric import is_higher_better
-from vaezoo.utils.errors import UsageError
+from vaezoo.evaluation.metric import Metric, is_higher_better
+from vaezoo.runs.in_memory import check_no_data_needed
+from vaezoo.utils.errors import UsageError, did_you_mean
 from vaezoo.utils.files import read_json, write_json
 
 
@@ -46,6 +50,7 @@ class Engine:
         self.suite, self.cases, self.out = suite, cases, out
         self._timings = out / "timings.json"
         self._directions: dict[str, bool] = {}
+        self._studies: dict[str, CaseStudy] = {}
 
     def check(self) -> None:
         """Composes each spec once, and compares started runs with their specs.
@@ -56,9 +61,10 @@ class Engine:
         """
         for case in self.cases:
             has_budget = self.suite.budget is not None and not case.definition.own_length
-            for setting in case.settings():
-                case.load(setting, self.suite.choose_by.seed, 1 if has_budget else None)
-            if len(case.settings()) > 1:
+            for setting in case.probes():
+                spec = case.load(setting, self.suite.choose_by.seed, 1 if has_budget else None)
+            check_no_data_needed(spec)
+            if case.is_choosing:
                 self._maximizes(case)
         for unit in self.all_units():
             unit.check_unchanged()
@@ -69,15 +75,22 @@ class Engine:
         if choice.maximize is not None:
             return choice.maximize
         if case.name not in self._directions:
-            spec = case.load(case.settings()[0], choice.seed, None)
-            result = is_higher_better(choice.metric, (each.cls for each in spec.evaluate))
-            if result is None:
-                raise UsageError(
-                    f"variant {case.variant}: no metric of its spec says whether higher or lower "
-                    f"values of {choice.metric!r} are better; give choose_by.maximize"
-                )
-            self._directions[case.name] = result
+            self._directions[case.name] = self._declared_direction(case)
         return self._directions[case.name]
+
+    def _declared_direction(self, case: Case) -> bool:
+        choice = self.suite.choose_by
+        spec = case.load(case.probes()[0], choice.seed, None)
+        metrics: list[type[Metric]] = [each.cls for each in spec.evaluate]
+        result = is_higher_better(choice.metric, metrics)
+        if result is not None:
+            return result
+        known = {name for each in metrics for name in each.higher_is_better | each.lower_is_better}
+        raise UsageError(
+            f"{case.name}: no metric of the spec says whether higher or lower values of "
+            f"{choice.metric!r} are better{did_you_mean(choice.metric, known)}; "
+            "give choose_by.maximize (of a sweep: --maximize or --minimize)"
+        )
 
     def steps(self, case: Case) -> int | None:
         """The steps that a case trains; None for the length of its spec.
@@ -99,30 +112,75 @@ class Engine:
         """The seconds of a training step by case, as far as they were measured."""
         return read_json(self._timings) if self._timings.is_file() else {}
 
-    def choosing_units(self, case: Case) -> list[Unit]:
-        """The runs that settings are chosen by; empty if there is nothing to choose."""
-        settings, seed = case.settings(), self.suite.choose_by.seed
-        if len(settings) < 2:
-            return []
-        steps = self.steps(case)
-        return [Unit.of(case, setting, seed, steps, out=self.out) for setting in settings]
+    def study(self, case: Case) -> CaseStudy:
+        """The trials of a case whose settings are suggested."""
+        if case.name not in self._studies:
+            maximize = self._maximizes(case)
+            self._studies[case.name] = CaseStudy(case, self._folder(case), maximize=maximize)
+        return self._studies[case.name]
 
-    def chosen(self, case: Case) -> tuple[str, ...] | None:
-        """The setting of a case; None while it is not chosen, or if every setting failed."""
-        units = self.choosing_units(case)
-        if not units:
-            return case.settings()[0]
-        if not all(unit.is_trained or unit.failure for unit in units):
+    def _folder(self, case: Case) -> Path:
+        return self.out / "runs" / case.name
+
+    def choosing_units(self, case: Case) -> list[Unit]:
+        """The runs that settings are chosen by, as far as known; empty without choices."""
+        if not case.is_choosing:
+            return []
+        is_suggested = case.is_suggested
+        settings = self.study(case).settings() if is_suggested else case.combinations()
+        return [self._choosing_unit(case, setting) for setting in settings]
+
+    def _choosing_unit(self, case: Case, setting: Setting) -> Unit:
+        seed = self.suite.choose_by.seed
+        return Unit.of(case, setting, seed, self.steps(case), out=self.out)
+
+    def _next_trial(self, case: Case) -> Unit | None:
+        """The run of a new suggestion; None if there are enough trials."""
+        study = self.study(case)
+        known = study.settings()
+        while (setting := study.suggest()) is not None:
+            unit = self._choosing_unit(case, setting)
+            if setting not in known and not unit.has_ended:
+                return unit
+            self._settle(case)  # a setting that was tried before has its value already
+        return None
+
+    def _settle(self, case: Case) -> None:
+        """Tells the study of a case what its trials came to."""
+
+        def outcome(setting: Setting) -> Outcome:
+            unit = self._choosing_unit(case, setting)
+            if unit.failure:
+                return "failed"
+            if unit.is_trained:
+                value = value_of(unit, "validation", self.suite.choose_by.metric)
+                return math.nan if value is None else value
+            return "pruned" if unit.is_pruned else None
+
+        self.study(case).settle(outcome)
+
+    def chosen(self, case: Case) -> Setting | None:
+        """The setting of a case; None while it is not chosen, or if no run has the metric."""
+        if not case.is_choosing:
+            return case.combinations()[0]
+        if case.is_suggested and not self.study(case).is_complete:
             return None
-        metric = self.suite.choose_by.metric
+        units = self.choosing_units(case)
+        if not all(unit.has_ended for unit in units):
+            return None
+        best = self.best_unit(case, units)
+        return None if best is None else best.setting
+
+    def best_unit(self, case: Case, units: Iterable[Unit]) -> Unit | None:
+        """The unit with the best value on the validation split; None if none has one."""
+        metric, sign = self.suite.choose_by.metric, 1 if self._maximizes(case) else -1
         values = [
-            (value, unit.setting)
+            (sign * value, unit)
             for unit in units
             if (value := value_of(unit, "validation", metric)) is not None
+            and not math.isnan(value)
         ]
-        sign = 1 if self._maximizes(case) else -1
-        best = max(values, key=lambda pair: sign * pair[0], default=None)
-        return None if best is None else best[1]
+        return max(values, key=lambda pair: pair[0], default=(0.0, None))[1]
 
     def final_units(self, case: Case) -> list[Unit]:
         """The runs that are compared: those of the chosen setting; empty before it is chosen."""
@@ -140,7 +198,7 @@ class Engine:
         return [
             (
                 case.name,
-                "; ".join(" ".join(setting) for setting in case.settings()) or "as it is",
+                _describe_settings(case),
                 seeds,
             )
             for case in self.cases
@@ -149,32 +207,52 @@ class Engine:
     def all_units(self) -> Iterator[Unit]:
         """Every unit that is known now."""
         for case in self.cases:
-            with contextlib.suppress(KeyError):
-                yield from self.choosing_units(case)
-            yield from self.final_units(case)
+            yield from self.units_of(case)
+
+    def units_of(self, case: Case) -> Iterator[Unit]:
+        """Every unit of a case that is known now; the chosen one twice."""
+        with contextlib.suppress(KeyError):
+            yield from self.choosing_units(case)
+        yield from self.final_units(case)
+
+    def count_runs(self, running: Collection[Path]) -> tuple[int, int]:
+        """How many runs have ended, without those in some folders, and how many there will be."""
+        ended = {unit.folder for unit in self.all_units() if unit.has_ended}
+        return len(ended - set(running)), sum(map(self._number_of_runs, self.cases))
+
+    def _number_of_runs(self, case: Case) -> int:
+        seeds = set(self.suite.seeds)
+        if not case.is_choosing:
+            return len(seeds)
+        return case.number_of_trials + len(seeds - {self.suite.choose_by.seed})
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that can be done now, in the order of the suite."""
         for case in self.cases:
-            folder = self.out / "runs" / case.name
             try:
                 self.steps(case)
             except KeyError:
-                if not (folder / FAILURE).is_file():
-                    yield self._timing_job(case, folder)
+                if not (self._folder(case) / FAILURE).is_file():
+                    yield self._timing_job(case, self._folder(case))
                 continue
-            final = {unit.folder: unit for unit in self.final_units(case)}
-            choosing = {unit.folder: unit for unit in self.choosing_units(case)}
-            for folder, unit in (choosing | final).items():
-                if unit.failure:
-                    continue
-                if not unit.is_trained:
-                    yield self._job(unit, "train")
-                elif folder in final and unit.evaluation("test") is None:
-                    yield self._job(unit, "test")
+            if case.is_suggested:
+                self._settle(case)
+            yield from self._jobs_of(case)
+
+    def _jobs_of(self, case: Case) -> Iterator[Job]:
+        final = {unit.folder: unit for unit in self.final_units(case)}
+        choosing = {unit.folder: unit for unit in self.choosing_units(case)}
+        for folder, unit in (choosing | final).items():
+            if not unit.has_ended:
+                yield self._job(unit, "train")
+            elif unit.is_trained and folder in final and unit.evaluation("test") is None:
+                yield self._job(unit, "test")
+        if case.is_suggested:
+            while (trial := self._next_trial(case)) is not None:
+                yield self._job(trial, "train")
 
     def _timing_job(self, case: Case, folder: Path) -> Job:
-        setting = case.settings()[0]
+        setting = case.probes()[0]
         content = {
             "action": "time",
             "folder": str(folder),
@@ -194,6 +272,7 @@ class Engine:
             "spec": str(case.folder / case.definition.spec),
             "overrides": case.overrides(unit.setting, unit.seed, unit.steps),
             "split": unit.split,
+            "pruning": self.study(case).pruning(unit.setting) if case.is_suggested else None,
         }
         return Job(unit.name, action, unit.folder, content)
 
@@ -206,12 +285,9 @@ class Engine:
             shutil.rmtree(job.folder / "timing", ignore_errors=True)
 
 
-def failures(engine: Engine) -> list[tuple[str, str]]:
-    """The names of the cases and runs that failed, and why."""
-    found = []
-    for case in engine.cases:
-        path = engine.out / "runs" / case.name / FAILURE
-        if path.is_file():
-            found.append((case.name, str(read_json(path)["error"])))
-    found += [(unit.name, unit.failure) for unit in engine.all_units() if unit.failure]
-    return list(dict.fromkeys(found))
+def _describe_settings(case: Case) -> str:
+    """The settings of a case in words."""
+    if not case.is_suggested:
+        return "; ".join(" ".join(setting) for setting in case.combinations()) or "as it is"
+    choices = case.definition.choose
+    return f"{case.number_of_trials} of " + " ".join(f"{key}={choices[key]}" for key in choices)

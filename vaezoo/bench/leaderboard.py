@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vaezoo.bench.cases import Case, setting_name
 from vaezoo.bench.engine import Engine
-from vaezoo.bench.suite import Case, setting_name
 from vaezoo.bench.units import Unit
 from vaezoo.evaluation.metric import is_higher_better
 from vaezoo.spec.spec import Spec
@@ -71,7 +71,7 @@ def _row(engine: Engine, case: Case) -> Row | None:
     measures = {name: _first(evaluations, name) for name in names}
     return Row(
         name=case.name,
-        setting=setting_name(setting) if len(case.settings()) > 1 else "",
+        setting=setting_name(setting) if case.is_choosing else "",
         seeds=tuple(unit.seed for unit in units),
         values={name: tuple(_value(each, name) for each in evaluations) for name in names},
         units={name: str(row["unit"]) for name, row in measures.items()},

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
-from vaezoo.bench.engine import Engine, Job, failures
-from vaezoo.bench.units import FAILURE
+from vaezoo.bench.engine import Engine, Job
+from vaezoo.bench.failures import failures
+from vaezoo.bench.units import FAILURE, PROGRESS, PRUNED
 from vaezoo.runs.log import PrintLine
+from vaezoo.utils import launch
 from vaezoo.utils.errors import Interrupted, UsageError, VaezooError
 from vaezoo.utils.exit_codes import EXIT_INTERRUPTED
 from vaezoo.utils.files import read_json, write_json
 
 _POLL_SECONDS = 0.05
+_POLLS_PER_SHOW = 10
 _MAX_ATTEMPTS = 3
 """How often a run that was stopped from outside is continued within one call."""
 
 
+Show = Callable[[float, int, Sequence[str]], None]
+"""Shows how many runs are done of how many, and for each that is trained its name and share."""
+
+
 def run_suite(
-    engine: Engine, *, processes: int, retry: bool, print_line: PrintLine
+    engine: Engine,
+    *,
+    processes: int,
+    retry: bool,
+    print_line: PrintLine,
+    show: Show = lambda done, total, running: None,
 ) -> list[tuple[str, str]]:
     """Does what is left of a suite; another call with the same folder goes on.
 
@@ -35,6 +50,7 @@ def run_suite(
         processes: how many run at once.
         retry: whether runs that failed before are tried again.
         print_line: is called with a line when a run begins and ends.
+        show: is called about twice a second.
 
     Returns:
         The names of the runs that failed, and why.
@@ -53,19 +69,18 @@ def run_suite(
         if retry:
             for path in engine.out.glob(f"runs/**/{FAILURE}"):
                 path.unlink()
-        _Pool(engine, processes, print_line).run()
+        _Pool(engine, processes, print_line, show).run()
     finally:
         lock.release()
     return failures(engine)
 
 
-def _start_worker(job: Path, processes: int) -> subprocess.Popen[bytes]:
+def _start_worker(job: Path, processes: int, slot: int) -> subprocess.Popen[bytes]:
     """Starts a process that does a job; what it prints goes to a file."""
-    threads = max(1, (os.cpu_count() or 1) // processes)
     with open(job.with_name("output.txt"), "ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "vaezoo.bench.worker", str(job)],
-            env={"OMP_NUM_THREADS": str(threads), **os.environ},
+            env=worker_environment(processes, slot),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -73,12 +88,36 @@ def _start_worker(job: Path, processes: int) -> subprocess.Popen[bytes]:
         )
 
 
+def worker_environment(processes: int, slot: int) -> dict[str, str]:
+    """The environment variables of a process that trains alone, beside others.
+
+    Args:
+        processes: how many run at once; they share the cores.
+        slot: which of them it is, from 0; they take turns with the GPUs.
+    """
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    own = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    if torch.cuda.device_count() > 1 and processes > 1:
+        known = own.get("CUDA_VISIBLE_DEVICES", "")
+        devices = known.split(",") if known else [*map(str, range(torch.cuda.device_count()))]
+        own["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+    return {name: value for name, value in own.items() if name not in launch.VARIABLES}
+
+
+def _share_done(job: Job) -> float:
+    """The share of its steps that a run has trained."""
+    path = job.folder / PROGRESS
+    return float(read_json(path)["done"]) if job.action == "train" and path.is_file() else 0.0
+
+
 class _Pool:
     """The processes that run now."""
 
-    def __init__(self, engine: Engine, processes: int, print_line: PrintLine) -> None:
+    def __init__(self, engine: Engine, processes: int, print_line: PrintLine, show: Show) -> None:
         self.engine, self.processes, self.print_line = engine, processes, print_line
+        self.show = show
         self.running: dict[subprocess.Popen[bytes], Job] = {}
+        self.slots: dict[Path, int] = {}
         self.attempts: Counter[Path] = Counter()
 
     def run(self) -> None:
@@ -97,9 +136,9 @@ class _Pool:
         """Starts jobs while there is room; returns whether it started one."""
         started = False
         busy = {job.folder for job in self.running.values()}
-        for job in self.engine.jobs():
-            if len(self.running) >= self.processes:
-                break
+        jobs = self.engine.jobs()
+        # a job is taken only when there is room: taking one can have a new setting suggested
+        while len(self.running) < self.processes and (job := next(jobs, None)) is not None:
             if job.folder not in busy:
                 self._start(job)
                 busy.add(job.folder)
@@ -111,14 +150,20 @@ class _Pool:
         job.folder.mkdir(parents=True, exist_ok=True)
         path = job.folder / "job.json"
         write_json(path, dict(job.content))
-        self.running[_start_worker(path, self.processes)] = job
+        busy = {self.slots[other.folder] for other in self.running.values()}
+        slot = next(number for number in range(self.processes) if number not in busy)
+        self.slots[job.folder] = slot
+        self.running[_start_worker(path, self.processes, slot)] = job
         verb = {"time": "timing", "train": "training", "test": "testing"}[job.action]
         resumed = "continuing" if job.action == "train" and job.content["run"] else verb
         self.print_line(f"{resumed} {job.name}")
 
     def _collect(self) -> None:
         """Waits for a process to end, and keeps what it did."""
-        while True:
+        ended, total = self.engine.count_runs([job.folder for job in self.running.values()])
+        for number in itertools.count():
+            if number % _POLLS_PER_SHOW == 0:
+                self._show_progress(ended, total)
             for process, job in [*self.running.items()]:
                 code = process.poll()
                 if code is not None:
@@ -126,6 +171,11 @@ class _Pool:
                     self._end(job, code)
                     return
             time.sleep(_POLL_SECONDS)
+
+    def _show_progress(self, ended: int, total: int) -> None:
+        shares = [(job.name, _share_done(job)) for job in self.running.values()]
+        running = [f"{name} {share:.0%}" for name, share in shares]
+        self.show(ended + sum(share for _, share in shares), total, running)
 
     def _end(self, job: Job, code: int) -> None:
         path = job.folder / FAILURE
@@ -140,7 +190,8 @@ class _Pool:
             self.print_line(f"{job.name} failed: {read_json(path)['error']}")
             return
         self.engine.finish(job)
-        self.print_line(f"finished {job.name}")
+        is_pruned = (job.folder / PRUNED).is_file()
+        self.print_line(f"{'pruned' if is_pruned else 'finished'} {job.name}")
 
     def _stop(self) -> None:
         """Has all processes write their checkpoints, and waits for them."""

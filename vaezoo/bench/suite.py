@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,20 +15,31 @@ from pydantic import (
     model_validator,
 )
 
+from vaezoo.bench.ranges import Range
 from vaezoo.spec import messages
-from vaezoo.spec.dump import dump_inline
-from vaezoo.spec.load import load_spec
 from vaezoo.spec.resolve import read_tree
-from vaezoo.spec.spec import Spec
-from vaezoo.spec.tree import Mark, Node
 from vaezoo.utils.errors import SpecError
 
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 _SEED_LIMIT = 2**63 - 1
+_MAX_VALUES = 50
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Seed = Annotated[int, Field(ge=0, le=_SEED_LIMIT)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _check_values(values: Any) -> Any:
+    """Refuses what is neither values to try nor a range."""
+    is_list = isinstance(values, list) and 0 < len(values) <= _MAX_VALUES
+    if is_list or (isinstance(values, str) and Range.parse(values) is not None):
+        return values
+    raise ValueError(
+        f"a list of at most {_MAX_VALUES} values, or a range as LOW..HIGH or LOW..HIGH:log"
+    )
+
+
+Values = Annotated[Any, AfterValidator(_check_values)]
 
 
 class _Model(BaseModel):
@@ -66,11 +76,17 @@ class Choice(_Model):
         metric: the name of the metric in the evaluation.
         seed: the seed that all settings are tried with.
         maximize: whether higher values are better; None for what the metric declares.
+        trials: how many settings of a variant are tried, which Optuna suggests. None for all
+            combinations, which is not possible with ranges; fewer combinations are all tried.
+        prune: a number of the validation records, such as ``bound``: trials in which it is worse
+            than the median of the others are ended early. None ends no trial.
     """
 
     metric: str = "elbo"
     seed: Seed = 0
     maximize: bool | None = None
+    trials: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    prune: str | None = None
 
 
 class Variant(_Model):
@@ -79,14 +95,15 @@ class Variant(_Model):
     Attributes:
         spec: the path of the spec, relative to the suite.
         set: changes as ``key.path=value``.
-        choose: values to try, by the path of an option; all combinations are tried.
+        choose: what to try, by the path of an option: values, or a range of numbers as
+            ``LOW..HIGH`` or ``LOW..HIGH:log``.
         data: the names of data blocks that it is trained on; None for all.
         own_length: whether it keeps the length of training of its spec; specs with stages must.
     """
 
     spec: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     set: list[str] = []
-    choose: dict[str, Annotated[list[Any], Field(min_length=1, max_length=50)]] = {}
+    choose: dict[str, Values] = {}
     data: list[Name] | None = None
     own_length: bool = False
 
@@ -123,105 +140,22 @@ class Suite(_Model):
         for name, variant in self.variants.items():
             if unknown := set(variant.data or ()) - self.data.keys():
                 raise ValueError(f"`data` with {sorted(unknown)[0]!r}, which variant {name} names")
+            is_range = any(isinstance(values, str) for values in variant.choose.values())
+            if is_range and self.choose_by.trials is None:
+                raise ValueError(f"`choose_by.trials`, because variant {name} has a range")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("`seeds` that differ")
         return self
 
 
-class Case:
-    """A variant on one data set.
-
-    Attributes:
-        suite: the suite.
-        folder: that of the suite file, which paths of specs are relative to.
-        variant: the name of the variant.
-        data: the name of the data block; empty for that of the spec.
-    """
-
-    def __init__(self, suite: Suite, folder: Path, variant: str, data: str) -> None:
-        self.suite, self.folder, self.variant, self.data = suite, folder, variant, data
-
-    @property
-    def name(self) -> str:
-        """``variant``, or ``variant@data``."""
-        return f"{self.variant}@{self.data}" if self.data else self.variant
-
-    @property
-    def definition(self) -> Variant:
-        """The variant in the suite."""
-        return self.suite.variants[self.variant]
-
-    def settings(self) -> list[tuple[str, ...]]:
-        """The settings to try, each as overrides; one without overrides if nothing is chosen."""
-        choose = self.definition.choose
-        combinations = itertools.product(*choose.values())
-        return [
-            tuple(f"{key}={dump_inline(value)}" for key, value in zip(choose, values, strict=True))
-            for values in combinations
-        ]
-
-    def overrides(self, setting: tuple[str, ...], seed: int, steps: int | None) -> list[str]:
-        """The changes of the spec for one run; ``steps`` None for the length of the spec."""
-        changes = [*self.suite.set]
-        if self.data:
-            changes.append(f"data={dump_inline(self.suite.data[self.data])}")
-        if self.suite.evaluate:
-            changes.append(f"evaluate={dump_inline(self.suite.evaluate)}")
-        changes += [*self.definition.set, *setting, f"seed={seed}"]
-        if steps is not None:
-            changes += ["train.epochs=null", f"train.steps={steps}"]
-        return changes
-
-    def load(self, setting: tuple[str, ...], seed: int, steps: int | None) -> Spec:
-        """The spec of one run.
-
-        Raises:
-            SpecError: it is not valid, or has stages and not ``own_length``.
-        """
-        path = self.folder / self.definition.spec
-        spec = load_spec(path, self.overrides(setting, seed, steps))
-        if steps is not None and len(spec.stages) > 1:
-            message = (
-                f"has stages, whose lengths a budget does not set; "
-                f"give variant {self.variant} own_length: true"
-            )
-            raise SpecError([Mark(str(path), 1, 1).problem("stages", message)])
-        return spec
-
-
-def setting_name(setting: tuple[str, ...]) -> str:
-    """A short name of a setting that is a folder name, such as ``weight=4``."""
-    if not setting:
-        return "as-it-is"
-    pairs = [text.partition("=") for text in setting]
-    text = ",".join(f"{key.rpartition('.')[2]}={value}" for key, _, value in pairs)
-    return re.sub(r"[^A-Za-z0-9=.,_+-]+", "-", text)[:120]
-
-
-def load_suite(path: Path) -> tuple[Suite, list[Case]]:
-    """Reads a suite and finds its cases.
+def read_suite(path: Path) -> Suite:
+    """Reads a suite.
 
     Raises:
         SpecError: it is not valid; the message lists every problem with its line.
     """
     node = read_tree(path)
     try:
-        suite = Suite.model_validate(node.plain())
+        return Suite.model_validate(node.plain())
     except ValidationError as error:
-        raise SpecError(sorted(_problems(error, node))) from None
-    cases = [
-        Case(suite, path.parent, name, data)
-        for name, variant in suite.variants.items()
-        for data in (variant.data if variant.data is not None else suite.data or [""])
-    ]
-    for case in cases:
-        names = [setting_name(setting) for setting in case.settings()]
-        if len(set(names)) < len(names):
-            mark = node.keys["variants"]
-            message = f"settings of {case.variant} have the same short name; try fewer"
-            raise SpecError([mark.problem(f"variants.{case.variant}.choose", message)])
-    return suite, cases
-
-
-def _problems(error: ValidationError, node: Node) -> list[Any]:
-    return messages.translate(error, node, "", Suite)
+        raise SpecError(sorted(messages.translate(error, node, "", Suite))) from None

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaezoo.bench.suite import Case, setting_name
+from vaezoo.bench.cases import Case, Setting, setting_name
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.spec.dump import dump
 from vaezoo.spec.spec import Spec
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import read_json
 
-FAILURE, USAGE = "failure.json", "usage.json"
+FAILURE, PRUNED = "failure.json", "pruned.json"
+USAGE, PROGRESS = "usage.json", "progress.json"
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,16 @@ class Unit:
     """
 
     case: Case
-    setting: tuple[str, ...]
+    setting: Setting
     seed: int
     steps: int | None
     split: str
     folder: Path
 
     @classmethod
-    def of(
-        cls, case: Case, setting: tuple[str, ...], seed: int, steps: int | None, *, out: Path
-    ) -> Unit:
+    def of(cls, case: Case, setting: Setting, seed: int, steps: int | None, *, out: Path) -> Unit:
         """The unit of a setting and a seed; the choosing seed of several settings is validated."""
-        chooses = len(case.settings()) > 1 and seed == case.suite.choose_by.seed
+        chooses = case.is_choosing and seed == case.suite.choose_by.seed
         folder = out / "runs" / case.name / setting_name(setting) / f"seed-{seed}"
         return cls(case, setting, seed, steps, "validation" if chooses else "test", folder)
 
@@ -87,6 +86,16 @@ class Unit:
         """Why the run failed; empty if it did not."""
         path = self.folder / FAILURE
         return str(read_json(path)["error"]) if path.is_file() else ""
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the run was ended early, because it was worse than others."""
+        return (self.folder / PRUNED).is_file()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.is_trained or self.is_pruned or bool(self.failure)
 
     @property
     def usage(self) -> dict[str, float]:

@@ -12,12 +12,14 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaezoo.bench.units import FAILURE, USAGE
+from vaezoo.bench.study import open_trial
+from vaezoo.bench.units import FAILURE, PROGRESS, PRUNED, USAGE
 from vaezoo.components.callbacks import Callback
+from vaezoo.runs.log import PrintLine
 from vaezoo.runs.opening import open_run
 from vaezoo.runs.run import write_evaluation
 from vaezoo.runs.signals import request_stop
@@ -58,7 +60,7 @@ class _Clock:
 
 
 class _Watch(Callback):
-    """Keeps the clock at records, and stops if the process that started this one is gone."""
+    """Keeps the clock and says how far it is, and stops if the process that started it is gone."""
 
     def __init__(self, clock: _Clock) -> None:
         self.clock, self.parent = clock, os.getppid()
@@ -66,7 +68,32 @@ class _Watch(Callback):
     def log(self, record: Mapping[str, Any]) -> None:
         """Is called at each record."""
         self.clock.add()
+        write_json(self.clock.path.with_name(PROGRESS), {"done": record["step"] / record["steps"]})
         if os.getppid() != self.parent:
+            request_stop()
+
+
+class _Pruner(Callback):
+    """Reports a number of the validation records to a study, which can end the trial.
+
+    Args:
+        study, name: the file of the study, and its name.
+        trial: the number of the trial.
+        metric: the number that is reported.
+        sign: 1 if the study is about the highest value, else -1.
+    """
+
+    def __init__(self, *, study: str, name: str, trial: int, metric: str, sign: int) -> None:
+        self.trial = open_trial(Path(study), name, trial)
+        self.metric, self.sign, self.is_pruned = metric, sign, False
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Is called at each record."""
+        if record["split"] != "validation" or self.metric not in record:
+            return
+        self.trial.report(self.sign * record[self.metric], record["step"])
+        if self.trial.should_prune():
+            self.is_pruned = True
             request_stop()
 
 
@@ -84,20 +111,31 @@ def train(job: Mapping[str, Any]) -> None:
             if line.startswith("evaluating"):
                 clock.change("evaluation")
 
-        watch: list[Callback] = [_Watch(clock)]
-        if job["run"]:
-            resume(job["run"], callbacks=watch, print_line=begin_evaluation)
-        else:
-            spec = load_spec(job["spec"], job["overrides"])
-            run(
-                spec,
-                out=folder,
-                evaluation_split=job["split"],
-                callbacks=watch,
-                print_line=begin_evaluation,
-            )
+        pruner = _Pruner(**job["pruning"]) if job["pruning"] else None
+        callbacks = [_Watch(clock), *([pruner] if pruner else [])]
+        try:
+            _train_or_continue(job, callbacks, begin_evaluation)
+        except Interrupted:
+            if pruner is None or not pruner.is_pruned:
+                raise
+            write_json(folder / PRUNED, job["pruning"])
     finally:
         clock.add()
+
+
+def _train_or_continue(
+    job: Mapping[str, Any], callbacks: Sequence[Callback], print_line: PrintLine
+) -> None:
+    if job["run"]:
+        resume(job["run"], callbacks=callbacks, print_line=print_line)
+    else:
+        run(
+            load_spec(job["spec"], job["overrides"]),
+            out=Path(job["folder"]),
+            evaluation_split=job["split"],
+            callbacks=callbacks,
+            print_line=print_line,
+        )
 
 
 class _StepTimer(Callback):

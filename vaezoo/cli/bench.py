@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from vaezoo.cli.bottom_line import working
-from vaezoo.cli.group import leave_to_main_process
-from vaezoo.cli.output import echo, json_option, line_printer, print_json, print_to_stderr, table
+from vaezoo.cli.group import resume_by_same_command
+from vaezoo.cli.output import (
+    echo,
+    json_option,
+    line_printer,
+    print_json,
+    print_to_stderr,
+    processes_option,
+    retry_option,
+    table,
+)
 from vaezoo.utils.errors import VaezooError
 from vaezoo.utils.exit_codes import EXIT_OK
 from vaezoo.utils.paths import shell_word
@@ -26,14 +35,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The folder of the runs and of the results.  [default: benches/NAME]",
 )
-@click.option(
-    "--processes",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 256),
-    help="How many runs are trained at the same time.",
-)
-@click.option("--retry", is_flag=True, help="Try runs again that failed before.")
+@processes_option
+@retry_option
 @click.option(
     "--dry-run",
     "is_dry_run",
@@ -65,13 +68,13 @@ def bench_command(
     After an interruption or a kill, the same command goes on. A run that fails is reported, and
     the others go on; the command then ends with exit code 1.
     """
-    leave_to_main_process(ctx)
+    from vaezoo.bench.cases import load_suite
     from vaezoo.bench.engine import Engine
     from vaezoo.bench.leaderboard import leaderboard
     from vaezoo.bench.pool import run_suite
     from vaezoo.bench.ranking import best_cases, rank_rows, write_index
     from vaezoo.bench.records import write_record
-    from vaezoo.bench.suite import load_suite
+    from vaezoo.cli.progress import suite_progress
     from vaezoo.runs.comparison.tables import MARK
 
     loaded, cases = load_suite(suite)
@@ -81,7 +84,15 @@ def bench_command(
     if is_dry_run:
         _print_plan(engine.plan(), as_json)
         return EXIT_OK
-    failures = run_suite(engine, processes=processes, retry=retry, print_line=line_printer(ctx))
+    resume_by_same_command()
+    with suite_progress(ctx) as show:
+        failures = run_suite(
+            engine,
+            processes=processes,
+            retry=retry,
+            print_line=line_printer(ctx),
+            show=show,
+        )
     rows = leaderboard(engine)
     with working("comparing"):
         comparison = rank_rows(rows)

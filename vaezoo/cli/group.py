@@ -1,7 +1,7 @@
 """The command line in one of several processes that a launcher such as torchrun started.
 
-``run``, ``resume``, ``sweep`` and ``weights reproduce`` train in all of them, and the main process
-prints. Every other command is the main process's alone.
+``run``, ``resume`` and ``weights reproduce`` train in all of them, and the main process prints.
+Every other command is the main process's alone.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 
 import click
 
+from vaezoo.utils import own_process
 from vaezoo.utils.errors import VaezooError, print_error
 from vaezoo.utils.exit_codes import EXIT_OK
 from vaezoo.utils.launch import Launch
+from vaezoo.utils.paths import shell_word
 
-TRAINING_COMMANDS = ("run", "resume", "sweep", "weights")
+TRAINING_COMMANDS = ("run", "resume", "weights")
 
 
 def rank() -> int:
@@ -32,6 +35,12 @@ def leave_to_main_process(ctx: click.Context) -> None:
     ctx.ensure_object(dict)["trains_together"] = False
     if rank():
         ctx.exit(EXIT_OK)
+
+
+def resume_by_same_command() -> None:
+    """Says, if the command is interrupted, that the same command goes on."""
+    if own_process.is_installed:
+        own_process.resume_command = " ".join(["vaezoo", *map(shell_word, sys.argv[1:])])
 
 
 @contextlib.contextmanager

@@ -22,6 +22,14 @@ json_option = click.option(
     is_flag=True,
     help="Print the results as one JSON document on stdout, and nothing else there.",
 )
+processes_option = click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="How many runs are trained at the same time.",
+)
+retry_option = click.option("--retry", is_flag=True, help="Try runs again that failed before.")
 overrides_option = click.option(
     "-s",
     "--set",

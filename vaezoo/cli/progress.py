@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -51,20 +51,16 @@ class PlainProgress(Callback):
 
 
 class TerminalProgress(Callback):
-    """Shows a bar during training, and otherwise a spinner, at the bottom of the terminal.
+    """Shows a bar during training, and otherwise a spinner, at the bottom of the terminal."""
 
-    Args:
-        runs: how many runs will follow one another, as trials of a sweep.
-    """
-
-    def __init__(self, runs: int = 1) -> None:
-        self.line, self.runs, self.started = BottomLine(), runs, 0
+    def __init__(self) -> None:
+        self.line = BottomLine()
         self.train: Mapping[str, Any] | None = None
         self.validation: Mapping[str, Any] | None = None
 
     def start(self, step: int) -> None:
         """Replaces the spinner by a bar; how long it is says the first record."""
-        self.started, self.train, self.validation = self.started + 1, None, None
+        self.train, self.validation = None, None
         self.line.show_bar()
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -73,8 +69,7 @@ class TerminalProgress(Callback):
             self.validation = record
         else:
             self.train = record
-        trial = f"trial {self.started} of {self.runs}" if self.runs > 1 else ""
-        texts = describe_training(trial, record, self.train, self.validation)
+        texts = describe_training(record, self.train, self.validation)
         self.line.update(completed=record["step"], total=record["steps"], texts=texts)
 
     def close(self) -> None:
@@ -83,7 +78,6 @@ class TerminalProgress(Callback):
 
 
 def describe_training(
-    trial: str,
     position: Mapping[str, Any],
     train: Mapping[str, Any] | None,
     validation: Mapping[str, Any] | None,
@@ -91,11 +85,10 @@ def describe_training(
     """Texts about the state of a training, from the longest to the shortest.
 
     Args:
-        trial: which of several runs it is; empty if there is one.
         position: the latest record.
         train, validation: the latest record of each split.
     """
-    names = [name for name in (trial, position.get("stage", "")) if name]
+    names = [position["stage"]] if position.get("stage") else []
     epoch = f"epoch {position['epoch']:.1f}"
     now = "{} {}".format(*headline(train)) if train else ""
     value = headline(validation)[1] if validation else ""
@@ -107,7 +100,6 @@ def describe_training(
         [*names, epoch, metrics, validated + is_best, speed],
         [*names, epoch, now, validated + is_best],
         [*names, epoch, now, short],
-        [*names[-1:], epoch, now, short],
         [epoch, now, short],
         [now, short],
         [now],
@@ -151,19 +143,39 @@ def _format_number(value: float) -> str:
 
 
 @contextlib.contextmanager
-def training_progress(ctx: click.Context, *, runs: int = 1) -> Iterator[list[Callback]]:
+def training_progress(ctx: click.Context) -> Iterator[list[Callback]]:
     """Callbacks that show the progress of training within a block.
 
     Args:
         ctx: the context of the command, which may be quiet.
-        runs: how many runs will follow one another; outside of a terminal the progress of several
-            is not shown.
     """
     if ctx.obj["quiet"]:
         yield []
     elif can_animate():
-        progress = TerminalProgress(runs)
+        progress = TerminalProgress()
         with progress.line.visible():
             yield [progress]
     else:
-        yield [PlainProgress()] if runs == 1 else []
+        yield [PlainProgress()]
+
+
+@contextlib.contextmanager
+def suite_progress(ctx: click.Context) -> Iterator[Callable[[float, int, Sequence[str]], None]]:
+    """A function that shows how many runs are done, within a block; outside of a terminal nothing.
+
+    Args:
+        ctx: the context of the command, which may be quiet.
+    """
+    if ctx.obj["quiet"] or not can_animate():
+        yield lambda done, total, running: None
+        return
+    line = BottomLine()
+    line.show_bar()
+
+    def show(done: float, total: int, running: Sequence[str]) -> None:
+        count = f"{int(done)} of {total} runs"
+        texts = ["  ".join([count, *running[:shown]]) for shown in range(len(running), -1, -1)]
+        line.update(completed=done, total=total, texts=[*texts, ""])
+
+    with line.visible():
+        yield show

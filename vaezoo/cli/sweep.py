@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli.group import rank
+from vaezoo.cli.group import resume_by_same_command
 from vaezoo.cli.output import (
     echo,
     json_option,
     line_printer,
     overrides_option,
     print_json,
+    print_to_stderr,
+    processes_option,
+    retry_option,
     table,
 )
-from vaezoo.utils import own_process
-from vaezoo.utils.paths import shell_word
+from vaezoo.utils.errors import VaezooError
+from vaezoo.utils.exit_codes import EXIT_OK
+
+if TYPE_CHECKING:
+    from vaezoo.bench.engine import Engine
 
 
 @click.command("sweep")
@@ -45,14 +52,16 @@ from vaezoo.utils.paths import shell_word
     "--trials",
     default=10,
     show_default=True,
-    type=click.IntRange(1),
-    help="Number of trials in this process.",
+    type=click.IntRange(1, 10_000),
+    help="How many settings to try in all; fewer combinations of values are each tried once.",
 )
 @click.option(
     "--prune",
     metavar="METRIC",
     help="End trials early that are worse than others in this validation metric, such as bound.",
 )
+@processes_option
+@retry_option
 @overrides_option
 @click.option(
     "--out",
@@ -70,50 +79,65 @@ def sweep_command(
     maximize: bool | None,
     trials: int,
     prune: str | None,
+    processes: int,
+    retry: bool,
     overrides: tuple[str, ...],
     out: Path | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Run SPEC with different option values and compare the results.
 
     Trials are compared on the validation split. The best one is then evaluated on the test split,
-    and no other is.
+    and no other is. A trial that fails does not end the sweep.
 
-    Repeating the command continues the study in --out, and several processes can share it. The
-    folder gets trials.csv, and rate-distortion.png with a point for each run (validation split).
+    After an interruption or a kill, the same command goes on; with more --trials it tries more.
+    The folder gets trials.csv, and rate-distortion.png with a point for each run (validation
+    split).
     """
+    from vaezoo.bench.pool import run_suite
+    from vaezoo.bench.sweep import open_sweep, sweep_trials
+    from vaezoo.cli.progress import suite_progress
+    from vaezoo.spec.load import load_spec
+
+    folder = out or Path("sweeps") / load_spec(spec, overrides).name
+    engine = open_sweep(
+        spec,
+        parameters,
+        metric=metric,
+        trials=trials,
+        out=folder,
+        overrides=overrides,
+        maximize=maximize,
+        prune=prune,
+    )
+    resume_by_same_command()
+    with suite_progress(ctx) as show:
+        failures = run_suite(
+            engine,
+            processes=processes,
+            retry=retry,
+            print_line=line_printer(ctx),
+            show=show,
+        )
+    records = [trial.as_json() for trial in sweep_trials(engine)]
+    _write_files(folder, records, metric)
+    _print_trials(engine, records, metric, as_json)
+    if any(record["chosen"] for record in records):
+        return EXIT_OK
+    for name, error in failures:
+        print_to_stderr(f"failed: {name}: {error}")
+    return VaezooError.exit_code
+
+
+def _write_files(folder: Path, records: Sequence[dict[str, Any]], metric: str) -> None:
+    """Writes the table of the trials, and their rates and distortions as a picture."""
     import csv
     import io
 
-    from vaezoo.cli.progress import training_progress
+    from vaezoo.bench.sweep import trial_table
     from vaezoo.runs.report.pictures import rate_distortion
-    from vaezoo.runs.study import Parameter, decides_by, trial_records, trial_table
-    from vaezoo.runs.sweep import sweep
-    from vaezoo.spec.load import load_spec
-    from vaezoo.utils.allocator import tune_allocator
     from vaezoo.utils.files import write_bytes, write_text
 
-    tune_allocator()
-    if own_process.is_installed:  # the same command goes on with the next trial
-        own_process.resume_command = " ".join(["vaezoo", *map(shell_word, sys.argv[1:])])
-    parsed_parameters = [Parameter.parse(text) for text in parameters]
-    folder = out or Path("sweeps") / load_spec(spec, overrides).name
-    with training_progress(ctx, runs=trials) as callbacks:
-        study = sweep(
-            spec,
-            parsed_parameters,
-            metric,
-            trials,
-            out=folder,
-            overrides=overrides,
-            maximize=maximize,
-            prune=prune,
-            callbacks=callbacks,
-            print_line=line_printer(ctx),
-        )
-    if rank():
-        return
-    records = trial_records(study, folder)
     headings, rows = trial_table(records, metric)
     text = io.StringIO()
     csv.writer(text).writerows([headings, *rows])
@@ -125,16 +149,24 @@ def sweep_command(
     ]
     if points:
         write_bytes(folder / "rate-distortion.png", rate_distortion(points))
+
+
+def _print_trials(
+    engine: Engine, records: Sequence[dict[str, Any]], metric: str, as_json: bool
+) -> None:
+    from vaezoo.bench.sweep import trial_table
+
+    study = engine.study(engine.cases[0])
     if as_json:
-        direction = study.direction.name.lower()
+        direction = "maximize" if study.maximize else "minimize"
         chosen = {"metric": metric, "split": "validation", "direction": direction}
-        print_json({"sweep": str(folder), "chosen_by": chosen, "trials": records})
+        print_json({"sweep": str(engine.out), "chosen_by": chosen, "trials": records})
         return
-    table(headings, rows)
+    table(*trial_table(records, metric))
     for record in records:
         if record["chosen"]:
-            echo(f"chosen  trial {record['trial']}, by {decides_by(study)}")
-    echo(f"sweep   {folder}")
+            echo(f"chosen  trial {record['trial']}, by {study.decides_by}")
+    echo(f"sweep   {engine.out}")
 
 
 def _short_label(parameters: str) -> str:

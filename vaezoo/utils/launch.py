@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from vaezoo.utils.errors import UsageError
 
+VARIABLES = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"})
+"""The environment variables that place a process in a group."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:

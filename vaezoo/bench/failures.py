@@ -1,0 +1,36 @@
+"""What failed in a suite, and why."""
+
+from __future__ import annotations
+
+from vaezoo.bench.cases import Case
+from vaezoo.bench.engine import Engine
+from vaezoo.bench.units import FAILURE
+from vaezoo.utils.errors import did_you_mean
+from vaezoo.utils.files import read_json
+
+
+def failures(engine: Engine) -> list[tuple[str, str]]:
+    """The names of the cases and runs that failed, and why."""
+    failed = []
+    for case in engine.cases:
+        path = engine.out / "runs" / case.name / FAILURE
+        if path.is_file():
+            failed.append((case.name, str(read_json(path)["error"])))
+        failed += [(unit.name, unit.failure) for unit in engine.units_of(case) if unit.failure]
+        if reason := _why_nothing_is_chosen(engine, case):
+            failed.append((case.name, reason))
+    return list(dict.fromkeys(failed))
+
+
+def _why_nothing_is_chosen(engine: Engine, case: Case) -> str:
+    """Why runs that ended have no value to choose by; empty if one has."""
+    trained = [unit for unit in engine.units_of(case) if unit.is_trained]
+    if not case.is_choosing or not trained or engine.best_unit(case, trained) is not None:
+        return ""
+    metric, evaluation = engine.suite.choose_by.metric, trained[0].evaluation("validation") or {}
+    known, undefined = evaluation.get("metrics", {}), evaluation.get("undefined", {})
+    reasons = "; ".join(f"{name} is not defined: {why}" for name, why in undefined.items())
+    return (
+        f"the evaluation of the validation split has no {metric!r}"
+        f"{did_you_mean(metric, known)}{f' ({reasons})' if reasons else ''}"
+    )
