@@ -25,7 +25,7 @@ CATEGORICAL = ("binary", "categorical", "ordinal")
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]*", fullmatch=True)
 TEXTS = st.text(max_size=6)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-SHAPES = st.lists(st.integers(0, 2**40), max_size=4).map(tuple)
+SHAPES = st.lists(st.integers(1, 2**40), max_size=4).map(tuple)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | FLOATS | TEXTS,
     lambda values: st.lists(values, max_size=3) | st.dictionaries(TEXTS, values, max_size=3),
@@ -60,7 +60,7 @@ def width(columns):
 def specs(draw, is_part=False):
     """Any valid description."""
     columns, support = draw(fields()), draw(st.sampled_from(SUPPORTS) | PLUGIN_SUPPORTS)
-    shape = (*draw(SHAPES), width(columns) + draw(st.integers(0, 3)))
+    shape = (*draw(SHAPES), max(1, width(columns) + draw(st.integers(0, 3))))
     parts, others = {}, {}
     if support == "joint":
         support = "mixed"
@@ -69,7 +69,7 @@ def specs(draw, is_part=False):
             columns, shape, support = (), (), "joint"
     if not is_part:
         named = draw(fields())
-        vector = (*draw(SHAPES), width(named) + draw(st.integers(0, 3)))
+        vector = (*draw(SHAPES), max(1, width(named) + draw(st.integers(0, 3))))
         others = {
             "condition_shape": vector if named else draw(st.none() | SHAPES),
             "condition_fields": named,
@@ -82,7 +82,7 @@ def specs(draw, is_part=False):
         support,
         draw(st.integers(0, 2**40)),
         pixels=draw(st.booleans()),
-        mask_dims=draw(st.integers(0, 3)),
+        mask_dims=draw(st.integers(0, len(shape))),
         classes=tuple(draw(st.lists(TEXTS, max_size=3))),
         fields=columns,
         parts=parts,
@@ -313,3 +313,20 @@ def test_no_value_of_a_header_changes_its_type(key, value):
     about = {**to_json(DataSpec(shape=(1, 8, 8), support="unit")), key: value}
     with pytest.raises(ValueError, match=f"data.{key}.* has the type of another value"):
         from_json(about)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"shape": (3, 0)}, r"shape \(3, 0\): each size must be at least 1"),
+        ({"shape": (-1,)}, "shape"),
+        ({"condition_shape": (0,)}, "condition_shape"),
+        ({"extras": {"weight": (0,)}}, "weight"),
+        ({"mask_dims": -1}, "mask_dims -1: must be from 0 to 2"),
+        ({"mask_dims": 3}, "mask_dims 3: must be from 0 to 2"),
+    ],
+    ids=str,
+)
+def test_data_without_numbers_and_masks_beyond_them_are_no_data(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        DataSpec(**{"shape": (3, 2), **wrong})

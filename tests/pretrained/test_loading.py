@@ -334,6 +334,7 @@ def test_metadata_that_describes_no_model_is_refused(published):
     ("data", "path"),
     [
         ({"stray": 1}, "data.stray"),
+        ({"a\n\x1bb": 1}, r"data\.a\\n\\x1bb"),
         (
             {"factors": [{"name": "a", "kind": "numeric", "columns": [0, 1], "values": ["b"]}]},
             "data.factors.0.values",

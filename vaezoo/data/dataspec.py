@@ -146,6 +146,7 @@ class DataSpec:
         for name in (*self.extras, *self.parts):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name: use letters, digits, '-' and '_'")
+        self._check_sizes()
         _check_fields(self.fields, self.shape[-1] if self.shape else 0)
         _check_fields(self.condition_fields, (self.condition_shape or (0,))[-1])
         _check_fields(self.factors, len(self.factors))
@@ -159,6 +160,22 @@ class DataSpec:
                 raise ValueError(
                     f"part {name!r} has parts, extras, factors, conditions or a variable length"
                 )
+
+    def _check_sizes(self) -> None:
+        """Raises ValueError if a shape has an empty dimension, or the mask more than it has."""
+        shapes = {
+            "shape": self.shape,
+            "condition_shape": self.condition_shape or (),
+            **self.extras,
+        }
+        for name, shape in shapes.items():
+            if any(size < 1 for size in shape):
+                raise ValueError(f"{name} {shape}: each size must be at least 1")
+        if not 0 <= self.mask_dims <= len(self.shape):
+            raise ValueError(
+                f"mask_dims {self.mask_dims}: must be from 0 to {len(self.shape)}, the number of "
+                "dimensions of shape"
+            )
 
     @property
     def dimensions(self) -> int:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.description import from_json, to_json, translate_version_1
-from vaezoo.utils.errors import IntegrityError, one_line, shorten
+from vaezoo.utils.errors import IntegrityError, one_line, printable, shorten
 
 _MAX_EXAMPLES = 2**48
 _FORMAT, _FORMAT_1 = "model/v2", "model/v1"
@@ -69,6 +69,11 @@ def _count(train_size: Any) -> int:
 
 
 def _reason(error: Exception) -> str:
+    """Why a header describes no model, on one printable line."""
+    return printable(_raw_reason(error))
+
+
+def _raw_reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"no key {shorten(str(error))}"
     if not isinstance(error, ValidationError):

@@ -66,6 +66,10 @@ class Column:
     pieces: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.is_modelled and self.kind in ("categorical", "boolean") and not self.categories:
+            raise ValueError(f"column {self.name!r} is {self.kind} and has no categories")
+
     @property
     def is_modelled(self) -> bool:
         """Whether it is part of x."""
