@@ -207,7 +207,7 @@ def test_a_code_of_a_ladder_is_made_of_its_latent_maps(composed):
 
 def refined(steps, beta=1.0, spoil=0.25, step_size=0.2):
     """A linear-Gaussian model whose posterior is refined by Hamiltonian dynamics."""
-    from vaezoo_variants.hamiltonian import Hamiltonian
+    from vaezoo_flows.hamiltonian import Hamiltonian
 
     linear = LinearGaussian(spoil=spoil)
     model, single = linear.model, linear.model.latents

@@ -112,9 +112,14 @@ class Loader:
         for i in steps:
             yield self.gather(order[i * size : (i + 1) * size][rank::world_size])
 
-    def first_training_batch(self) -> Batch:
-        """Returns the first batch of the first epoch, with the examples of all processes."""
+    def first_training_batch(self, least: int = 0) -> Batch:
+        """Returns the first batch of the first epoch, with the examples of all processes.
+
+        Args:
+            least: how many examples it has at least; at most those of the split.
+        """
         whole = self.with_seed(self.seed)
+        whole.batch_size = max(whole.batch_size, least)
         whole.rank, whole.world_size = 0, 1
         return next(iter(whole.epoch(0)))
 

@@ -65,6 +65,10 @@ class Component(nn.Module):
     parts of the batch; and the likelihood of data that may lack parts. Where several processes
     share a batch, it computes the value of the whole batch with ``vaezoo.BatchShare``."""
 
+    initial_examples: int = 0
+    """How many training examples ``initialise`` needs where a batch may have fewer, such as one
+    for each of several centres. It is at most the number of training examples."""
+
     def initialise(self, model: GenerativeModel, batch: Batch) -> None:
         """Sets weights and buffers from data, before the first step of each stage that trains it.
 
@@ -73,7 +77,8 @@ class Component(nn.Module):
 
         Args:
             model: the model.
-            batch: the first batch of the stage, with the examples of all processes.
+            batch: the first batch of the stage, with the examples of all processes; longer if a
+                component has more ``initial_examples``.
         """
 
     def after_step(self, result: StepResult) -> None:

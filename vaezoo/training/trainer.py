@@ -140,7 +140,8 @@ class Trainer:
         self.task.set_step(0)
         seed_device(self.device, self.stage.seed, "initialise")
         if self.process_group.is_main:
-            batch = self.loader.first_training_batch()
+            least = max(part.initial_examples for part in self.task.initialised_parts)
+            batch = self.loader.first_training_batch(least)
             try:
                 self.task.initialise(batch)
             except Exception as error:

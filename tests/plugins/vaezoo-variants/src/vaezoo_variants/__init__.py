@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 @vaezoo.hookimpl
 def vaezoo_components(register: Register) -> None:
     """Registers the components of this plugin."""
-    register("prior", "vamp", "vaezoo_variants.vamp:VampPrior")
     register("prior", "diffusion", "vaezoo_variants.diffusion:DiffusionPrior")
     register("prior", "uniform-sphere", "vaezoo_variants.sphere:UniformSpherePrior")
     register("posterior", "von-mises-fisher", "vaezoo_variants.sphere:VonMisesFisherPosterior")
-    register("latents", "hamiltonian", "vaezoo_variants.hamiltonian:Hamiltonian")
     register("latents", "ladder", "vaezoo_variants.ladder:Ladder")
     register("latents", "class-and-style", "vaezoo_variants.m2:ClassAndStyle")
     register("latents", "symbol-map", "vaezoo_variants.symbols:SymbolMap")
