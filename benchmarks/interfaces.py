@@ -18,7 +18,7 @@ import vaezoo
 from vaezoo.utils.allocator import tune_allocator
 
 EXAMPLES = Path(__file__).parents[1] / "tests/plugins/vaezoo-variants/examples"
-NAMES = ("base", "diffusion", "sphere", "m2", "maps", "ladder")
+NAMES = ("base", "diffusion", "m2", "maps", "ladder")
 
 
 def main() -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import math
 
 import pytest
-import scipy.stats
 import torch
-import torch.nn.functional as F
 from torch.distributions import Independent, Normal, kl_divergence
 
 import vaezoo
@@ -105,53 +103,6 @@ def test_another_denoiser_gives_a_lower_bound_and_the_samples_of_its_model():
     assert abs(gaps[0]) < 4 and gaps[1] > 10  # no density exceeds that of N(0, I) under N(0, I)
     samples = diffusion()(None, None).sample((20_000,))
     torch.testing.assert_close(samples.T.cov(), torch.eye(3), atol=0.05, rtol=0)
-
-
-def von_mises_fisher(kappa, dims=3):
-    from vaezoo_variants.sphere import UniformSphere, VonMisesFisher
-
-    loc = F.normalize(torch.randn(dims), dim=-1)
-    return VonMisesFisher(loc, torch.as_tensor(kappa)), UniformSphere(torch.zeros(dims))
-
-
-@pytest.mark.parametrize("kappa", [0.5, 5.0, 60.0, 900.0])
-def test_the_kl_of_von_mises_fisher_is_the_closed_form_in_three_dimensions(kappa):
-    q, p = von_mises_fisher(kappa)
-    log_sinh = kappa + math.log1p(-math.exp(-2 * kappa)) - math.log(2)
-    expected = kappa / math.tanh(kappa) - 1 + math.log(kappa) - log_sinh
-    assert float(kl_divergence(q, p)) == pytest.approx(expected, rel=1e-4)
-    if kappa == 5.0:
-        assert expected == pytest.approx(1.30308, abs=1e-5)
-
-
-@pytest.mark.parametrize("dims", [2, 4, 11])
-def test_the_density_of_von_mises_fisher_is_that_of_scipy(dims):
-    q, _ = von_mises_fisher(7.0, dims)
-    x = F.normalize(torch.randn(50, dims), dim=-1)
-    expected = scipy.stats.vonmises_fisher(F.normalize(q.loc.double(), dim=-1).numpy(), 7.0)
-    x_double = F.normalize(x.double(), dim=-1)
-    torch.testing.assert_close(
-        q.log_prob(x).double(),
-        torch.from_numpy(expected.logpdf(x_double.numpy())),
-        atol=1e-3,
-        rtol=1e-4,
-    )
-
-
-def test_samples_of_von_mises_fisher_and_their_gradient_have_the_known_means():
-    kappa = torch.tensor(5.0, requires_grad=True)
-    q, p = von_mises_fisher(kappa)
-    x = q.rsample((40_000,))
-    torch.testing.assert_close(x.norm(dim=-1), torch.ones(40_000))
-    cosine = x @ q.loc
-    expected = 1 / math.tanh(5) - 1 / 5
-    known = cosine.detach()
-    assert abs(float(known.mean()) - expected) < 4 * standard_error(known)
-    (gradient,) = torch.autograd.grad(cosine.mean(), kappa)
-    assert float(gradient) == pytest.approx(1 / 25 - 1 / math.sinh(5) ** 2, rel=0.03)
-    ratio = (q.log_prob(x) - p.log_prob(x)).detach()
-    kl = kl_divergence(q, p).detach()
-    assert abs(float(ratio.mean() - kl)) < 4 * standard_error(ratio)
 
 
 def test_a_ladder_of_one_level_is_a_single_latent_map(spec, composed):

@@ -661,6 +661,10 @@ INTO = {
         "[encoder, zzz]",
         "9:31: model.condition.into.1: no part named 'zzz'; known: decoder, encoder, prior",
     ),
+    "a part twice": (
+        "[encoder, prior, encoder]",
+        "9:38: model.condition.into.2: names encoder a second time; remove it",
+    ),
     "a list": (
         "[[encoder]]",
         "9:22: model.condition.into.0: no part named a list; known: decoder, encoder, prior",

@@ -163,6 +163,9 @@ class SpecChecker:
                 hint = did_you_mean(node.value if isinstance(node.value, str) else "", targets)
                 message = f"no part named {messages.quote_value(node.plain())}{hint}"
                 self.problems.append(node.mark.problem(f"{path}.{index}", message))
+            elif node.value in [earlier.value for earlier in into.value[:index]]:
+                message = f"names {node.value} a second time; remove it"
+                self.problems.append(node.mark.problem(f"{path}.{index}", message))
         return frozenset(str(node.value) for node in into.value)
 
     def validate(

@@ -70,3 +70,20 @@ def test_an_identifier_is_known_by_its_name():
     values = pa.array(np.random.default_rng(0).permutation(10 * MANY)[:MANY])
     assert find_kind("customer_id", values, ".").kind == "identifier"
     assert find_kind("weight", values, ".").kind == "integer"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("categorical", "no categories"),
+        ("boolean", "no categories"),
+        ("numeric", "no values and no bins"),
+        ("datetime", "no values and no bins"),
+    ],
+)
+def test_a_column_without_cases_is_no_column(kind, says):
+    from vaezoo_tabular.columns import Column
+
+    with pytest.raises(ValueError, match=f"column 'a' is {kind} and has {says}"):
+        Column(name="a", kind=kind, start=0, edges=(1.0,))
+    Column(name="a", kind=kind)  # which is not modelled

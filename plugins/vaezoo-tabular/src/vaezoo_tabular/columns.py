@@ -67,8 +67,11 @@ class Column:
     shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.is_modelled and self.kind in ("categorical", "boolean") and not self.categories:
-            raise ValueError(f"column {self.name!r} is {self.kind} and has no categories")
+        has_names = self.kind in ("categorical", "boolean")
+        known = self.categories if has_names else (*self.values, *self.edges[1:])
+        if self.is_modelled and not known:
+            missing = "categories" if has_names else "values and no bins"
+            raise ValueError(f"column {self.name!r} is {self.kind} and has no {missing}")
 
     @property
     def is_modelled(self) -> bool:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 def vaezoo_components(register: Register) -> None:
     """Registers the components of this plugin."""
     register("prior", "diffusion", "vaezoo_variants.diffusion:DiffusionPrior")
-    register("prior", "uniform-sphere", "vaezoo_variants.sphere:UniformSpherePrior")
-    register("posterior", "von-mises-fisher", "vaezoo_variants.sphere:VonMisesFisherPosterior")
     register("latents", "ladder", "vaezoo_variants.ladder:Ladder")
     register("latents", "class-and-style", "vaezoo_variants.m2:ClassAndStyle")
     register("latents", "symbol-map", "vaezoo_variants.symbols:SymbolMap")
@@ -32,10 +30,6 @@ def vaezoo_components(register: Register) -> None:
     register("encoder", "parallel", "vaezoo_variants.nested:Parallel")
     register("encoder", "ensemble", "vaezoo_variants.nested:Ensemble")
     register("objective", "vae-gan", "vaezoo_variants.vae_gan:VAEGAN")
-    register("posterior", "point", "vaezoo_variants.rae:Point")
-    register("regularizer", "code-norm", "vaezoo_variants.rae:CodeNorm")
-    register("regularizer", "decoder-norm", "vaezoo_variants.rae:DecoderNorm")
-    register("regularizer", "decoder-gradient", "vaezoo_variants.rae:DecoderGradient")
     register("likelihood", "negative-binomial", "vaezoo_variants.counts:NegativeBinomialCounts")
     register("likelihood", "poisson", "vaezoo_variants.counts:PoissonCounts")
     register("encoder", "log1p", "vaezoo_variants.counts:Log1p")

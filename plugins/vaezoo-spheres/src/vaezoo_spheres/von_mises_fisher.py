@@ -1,4 +1,4 @@
-"""Latent vectors on a sphere: a von Mises-Fisher posterior and the uniform prior."""
+"""The von Mises-Fisher distribution."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, register_kl
 
-import vaezoo
+from vaezoo_spheres.uniform import UniformSphere, log_area, turn_to
 
 _NODES = 512
-
-
-def log_area(dims: int) -> float:
-    """The log of the area of the unit sphere in ``dims`` dimensions."""
-    return math.log(2) + 0.5 * dims * math.log(math.pi) - math.lgamma(0.5 * dims)
 
 
 class VonMisesFisher(Distribution):
@@ -70,16 +65,14 @@ class VonMisesFisher(Distribution):
 
     def rsample(
         self,
-        sample_shape: torch.Size = torch.Size(),
+        sample_shape: torch.Size = torch.Size(),  # noqa: B008
     ) -> Tensor:
         """Samples ``[*sample_shape, *, m]``."""
         loc = self.loc.expand(*sample_shape, *self.loc.shape)  # [*sample_shape, *, m]
         angle = self._sample_angle(loc.shape[:-1])[..., None]
         tangent = F.normalize(torch.randn_like(loc[..., 1:]), dim=-1)
         north = torch.cat([angle.cos(), angle.sin() * tangent], -1)  # around (1, 0, ..., 0)
-        first = F.one_hot(torch.zeros((), dtype=torch.long, device=loc.device), loc.shape[-1])
-        axis = F.normalize(first - loc, dim=-1)  # reflects (1, 0, ..., 0) to loc
-        return north - 2 * (axis * north).sum(-1, keepdim=True) * axis
+        return turn_to(loc, north)
 
     def _sample_angle(self, shape: torch.Size) -> Tensor:
         """Angles to the mean direction, by the inverse distribution function, ``[*shape]``."""
@@ -92,69 +85,9 @@ class VonMisesFisher(Distribution):
         return ((index + inside.clamp(0, 1)) * self.width[..., None]).squeeze(-1)
 
 
-class UniformSphere(Distribution):
-    """The uniform distribution on a sphere.
-
-    Args:
-        zero: zeros, ``[m]``, of the desired dtype and device.
-    """
-
-    arg_constraints: dict[str, Any] = {}
-
-    def __init__(self, zero: Tensor) -> None:
-        self.zero = zero
-        super().__init__(torch.Size(), zero.shape, validate_args=False)
-
-    def tempered(self, temperature: float) -> UniformSphere:
-        """The same distribution: no value is more probable than another."""
-        return self
-
-    def sample(
-        self,
-        sample_shape: torch.Size = torch.Size(),
-    ) -> Tensor:
-        """Samples ``[*sample_shape, m]``."""
-        zeros = self.zero.expand(*sample_shape, -1)  # [*sample_shape, m]
-        return F.normalize(torch.randn_like(zeros), dim=-1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Minus the log of the sphere's area, for vectors ``[*, m]``, in nats, ``[*]``."""
-        return value.new_full(value.shape[:-1], -log_area(value.shape[-1]))
-
-
 @register_kl(VonMisesFisher, UniformSphere)
 def _kl(q: VonMisesFisher, p: UniformSphere) -> Tensor:
     dims = q.loc.shape[-1]
     mean_cosine = (q.mass * q.angles.cos()).sum(-1)
     log_density = q.concentration * (mean_cosine - 1) - q.log_norm - log_area(dims - 1)
     return log_density + log_area(dims)
-
-
-class VonMisesFisherPosterior(vaezoo.Posterior):
-    """A von Mises-Fisher distribution; linear layers compute its direction and concentration."""
-
-    support = "sphere"
-
-    def __init__(self, wiring: vaezoo.PosteriorWiring, /) -> None:
-        super().__init__()
-        self.in_dims = len(wiring.in_shape)
-        self.linear = nn.Linear(math.prod(wiring.in_shape), wiring.space.dimensions + 1)
-
-    def forward(self, h: Tensor) -> Distribution:
-        """From ``[*, *in_shape]`` to distributions ``[*]`` on the sphere."""
-        direction, scale = self.linear(h.flatten(-self.in_dims)).tensor_split((-1,), -1)
-        return VonMisesFisher(F.normalize(direction, dim=-1), F.softplus(scale).squeeze(-1) + 1)
-
-
-class UniformSpherePrior(vaezoo.Prior):
-    """The uniform distribution on the sphere."""
-
-    supports = frozenset({"sphere"})
-
-    def __init__(self, wiring: vaezoo.PriorWiring, /) -> None:
-        super().__init__()
-        self.register_buffer("zero", torch.zeros(wiring.space.shape), persistent=False)
-
-    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
-        """One distribution ``[]`` for all examples."""
-        return UniformSphere(self.get_buffer("zero"))

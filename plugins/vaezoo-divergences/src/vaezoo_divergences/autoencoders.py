@@ -1,7 +1,8 @@
 """RAE: a deterministic autoencoder with a regularized decoder (Ghosh et al. 2020).
 
 The paper's loss is the distortion + beta ``code-norm`` + lambda ``decoder-norm`` (RAE-L2) or
-lambda ``decoder-gradient`` (RAE-GP). The density of codes is fitted afterwards, by a sampler.
+lambda ``decoder-gradient`` (RAE-GP), or a ``spectral`` decoder (RAE-SN). The density of codes is
+fitted afterwards, by a sampler such as ``gaussian-mixture``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.distributions import Distribution
 import vaezoo
 from vaezoo.distributions import Implicit
 from vaezoo.nn import masked
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 class Point(vaezoo.Posterior):
@@ -96,3 +99,30 @@ class DecoderGradient(vaezoo.Regularizer):
             signs = torch.randint_like(mean, 2) * 2 - 1
             (gradient,) = torch.autograd.grad((signs * mean).sum(), code, create_graph=True)
         return trace.mean(gradient.square().flatten(2).sum(-1))
+
+
+class SpectralDecoder(vaezoo.Decoder):
+    """A decoder whose layers have a spectral norm of 1 (Miyato et al. 2018), for RAE-SN.
+
+    The weight of each linear and convolutional layer is divided by its largest singular value,
+    which one power iteration in each training pass follows.
+
+    Args:
+        decoder: the decoder.
+    """
+
+    def __init__(
+        self, wiring: vaezoo.DecoderWiring, /, *, decoder: vaezoo.Factory[vaezoo.Decoder]
+    ) -> None:
+        super().__init__()
+        self.decoder = decoder(wiring)
+        layers = [module for module in self.decoder.modules() if isinstance(module, _LAYERS)]
+        if not layers:
+            raise ValueError("the decoder has no linear or convolutional layer")
+        for layer in layers:
+            nn.utils.parametrizations.spectral_norm(layer)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """What the decoder returns of codes ``[N, *in_shape]``."""
+        output: Tensor = self.decoder(z)
+        return output
