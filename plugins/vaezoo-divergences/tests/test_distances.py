@@ -72,7 +72,7 @@ def test_the_sliced_distance_of_shifted_points_is_that_of_the_shift():
     directions = torch.nn.functional.normalize(samples(20_000, 3, seed=1), dim=-1)
     along = sliced_distance(x, x.flip(0) + shift, directions)
     assert float(along) == pytest.approx(float(shift.square().sum()) / 3, rel=0.03)
-    assert float(sliced_distance(x, x.flip(0), directions)) == 0
+    assert float(sliced_distance(x, x.flip(0), directions)) < 1e-30
 
 
 def test_the_sliced_distance_of_normals_nears_the_closed_form():
@@ -111,16 +111,17 @@ def test_codes_come_near_the_prior(name, tmp_path, monkeypatch):
     for weight in (0.0, 100.0):
         blocks = spec({"type": name, "weight": weight}, posterior="point")
         run = vaezoo.run(blocks, out=tmp_path)
-        codes = run.model.encode(run.dataset.split("test").x)
+        codes = run.model.encode(run.data().first(200).x)
         spreads.append(abs(float(codes.std(0).log().mean())) + float(codes.mean(0).abs().mean()))
-    assert spreads[1] < 0.5 * spreads[0] and spreads[1] < 0.4
+    assert spreads[1] < 0.5 * spreads[0] and spreads[1] < 0.6
 
 
 @pytest.mark.parametrize("name", ["mmd", "sliced-wasserstein"])
 def test_regularizers_keep_the_contracts(name):
-    mixture = {"type": "mixture", "components": 4}
-    for model in ({}, {"prior": mixture}, {"condition": {"type": "label"}}):
+    for model in ({}, {"posterior": "point"}, {"condition": {"type": "label"}}):
         check_spec(spec(name, **model))
+    mixture = spec(name, prior={"type": "mixture", "components": 4})
+    check_spec({**mixture, "regularizers": [name, "kl"]})  # which trains the prior
     with pytest.raises(vaezoo.VaezooError, match="accumulate"):
         check_spec(spec(name), ["train.accumulate=2"])
 

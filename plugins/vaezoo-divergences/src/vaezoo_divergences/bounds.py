@@ -39,8 +39,8 @@ class Renyi(_WeightedBound):
     """The variational Renyi bound of order alpha (Li & Turner 2016, eq. 10).
 
     1 / (1 - alpha) log 1/K sum over k of w_k^(1 - alpha): the importance-weighted bound at alpha
-    0, the ELBO at 1. It falls as alpha rises. Below 0 it is no lower bound of log p(x); weights are
-    then selected by the importance-weighted bound. The loss includes the rate, so it is not
+    0, the ELBO at 1. It falls as alpha rises. Below 0 it is no lower bound of log p(x); weights
+    are then selected by the importance-weighted bound. The loss includes the rate, so it is not
     combined with ``kl``.
 
     Args:

@@ -21,9 +21,10 @@ class MMD(vaezoo.Regularizer):
 
     With the kernel ``imq`` and without ``kl`` it is the penalty of WAE-MMD (Tolstikhin et al.
     2018, algorithm 2); with ``kl`` at weight 1 - alpha and this at alpha + lambda - 1 it is
-    InfoVAE (Zhao et al. 2017, eq. 6). The estimate is unbiased, so it can be negative. It is a number without
-    unit; a weight turns it into nats. Codes of all examples of the batch are compared with as many
-    samples of the prior. Several latent variables are compared one by one, and the sum is taken.
+    InfoVAE (Zhao et al. 2017, eq. 6). The estimate is unbiased, so it can be negative. It is a
+    number without unit; a weight turns it into nats. Codes of all examples of the batch are
+    compared with as many samples of the prior. Several latent variables are compared one by one,
+    and the sum is taken.
 
     Kernels are summed over ``scales`` s, with D dimensions: ``imq`` is C s / (C s + |x - y|²),
     C = 2 D sigma²; ``rbf`` is exp(-|x - y|² / (2 D sigma² s)).
@@ -96,9 +97,8 @@ def _kernel_sum(
     total = torch.zeros_like(squares)
     for scale in scales:
         width = unit * scale
-        total = total + (
-            width / (width + squares) if kernel == "imq" else (-squares / width).exp()
-        )
+        values = width / (width + squares) if kernel == "imq" else (-squares / width).exp()
+        total = total + values
     summed = total.sum((-2, -1))
     return summed - x.shape[-2] * len(scales) if is_same else summed
 

@@ -17,9 +17,9 @@ class SlicedWasserstein(vaezoo.Regularizer):
     """The squared 2-Wasserstein distance of q(z) and p(z) along random directions, averaged.
 
     SWAE (Kolouri et al. 2019, eq. 15). Along a direction, the codes of the batch and as many
-    samples of the prior are sorted; the distance is the mean of the squared differences. It is in squared
-    units of z; a weight turns it into nats. Finite batches of equal distributions have a distance
-    above 0.
+    samples of the prior are sorted; the distance is the mean of the squared differences. It is in
+    squared units of z; a weight turns it into nats. Finite batches of equal distributions have a
+    distance above 0.
 
     Args:
         directions: the number of random directions in each step.
