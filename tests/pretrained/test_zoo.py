@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -89,30 +90,40 @@ def test_the_two_smallest_are_measured_again():
     assert [row for rows in compared for row in rows if not row.agrees] == []
 
 
-def test_the_wheel_holds_registry_and_weights(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        tmp_path,
-        ROOT,
-    ]
-    subprocess.run([str(word) for word in command], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+def is_weights(name):
+    return name.endswith(".safetensors")
+
+
+def test_the_weights_are_a_package_of_their_own(tmp_path):
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-build-isolation"]
+    made = [*pip, "wheel", *options, "-w", tmp_path, ROOT, ROOT / "weights"]
+    subprocess.run([str(word) for word in made], check=True, capture_output=True)
+    core, data = sorted(tmp_path.glob("*.whl"))
+    names = set(zipfile.ZipFile(core).namelist())
     assert "vaezoo/utils/packaged_files/registry.yaml" in names
-    for entry in ENTRIES:
-        assert {f"vaezoo/utils/packaged_files/{file.sources[0]}" for file in entry.files} <= set(
-            names
+    assert core.stat().st_size < 2_000_000 and not any(map(is_weights, names))
+    held = set(zipfile.ZipFile(data).namelist())
+    files = [file for entry in (*ENTRIES, *OWN.features) for file in entry.files]
+    paths = [*(file.sources[0] for file in files), *(entry.spec.path for entry in ENTRIES)]
+    assert {f"vaezoo_weights/{path}" for path in paths} <= held
+    for wheel in (core, data):
+        install = [*pip, "install", "--no-deps", "--target", tmp_path / wheel.name[:-4], wheel]
+        subprocess.run([str(word) for word in install], check=True, capture_output=True)
+    lines = 'import vaezoo; print(vaezoo.load("vae-mnist-conv").sample(2, seed=0).shape)'
+    for wheels, says in (
+        ([core], "are a package of their own; pip install vaezoo-weights"),
+        ([core, data], "[2, 1, 28, 28]"),
+    ):
+        path = os.pathsep.join(str(tmp_path / wheel.name[:-4]) for wheel in wheels)
+        done = subprocess.run(
+            [sys.executable, "-c", lines],
+            env={**os.environ, "PYTHONPATH": path, "VAEZOO_HOME": str(tmp_path / "home")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
-        assert f"vaezoo/utils/packaged_files/{entry.spec.path}" in names
-    for file in (file for features in OWN.features for file in features.files):
-        assert f"vaezoo/utils/packaged_files/{file.sources[0]}" in names
+        assert says in done.stdout + done.stderr, done.stderr
 
 
 def test_stored_halves_are_computed_in_single_precision():

@@ -8,6 +8,7 @@ from pathlib import Path
 from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import Cache, ChecksumMismatch, read_verified
 from vaezoo.pretrained.entry_parts import File
+from vaezoo.pretrained.locations import WEIGHTS_PACKAGE
 from vaezoo.pretrained.registry import Registry
 from vaezoo.utils.errors import RegistryError, UnavailableError
 from vaezoo.utils.paths import is_file
@@ -26,6 +27,11 @@ def fetch(registry: Registry, file: File, name: str) -> bytearray:
         UnavailableError: no source has the file, or it is not on this machine and
             ``VAEZOO_OFFLINE`` is set.
     """
+    if registry.lacks_package:
+        raise UnavailableError(
+            f"{name}: the pretrained weights are a package of their own; "
+            f"pip install {WEIGHTS_PACKAGE}"
+        )
     cache, failures, damaged = Cache(), [], False
     locations: list[Path | str] = []
     for source in file.sources:

@@ -18,6 +18,8 @@ from vaezoo.utils.paths import exists, expand_user, is_folder
 REGISTRIES_VARIABLE = "VAEZOO_REGISTRIES"
 """The environment variable with additional registries, separated by commas."""
 REGISTRY_FILE = "registry.yaml"
+WEIGHTS_PACKAGE = "vaezoo-weights"
+"""The package with the files that vaezoo's own registry lists."""
 URL = re.compile(r"(https|hf)://")
 """How the URL of a registry or of a file begins."""
 _PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -26,6 +28,19 @@ _PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 def own_registry_path() -> Path:
     """The path of the registry that comes with vaezoo."""
     return ROOT / REGISTRY_FILE
+
+
+def folder_of_files(registry: str) -> Path:
+    """The folder that relative paths in a registry file on this machine refer to.
+
+    It is that of the file, but for vaezoo's own registry, whose weights are a package of their
+    own: in a checkout they lie beside it.
+    """
+    if registry != str(own_registry_path()) or (ROOT / "weights").is_dir():
+        return Path(registry).parent
+    package = find_spec(WEIGHTS_PACKAGE.replace("-", "_"))
+    folders = [] if package is None else list(package.submodule_search_locations or ())
+    return Path(folders[0] if folders else registry)
 
 
 def default_prefix(path: Path) -> str:

@@ -16,7 +16,12 @@ from vaezoo.pretrained import download
 from vaezoo.pretrained.entry import LIMITS, RegistryFile, parse_entry, parse_registry
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.index import Index, parse_index, row_of
-from vaezoo.pretrained.locations import REGISTRY_FILE, URL, registry_locations
+from vaezoo.pretrained.locations import (
+    REGISTRY_FILE,
+    URL,
+    folder_of_files,
+    registry_locations,
+)
 from vaezoo.pretrained.registry import Registry, RegistryEntry, RegistryFeatures
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError, VaezooError
 from vaezoo.utils.files import read_limited, write_bytes
@@ -91,7 +96,7 @@ def _open_registry(prefix: str, location: str) -> Registry:
 @lru_cache(maxsize=32)
 def _read_registry(prefix: str, location: str, modified: int) -> Registry:
     """A registry on this machine, cached until the modification time of its file changes."""
-    return read_registry(Registry(prefix, location, Path(location).parent))
+    return read_registry(Registry(prefix, location, folder_of_files(location)))
 
 
 def read_registry(registry: Registry) -> Registry:

@@ -35,6 +35,11 @@ class Registry:
     features: tuple[FeaturesEntry, ...] = ()
 
     @property
+    def lacks_package(self) -> bool:
+        """Whether the package with the files of vaezoo's own registry is not installed."""
+        return self.root is not None and self.root == Path(self.origin)
+
+    @property
     def ids(self) -> list[str]:
         """The ids of all models."""
         return [*(entry.id for entry in self.entries), *self.index]
