@@ -239,7 +239,7 @@ def test_a_batch_in_parts_has_the_sizes_of_its_parts(blocks, train, without_nois
 
 def test_two_processes_train_on_the_sizes_of_their_examples(trained_in_two, blocks, train):
     """A deterministic posterior, so that both processes together compute what one does."""
-    changes = blocks("counts", model={"posterior": "point"}, train={"select": "last"})
+    changes = blocks("counts", model={"posterior": "deterministic"}, train={"select": "last"})
     changes |= {"regularizers": [], "evaluate": ["distortion"], "name": "tiny"}
     tensors = trained_in_two(changes)
     alone = train(**changes)

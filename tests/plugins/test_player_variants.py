@@ -27,7 +27,7 @@ from vaezoo.utils.errors import SpecError
 from vaezoo.utils.seeds import seed_device
 
 RAE = {
-    "model": {"posterior": "point"},
+    "model": {"posterior": "deterministic"},
     "samplers": {"gmm": {"type": "gaussian-mixture", "components": 3}},
     "train": {"select": "distortion"},
     "evaluate": ["distortion"],

@@ -24,7 +24,7 @@ def spec(decoder):
             "latent_dim": 3,
             "encoder": {"type": "mlp", "hidden": [16]},
             "decoder": {"type": "spectral", "decoder": decoder},
-            "posterior": "point",
+            "posterior": "deterministic",
             "likelihood": "bernoulli",
         },
         "regularizers": [{"type": "code-norm", "weight": 0.02}],

@@ -109,7 +109,7 @@ def test_codes_come_near_the_prior(name, tmp_path, monkeypatch):
     monkeypatch.setattr("vaezoo.runs.report.page.write_report", lambda run: None)
     spreads = []
     for weight in (0.0, 100.0):
-        blocks = spec({"type": name, "weight": weight}, posterior="point")
+        blocks = spec({"type": name, "weight": weight}, posterior="deterministic")
         run = vaezoo.run(blocks, out=tmp_path)
         codes = run.model.encode(run.data().first(200).x)
         spreads.append(abs(float(codes.std(0).log().mean())) + float(codes.mean(0).abs().mean()))
@@ -118,7 +118,7 @@ def test_codes_come_near_the_prior(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["mmd", "sliced-wasserstein"])
 def test_regularizers_keep_the_contracts(name):
-    for model in ({}, {"posterior": "point"}, {"condition": {"type": "label"}}):
+    for model in ({}, {"posterior": "deterministic"}, {"condition": {"type": "label"}}):
         check_spec(spec(name, **model))
     mixture = spec(name, prior={"type": "mixture", "components": 4})
     check_spec({**mixture, "regularizers": [name, "kl"]})  # which trains the prior

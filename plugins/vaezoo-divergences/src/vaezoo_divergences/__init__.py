@@ -17,7 +17,6 @@ _COMPONENTS = {
         "decoder-norm": "vaezoo_divergences.autoencoders:DecoderNorm",
         "decoder-gradient": "vaezoo_divergences.autoencoders:DecoderGradient",
     },
-    "posterior": {"point": "vaezoo_divergences.autoencoders:Point"},
     "decoder": {"spectral": "vaezoo_divergences.autoencoders:SpectralDecoder"},
     "objective": {
         "renyi": "vaezoo_divergences.bounds:Renyi",

@@ -7,31 +7,13 @@ fitted afterwards, by a sampler such as ``gaussian-mixture``.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 import vaezoo
-from vaezoo.distributions import Implicit
 from vaezoo.nn import masked
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-
-
-class Point(vaezoo.Posterior):
-    """A point z for each x, without density: set ``select: distortion``."""
-
-    def __init__(self, wiring: vaezoo.PosteriorWiring, /) -> None:
-        super().__init__()
-        self.in_dims, self.shape = len(wiring.in_shape), wiring.space.shape
-        self.linear = nn.Linear(math.prod(wiring.in_shape), wiring.space.dimensions)
-
-    def forward(self, h: Tensor) -> Distribution:
-        """From features ``[*, *in_shape]`` to points ``[*, *space.shape]``."""
-        z = self.linear(h.flatten(-self.in_dims)).unflatten(-1, self.shape)
-        return Implicit(z, None, len(self.shape))
 
 
 class CodeNorm(vaezoo.Regularizer):
