@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 
-.PHONY: demo test lint bench zoo examples docs clean
+.PHONY: demo test lint bench matrix zoo examples docs clean
 
 $(BIN)/vaezoo: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,10 @@ bench: $(BIN)/vaezoo
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/loading.py
+
+matrix: $(BIN)/vaezoo
+	$(BIN)/python benchmarks/matrix.py --record
+	$(BIN)/python docs/generate.py
 
 zoo: $(BIN)/vaezoo
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable 'plugins/vaezoo-vrae[cities,series]'

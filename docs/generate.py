@@ -1,10 +1,10 @@
-"""Writes the pages that are generated: components/, gallery.md and results.md.
+"""Writes the pages that are generated: components/, gallery.md, results.md and matrix.md.
 
 python docs/generate.py            # write
 python docs/generate.py --check    # fail where a page is out of date
 
 The pages of components come from docstrings and signatures, the gallery from registry.yaml, and
-the results from the records in docs/results.
+the results from the records in docs/results, and the matrix of components from matrix.json.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matrix_page
 import results_page
 
 from vaezoo.plugins import discovery
@@ -111,6 +112,7 @@ def main() -> None:
     """Writes the pages, or checks them."""
     pages = {FOLDER / "components" / name: text for name, text in component_pages().items()}
     pages |= {FOLDER / "gallery.md": gallery_page(), FOLDER / "results.md": results()}
+    pages[FOLDER / "matrix.md"] = matrix_page.page(FOLDER / "matrix.json")
     stale = set((FOLDER / "components").glob("*.md")) - set(pages)
     if "--check" not in sys.argv:
         (FOLDER / "components").mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from vaezoo.runs.loaders import build_loader, require_known_labels
 from vaezoo.runs.process_classes import check_importable
 from vaezoo.spec.composer import compose_stages
 from vaezoo.spec.spec import Spec
-from vaezoo.spec.task_checks import check_class_weights
+from vaezoo.spec.task_checks import check_class_weights, check_loss
 from vaezoo.training.batch_parts import needs_two_examples
 from vaezoo.utils.devices import pick_device, pick_precision
 from vaezoo.utils.errors import DataError
@@ -52,7 +52,10 @@ def prepare_training(
         check_same_everywhere(dataset, process_group)
     train = build_loader(spec, dataset, "train", device, process_group)
     train.balance = _balance(spec, dataset.spec, train)
-    tasks = tuple(task.to(device) for task in compose_stages(spec, dataset.spec, len(train)))
+    composed = compose_stages(spec, dataset.spec, len(train))
+    for stage, task in zip(spec.stages, composed, strict=True):
+        check_loss(spec, stage, task)
+    tasks = tuple(task.to(device) for task in composed)
     _set_fewest_examples(spec, train, tasks)
     if train.balance is not None and train.balance.loss is not None:
         for stage, task in zip(spec.stages, tasks, strict=True):

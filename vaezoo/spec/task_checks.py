@@ -12,6 +12,7 @@ from vaezoo.model.task import Task
 from vaezoo.model.trace import Site, Trace
 from vaezoo.spec import dummies
 from vaezoo.spec.noise import MarkedNoise
+from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.parts import path_of
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
@@ -44,6 +45,32 @@ def check_class_weights(spec: Spec, stage: Stage, task: Task) -> None:
         where, name = path_of(spec, stage, task, component), type(component).__name__
         message = f"{where} ({name}) is a term of a whole batch, which weights of single examples"
         raise spec.problem("data.class_weights", f"{message} do not weigh; use class_sampling")
+
+
+def check_loss(spec: Spec, stage: Stage, task: Task) -> None:
+    """Checks, with two examples of zeros, that the terms of the loss are defined for the model.
+
+    Raises:
+        SpecError: one is not, such as a term of one latent vector with latents of several.
+    """
+    data = task.model.data
+    batch = dummies.batch(data, stepwise=False, conditional=data.condition_shape is not None)
+    problems = {part.path: partial(spec.problem, part.path) for part in _terms(stage)}
+    # with random numbers of its own, so that the check changes no initial weights
+    with seeded(torch.device("cpu")), task.active(), torch.no_grad():
+        task.eval()
+        objective = stage.objective
+        trace = objective.locate_errors(
+            lambda: task.objective.trace(task.model, batch), problems[objective.path]
+        )
+        objective.locate_errors(lambda: task.objective(trace), problems[objective.path])
+        for part, regularizer in zip(stage.regularizers, task.regularizers.values(), strict=True):
+            part.locate_errors(partial(regularizer, trace), problems[part.path])
+        task.train()
+
+
+def _terms(stage: Stage) -> list[ComponentSpec]:
+    return [stage.objective, *stage.regularizers]
 
 
 def check_path_gradients(spec: Spec, stage: Stage, task: Task) -> None:

@@ -78,6 +78,8 @@ class DecoderGradient(vaezoo.Regularizer):
             code = trace.code.detach().requires_grad_()  # [K, B, ...]
             extras = trace.batch.extras
             mean = trace.model.likelihood_of(code, trace.context, extras).mean
+            if not mean.requires_grad:
+                raise ValueError("the mean of p(x|z) has no gradient with this likelihood")
             signs = torch.randint_like(mean, 2) * 2 - 1
             (gradient,) = torch.autograd.grad((signs * mean).sum(), code, create_graph=True)
         return trace.mean(gradient.square().flatten(2).sum(-1))

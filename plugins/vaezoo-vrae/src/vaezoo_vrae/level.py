@@ -93,7 +93,7 @@ class Level(nn.Module):
             self.dropout(torch.relu(self.q_known(state_and_parents) + posterior_input))
         )
         if not isinstance(q, DiagonalNormal):
-            raise ValueError("latents 'chain' need the posterior 'diagonal-normal'")
+            raise ValueError("needs the posterior 'diagonal-normal'")
         return q
 
     def update(self, hidden_state: Tensor, step_input: Tensor, latents: Tensor) -> Tensor:
