@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 PATH = Path(__file__).parents[1] / "benchmarks/matrix.py"
 FOUND = importlib.util.spec_from_file_location("matrix", PATH)
 matrix = importlib.util.module_from_spec(FOUND)
+sys.modules["matrix"] = matrix  # where dataclasses look for it
 FOUND.loader.exec_module(matrix)
 PAIRS = matrix.pairs()
 KNOWN = json.loads(matrix.RECORD.read_text("utf-8"))
