@@ -8,10 +8,12 @@ from pathlib import Path
 BASES = ("plain", "conditional", "sequence", "table")
 _INTRODUCTION = """# Which components go together
 
-Each component with four small models: images; images with a condition; sequences with hidden steps; and rows of
-a table. "yes" means that the pair was composed, trained for ten steps with a resumption in between, sampled and evaluated. A number refers to
-the reason why a spec with this pair is refused. Components that need others were given them, such as `uniform-sphere` for posteriors on a sphere.
-Measured by `python benchmarks/matrix.py --record`; the tests repeat every ninth pair.
+Each component with four small models: images; images with a condition; sequences with hidden
+steps; and rows of a table. "yes" means that the pair was composed, trained for ten steps with a
+resumption in between, sampled and evaluated. A number refers to the reason why a spec with this
+pair is refused. Components that need others were given them, such as `uniform-sphere` for
+posteriors on a sphere. Measured by `python benchmarks/matrix.py --record`; the tests repeat every
+ninth pair.
 """
 
 
