@@ -8,9 +8,9 @@ from vaezoo.evaluation.features import Features
 from vaezoo.nn.loading import check_finite, load_strict
 from vaezoo.pretrained.finding import find_features
 from vaezoo.pretrained.loading import (
-    SPARE_NUMBERS,
     check_requirements,
     check_status,
+    limit_of,
     read_weights,
     weights_file,
 )
@@ -18,7 +18,7 @@ from vaezoo.pretrained.registry import RegistryFeatures
 from vaezoo.spec.load import load_component_block
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import IntegrityError, RegistryError, SpecError, describe_error
-from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
+from vaezoo.utils.tensor_limit import TooManyNumbersError
 
 _KIND = "features"
 
@@ -82,7 +82,7 @@ def _build_within_table(entry: RegistryFeatures) -> Features:
     declared = entry.weights.tensors.parameters
     try:
         spec = load_component_block(_KIND, entry.weights.component, f"{entry.name}: component")
-        with TensorLimit(SPARE_NUMBERS + 4 * declared):
+        with limit_of(entry.weights.tensors):
             built: Features = spec.build()
         return built
     except TooManyNumbersError:

@@ -16,7 +16,7 @@ from vaezoo.model.task import Task
 from vaezoo.nn.loading import check_finite, load_strict
 from vaezoo.pretrained import safetensors_header
 from vaezoo.pretrained.cache import verify_bytes
-from vaezoo.pretrained.entry_parts import File
+from vaezoo.pretrained.entry_parts import File, TensorTable
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.model_header import read_model_header
@@ -37,7 +37,8 @@ from vaezoo.utils.errors import (
 from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
 
 WEIGHTS_FILE = "model.safetensors"
-SPARE_NUMBERS = 2**25
+_SPARE_NUMBERS = 2**25
+_SPARE_TENSORS, _TENSORS_FOR_ONE = 4096, 64
 """What composing may create beside the weights: critics, tables and two examples."""
 
 
@@ -104,7 +105,7 @@ def _compose_within_table(
     """
     declared = entry.weights.tensors.parameters
     try:
-        with TensorLimit(SPARE_NUMBERS + 4 * declared):
+        with limit_of(entry.weights.tensors):
             return compose(spec, data, train_size)
     except TooManyNumbersError:
         raise RegistryError(
@@ -115,6 +116,13 @@ def _compose_within_table(
         raise
     except Exception as error:  # a stranger's spec and header may make any component fail
         raise RegistryError(f"{entry.name}: {describe_error(error)}") from error
+
+
+def limit_of(table: TensorTable) -> TensorLimit:
+    """What may be created for the sake of tensors that an entry declares."""
+    return TensorLimit(
+        _SPARE_NUMBERS + 4 * table.parameters, _SPARE_TENSORS + _TENSORS_FOR_ONE * table.count
+    )
 
 
 def weights_file(entry: RegistryEntry | RegistryFeatures) -> File:

@@ -13,8 +13,6 @@ from torch.utils._device import _device_constructors
 from vaezoo.utils.errors import VaezooError
 
 _METHODS = frozenset({"new_empty", "new_zeros", "new_ones", "new_full", "repeat", "tile"})
-_LEAST = 256
-"""What a tensor counts at least, so that many small ones reach the limit, too."""
 
 
 class TooManyNumbersError(VaezooError):
@@ -22,7 +20,7 @@ class TooManyNumbersError(VaezooError):
 
 
 class TensorLimit(TorchFunctionMode):
-    """Within, the tensors that are created have at most ``limit`` numbers together.
+    """Within, at most ``tensors`` tensors are created, with at most ``numbers`` numbers together.
 
     The size of a new tensor is found on torch's device ``meta``, before memory is taken for it.
 
@@ -30,9 +28,9 @@ class TensorLimit(TorchFunctionMode):
         TooManyNumbersError: within, instead of creating one tensor too many.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, numbers: int, tensors: int) -> None:
         super().__init__()
-        self.limit, self.created = limit, 0
+        self.numbers, self.tensors = numbers, tensors
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -45,8 +43,9 @@ class TensorLimit(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _count(self, size: int) -> None:
-        self.created += max(size, _LEAST)
-        if self.created > self.limit:
+        self.numbers -= size
+        self.tensors -= 1
+        if min(self.numbers, self.tensors) < 0:
             raise TooManyNumbersError
 
 
