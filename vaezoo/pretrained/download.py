@@ -43,6 +43,12 @@ def is_offline() -> bool:
     return os.environ.get("VAEZOO_OFFLINE", "0") not in ("", "0")
 
 
+def check_online(url: str) -> None:
+    """Raises UnavailableError if a URL may not be requested; the hub has a cache of its own."""
+    if is_offline() and not url.startswith(hub_files.SCHEME):
+        raise UnavailableError(f"{url}: offline (VAEZOO_OFFLINE)")
+
+
 def download_file(url: str, target: Path, limit: int) -> None:
     """Downloads a file, or the missing rest of it, to ``target``.
 
@@ -66,8 +72,7 @@ def download_file(url: str, target: Path, limit: int) -> None:
         except UnavailableError as error:
             raise UnavailableError(f"{error}; {hub_files.MISSING_LIBRARY}") from error
         return
-    if is_offline():
-        raise UnavailableError(f"{url}: offline (VAEZOO_OFFLINE)")
+    check_online(url)
     reasons: list[str] = []
     for attempt in range(ATTEMPTS):
         if attempt:

@@ -57,6 +57,7 @@ def fetch(registry: Registry, file: File, name: str) -> bytearray:
             failures += [] if is_file(location) else [f"no {location}"]
             continue
         try:
+            download.check_online(location)  # before the cache makes a file for it
             return cache.add(file, location, partial(download.download_file, location))
         except ChecksumMismatch as error:
             failures.append(str(error))

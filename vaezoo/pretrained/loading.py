@@ -33,6 +33,7 @@ from vaezoo.utils.errors import (
     SpecError,
     VaezooError,
     describe_error,
+    shorten,
 )
 from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
 
@@ -142,16 +143,15 @@ def _check_entry_data(entry: RegistryEntry, data: DataSpec) -> None:
     listed = entry.weights.preprocessing
     if (tuple(listed.shape), listed.support) != (data.shape, data.support):
         raise RegistryError(
-            f"{entry.name}: its examples are {data.shape}, {data.support}, "
-            f"not {tuple(listed.shape)}, {listed.support} as listed"
+            f"{entry.name}: its examples are {shorten(str(data.shape))}, {data.support}, "
+            f"not {shorten(str(tuple(listed.shape)))}, {listed.support} as listed"
         )
     parts = {name: tuple(shape) for name, shape in listed.parts.items()}
     if parts != {name: part.shape for name, part in data.parts.items()}:
         raise RegistryError(f"{entry.name}: the parts of its examples are not those listed")
     if entry.weights.classes and tuple(entry.weights.classes) != data.classes:
-        raise RegistryError(
-            f"{entry.name}: its classes are {', '.join(data.classes) or 'none'}, not those listed"
-        )
+        classes = shorten(", ".join(data.classes)) or "none"
+        raise RegistryError(f"{entry.name}: its classes are {classes}, not those listed")
 
 
 def check_status(entry: RegistryEntry | RegistryFeatures) -> None:
