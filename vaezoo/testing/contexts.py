@@ -1,0 +1,84 @@
+"""Finds a tiny model that a component fits into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vaezoo.plugins.catalogue import ComponentEntry
+from vaezoo.plugins.discovery import catalogue
+from vaezoo.plugins.registration import RegisteredEntry
+from vaezoo.testing.case import Case
+from vaezoo.testing.passes import PASS_KINDS
+from vaezoo.testing.promise import Promise
+from vaezoo.testing.setting import Setting
+from vaezoo.utils.errors import one_line, shorten
+
+NEEDS_MODEL = (*PASS_KINDS, "schedule")
+"""The kinds that are tested in a model."""
+_DATA = {
+    "likelihood": ("binary", "unit", "real", "counts", "symbols", "sequences", "parts"),
+    "encoder": ("binary", "images", "sequences", "symbols", "parts"),
+    "decoder": ("binary", "images", "sequences", "symbols", "parts"),
+    "conditioner": ("binary", "attributes", "pictures"),
+}
+_ANY_DATA = ("binary", "real", "images", "sequences", "symbols", "parts")
+
+
+def fitting_case(entry: ComponentEntry, setting: Setting, label: str) -> Case | Promise:
+    """The component in the first model that it fits into; without one, a promise that says so.
+
+    Args:
+        entry: the component.
+        setting: what its author says.
+        label: tells it from other settings of the component.
+    """
+    reasons: list[str] = []
+    for data, changes in _candidates(entry, setting):
+        case = Case(entry, setting, label, data, changes)
+        try:
+            _ = case.probe.batch
+        except Exception as error:
+            reasons.append(shorten(one_line(error), 300))
+            continue
+        return case
+    subject = str(Case(entry, setting, label))
+
+    def fail() -> None:
+        raise AssertionError(
+            f"{subject} fits into no tiny model, so that little of it can be tested; say what it "
+            f"needs by a vaezoo.testing.Setting(options=..., spec=..., data=...): {reasons[0]}"
+        )
+
+    return Promise(subject, "fits into a model", fail)
+
+
+def _candidates(
+    entry: ComponentEntry, setting: Setting
+) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Made-up data and blocks of a spec to try, likely ones first."""
+    has_own_data = "type" in setting.spec.get("data", {}) or not (
+        setting.data is None or isinstance(setting.data, str)
+    )
+    names: tuple[str | None, ...] = _DATA.get(entry.kind, _ANY_DATA)
+    if has_own_data:
+        names = (None,)
+    elif setting.data is not None:
+        names = (setting.data,)
+    for changes in ({}, *_partners(entry)):
+        for data in names:
+            yield data, changes
+
+
+def _partners(entry: ComponentEntry) -> list[dict[str, Any]]:
+    """Priors and posteriors of the same plugin, for latent variables that are not real."""
+    wanted = {"posterior": ("prior",), "prior": ("posterior",)}.get(entry.kind, ())
+    if entry.kind == "latents":
+        wanted = ("prior", "posterior")
+    if isinstance(entry, RegisteredEntry):
+        return []
+    return [
+        {"model": {other.kind: f"{other.plugin}:{other.name}"}}
+        for other in catalogue().all()
+        if other.kind in wanted and other.plugin == entry.plugin
+    ]

@@ -1,0 +1,160 @@
+"""Random numbers that do not depend on shapes, and a watch over global random generators."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vaezoo.utils.seeds import seeded
+
+_GOLDEN = 0.6180339887498949
+
+
+class SteadyNoise(TorchDispatchMode):
+    """Gives each random operation one number for all elements: the i-th operation the i-th number.
+
+    The noise of an example is then the same alone and in a batch, in a short and in a padded
+    sequence, in one process and in two. The numbers differ from call to call, so that loops that
+    reject samples end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Calls an operation."""
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if torch.Tag.nondeterministic_seeded not in func.tags or name not in _STEADY:
+            return result
+        self.calls += 1
+        uniform = (0.4 + self.calls * _GOLDEN) % 1.0
+        return _STEADY[name](uniform, result, args)
+
+
+def _normal(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """A normal number in place of a standard normal result."""
+    return result.fill_(_quantile(uniform))
+
+
+def _moved_normal(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``normal_(self, mean, std)`` and ``normal(mean, std)``."""
+    is_in_place = result is args[0]
+    mean, std = (*args[is_in_place:], 0.0, 1.0)[:2] if is_in_place else (*args, 1.0)[:2]
+    return result.copy_(mean + torch.as_tensor(std) * _quantile(uniform))
+
+
+def _uniform(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``rand`` and ``rand_like``."""
+    return result.fill_(uniform)
+
+
+def _moved_uniform(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``uniform_(self, from, to)``."""
+    low, high = (*args[1:], *(0.0, 1.0)[len(args) - 1 :])[:2]
+    return result.fill_(low + uniform * (high - low))
+
+
+def _exponential(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``exponential_(self, rate)``."""
+    rate = args[1] if len(args) > 1 else 1.0
+    return result.fill_(-float(np.log1p(-uniform)) / rate)
+
+
+def _bernoulli(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``bernoulli(probabilities)``, and ``bernoulli_(self, probability)``."""
+    chance = args[1] if len(args) > 1 else args[0]
+    return result.copy_(torch.as_tensor(uniform < chance))
+
+
+def _multinomial(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``multinomial(probabilities [*, C], n)``."""
+    shares = args[0].cumsum(-1) / args[0].sum(-1, keepdim=True)
+    chosen = (shares < uniform).sum(-1, keepdim=True).clamp(max=args[0].shape[-1] - 1)
+    return result.copy_(chosen.expand_as(result))
+
+
+def _poisson(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``poisson(rate)``."""
+    return result.copy_((args[0] + uniform).floor())
+
+
+def _gamma(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``_standard_gamma(concentration)``: a number near its mean."""
+    return result.copy_(args[0] * (0.5 + uniform))
+
+
+def _dropout(uniform: float, result: Any, args: tuple[Any, ...]) -> Any:
+    """``native_dropout(input, p, train)``: keeps everything."""
+    return args[0].clone(), torch.ones_like(result[1])
+
+
+_STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
+    "randn": _normal,
+    "randn_like": _normal,
+    "normal_": _moved_normal,
+    "normal": _moved_normal,
+    "rand": _uniform,
+    "rand_like": _uniform,
+    "uniform_": _moved_uniform,
+    "exponential_": _exponential,
+    "bernoulli": _bernoulli,
+    "bernoulli_": _bernoulli,
+    "multinomial": _multinomial,
+    "poisson": _poisson,
+    "_standard_gamma": _gamma,
+    "native_dropout": _dropout,
+}
+
+
+def _quantile(uniform: float) -> float:
+    """The standard normal quantile."""
+    return float(torch.special.ndtri(torch.tensor(uniform, dtype=torch.float64)))
+
+
+@contextmanager
+def steady(*parts: int | str) -> Iterator[None]:
+    """Within, random numbers do not depend on shapes; others are seeded with ``parts``."""
+    with seeded(torch.device("cpu"), "steady", *parts), SteadyNoise():
+        yield
+
+
+def touched_generators(action: Callable[[], object]) -> list[str]:
+    """Runs ``action``; the names of the global random generators that it changed.
+
+    They have their former states afterwards.
+    """
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        action()
+        names = []
+        if not torch.equal(torch.get_rng_state(), before[0]):
+            names.append("torch's global generator")
+        if not _same_numpy_state(np.random.get_state(), before[1]):
+            names.append("numpy's global generator")
+        if random.getstate() != before[2]:
+            names.append("Python's module random")
+        return names
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+
+
+def _same_numpy_state(first: Any, second: Any) -> bool:
+    return first[2] == second[2] and np.array_equal(first[1], second[1])

@@ -1,0 +1,78 @@
+"""Promises about types and devices: those of the weights, wherever a tensor is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vaezoo.testing.case import Case
+from vaezoo.testing.passes import PASS_KINDS, results, steady_results
+from vaezoo.testing.promise import Rule
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def check_dtype(case: Case) -> None:
+    """Results have the type of the weights, not the default type of torch."""
+    bench = case.compose()
+    before = steady_results(bench, bench.batch)
+    hint = "give constants a dtype, as in x.new_zeros(...) or torch.zeros(..., dtype=x.dtype)"
+    try:
+        with _default_dtype(torch.float64):
+            found = steady_results(bench, bench.batch)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise AssertionError(
+            f"makes tensors of torch's default type, which does not fit the weights: {error}; {hint}"
+        ) from error
+    for name, value in found.items():
+        assert value.dtype == before[name].dtype, (
+            f"the {name} is {value.dtype} because a tensor has torch's default type; {hint}"
+        )
+
+
+def check_device(case: Case) -> None:
+    """Every tensor is made on the device of the weights, not on the default device."""
+    bench = case.compose()
+    try:
+        with torch.device("meta"):
+            found = steady_results(bench, bench.batch)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        found, reason = {}, str(error)
+    else:
+        reason = ""
+    on_other = [name for name, value in found.items() if value.device.type == "meta"]
+    assert not reason and not on_other, (
+        "makes tensors on torch's default device instead of that of its input, so it fails on a "
+        "GPU; write device=x.device, x.new_zeros(...), or keep the tensor in a buffer"
+        + (f" ({reason.splitlines()[0][:160]})" if reason else "")
+    )
+
+
+def check_bf16(case: Case) -> None:
+    """In bf16 the loss is a finite fp32 number."""
+    bench = case.compose()
+    bench.model.precision = "bf16"
+    loss, _ = bench.task(bench.batch)
+    results(bench, bench.batch)
+    assert loss.dtype == torch.float32, (
+        f"in bf16 the loss is {loss.dtype}; convert features to fp32 with float()"
+    )
+    assert bool(loss.isfinite().all()), "in bf16 the loss is not finite"
+
+
+RULES = (
+    Rule("follows the type of its weights", PASS_KINDS, check_dtype),
+    Rule("follows the device of its input", PASS_KINDS, check_device),
+    Rule("runs in bf16", PASS_KINDS, check_bf16),
+)
+"""Promises about types and devices."""
