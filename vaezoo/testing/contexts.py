@@ -22,6 +22,15 @@ _DATA = {
     "decoder": ("binary", "images", "sequences", "symbols", "parts"),
     "conditioner": ("binary", "attributes", "pictures"),
 }
+_SAMPLED = ("posterior", "prior", "latents")
+_PARTNERS = {
+    "posterior": ("prior",),
+    "prior": ("posterior",),
+    "latents": ("prior", "posterior"),
+    "objective": ("latents",),
+    "regularizer": ("latents", "posterior"),
+}
+"""The kinds of component of the same plugin that a component may need."""
 _ANY_DATA = ("binary", "real", "images", "sequences", "symbols", "parts")
 
 
@@ -37,7 +46,7 @@ def fitting_case(entry: ComponentEntry, setting: Setting, label: str) -> Case | 
     for data, changes in _candidates(entry, setting):
         case = Case(entry, setting, label, data, changes)
         try:
-            _ = case.probe.batch
+            case.probe.task(case.probe.batch)
         except Exception as error:
             reasons.append(shorten(one_line(error), 300))
             continue
@@ -71,14 +80,16 @@ def _candidates(
 
 
 def _partners(entry: ComponentEntry) -> list[dict[str, Any]]:
-    """Priors and posteriors of the same plugin, for latent variables that are not real."""
-    wanted = {"posterior": ("prior",), "prior": ("posterior",)}.get(entry.kind, ())
-    if entry.kind == "latents":
-        wanted = ("prior", "posterior")
+    """Blocks that a component may need: no KL, and other components of its plugin."""
+    no_kl: list[dict[str, Any]] = [{"regularizers": []}] if entry.kind in _SAMPLED else []
     if isinstance(entry, RegisteredEntry):
-        return []
-    return [
-        {"model": {other.kind: f"{other.plugin}:{other.name}"}}
-        for other in catalogue().all()
-        if other.kind in wanted and other.plugin == entry.plugin
-    ]
+        return no_kl
+    own = [other for other in catalogue().all() if other.plugin == entry.plugin]
+    found = [*no_kl]
+    for other in own:
+        name = f"{other.plugin}:{other.name}"
+        if other.kind in _PARTNERS.get(entry.kind, ()):
+            found.append({"model": {other.kind: name}})
+        if entry.kind == "prior" and other.kind == "conditioner":
+            found.append({"model": {"condition": {"type": name, "into": ["prior", "decoder"]}}})
+    return found

@@ -10,7 +10,7 @@ from vaezoo.plugins.catalogue import BUILT_IN, ComponentEntry
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.plugins.registration import THIS_PROCESS, RegisteredEntry, class_name
-from vaezoo.testing import batches, masks, options, plugin, schedules, seeds, state, types
+from vaezoo.testing import batches, densities, gradients, likelihoods, masks, nats, options, plugin, schedules, seeds, state, types
 from vaezoo.testing.case import Case
 from vaezoo.testing.contexts import NEEDS_MODEL, fitting_case
 from vaezoo.testing.promise import Promise, Rule
@@ -25,6 +25,10 @@ RULES: tuple[Rule, ...] = (
     *batches.RULES,
     *masks.RULES,
     *seeds.RULES,
+    *gradients.RULES,
+    *nats.RULES,
+    *densities.RULES,
+    *likelihoods.RULES,
     *types.RULES,
     *schedules.RULES,
 )

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from vaezoo.model.defaults import BeforeV2
@@ -89,12 +89,13 @@ def check_defaults(case: Case) -> None:
     """Every default is a value of the type of its option."""
     model = options_model(case.cls)
     for name, field in model.model_fields.items():
+        annotation = field.rebuild_annotation()
         values = [item.value for item in field.metadata if isinstance(item, BeforeV2)]
         for default in (field.default, *values):
-            is_block = isinstance(default, str | Mapping) and component_kind(field.annotation)
+            is_block = isinstance(default, str | Mapping) and component_kind(annotation)
             if default is PydanticUndefined or is_block:
                 continue
-            if problem := _problem(field.rebuild_annotation(), default):
+            if problem := _problem(annotation, default):
                 raise AssertionError(
                     f"the default {default!r} of option {name!r} has the wrong type: {problem}; "
                     "mend the default or the annotation"
@@ -104,7 +105,11 @@ def check_defaults(case: Case) -> None:
 def _problem(annotation: Any, value: Any) -> str | None:
     """Why a value is none of an annotation; None if it is one."""
     try:
-        TypeAdapter(annotation, config=CONFIG).validate_python(value)
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=CONFIG)
+    except PydanticUserError:  # the annotation is a pydantic model or component itself
+        adapter = TypeAdapter(annotation)
+    try:
+        adapter.validate_python(value, strict=True)
     except ValidationError as error:
         return str(error.errors()[0]["msg"]).lower()
     return None

@@ -1,0 +1,234 @@
+"""Promises about gradients: where a value has an influence, a gradient flows back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaezoo.distributions import DiagonalNormal
+from vaezoo.model.passes import Inference
+from vaezoo.testing.case import Bench, Case
+from vaezoo.testing.noise import steady
+from vaezoo.testing.passes import LATENT_KINDS, LOSS_KINDS, differs, loss_results, results
+from vaezoo.testing.promise import Rule
+from vaezoo.testing.spec_contracts import check_ownership, check_step
+from vaezoo.training.phase_optimizer import PhaseOptimizer
+
+PLACES = {
+    "features": "the encoder's features",
+    "posterior": "the parameters of the posterior",
+    "z": "the samples z",
+    "output": "the decoder's output",
+}
+_STEP = 0.05
+
+
+class Nudges:
+    """Adds a small tensor at one place of a pass, to see what it changes.
+
+    Args:
+        place: one of ``PLACES``.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.amount: float | None = None
+        self.leaf: Tensor | None = None
+
+    def added(self, place: str, value: Tensor) -> Tensor:
+        """``value``, plus a leaf of zeros whose gradient is wanted, or plus a small change."""
+        if place != self.place or not value.is_floating_point():
+            return value
+        if self.amount is not None:
+            generator = torch.Generator().manual_seed(value.numel())
+            noise = torch.randn(value.shape, generator=generator)
+            return value + self.amount * noise
+        if self.leaf is None or self.leaf.shape != value.shape:
+            self.leaf = torch.zeros_like(value, requires_grad=True)
+        return value + self.leaf
+
+    @contextmanager
+    def active(self, bench: Bench) -> Iterator[None]:
+        """Within, passes through the model are nudged."""
+        model: Any = bench.model
+        features, infer = model.features, model.latents.infer
+
+        def nudged_features(*args: Any) -> tuple[Tensor, ...]:
+            return tuple(self.added("features", value) for value in features(*args))
+
+        def nudged_infer(inference: Inference) -> Any:
+            sites, code = infer(inference)
+            if len(sites) != 1 or sites[0].z is not code or sites[0].log_q is not None:
+                return sites, code
+            (site,) = sites
+            z, q = self.added("z", site.z), site.q
+            if type(q) is DiagonalNormal and len(q.event_shape) == 1:
+                loc = self.added("posterior", q.loc)
+                q = DiagonalNormal(loc, q.log_scale + 0.5 * (loc - q.loc))
+            return (replace(site, z=z, q=q),), z
+
+        handle = model.decoder.register_forward_hook(
+            lambda module, inputs, output: self.added("output", output)
+        )
+        model.features, model.latents.infer = nudged_features, nudged_infer
+        try:
+            yield
+        finally:
+            handle.remove()
+            del model.features, model.latents.infer
+
+
+def _values(bench: Bench) -> Tensor:
+    """What the component under test computes, as one vector with a graph."""
+    with steady():
+        found = (
+            loss_results(bench, bench.batch)
+            if bench.case.kind in LOSS_KINDS
+            else results(bench, bench.batch)
+        )
+    return torch.cat([value.flatten().float() for value in found.values()])
+
+
+def is_cut(bench: Bench, place: str, values: Callable[[Bench], Tensor] = _values) -> bool:
+    """Whether a place of the pass has an influence on the result, but gets no gradient of it."""
+    nudges = Nudges(place)
+    with nudges.active(bench):
+        before = values(bench)
+        gradient = None
+        if nudges.leaf is not None and before.requires_grad:
+            weights = torch.linspace(1, 2, len(before))  # no symmetry hides a gradient
+            (gradient,) = torch.autograd.grad(
+                (before * weights).sum(), nudges.leaf, allow_unused=True
+            )
+        nudges.amount = _STEP
+        after = values(bench)
+    has_influence = differs(before.detach(), after.detach(), 1e-5)
+    return has_influence and (gradient is None or not bool(gradient.any()))
+
+
+def check_features(case: Case) -> None:
+    """Gradients of samples and codes reach the encoder."""
+    bench = case.compose()
+
+    def samples(bench: Bench) -> Tensor:
+        with steady():
+            model = bench.model
+            trace = model.infer(model.start_inference(bench.batch, 2))
+        return trace.code.flatten().float()
+
+    assert not is_cut(bench, "features", samples), (
+        "z is detached: the codes depend on the encoder's features, but no gradient flows back to "
+        "them, so the reconstruction does not train the encoder; use rsample(), and no detach()"
+    )
+
+
+def check_paths(case: Case) -> None:
+    """Wherever the loss depends on something, it has a gradient to it."""
+    bench = case.compose()
+    detaches = any(getattr(part, "detaches_posterior", False) for part in bench.parts)
+    for place, words in PLACES.items():
+        if place == "posterior" and detaches:
+            continue
+        what = "penalty" if case.kind == "regularizer" else "loss"
+        assert not is_cut(bench, place), (
+            f"the {what} is detached: it depends on {words}, but no gradient of it flows back "
+            "there, so it trains nothing; remove detach(), no_grad() or .item()"
+        )
+
+
+def check_trains_model(case: Case) -> None:
+    """The loss or the penalty has a gradient to a weight of the model."""
+    bench = case.compose()
+    (value,) = loss_results(bench, bench.batch).values()
+    weights = [weight for weight in bench.model.parameters() if weight.requires_grad]
+    reached = False
+    if value.requires_grad:
+        gradients = torch.autograd.grad(value.sum(), weights, allow_unused=True)
+        reached = any(gradient is not None for gradient in gradients)
+    what = "penalty" if case.kind == "regularizer" else "loss"
+    assert reached, (
+        f"the {what} is detached: it has no gradient to any weight of the model, so it trains "
+        "nothing; compute it from the trace without detach(), no_grad() or .item()"
+    )
+
+
+def check_output(case: Case) -> None:
+    """log p(x|z) has a gradient to the decoder's output; the output has one to the code."""
+    bench = case.compose()
+    place, words = ("output", "the decoder's output")
+    if case.kind == "decoder":
+        place, words = "z", "the code"
+    assert not is_cut(bench, place), (
+        f"the result is detached from {words}, on which it depends; remove detach(), no_grad() "
+        "or .item()"
+    )
+
+
+def check_phases(case: Case) -> None:
+    """A phase trains weights of its component only, and its loss has no other gradients."""
+    bench = case.compose()
+    model = {id(weight): name for name, weight in bench.model.named_parameters()}
+    for part in bench.parts:
+        inside = {id(weight) for weight in part.parameters()}
+        for phase in part.phases():
+            owned = [weight for weight in phase.module.parameters() if id(weight) not in inside]
+            names = [model.get(id(weight), "another part's weight") for weight in owned]
+            assert not names, (
+                f"phase {phase.name!r} owns {names[0]}, a weight of the model, which would then be "
+                "trained by that phase alone; pass the phase a module of the component itself"
+            )
+            loss, _ = phase.loss(bench.model, bench.batch)
+            foreign = [weight for key, weight in _weights(bench).items() if key not in inside]
+            assert loss.requires_grad, f"the loss of phase {phase.name!r} has no gradient"
+            found = torch.autograd.grad(loss.mean(), foreign, allow_unused=True, retain_graph=True)
+            reached = [model.get(id(w)) for w, g in zip(foreign, found, strict=True) if g is not None]
+            assert not reached, (
+                f"the loss of phase {phase.name!r} carries the graph of the model: it has a "
+                f"gradient to {reached[0]}; take latents from model.infer_detached(batch), or make "
+                "passes within model.detached()"
+            )
+
+
+def _weights(bench: Bench) -> dict[int, Tensor]:
+    return {id(weight): weight for weight in bench.task.parameters() if weight.requires_grad}
+
+
+def has_phases(case: Case) -> bool:
+    """Whether the component has phases of its own."""
+    return any(part.phases() for part in case.probe.parts)
+
+
+def check_training_step(case: Case) -> None:
+    """Every weight has one owner and a finite gradient; no step changes weights of others."""
+    bench = case.compose()
+    phases = bench.task.phases()
+    optimizers = [
+        PhaseOptimizer(phase, task=bench.task, config=bench.stage.train, total_steps=1)
+        for phase in phases
+    ]
+    check_ownership(bench.task, optimizers)
+    for optimizer, phase in zip(optimizers, phases, strict=True):
+        check_step(bench.task, optimizer, phase.module, bench.batch)
+
+
+_TRAINED = (*LATENT_KINDS, *LOSS_KINDS, "encoder", "decoder", "likelihood", "conditioner")
+
+RULES = (
+    Rule("z has a gradient", ("latents", "posterior"), check_features),
+    Rule("nothing is detached", LOSS_KINDS, check_paths),
+    Rule("trains the model", LOSS_KINDS, check_trains_model),
+    Rule("passes gradients on", ("decoder", "likelihood"), check_output),
+    Rule("phases train their own weights", _TRAINED, check_phases, applies=has_phases),
+    Rule(
+        "every weight is trained",
+        _TRAINED,
+        check_training_step,
+        applies=lambda case: getattr(case.cls, "decodes", True),
+    ),
+)
+"""Promises about gradients."""
