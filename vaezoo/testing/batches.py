@@ -167,7 +167,10 @@ RULES = (
     Rule("one row for each example", PASS_KINDS, check_shapes),
     Rule("examples stay apart", PASS_KINDS, check_apart, applies=lambda case: not pools(case)),
     Rule(
-        "an example alone is the same", PASS_KINDS, check_alone, applies=lambda case: not pools(case)
+        "an example alone is the same",
+        PASS_KINDS,
+        check_alone,
+        applies=lambda case: not pools(case),
     ),
     Rule("the batch stays as it is", PASS_KINDS, check_input_kept),
     Rule(

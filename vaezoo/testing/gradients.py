@@ -186,7 +186,9 @@ def check_phases(case: Case) -> None:
             foreign = [weight for key, weight in _weights(bench).items() if key not in inside]
             assert loss.requires_grad, f"the loss of phase {phase.name!r} has no gradient"
             found = torch.autograd.grad(loss.mean(), foreign, allow_unused=True, retain_graph=True)
-            reached = [model.get(id(w)) for w, g in zip(foreign, found, strict=True) if g is not None]
+            reached = [
+                model.get(id(w)) for w, g in zip(foreign, found, strict=True) if g is not None
+            ]
             assert not reached, (
                 f"the loss of phase {phase.name!r} carries the graph of the model: it has a "
                 f"gradient to {reached[0]}; take latents from model.infer_detached(batch), or make "

@@ -10,7 +10,21 @@ from vaezoo.plugins.catalogue import BUILT_IN, ComponentEntry
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.plugins.registration import THIS_PROCESS, RegisteredEntry, class_name
-from vaezoo.testing import batches, densities, gradients, likelihoods, masks, nats, options, plugin, schedules, seeds, state, types
+from vaezoo.testing import (
+    batches,
+    densities,
+    gradients,
+    likelihoods,
+    masks,
+    nats,
+    options,
+    plugin,
+    processes,
+    schedules,
+    seeds,
+    state,
+    types,
+)
 from vaezoo.testing.case import Case
 from vaezoo.testing.contexts import NEEDS_MODEL, fitting_case
 from vaezoo.testing.promise import Promise, Rule
@@ -30,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     *densities.RULES,
     *likelihoods.RULES,
     *types.RULES,
+    *processes.RULES,
     *schedules.RULES,
 )
 """All promises, in the order in which they are checked."""

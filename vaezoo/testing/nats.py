@@ -187,7 +187,9 @@ def _moved(trace: Trace, what: str) -> Trace:
     if what == "numbers of x":
         return replace(trace, batch=trace.batch.select(order))
     sites = tuple(
-        replace(site, z=site.z[:, order], q=DiagonalNormal(site.q.loc[order], site.q.log_scale[order]))
+        replace(
+            site, z=site.z[:, order], q=DiagonalNormal(site.q.loc[order], site.q.log_scale[order])
+        )
         if isinstance(site.q, DiagonalNormal) and site.q.loc.shape[:-1] == (len(order),)
         else site
         for site in trace.sites

@@ -142,9 +142,15 @@ RULES = (
         needs_model=False,
     ),
     Rule("options are typed", KINDS, check_typed, applies=has_options, needs_model=False),
-    Rule("options are documented", KINDS, check_documented, applies=has_options, needs_model=False),
     Rule(
-        "defaults have their type", KINDS, check_defaults, applies=_takes_default, needs_model=False
+        "options are documented", KINDS, check_documented, applies=has_options, needs_model=False
+    ),
+    Rule(
+        "defaults have their type",
+        KINDS,
+        check_defaults,
+        applies=_takes_default,
+        needs_model=False,
     ),
 )
 """Promises of all kinds that need no model."""

@@ -65,7 +65,9 @@ class Promise:
                 self.run()
             except AssertionError as error:
                 message = one_line(error)
-                known = message if message.startswith(self.subject) else f"{self.subject}: {message}"
+                known = (
+                    message if message.startswith(self.subject) else f"{self.subject}: {message}"
+                )
                 raise AssertionError(known) from None
             except Exception as error:
                 reason = shorten(one_line(error), 400)

@@ -142,7 +142,9 @@ def _attributes(bench: Bench) -> dict[str, Any]:
         for path, module in part.named_modules():
             saved = module._non_persistent_buffers_set
             values = {name: module._buffers[name] for name in saved}
-            plain = {k: v for k, v in vars(module).items() if not k.startswith("_") or k[1:2] != "_"}
+            plain = {
+                k: v for k, v in vars(module).items() if not k.startswith("_") or k[1:2] != "_"
+            }
             values |= {k: v for k, v in plain.items() if k not in _OF_MODULES}
             for name, value in values.items():
                 if isinstance(value, _PLAIN):
