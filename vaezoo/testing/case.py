@@ -85,6 +85,7 @@ class Case:
         label: what tells it from other settings of the component; empty if there is one.
         data: the name of the made-up data; None if the setting has data of its own.
         changes: blocks of the spec that were chosen because they fit the component.
+        memo: what is expensive to compute, by name.
     """
 
     entry: ComponentEntry
@@ -92,6 +93,7 @@ class Case:
     label: str = ""
     data: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         name = self.entry.name
@@ -155,7 +157,11 @@ class Case:
     @cached_property
     def loader(self) -> Loader:
         """The loader of the training split."""
-        return build_loader(self.spec, self.dataset, "train", CPU)
+        return self.split("train")
+
+    def split(self, name: str) -> Loader:
+        """The loader of a split."""
+        return build_loader(self.spec, self.dataset, name, CPU)
 
     @cached_property
     def probe(self) -> Bench:

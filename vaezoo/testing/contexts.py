@@ -9,18 +9,20 @@ from vaezoo.plugins.catalogue import ComponentEntry
 from vaezoo.plugins.discovery import catalogue
 from vaezoo.plugins.registration import RegisteredEntry
 from vaezoo.testing.case import Case
+from vaezoo.testing.metrics import first_estimates
 from vaezoo.testing.passes import PASS_KINDS
 from vaezoo.testing.promise import Promise
 from vaezoo.testing.setting import Setting
 from vaezoo.utils.errors import one_line, shorten
 
-NEEDS_MODEL = (*PASS_KINDS, "schedule")
-"""The kinds that are tested in a model."""
+NEEDS_MODEL = (*PASS_KINDS, "schedule", "metric", "dataset", "format", "callback")
+"""The kinds that are tested in a model, or with its data."""
 _DATA = {
     "likelihood": ("binary", "unit", "real", "counts", "symbols", "sequences", "parts"),
     "encoder": ("binary", "images", "sequences", "symbols", "parts"),
     "decoder": ("binary", "images", "sequences", "symbols", "parts"),
     "conditioner": ("binary", "attributes", "pictures"),
+    "format": ("real", "grey", "sequences", "symbols", "parts"),
 }
 _SAMPLED = ("posterior", "prior", "latents")
 _PARTNERS = {
@@ -46,7 +48,7 @@ def fitting_case(entry: ComponentEntry, setting: Setting, label: str) -> Case | 
     for data, changes in _candidates(entry, setting):
         case = Case(entry, setting, label, data, changes)
         try:
-            case.probe.task(case.probe.batch)
+            _try(case)
         except Exception as error:
             reasons.append(shorten(one_line(error), 300))
             continue
@@ -60,6 +62,18 @@ def fitting_case(entry: ComponentEntry, setting: Setting, label: str) -> Case | 
         )
 
     return Promise(subject, "fits into a model", fail)
+
+
+def _try(case: Case) -> None:
+    """Composes the model and makes a pass or measures; of a format, makes one for the data."""
+    if case.kind == "format":
+        case.cls(case.dataset.spec)
+    elif case.kind == "metric":
+        first_estimates(case)
+    elif case.kind == "callback":
+        return
+    else:
+        case.probe.task(case.probe.batch)
 
 
 def _candidates(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaezoo.data.batch import Batch
 
-COUNT, BATCH, SAMPLES, LATENT_DIM = 40, 5, 2, 3
+COUNT, BATCH, SAMPLES, LATENT_DIM = 60, 5, 2, 3
 """Made-up examples, examples in a batch, samples K of the posterior, and latent dimensions."""
 _CLASSES = 3
 
@@ -132,7 +132,7 @@ def tiny_spec(data: str | None) -> dict[str, Any]:
     Args:
         data: the name of made-up data; None if the data set is to be filled in.
     """
-    block: dict[str, Any] = {"type": "memory", "batch_size": BATCH}
+    block: dict[str, Any] = {"type": "memory", "batch_size": BATCH, "fractions": [0.5, 0.25, 0.25]}
     if data in _SUPPORTS:
         block["support"] = _SUPPORTS[data]
     return {

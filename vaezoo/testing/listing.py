@@ -12,10 +12,13 @@ from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.plugins.registration import THIS_PROCESS, RegisteredEntry, class_name
 from vaezoo.testing import (
     batches,
+    datasets,
     densities,
+    files,
     gradients,
     likelihoods,
     masks,
+    metrics,
     nats,
     options,
     plugin,
@@ -46,6 +49,9 @@ RULES: tuple[Rule, ...] = (
     *types.RULES,
     *processes.RULES,
     *schedules.RULES,
+    *metrics.RULES,
+    *datasets.RULES,
+    *files.RULES,
 )
 """All promises, in the order in which they are checked."""
 
@@ -149,7 +155,7 @@ def _promises_of(
     given = [settings] if isinstance(settings, Setting) else list(settings or [])
     plain = Case(entry, given[0] if given else Setting())
     found = [*_made(plain, needs_model=False)]
-    if entry.kind not in NEEDS_MODEL:
+    if entry.kind not in NEEDS_MODEL or (entry.kind == "dataset" and not given):
         return found
     for setting in given or [Setting()]:
         label = f" {dict(setting.options)}" if len(given) > 1 and setting.options else ""

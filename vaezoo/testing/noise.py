@@ -16,19 +16,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vaezoo.utils.seeds import seeded
 
 _GOLDEN = 0.6180339887498949
+_MANY = 10_000
 
 
 class SteadyNoise(TorchDispatchMode):
-    """Gives each random operation one number for all elements: the i-th operation the i-th number.
+    """Gives each random operation one number for all elements.
 
     The noise of an example is then the same alone and in a batch, in a short and in a padded
-    sequence, in one process and in two. The numbers differ from call to call, so that loops that
-    reject samples end.
+    sequence, in one process and in two.
+
+    Args:
+        varies: whether the number differs from call to call, so that loops that reject samples
+            end; without it, several batches have the noise of one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, varies: bool = True) -> None:
         super().__init__()
-        self.calls = 0
+        self.varies, self.calls = varies, 0
 
     def __torch_dispatch__(
         self,
@@ -43,7 +47,8 @@ class SteadyNoise(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded not in func.tags or name not in _STEADY:
             return result
         self.calls += 1
-        uniform = (0.4 + self.calls * _GOLDEN) % 1.0
+        moved = self.calls if self.varies else self.calls // _MANY
+        uniform = (0.4 + moved * _GOLDEN) % 1.0
         return _STEADY[name](uniform, result, args)
 
 
@@ -104,6 +109,20 @@ def _dropout(uniform: float, result: Any, args: tuple[Any, ...]) -> Any:
     return args[0].clone(), torch.ones_like(result[1])
 
 
+def _permutation(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``randperm(n)``: the same for each n."""
+    return result.copy_(
+        torch.from_numpy(np.random.default_rng(len(result)).permutation(len(result)))
+    )
+
+
+def _integers(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``randint(low, high, size)``: the same for each size."""
+    low, high = (0, args[0]) if isinstance(args[1], list | tuple) else args[:2]
+    drawn = np.random.default_rng(result.numel()).integers(low, high, result.shape)
+    return result.copy_(torch.from_numpy(np.asarray(drawn)))
+
+
 _STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
     "randn": _normal,
     "randn_like": _normal,
@@ -119,6 +138,8 @@ _STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
     "poisson": _poisson,
     "_standard_gamma": _gamma,
     "native_dropout": _dropout,
+    "randperm": _permutation,
+    "randint": _integers,
 }
 
 
@@ -128,9 +149,9 @@ def _quantile(uniform: float) -> float:
 
 
 @contextmanager
-def steady(*parts: int | str) -> Iterator[None]:
-    """Within, random numbers do not depend on shapes; others are seeded with ``parts``."""
-    with seeded(torch.device("cpu"), "steady", *parts), SteadyNoise():
+def steady(*, varies: bool = True) -> Iterator[None]:
+    """Within, random numbers are those of ``SteadyNoise``, or seeded."""
+    with seeded(torch.device("cpu"), "steady"), SteadyNoise(varies=varies):
         yield
 
 

@@ -124,7 +124,8 @@ def check_summary(case: Case) -> None:
         "computes, which `vaezoo list` and the reference show"
     )
     assert summary.endswith((".", ":")), (
-        f"the docstring begins with {summary[:60]!r}, which is no sentence; end it with a full stop"
+        f"the docstring begins with {summary[:60]!r}, which is no sentence; end it with "
+        "a full stop"
     )
 
 

@@ -32,7 +32,7 @@ def check_dtype(case: Case) -> None:
             found = steady_results(bench, bench.batch)
     except (RuntimeError, ValueError, TypeError) as error:
         raise AssertionError(
-            f"makes tensors of torch's default type, which does not fit the weights: {error}; {hint}"
+            f"makes tensors of torch's default type, which does not fit the weights; {hint} ({error})"
         ) from error
     for name, value in found.items():
         assert value.dtype == before[name].dtype, (
