@@ -14,6 +14,7 @@ from vaezoo.testing.noise import steady
 from vaezoo.testing.passes import (
     LOSS_KINDS,
     PASS_KINDS,
+    blame,
     differs,
     loss_results,
     results,
@@ -47,10 +48,11 @@ def check_apart(case: Case) -> None:
     first = steady_results(bench, bench.batch)
     second = steady_results(bench, _mixed(bench.batch, bench.others))
     for name, value in first.items():
-        assert not differs(value[:_KEPT], second[name][:_KEPT]), (
+        assert not differs(value[:_KEPT], second[name][:_KEPT]), blame(
+            bench,
             f"mixes the batch: the {name} of an example changes with the other examples, in "
             "evaluation mode; compute each row by itself (a softmax or a mean over the wrong "
-            "dimension?), or declare pools_examples = True if that is meant"
+            "dimension?), or declare pools_examples = True if that is meant",
         )
 
 
@@ -60,9 +62,11 @@ def check_alone(case: Case) -> None:
     together = steady_results(bench, bench.batch, 1)
     alone = steady_results(bench, bench.batch.select(slice(0, 1)), 1)
     for name, value in together.items():
-        assert not differs(value[:1], alone[name]), (
-            f"the {name} of a batch of one example, with K = 1, is not that of the example in a "
-            "batch; look for squeeze() without a dimension, and for B or K taken for another size"
+        assert not differs(value[:1], alone[name]), blame(
+            bench,
+            f"the {name} of a batch of one example is not that of the example in a batch; look "
+            "for squeeze() without a dimension, for B or K taken for another size, and for what "
+            "depends on the batch",
         )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaezoo.data.batch import Batch
 from vaezoo.data.dataset import Dataset
@@ -181,7 +181,7 @@ class Case:
             task = compose_stages(self.spec, self.dataset.spec, len(self.loader))[-1]
         task.model.count_classes(self.loader.condition)
         task.train()
-        both = self.loader.first(2 * BATCH)
+        both = self.loader.first(2 * BATCH).map(Tensor.clone)  # a task may change it
         batch, others = both.select(slice(0, BATCH)), both.select(slice(BATCH, 2 * BATCH))
         task.initialise(batch)
         task.set_step(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +49,9 @@ def fitting_case(entry: ComponentEntry, setting: Setting, label: str) -> Case | 
     for data, changes in _candidates(entry, setting):
         case = Case(entry, setting, label, data, changes)
         try:
-            _try(case)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _try(case)
         except Exception as error:
             reasons.append(shorten(one_line(error), 300))
             continue
@@ -70,6 +73,8 @@ def _try(case: Case) -> None:
         case.cls(case.dataset.spec)
     elif case.kind == "metric":
         first_estimates(case)
+    elif case.kind == "dataset":
+        _ = case.dataset
     elif case.kind == "callback":
         return
     else:
@@ -80,8 +85,10 @@ def _candidates(
     entry: ComponentEntry, setting: Setting
 ) -> Iterator[tuple[str | None, dict[str, Any]]]:
     """Made-up data and blocks of a spec to try, likely ones first."""
-    has_own_data = "type" in setting.spec.get("data", {}) or not (
-        setting.data is None or isinstance(setting.data, str)
+    has_own_data = (
+        entry.kind == "dataset"
+        or "type" in setting.spec.get("data", {})
+        or not (setting.data is None or isinstance(setting.data, str))
     )
     names: tuple[str | None, ...] = _DATA.get(entry.kind, _ANY_DATA)
     if has_own_data:

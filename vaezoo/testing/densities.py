@@ -21,6 +21,8 @@ from vaezoo.testing.references import all_values, log_reference
 from vaezoo.testing.seeds import distributions_of
 
 _ERRORS = 6.0
+_KNOWN = 0.06
+"""The largest relative standard error of a mean that says enough."""
 _SAMPLES, _HELD_OUT = 4000, 1000
 _MAX_EVENTS = 4096
 
@@ -47,27 +49,37 @@ def importance_identity(distribution: Distribution, support: str) -> str | None:
     """
     held_out = distribution.sample(torch.Size((_HELD_OUT,)))
     samples = distribution.sample(torch.Size((_SAMPLES,)))
-    log_r = log_reference(samples, held_out, support, len(distribution.event_shape))
-    if log_r is None:
-        return None
-    log_p = distribution.log_prob(samples).double()
-    log_p = log_p.reshape(*log_r.shape, -1).sum(-1)  # independent events of one example
-    assert bool(log_p.isfinite().all()), "the density of a sample is 0 or not finite"
-    weight = log_r - log_p  # [n, *batch]
-    peak = weight.amax(0)
-    mean, error = _mean((weight - peak).exp())
+    event_dims, log_p = len(distribution.event_shape), distribution.log_prob(samples).double()
+    for shrink in (1.0, 0.6) if support == "real" else (1.0,):
+        log_r = log_reference(samples, held_out, support, event_dims, shrink=shrink)
+        if log_r is None:
+            return None
+        log_p = log_p.reshape(*log_r.shape, -1).sum(-1)  # independent events of one example
+        value = _mean_ratio(log_r - log_p, may_be_far=shrink == 1)
+        if value is not None:
+            return (
+                f"E_p[r/p] is {value:.3g}, not 1, for a density r of its samples; log_prob must "
+                "be the normalised log-density of what sample() draws, summed over the dimensions "
+                "of an event"
+            )
+    return None
+
+
+def _mean_ratio(log_ratio: Tensor, *, may_be_far: bool) -> float | None:
+    """The mean of r/p where it is not 1; None if it is, or if samples say too little.
+
+    Args:
+        log_ratio: log r - log p at samples of p, ``[n, *batch]``.
+        may_be_far: whether a mean that is far from 1 counts although its error is large.
+    """
+    assert bool(log_ratio.isfinite().all()), "the density of a sample is 0 or not finite"
+    peak = log_ratio.amax(0)
+    mean, error = _mean((log_ratio - peak).exp())
     log_mean, relative = peak + mean.log(), error / mean
-    known = relative < 0.12  # else the samples say too little
-    off = known & (log_mean.abs() > _ERRORS * relative + 0.03)
-    far = log_mean.abs() > 3 + _ERRORS * relative.clamp(max=1)
-    bad = off | (far & (relative < 0.5))
-    if not bool(bad.any()):
-        return None
-    value = float(log_mean[bad].exp().flatten()[0])
-    return (
-        f"E_p[r/p] is {value:.3g}, not 1, for a density r of its samples; log_prob must be the "
-        "normalised log-density of what sample() draws, summed over the dimensions of an event"
-    )
+    bad = (relative < _KNOWN) & (log_mean.abs() > _ERRORS * relative + 0.03)
+    if may_be_far:
+        bad = bad | ((relative < 0.5) & (log_mean.abs() > 3 + _ERRORS * relative))
+    return float(log_mean[bad].exp().flatten()[0]) if bool(bad.any()) else None
 
 
 @torch.no_grad()

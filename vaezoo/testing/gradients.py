@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaezoo.distributions import DiagonalNormal
 from vaezoo.model.passes import Inference
+from vaezoo.model.phase import Phase
 from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.noise import steady
 from vaezoo.testing.passes import LATENT_KINDS, LOSS_KINDS, differs, loss_results, results
@@ -97,6 +98,7 @@ def _values(bench: Bench) -> Tensor:
 def is_cut(bench: Bench, place: str, values: Callable[[Bench], Tensor] = _values) -> bool:
     """Whether a place of the pass has an influence on the result, but gets no gradient of it."""
     nudges = Nudges(place)
+    state = {name: value.clone() for name, value in bench.task.state_dict().items()}
     with nudges.active(bench):
         before = values(bench)
         gradient = None
@@ -105,6 +107,7 @@ def is_cut(bench: Bench, place: str, values: Callable[[Bench], Tensor] = _values
             (gradient,) = torch.autograd.grad(
                 (before * weights).sum(), nudges.leaf, allow_unused=True
             )
+        bench.task.load_state_dict(state)  # the pass may have moved buffers
         nudges.amount = _STEP
         after = values(bench)
     has_influence = differs(before.detach(), after.detach(), 1e-5)
@@ -130,6 +133,7 @@ def check_features(case: Case) -> None:
 def check_paths(case: Case) -> None:
     """Wherever the loss depends on something, it has a gradient to it."""
     bench = case.compose()
+    bench.task.eval()
     detaches = any(getattr(part, "detaches_posterior", False) for part in bench.parts)
     for place, words in PLACES.items():
         if place == "posterior" and detaches:
@@ -173,27 +177,51 @@ def check_phases(case: Case) -> None:
     """A phase trains weights of its component only, and its loss has no other gradients."""
     bench = case.compose()
     model = {id(weight): name for name, weight in bench.model.named_parameters()}
+    bench.task(bench.batch)  # a component may look at the model in a pass
     for part in bench.parts:
-        inside = {id(weight) for weight in part.parameters()}
         for phase in part.phases():
-            owned = [weight for weight in phase.module.parameters() if id(weight) not in inside]
-            names = [model.get(id(weight), "another part's weight") for weight in owned]
-            assert not names, (
-                f"phase {phase.name!r} owns {names[0]}, a weight of the model, which would then be "
-                "trained by that phase alone; pass the phase a module of the component itself"
-            )
+            own = {id(weight) for weight in phase.module.parameters()}
+            if case.kind in LOSS_KINDS:
+                _require_no_owner(phase, own, model)
             loss, _ = phase.loss(bench.model, bench.batch)
-            foreign = [weight for key, weight in _weights(bench).items() if key not in inside]
             assert loss.requires_grad, f"the loss of phase {phase.name!r} has no gradient"
-            found = torch.autograd.grad(loss.mean(), foreign, allow_unused=True, retain_graph=True)
-            reached = [
-                model.get(id(w)) for w, g in zip(foreign, found, strict=True) if g is not None
-            ]
-            assert not reached, (
-                f"the loss of phase {phase.name!r} carries the graph of the model: it has a "
-                f"gradient to {reached[0]}; take latents from model.infer_detached(batch), or make "
-                "passes within model.detached()"
-            )
+            foreign = [weight for key, weight in _weights(bench).items() if key not in own]
+            _require_no_graph(phase, loss, foreign, model)
+
+
+def _require_no_owner(phase: Phase, own: set[int], model: Mapping[int, str]) -> None:
+    names = [model[weight] for weight in own if weight in model]
+    assert not names, (
+        f"phase {phase.name!r} owns {min(names)}, a weight of the model, which would then be "
+        "trained by that phase alone; give the phase a module of the component, and keep neither "
+        "the model nor a part of it"
+    )
+
+
+def _require_no_graph(
+    phase: Phase, loss: Tensor, foreign: Sequence[Tensor], model: Mapping[int, str]
+) -> None:
+    found = torch.autograd.grad(loss.mean(), foreign, allow_unused=True)
+    pairs = zip(foreign, found, strict=True)
+    reached = [model[id(w)] for w, g in pairs if g is not None and id(w) in model]
+    assert not reached, (
+        f"the loss of phase {phase.name!r} carries the graph of the model: it has a gradient to "
+        f"{reached[0]}; take latents from model.infer_detached(batch), or make passes within "
+        "model.detached()"
+    )
+
+
+def check_keeps_no_model(case: Case) -> None:
+    """An objective or a regularizer does not keep the model, nor a part of it."""
+    bench = case.compose()
+    bench.task(bench.batch)
+    model = {id(weight): name for name, weight in bench.model.named_parameters()}
+    for part in bench.parts:
+        kept = [model[id(weight)] for weight in part.parameters() if id(weight) in model]
+        assert not kept, (
+            f"keeps {kept[0]} of the model, whose weights would be saved and owned twice; take the "
+            "model from trace.model in every pass"
+        )
 
 
 def _weights(bench: Bench) -> dict[int, Tensor]:
@@ -225,6 +253,7 @@ RULES = (
     Rule("nothing is detached", LOSS_KINDS, check_paths),
     Rule("trains the model", LOSS_KINDS, check_trains_model),
     Rule("passes gradients on", ("decoder", "likelihood"), check_output),
+    Rule("does not keep the model", LOSS_KINDS, check_keeps_no_model),
     Rule("phases train their own weights", _TRAINED, check_phases, applies=has_phases),
     Rule(
         "every weight is trained",

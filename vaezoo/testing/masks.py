@@ -11,7 +11,7 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.noise import steady
-from vaezoo.testing.passes import PASS_KINDS, differs, results
+from vaezoo.testing.passes import PASS_KINDS, blame, differs, results
 from vaezoo.testing.promise import Rule
 from vaezoo.utils.errors import VaezooError
 
@@ -67,20 +67,25 @@ def check_hidden(case: Case) -> None:
     bench = masked.compose()
     first, second = (_all_results(bench, batch) for batch in (bench.batch, _spoilt(bench.batch)))
     for name, value in first.items():
-        assert not differs(value, second[name]), (
+        assert not differs(value, second[name]), blame(
+            bench,
             f"forgets the mask: the {name} depends on values that the mask hides; use "
-            "vaezoo.nn.masked(x, mask) before x is used, and leave hidden values out of sums"
+            "vaezoo.nn.masked(x, mask) before x is used, and leave hidden values out of sums",
         )
 
 
 def _grows(case: Case) -> bool:
     """Whether its sequences may be shorter than those of the data."""
     masked = masked_case(case)
-    if masked is None:
+    if masked is None or not masked.probe.model.data.is_sequence:
         return False
-    model = masked.probe.model
-    has_lengths = model.data.is_sequence and masked.probe.batch.mask is not None
-    return has_lengths and (model.data.variable_length or model.latents.stepwise)
+    batch = masked.probe.batch
+    shorter = replace(batch, x=batch.x[:, :-1], mask=batch.mask[:, :-1])
+    try:
+        _losses(masked.compose(), shorter)
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return False
+    return True
 
 
 def check_padding(case: Case) -> None:
@@ -88,10 +93,10 @@ def check_padding(case: Case) -> None:
     masked = masked_case(case)
     assert masked is not None
     bench = masked.compose()
-    batch = bench.batch.select(bench.batch.mask.flatten(1).sum(1) < bench.batch.mask[0].numel())
-    mask = batch.step_mask
-    assert mask is not None, "the data has a mask"
-    longest = int((mask * torch.arange(1, mask.shape[1] + 1)).amax())
+    assert bench.batch.step_mask is not None, "the data has a mask"
+    lengths = (bench.batch.step_mask * torch.arange(1, bench.batch.mask.shape[1] + 1)).amax(1)
+    batch = bench.batch.select(lengths < bench.batch.mask.shape[1])
+    longest = int(lengths[lengths < bench.batch.mask.shape[1]].amax())
     short = replace(batch, x=batch.x[:, :longest], mask=batch.mask[:, :longest])
     padded = _losses(bench, batch)
     for name, value in _losses(bench, short).items():

@@ -17,6 +17,7 @@ from vaezoo.utils.seeds import seeded
 
 _GOLDEN = 0.6180339887498949
 _MANY = 10_000
+_UNLIKELY = 92_741_035
 
 
 class SteadyNoise(TorchDispatchMode):
@@ -162,13 +163,18 @@ def touched_generators(action: Callable[[], object]) -> list[str]:
     """
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
+        # states of our own: those that a component seeds may be the present ones
+        torch.manual_seed(_UNLIKELY)
+        np.random.seed(_UNLIKELY)
+        random.seed(_UNLIKELY)
+        fresh = torch.get_rng_state(), np.random.get_state(), random.getstate()
         action()
         names = []
-        if not torch.equal(torch.get_rng_state(), before[0]):
+        if not torch.equal(torch.get_rng_state(), fresh[0]):
             names.append("torch's global generator")
-        if not _same_numpy_state(np.random.get_state(), before[1]):
+        if not _same_numpy_state(np.random.get_state(), fresh[1]):
             names.append("numpy's global generator")
-        if random.getstate() != before[2]:
+        if random.getstate() != fresh[2]:
             names.append("Python's module random")
         return names
     finally:

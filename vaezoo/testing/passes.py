@@ -99,6 +99,18 @@ def steady_results(bench: Bench, batch: Batch, k: int = SAMPLES) -> dict[str, Te
         return {name: value.detach() for name, value in results(bench, batch, k).items()}
 
 
+def blame(bench: Bench, mistake: str) -> str:
+    """What to say of a difference: the mistake, unless two equal passes differ as well."""
+    first, second = (steady_results(bench, bench.batch) for _ in range(2))
+    name = first_difference(first, second)
+    if name is None:
+        return mistake
+    return (
+        f"ignores the seed: the {name} of two passes with one seed differs; draw from torch's "
+        "generator, not from numpy or one of your own, and not from the time"
+    )
+
+
 def differs(first: Tensor, second: Tensor, tolerance: float = 1e-4) -> bool:
     """Whether two tensors differ by more than rounding; NaN equals NaN."""
     if first.shape != second.shape:

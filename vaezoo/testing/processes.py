@@ -154,8 +154,8 @@ def check_processes(case: Case) -> None:
         )
         assert not differs(value, one[name], 1e-3), (
             f"two processes compute something else than one: {name} differs after {_STEPS} steps; "
-            "a term of the whole batch takes it from vaezoo.BatchShare.current(), with "
-            "pools_examples = True"
+            "divide by no size of a batch, and take a term of the whole batch from "
+            "vaezoo.BatchShare.current(), with pools_examples = True"
         )
 
 

@@ -13,7 +13,7 @@ _BINS = 8
 
 
 def log_reference(
-    samples: Tensor, held_out: Tensor, support: str, event_dims: int
+    samples: Tensor, held_out: Tensor, support: str, event_dims: int, *, shrink: float = 1.0
 ) -> Tensor | None:
     """The log-density at samples of a distribution that is estimated from other samples.
 
@@ -22,6 +22,7 @@ def log_reference(
         held_out: other samples of the same distribution, ``[m, *batch, *event]``.
         support: that of the values, as for spaces and data.
         event_dims: the number of dimensions of an event.
+        shrink: draws real values together around their median, by this factor.
 
     Returns:
         ``[n, *batch]`` in double precision; None for a support that is not known here.
@@ -31,14 +32,14 @@ def log_reference(
     rows, others = (  # [rows, n, *event]
         value.reshape(len(value), -1, *event).transpose(0, 1) for value in (samples, held_out)
     )
-    found = [_log_density(*pair, support) for pair in zip(rows, others, strict=True)]
+    found = [_log_density(*pair, support, shrink) for pair in zip(rows, others, strict=True)]
     if not found or any(value is None for value in found):
         return None
     stacked = torch.stack([value for value in found if value is not None], 1)  # [n, rows]
     return stacked.reshape(len(samples), *batch)
 
 
-def _log_density(x: Tensor, others: Tensor, support: str) -> Tensor | None:
+def _log_density(x: Tensor, others: Tensor, support: str, shrink: float) -> Tensor | None:
     """``log_reference`` of one distribution, for values ``[n, *event]``."""
     if support in ("one-hot",):
         return _log_frequencies(x.argmax(-1), others.argmax(-1))
@@ -52,7 +53,7 @@ def _log_density(x: Tensor, others: Tensor, support: str) -> Tensor | None:
         return x.new_full(x.shape[:1], math.lgamma(x.shape[-1]), dtype=torch.float64)
     if support == "unit":
         return _log_histogram(x, others)
-    return _log_kernel_density(x, others) if support == "real" else None
+    return _log_kernel_density(x, others, shrink) if support == "real" else None
 
 
 def _log_frequencies(x: Tensor, others: Tensor) -> Tensor:
@@ -72,19 +73,20 @@ def _log_histogram(x: Tensor, others: Tensor) -> Tensor:
     return _log_frequencies(*bins) + bins[0].shape[1] * math.log(_BINS)
 
 
-def _log_kernel_density(x: Tensor, others: Tensor) -> Tensor:
+def _log_kernel_density(x: Tensor, others: Tensor, shrink: float) -> Tensor:
     """Normal kernels at the other values, as wide as these are apart."""
     x, others = x.reshape(len(x), -1).double(), others.reshape(len(others), -1).double()
+    middle = others.median(0).values
+    others = middle + shrink * (others - middle)
     scale = others.std(0).clamp(min=1e-12)
     x, others = x / scale, others / scale
     apart = torch.cdist(others, others)
     apart.fill_diagonal_(math.inf)
-    width = float(apart.amin(1).median()) / math.sqrt(x.shape[1])
-    width = max(width, 1e-6)
+    width = max(float(apart.amin(1).median()), 1e-6)
     distance = torch.cdist(x, others) / width  # [n, m]
-    dims = x.shape[1]
-    log_norm = dims * (math.log(width) + 0.5 * math.log(2 * math.pi)) + float(scale.log().sum())
-    return (-0.5 * distance.square()).logsumexp(1) - math.log(len(others)) - log_norm
+    log_norm = x.shape[1] * (math.log(width) + 0.5 * math.log(2 * math.pi))
+    log_kernels = (-0.5 * distance.square()).logsumexp(1) - math.log(len(others))
+    return log_kernels - log_norm - float(scale.log().sum())
 
 
 def all_values(shape: tuple[int, ...], support: str, size: int, most: int) -> Tensor | None:

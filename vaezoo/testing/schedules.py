@@ -9,6 +9,7 @@ from vaezoo.model.objectives import Schedule
 from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.promise import Rule
 
+_LARGEST = 3e38
 _STEPS = (0, 1, 2, 5, 9, 100, 10**6)
 
 
@@ -36,7 +37,9 @@ def check_numbers(case: Case) -> None:
     schedule = _schedule(case.compose(0))
     for step in _STEPS:
         value = float(schedule(step))
-        assert math.isfinite(value), f"the value at step {step} is {value}; it must be finite"
+        assert abs(value) < _LARGEST, (
+            f"the value at step {step} is {value}, no finite number in fp32; limit it"
+        )
         schedule.set_step(step)
         assert math.isclose(float(schedule.value), value, rel_tol=1e-6), (
             f"`value` is {float(schedule.value)} after set_step({step}), not forward({step}) = "

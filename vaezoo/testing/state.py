@@ -50,7 +50,7 @@ class Training:
         """Takes one training step; returns the loss of each example ``[B]``."""
         rank, size = self.processes.rank, self.processes.size
         whole = self.bench.batch if step % 2 == 0 else self.bench.others
-        batch = whole.select(slice(rank, None, size))
+        batch = whole.select(slice(rank, None, size)).map(Tensor.clone)
         self.task.train()
         self.task.set_step(step)
         metrics: dict[str, Tensor] = {}
