@@ -85,15 +85,13 @@ def _candidates(
     entry: ComponentEntry, setting: Setting
 ) -> Iterator[tuple[str | None, dict[str, Any]]]:
     """Made-up data and blocks of a spec to try, likely ones first."""
-    has_own_data = (
-        entry.kind == "dataset"
-        or "type" in setting.spec.get("data", {})
-        or not (setting.data is None or isinstance(setting.data, str))
+    has_own_data = "type" in setting.spec.get("data", {}) or not (
+        setting.data is None or isinstance(setting.data, str)
     )
     names: tuple[str | None, ...] = _DATA.get(entry.kind, _ANY_DATA)
     if has_own_data:
         names = (None,)
-    elif setting.data is not None:
+    elif setting.data is not None or entry.kind == "dataset":
         names = (setting.data,)
     for changes in ({}, *_partners(entry)):
         for data in names:

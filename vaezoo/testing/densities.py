@@ -50,6 +50,8 @@ def importance_identity(distribution: Distribution, support: str) -> str | None:
     held_out = distribution.sample(torch.Size((_HELD_OUT,)))
     samples = distribution.sample(torch.Size((_SAMPLES,)))
     event_dims, log_p = len(distribution.event_shape), distribution.log_prob(samples).double()
+    if not bool(log_p.isfinite().all()):
+        return "the density of a sample is 0 or not finite"
     for shrink in (1.0, 0.6) if support == "real" else (1.0,):
         log_r = log_reference(samples, held_out, support, event_dims, shrink=shrink)
         if log_r is None:
@@ -72,7 +74,6 @@ def _mean_ratio(log_ratio: Tensor, *, may_be_far: bool) -> float | None:
         log_ratio: log r - log p at samples of p, ``[n, *batch]``.
         may_be_far: whether a mean that is far from 1 counts although its error is large.
     """
-    assert bool(log_ratio.isfinite().all()), "the density of a sample is 0 or not finite"
     peak = log_ratio.amax(0)
     mean, error = _mean((log_ratio - peak).exp())
     log_mean, relative = peak + mean.log(), error / mean

@@ -140,6 +140,11 @@ def tiny_spec(data: str | None) -> dict[str, Any]:
         "name": "promises",
         "data": block,
         "model": tiny_model(data or "real"),
-        "train": {"steps": 6, "optimizer": {"type": "adam", "lr": 0.01}, "device": "cpu"},
+        "train": {
+            "steps": 6,
+            "optimizer": {"type": "adam", "lr": 0.01},
+            "device": "cpu",
+            "select": "last",
+        },
         "evaluate": [],
     }

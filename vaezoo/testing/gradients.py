@@ -39,7 +39,7 @@ class Nudges:
     def __init__(self, place: str) -> None:
         self.place = place
         self.amount: float | None = None
-        self.leaf: Tensor | None = None
+        self.leaves: list[Tensor] = []
 
     def added(self, place: str, value: Tensor) -> Tensor:
         """``value``, plus a leaf of zeros whose gradient is wanted, or plus a small change."""
@@ -49,9 +49,8 @@ class Nudges:
             generator = torch.Generator().manual_seed(value.numel())
             noise = torch.randn(value.shape, generator=generator)
             return value + self.amount * noise
-        if self.leaf is None or self.leaf.shape != value.shape:
-            self.leaf = torch.zeros_like(value, requires_grad=True)
-        return value + self.leaf
+        self.leaves.append(torch.zeros_like(value, requires_grad=True))
+        return value + self.leaves[-1]
 
     @contextmanager
     def active(self, bench: Bench) -> Iterator[None]:
@@ -101,17 +100,16 @@ def is_cut(bench: Bench, place: str, values: Callable[[Bench], Tensor] = _values
     state = {name: value.clone() for name, value in bench.task.state_dict().items()}
     with nudges.active(bench):
         before = values(bench)
-        gradient = None
-        if nudges.leaf is not None and before.requires_grad:
+        gradients: Sequence[Tensor | None] = ()
+        if nudges.leaves and before.requires_grad:
             weights = torch.linspace(1, 2, len(before))  # no symmetry hides a gradient
-            (gradient,) = torch.autograd.grad(
-                (before * weights).sum(), nudges.leaf, allow_unused=True
-            )
+            total = (before * weights).sum()
+            gradients = torch.autograd.grad(total, nudges.leaves, allow_unused=True)
         bench.task.load_state_dict(state)  # the pass may have moved buffers
         nudges.amount = _STEP
         after = values(bench)
     has_influence = differs(before.detach(), after.detach(), 1e-5)
-    return has_influence and (gradient is None or not bool(gradient.any()))
+    return has_influence and not any(g is not None and bool(g.any()) for g in gradients)
 
 
 def check_features(case: Case) -> None:

@@ -33,7 +33,7 @@ from vaezoo.testing.contexts import NEEDS_MODEL, fitting_case
 from vaezoo.testing.promise import Promise, Rule
 from vaezoo.testing.setting import Setting
 
-Settings = Mapping[str, Setting | Sequence[Setting]]
+Settings = Mapping[str, Setting | Sequence[Setting] | None]
 """The settings of components by ``"kind name"``, such as ``"prior ring"``."""
 
 RULES: tuple[Rule, ...] = (
@@ -62,7 +62,8 @@ def promises(plugin: str, settings: Settings | None = None) -> list[Promise]:
     Args:
         plugin: the name of its distribution, such as ``vaezoo-cosine``.
         settings: for components that need options or another model than the default one: how they
-            are tested, by ``"kind name"``; one setting or several.
+            are tested, by ``"kind name"``; one setting or several. With None only what needs no
+            model is tested, such as the options of a data set that is downloaded.
 
     Raises:
         ValueError: the settings name a component that the plugin does not have.
@@ -81,7 +82,8 @@ def promises(plugin: str, settings: Settings | None = None) -> list[Promise]:
         raise ValueError(f"{plugin} has no component {min(unknown)!r}; it has {known}")
     found = [] if plugin == BUILT_IN else plugin_promises(plugin)
     for entry in entries:
-        found += _promises_of(entry, given.get(f"{entry.kind} {entry.name}"))
+        default = None if entry.kind == "dataset" else Setting()
+        found += _promises_of(entry, given.get(f"{entry.kind} {entry.name}", default))
     return found
 
 
@@ -153,11 +155,8 @@ def _promises_of(
 ) -> list[Promise]:
     """The promises of one component: those of its class, and those in each setting."""
     given = [settings] if isinstance(settings, Setting) else list(settings or [])
-    plain = Case(entry, given[0] if given else Setting())
-    found = [*_made(plain, needs_model=False)]
-    if entry.kind not in NEEDS_MODEL or (entry.kind == "dataset" and not given):
-        return found
-    for setting in given or [Setting()]:
+    found = [*_made(Case(entry, given[0] if given else Setting()), needs_model=False)]
+    for setting in given if entry.kind in NEEDS_MODEL else ():
         label = f" {dict(setting.options)}" if len(given) > 1 and setting.options else ""
         case = fitting_case(entry, setting, label)
         if isinstance(case, Promise):

@@ -66,7 +66,7 @@ def _check_directions(case: Case, names: list[str]) -> None:
     used = {p for p in declared if any(fnmatchcase(name, p) for name in names)}
     free = [name for name in names if not any(fnmatchcase(name, p) for p in used)]
     for pattern in declared - used:
-        is_typo = bool(get_close_matches(pattern, free, cutoff=0.75))
+        is_typo = bool(get_close_matches(pattern, free, cutoff=0.85))
         assert used and not is_typo, (
             f"declares whether higher values of {pattern!r} are better, but measures "
             f"{', '.join(names)}; mend the name"
@@ -150,9 +150,16 @@ def _close(first: float, second: float, slack: float = 0.0) -> bool:
 
 
 def _uses_all(case: Case) -> bool:
-    """Whether it measures all examples, so that their order cannot matter."""
+    """Whether it measures all examples, and divides them by no lot: their order cannot matter."""
     count = len(case.split("test"))
-    return all(estimate.examples == count for estimate in first_estimates(case).values())
+    if any(estimate.examples != count for estimate in first_estimates(case).values()):
+        return False
+    found = []
+    for shuffle in (0, 1):
+        bench = case.compose()
+        with steady(varies=False, shuffle=shuffle):
+            found.append(_measure(case, bench))
+    return all(_close(each.value, found[1][name].value) for name, each in found[0].items())
 
 
 _METRIC = ("metric",)

@@ -29,11 +29,12 @@ class SteadyNoise(TorchDispatchMode):
     Args:
         varies: whether the number differs from call to call, so that loops that reject samples
             end; without it, several batches have the noise of one.
+        shuffle: seeds permutations and random integers, which depend on their number only.
     """
 
-    def __init__(self, *, varies: bool = True) -> None:
+    def __init__(self, *, varies: bool = True, shuffle: int = 0) -> None:
         super().__init__()
-        self.varies, self.calls = varies, 0
+        self.varies, self.shuffle, self.calls = varies, shuffle, 0
 
     def __torch_dispatch__(
         self,
@@ -45,12 +46,24 @@ class SteadyNoise(TorchDispatchMode):
         """Calls an operation."""
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        if torch.Tag.nondeterministic_seeded not in func.tags or name not in _STEADY:
+        is_steady = name in _STEADY or name in ("randperm", "randint")
+        if torch.Tag.nondeterministic_seeded not in func.tags or not is_steady:
             return result
         self.calls += 1
+        if name in ("randperm", "randint"):
+            return self._drawn(name, result, args)
         moved = self.calls if self.varies else self.calls // _MANY
         uniform = (0.4 + moved * _GOLDEN) % 1.0
         return _STEADY[name](uniform, result, args)
+
+    def _drawn(self, name: str, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """``randperm(n)`` or ``randint(low, high, size)``."""
+        generator = np.random.default_rng((self.shuffle, result.numel()))
+        if name == "randperm":
+            return result.copy_(torch.from_numpy(generator.permutation(len(result))))
+        low, high = (0, args[0]) if isinstance(args[1], list | tuple) else args[:2]
+        drawn = generator.integers(low, high, result.shape)
+        return result.copy_(torch.from_numpy(np.asarray(drawn)))
 
 
 def _normal(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
@@ -110,20 +123,6 @@ def _dropout(uniform: float, result: Any, args: tuple[Any, ...]) -> Any:
     return args[0].clone(), torch.ones_like(result[1])
 
 
-def _permutation(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
-    """``randperm(n)``: the same for each n."""
-    return result.copy_(
-        torch.from_numpy(np.random.default_rng(len(result)).permutation(len(result)))
-    )
-
-
-def _integers(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
-    """``randint(low, high, size)``: the same for each size."""
-    low, high = (0, args[0]) if isinstance(args[1], list | tuple) else args[:2]
-    drawn = np.random.default_rng(result.numel()).integers(low, high, result.shape)
-    return result.copy_(torch.from_numpy(np.asarray(drawn)))
-
-
 _STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
     "randn": _normal,
     "randn_like": _normal,
@@ -139,8 +138,6 @@ _STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
     "poisson": _poisson,
     "_standard_gamma": _gamma,
     "native_dropout": _dropout,
-    "randperm": _permutation,
-    "randint": _integers,
 }
 
 
@@ -150,9 +147,9 @@ def _quantile(uniform: float) -> float:
 
 
 @contextmanager
-def steady(*, varies: bool = True) -> Iterator[None]:
+def steady(*, varies: bool = True, shuffle: int = 0) -> Iterator[None]:
     """Within, random numbers are those of ``SteadyNoise``, or seeded."""
-    with seeded(torch.device("cpu"), "steady"), SteadyNoise(varies=varies):
+    with seeded(torch.device("cpu"), "steady"), SteadyNoise(varies=varies, shuffle=shuffle):
         yield
 
 

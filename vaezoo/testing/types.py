@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from typing import Any
+
 import torch
+from torch.overrides import TorchFunctionMode
 
 from vaezoo.testing.case import Case
 from vaezoo.testing.passes import PASS_KINDS, results, steady_results
 from vaezoo.testing.promise import Rule
+from vaezoo.utils.errors import one_line
 
 
 @contextmanager
@@ -40,21 +44,54 @@ def check_dtype(case: Case) -> None:
         )
 
 
+_MAKERS = frozenset(
+    {
+        torch.arange,
+        torch.empty,
+        torch.eye,
+        torch.full,
+        torch.linspace,
+        torch.logspace,
+        torch.ones,
+        torch.rand,
+        torch.randint,
+        torch.randn,
+        torch.randperm,
+        torch.tensor,
+        torch.zeros,
+    }
+)
+"""The functions that make tensors on the default device, unless they are told another."""
+
+
+class OtherDevice(TorchFunctionMode):
+    """Makes tensors without an explicit device on another one than that of the weights.
+
+    Scalars are left alone, because torch mixes those of the CPU with tensors of any device.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Calls a function of torch."""
+        result = func(*args, **(kwargs or {}))
+        is_default = func in _MAKERS and (kwargs or {}).get("device") is None
+        return result.to("meta") if is_default and result.dim() else result
+
+
 def check_device(case: Case) -> None:
     """Every tensor is made on the device of the weights, not on the default device."""
     bench = case.compose()
+    reason, on_other = "", False
     try:
-        with torch.device("meta"):
+        with OtherDevice():
             found = steady_results(bench, bench.batch)
+        on_other = any(value.device.type == "meta" for value in found.values())
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        found, reason = {}, str(error)
-    else:
-        reason = ""
-    on_other = [name for name, value in found.items() if value.device.type == "meta"]
+        reason = f" ({one_line(error)[:160]})"
     assert not reason and not on_other, (
         "makes tensors on torch's default device instead of that of its input, so it fails on a "
-        "GPU; write device=x.device, x.new_zeros(...), or keep the tensor in a buffer"
-        + (f" ({reason.splitlines()[0][:160]})" if reason else "")
+        f"GPU; write device=x.device, x.new_zeros(...), or keep the tensor in a buffer{reason}"
     )
 
 

@@ -1,0 +1,15 @@
+"""The promises of the components of this plugin."""
+
+from __future__ import annotations
+
+import pytest
+
+from vaezoo import testing
+from vaezoo.testing import Setting
+
+SETTINGS = {}
+
+
+@pytest.mark.parametrize("promise", testing.promises("vaezoo-mnist", SETTINGS), ids=str)
+def test_promise(promise):
+    promise.check()
