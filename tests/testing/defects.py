@@ -71,7 +71,7 @@ class DoubleConstant(Linear):
 
     def forward(self, x, mask=None):
         (h,) = super().forward(x, mask)
-        return (h * torch.ones(h.shape[1]),)
+        return (h * torch.ones(h.shape[1], dtype=torch.float64),)
 
 
 class LocalDevice(Linear):

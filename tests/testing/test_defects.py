@@ -59,7 +59,7 @@ PLANTED = {
     d.WholeBatchMean: MIXES,
     d.InPlace: "changes its input in place: 'x'",
     d.ForgetsMask: "forgets the mask: the feature 0",
-    d.DoubleConstant: "torch.float64 because a tensor has torch's default type",
+    d.DoubleConstant: "the feature 0 is torch.float64, not fp32",
     d.LocalDevice: "makes tensors on torch's default device",
     d.HiddenWeights: r"weight 'scales\[0\]' is not registered",
     d.HiddenModules: r"module 'layers\[0\]' is not registered",

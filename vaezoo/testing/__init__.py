@@ -11,6 +11,7 @@ Example:
         promise.check()
 """
 
+from vaezoo.testing.examples import EXAMPLES as EXAMPLES
 from vaezoo.testing.listing import check_component as check_component
 from vaezoo.testing.listing import check_plugin as check_plugin
 from vaezoo.testing.listing import promises as promises

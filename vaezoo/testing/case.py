@@ -27,6 +27,7 @@ from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
 from vaezoo.testing.examples import BATCH, EXAMPLES, tiny_spec
 from vaezoo.testing.setting import Setting, merge
+from vaezoo.utils.seeds import seeded
 
 CPU = torch.device("cpu")
 MODEL_KINDS = ("encoder", "posterior", "prior", "latents", "decoder", "likelihood")
@@ -183,8 +184,9 @@ class Case:
         task.train()
         both = self.loader.first(2 * BATCH).map(Tensor.clone)  # a task may change it
         batch, others = both.select(slice(0, BATCH)), both.select(slice(BATCH, 2 * BATCH))
-        task.initialise(batch)
         task.set_step(step)
+        with seeded(CPU, "promise", "initialise"):
+            task.initialise(batch)
         return Bench(self, task, self.spec.stages[-1], batch, others)
 
 

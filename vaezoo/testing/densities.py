@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaezoo.distributions import density_of
+from vaezoo.model.trace import Site
 from vaezoo.model.wiring import Space
 from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.passes import LATENT_KINDS
@@ -163,7 +164,7 @@ def _value_shape(distribution: Distribution) -> tuple[int, ...]:
     return (*distribution.batch_shape, *distribution.event_shape)
 
 
-def _plain_sites(bench: Bench) -> list:
+def _plain_sites(bench: Bench) -> list[Site]:
     """The sites with exact posteriors that do not depend on other samples, of 2000 samples."""
     bench.task.eval()
     inference = bench.model.start_inference(bench.batch, _SAMPLES // 2)

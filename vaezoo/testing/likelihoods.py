@@ -69,8 +69,8 @@ def check_samples(case: Case) -> None:
     )
     inside = _in_support(samples, data)
     assert inside, (
-        f"samples of p(x|z) lie outside the support {data.support!r} of the data; draw values that "
-        "the data could have"
+        f"samples of p(x|z) lie outside the support {data.support!r} of the data; draw values "
+        "that the data could have"
     )
     mean = trace.px.mean
     assert mean.shape == samples.shape[1:], (

@@ -14,6 +14,7 @@ from vaezoo.testing import (
     batches,
     datasets,
     densities,
+    dtypes,
     files,
     gradients,
     likelihoods,
@@ -21,17 +22,17 @@ from vaezoo.testing import (
     metrics,
     nats,
     options,
-    plugin,
+    plugins,
     processes,
     schedules,
     seeds,
     state,
-    types,
 )
 from vaezoo.testing.case import Case
 from vaezoo.testing.contexts import NEEDS_MODEL, fitting_case
 from vaezoo.testing.promise import Promise, Rule
 from vaezoo.testing.setting import Setting
+from vaezoo.utils.errors import did_you_mean
 
 Settings = Mapping[str, Setting | Sequence[Setting] | None]
 """The settings of components by ``"kind name"``, such as ``"prior ring"``."""
@@ -46,7 +47,7 @@ RULES: tuple[Rule, ...] = (
     *nats.RULES,
     *densities.RULES,
     *likelihoods.RULES,
-    *types.RULES,
+    *dtypes.RULES,
     *processes.RULES,
     *schedules.RULES,
     *metrics.RULES,
@@ -80,7 +81,7 @@ def promises(plugin: str, settings: Settings | None = None) -> list[Promise]:
     if unknown := given.keys() - names:
         known = ", ".join(sorted(names)) or "none"
         raise ValueError(f"{plugin} has no component {min(unknown)!r}; it has {known}")
-    found = [] if plugin == BUILT_IN else plugin_promises(plugin)
+    found = [] if plugin == BUILT_IN else plugins.promises(plugin)
     for entry in entries:
         default = None if entry.kind == "dataset" else Setting()
         found += _promises_of(entry, given.get(f"{entry.kind} {entry.name}", default))
@@ -156,8 +157,8 @@ def _promises_of(
     """The promises of one component: those of its class, and those in each setting."""
     given = [settings] if isinstance(settings, Setting) else list(settings or [])
     found = [*_made(Case(entry, given[0] if given else Setting()), needs_model=False)]
-    for setting in given if entry.kind in NEEDS_MODEL else ():
-        label = f" {dict(setting.options)}" if len(given) > 1 and setting.options else ""
+    for index, setting in enumerate(given if entry.kind in NEEDS_MODEL else ()):
+        label = f" (setting {index + 1})" if len(given) > 1 else ""
         case = fitting_case(entry, setting, label)
         if isinstance(case, Promise):
             found.append(case)
@@ -167,12 +168,11 @@ def _promises_of(
 
 
 def _made(case: Case, *, needs_model: bool) -> Iterator[Promise]:
+    titles = {rule.title for rule in RULES}
+    for title in case.setting.waived:
+        if title not in titles:
+            raise ValueError(f"{case}: no promise {title!r}{did_you_mean(title, titles)}")
     for rule in RULES:
         fits = rule.needs_model == needs_model and case.kind in rule.kinds
-        if fits and rule.applies(case):
+        if fits and rule.title not in case.setting.waived and rule.applies(case):
             yield Promise(str(case), rule.title, partial(rule.check, case))
-
-
-def plugin_promises(name: str) -> list[Promise]:
-    """The promises of a plugin as a whole."""
-    return plugin.promises(name)

@@ -46,11 +46,11 @@ class SteadyNoise(TorchDispatchMode):
         """Calls an operation."""
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        is_steady = name in _STEADY or name in ("randperm", "randint")
+        is_steady = name in _STEADY or name == "randperm"
         if torch.Tag.nondeterministic_seeded not in func.tags or not is_steady:
             return result
         self.calls += 1
-        if name in ("randperm", "randint"):
+        if name == "randperm" or (name == "randint" and not self.varies):
             return self._drawn(name, result, args)
         moved = self.calls if self.varies else self.calls // _MANY
         uniform = (0.4 + moved * _GOLDEN) % 1.0
@@ -87,6 +87,13 @@ def _moved_uniform(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Ten
     """``uniform_(self, from, to)``."""
     low, high = (*args[1:], *(0.0, 1.0)[len(args) - 1 :])[:2]
     return result.fill_(low + uniform * (high - low))
+
+
+def _integer(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``randint(high, size)``, ``randint(low, high, size)`` and the same for ``randint_like``."""
+    numbers = [arg for arg in args if isinstance(arg, int)]
+    low, high = (0, *numbers) if len(numbers) == 1 else numbers[:2]
+    return result.fill_(low + int(uniform * (high - low)))
 
 
 def _exponential(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
@@ -138,6 +145,8 @@ _STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
     "poisson": _poisson,
     "_standard_gamma": _gamma,
     "native_dropout": _dropout,
+    "randint": _integer,
+    "randint_like": _integer,
 }
 
 

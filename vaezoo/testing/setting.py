@@ -21,6 +21,8 @@ class Setting:
         data: the name of made-up data, one of ``vaezoo.testing.EXAMPLES``; or examples, such as
             a ``vaezoo.Batch`` or an array. None lets vaezoo choose, or takes the data set of
             ``spec``.
+        waived: promises that are not checked, by their titles, each with the reason: where a
+            component breaks one on purpose, as its paper does.
 
     Example:
         >>> from vaezoo.testing import Setting
@@ -31,6 +33,7 @@ class Setting:
     options: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     data: Any = None
+    waived: Mapping[str, str] = field(default_factory=dict)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

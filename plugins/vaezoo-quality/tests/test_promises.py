@@ -9,12 +9,12 @@ import vaezoo
 from vaezoo import testing
 from vaezoo.testing import Setting
 
-DIGITS = vaezoo.Batch(torch.rand(250, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+DIGITS = vaezoo.Batch(torch.rand(260, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
 SMALL = {"samples": 15}
 SETTINGS = {
     "metric frechet-distance": Setting(options=SMALL, data=DIGITS),
     "metric kernel-distance": Setting(options=SMALL, data=DIGITS),
-    "metric prdc": Setting(options=SMALL, data=DIGITS),
+    "metric prdc": Setting(options={"samples": 60}, data=DIGITS),
     "metric reconstruction-quality": [Setting(data="grey"), Setting(data=DIGITS)],
 }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 import pandas as pd
+import pytest
 
 from vaezoo import testing
 from vaezoo.testing import Setting
