@@ -399,8 +399,8 @@ class PlainMixture(vaezoo.Prior):
 
     def __init__(self, wiring: vaezoo.PriorWiring, /) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.tensor([1.0, 0.0, -1.0]))
-        self.mean = nn.Parameter(2 * torch.randn(3, *wiring.space.shape))
+        self.logits = nn.Parameter(torch.tensor([1.0, 0.0, -2.0]))
+        self.mean = nn.Parameter(3 * torch.randn(3, *wiring.space.shape))
 
     def mixture(self, cls: type = MixtureSameFamily) -> Distribution:
         normals = DiagonalNormal(self.mean, torch.zeros_like(self.mean))

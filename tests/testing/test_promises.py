@@ -29,7 +29,7 @@ SETTINGS = {
     "schedule exponential": Setting(options={"rate": 0.1}),
     "schedule cyclical": Setting(options={"steps": 40}),
     "metric nll": Setting(options={"samples": 20}),
-    "metric ais": Setting(options={"temperatures": 12, "chains": 2, "leaps": 2}),
+    "metric ais": Setting(options={"temperatures": 5, "chains": 2, "leaps": 1, "examples": 0}),
     "metric classification": Setting(
         spec={"model": {"condition": {"type": "label", "into": ["decoder"]}}}
     ),

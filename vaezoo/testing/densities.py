@@ -24,7 +24,7 @@ from vaezoo.testing.seeds import distributions_of
 _ERRORS = 6.0
 _KNOWN = 0.06
 """The largest relative standard error of a mean that says enough."""
-_SAMPLES, _HELD_OUT = 4000, 1000
+_SAMPLES, _HELD_OUT = 2500, 600
 _MAX_EVENTS = 4096
 
 

@@ -46,9 +46,9 @@ class Nudges:
         if place != self.place or not value.is_floating_point():
             return value
         if self.amount is not None:
-            generator = torch.Generator().manual_seed(value.numel())
-            noise = torch.randn(value.shape, generator=generator)
-            return value + self.amount * noise
+            # not drawn, which would move the noise of the pass
+            direction = torch.cos(1.7 * torch.arange(value.numel())).reshape(value.shape)
+            return value + self.amount * direction
         self.leaves.append(torch.zeros_like(value, requires_grad=True))
         return value + self.leaves[-1]
 

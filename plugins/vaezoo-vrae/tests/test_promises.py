@@ -65,6 +65,7 @@ SETTINGS = {
     "latents recurrent": Setting(options={"units": 6}, spec={"model": MODEL}, data="sequences"),
     "decoder steps": Setting(options={"hidden": [8]}, spec=within(CHAIN), data="sequences"),
     "metric label-accuracy": Setting(
+        options={"per_class": 6},
         spec={"model": {**MODEL, "latents": RECURRENT, "condition": LABEL}}, data="sequences"
     ),
     "metric reconstruction-accuracy": Setting(spec={**SYMBOLS, "data": TEXT}),
