@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -169,18 +170,17 @@ class Case:
         """A task that is looked at, and never changed."""
         return self.compose()
 
-    def compose(self, step: int = LATE_STEP) -> Bench:
+    def compose(self, step: int = LATE_STEP, *, anew: bool = False) -> Bench:
         """A new task, in training mode, with the same initial weights each time.
 
         Args:
             step: the training step of its schedules.
+            anew: whether it is built again, and not copied from one that nobody changes.
 
         Raises:
             VaezooError: the parts do not fit together.
         """
-        with self.known():
-            task = compose_stages(self.spec, self.dataset.spec, len(self.loader))[-1]
-        task.model.count_classes(self.loader.condition)
+        task = self._build() if anew else self._copy()
         task.train()
         both = self.loader.first(2 * BATCH).map(Tensor.clone)  # a task may change it
         batch, others = both.select(slice(0, BATCH)), both.select(slice(BATCH, 2 * BATCH))
@@ -188,6 +188,21 @@ class Case:
         with seeded(CPU, "promise", "initialise"):
             task.initialise(batch)
         return Bench(self, task, self.spec.stages[-1], batch, others)
+
+    def _build(self) -> Task:
+        with self.known():
+            task = compose_stages(self.spec, self.dataset.spec, len(self.loader))[-1]
+        task.model.count_classes(self.loader.condition)
+        return task
+
+    def _copy(self) -> Task:
+        """A copy of a task, which takes less time than building one; if it can be copied."""
+        if "task" not in self.memo:
+            self.memo["task"] = self._build()
+        try:
+            return copy.deepcopy(self.memo["task"])
+        except (RuntimeError, TypeError):  # such as of a generator or a tensor with a graph
+            return self._build()
 
 
 def _placed(spec: dict[str, Any], kind: str, block: dict[str, Any], cls: Any) -> dict[str, Any]:

@@ -91,12 +91,19 @@ def _in_support(x: Tensor, data: DataSpec) -> bool:
 def _fitting(case: Case) -> Case:
     """The likelihood with made-up data of the widest support of which it is a normalised density.
 
-    Binary numbers are a poor test of a density over all numbers.
+    Binary numbers are a poor test of a density over all numbers. It is remembered.
     """
+    if "fitting" not in case.memo:
+        case.memo["fitting"] = _find_fitting(case)
+    found: Case = case.memo["fitting"]
+    return found
+
+
+def _find_fitting(case: Case) -> Case:
     if case.data is None or case.setting.data is not None:
         return case
     for data in _WIDEST_FIRST:
-        other = replace(case, data=data)
+        other = replace(case, data=data, memo={})
         try:
             if other.probe.model.likelihood.is_normalised:
                 return other

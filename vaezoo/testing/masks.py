@@ -20,13 +20,20 @@ _WITH_MASK = {"binary": "sequences", "images": "holes", "real": "cells"}
 
 
 def masked_case(case: Case) -> Case | None:
-    """The component with masked data; None if it takes none."""
+    """The component with masked data, which is remembered; None if it takes none."""
+    if "masked" not in case.memo:
+        case.memo["masked"] = _find_masked(case)
+    found: Case | None = case.memo["masked"]
+    return found
+
+
+def _find_masked(case: Case) -> Case | None:
     if case.probe.batch.mask is not None:
         return case
     data = _WITH_MASK.get(case.data or "")
     if data is None:
         return None
-    other = replace(case, data=data)
+    other = replace(case, data=data, memo={})
     try:
         other.compose()
     except (VaezooError, ValueError, TypeError, RuntimeError):

@@ -84,14 +84,14 @@ class Training:
 
 def check_resume(case: Case) -> None:
     """A resumed training computes the same bits."""
-    first = case.compose(0)
+    first = case.compose(0, anew=True)
     training = Training(first)
     before = _attributes(first)
     training.run(range(_STEPS))
     saved = {name: value.clone() for name, value in first.task.state_dict().items()}
     states = [optimizer.state() for optimizer in training.optimizers]
     after = _attributes(first)
-    second = case.compose(0)
+    second = case.compose(0, anew=True)
     second.task.load_state_dict(saved)
     resumed = Training(second)
     for optimizer, state in zip(resumed.optimizers, states, strict=True):
