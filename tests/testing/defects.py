@@ -440,6 +440,34 @@ class FirstComponent(PlainMixture):
         return self.mixture(First)
 
 
+class Fitted(vaezoo.Prior):
+    """A normal that is fitted to codes."""
+
+    def __init__(self, wiring: vaezoo.PriorWiring, /) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(wiring.space.shape))
+
+    def fit(self, codes: Tensor, context: Tensor | None) -> None:
+        self.mean.copy_(codes.mean(0))
+
+    def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
+        return DiagonalNormal(self.mean, torch.zeros_like(self.mean))
+
+
+class ForgetsFit(Fitted):
+    """A normal that is fitted to codes."""
+
+    def __init__(self, wiring: vaezoo.PriorWiring, /) -> None:
+        super().__init__(wiring)
+        self.found = torch.zeros(wiring.space.shape)
+
+    def fit(self, codes, context):
+        self.found = codes.mean(0)
+
+    def forward(self, context, model):
+        return DiagonalNormal(self.mean + self.found.to(self.mean), torch.zeros_like(self.mean))
+
+
 class Unnormalised(UnitNormal):
     def log_prob(self, value):
         return -0.5 * value.square().sum(-1)
@@ -769,6 +797,19 @@ class WrongSign(NegativeELBO):
         return trace.mean_distortion.neg() + trace.mean_rate
 
 
+class Broadcast(NegativeELBO):
+    """The negative ELBO."""
+
+    def forward(self, trace):
+        return -trace.mean_elbo + trace.mean_rate.detach()[:, None] * 0
+
+
+class SilentRate(NegativeELBO):
+    """The negative ELBO."""
+
+    loss_includes_rate = False
+
+
 class DetachedLoss(NegativeELBO):
     """The negative ELBO."""
 
@@ -851,6 +892,13 @@ class AveragedRate(Rate):
         q = trace.sites[0].q
         kl = 0.5 * ((2 * q.log_scale).exp() + q.loc.square() - 1 - 2 * q.log_scale)
         return kl.mean(-1)
+
+
+class WeightedTwice(Rate):
+    """The KL."""
+
+    def forward(self, trace):
+        return self.current_weight * trace.mean_rate
 
 
 class DetachedRate(Rate):
@@ -1027,6 +1075,13 @@ class OneHotLabel(vaezoo.Conditioner):
 
     def forward(self, condition: Tensor) -> Tensor:
         return F.one_hot(condition, self.classes).float()
+
+
+class OneForAll(OneHotLabel):
+    """A label as a vector."""
+
+    def unconditional_context(self, n: int) -> Tensor:
+        return torch.zeros(1, self.classes)
 
 
 class RelativeLabel(OneHotLabel):

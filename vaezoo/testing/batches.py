@@ -156,6 +156,10 @@ def check_shapes(case: Case) -> None:
                 f"the {name} of {size} examples has {value.shape[0] if value.dim() else 'no'} "
                 "rows; return one for each example, B"
             )
+            assert case.kind not in LOSS_KINDS or value.dim() == 1, (
+                f"the {name} of {size} examples has the shape {tuple(value.shape)}; return one "
+                "number for each, [B] (a broadcast of [B] with [B, 1]?)"
+            )
             has_samples = name == "code" or name.startswith(("sample", "KL", "log", "output"))
             assert not has_samples or value.shape[1] == k, (
                 f"the {name} for K = {k} samples has {value.shape[1]}; return one for each sample"

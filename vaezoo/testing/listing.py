@@ -13,6 +13,7 @@ from vaezoo.plugins.registration import THIS_PROCESS, RegisteredEntry, class_nam
 from vaezoo.testing import (
     batches,
     datasets,
+    declared,
     densities,
     dtypes,
     files,
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     *seeds.RULES,
     *gradients.RULES,
     *nats.RULES,
+    *declared.RULES,
     *densities.RULES,
     *likelihoods.RULES,
     *dtypes.RULES,

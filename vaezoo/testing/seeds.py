@@ -43,7 +43,8 @@ def check_repeats(case: Case) -> None:
         )
 
 
-def _samples(bench: Bench, seed: int) -> Tensor:
+def generated(bench: Bench, seed: int) -> Tensor:
+    """Samples of the model, one for each example of the batch."""
     condition = bench.batch.condition if bench.model.conditioner is not None else None
     given: dict[str, Any] = {} if condition is None else {"condition": condition}
     if bench.model.data.extras:
@@ -57,7 +58,7 @@ def check_generation(case: Case) -> None:
     bench = case.compose()
     bench.model.eval()
     found: list[Tensor] = []
-    touched = touched_generators(lambda: found.extend(_samples(bench, s) for s in (1, 1, 2)))
+    touched = touched_generators(lambda: found.extend(generated(bench, s) for s in (1, 1, 2)))
     assert not touched, (
         f"generating uses or seeds {touched[0]}; draw with torch's functions, without a seed"
     )

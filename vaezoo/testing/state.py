@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from vaezoo.testing.case import CPU, Bench, Case
 from vaezoo.testing.noise import steady
 from vaezoo.testing.passes import PASS_KINDS, results
 from vaezoo.testing.promise import Rule
+from vaezoo.testing.seeds import generated
 from vaezoo.training.phase_optimizer import PhaseOptimizer
 from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
@@ -127,12 +129,14 @@ def _same_state(first: Bench, second: Bench) -> bool:
     one, other = first.task.state_dict(), second.task.state_dict()
     if not all(_equal(one[name], other[name]) for name in one):
         return False
-    losses = []
+    losses, samples = [], []
     for bench in (first, second):
         bench.task.eval()
         with seeded(CPU, "promise", "evaluation"):
             losses.append(bench.task(bench.batch)[0])
-    return _equal(*losses)
+        with suppress(NotImplementedError, ValueError):
+            samples.append(generated(bench, 1))
+    return _equal(*losses) and (len(samples) < 2 or _equal(*samples))
 
 
 def _attributes(bench: Bench) -> dict[str, Any]:

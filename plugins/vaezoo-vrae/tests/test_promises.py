@@ -66,7 +66,8 @@ SETTINGS = {
     "decoder steps": Setting(options={"hidden": [8]}, spec=within(CHAIN), data="sequences"),
     "metric label-accuracy": Setting(
         options={"per_class": 6},
-        spec={"model": {**MODEL, "latents": RECURRENT, "condition": LABEL}}, data="sequences"
+        spec={"model": {**MODEL, "latents": RECURRENT, "condition": LABEL}},
+        data="sequences",
     ),
     "metric reconstruction-accuracy": Setting(spec={**SYMBOLS, "data": TEXT}),
     "dataset text": Setting(options={k: v for k, v in TEXT.items() if k != "type"}),
