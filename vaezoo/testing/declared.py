@@ -76,7 +76,7 @@ def check_weight(case: Case) -> None:
         part.weight = weight
         with steady():
             penalties += loss_results(bench, bench.batch).values()
-    assert not differs(*penalties), (
+    assert not differs(penalties[0], penalties[1]), (
         "multiplies the penalty by its weight, which the trainer does as well; return it "
         "unweighted"
     )

@@ -87,8 +87,8 @@ EXAMPLES: Mapping[str, Callable[[], Batch]] = {
     "grey": lambda: Batch(_unit(1, 8, 8), _labels()),
 }
 """Made-up data by name: vectors of each support, images ``[2, 8, 4]``, sequences ``[6, 4]`` with a
-mask over their steps, vectors and images with a mask over their cells, data of two parts. Conditions
-are labels, but vectors of ``attributes`` and images of ``pictures``."""
+mask over their steps, vectors and images with a mask over their cells, data of two parts.
+Conditions are labels, but vectors of ``attributes`` and images of ``pictures``."""
 
 _SUPPORTS = {"counts": "count", "symbols": "one-hot"}
 _LIKELIHOODS = {
