@@ -312,6 +312,17 @@ class Detached(PlainPosterior):
     law = NoGradient
 
 
+class HalfGradient(DiagonalNormal):
+    def rsample(self, sample_shape=()):
+        return self.loc.detach() + (super().rsample(sample_shape) - self.loc)
+
+
+class HalfReparameterised(PlainPosterior):
+    """A normal."""
+
+    law = HalfGradient
+
+
 class MeanOverDimensions(DiagonalNormal):
     def log_prob(self, value):
         return super().log_prob(value) / value.shape[-1]

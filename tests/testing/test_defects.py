@@ -82,6 +82,7 @@ PLANTED = {
     d.Silent: "has no docstring",
     # posteriors, priors and latents
     d.Detached: "z is detached",
+    d.HalfReparameterised: "z is partly detached",
     d.MeanDensity: "density and samples of the posterior of 'z' disagree",
     d.WrongScale: "density and samples of the posterior of 'z' disagree",
     d.SameSamples: "the posterior of 'z' gives 40 identical samples",

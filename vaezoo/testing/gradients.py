@@ -26,7 +26,12 @@ PLACES = {
     "z": "the samples z",
     "output": "the decoder's output",
 }
-_STEP = 0.05
+_STEP, _SMALL = 0.05, 0.01
+
+
+def direction_of(value: Tensor) -> Tensor:
+    """The direction of a nudge; not drawn, which would move the noise of the pass."""
+    return torch.cos(1.7 * torch.arange(value.numel())).reshape(value.shape)
 
 
 class Nudges:
@@ -46,9 +51,7 @@ class Nudges:
         if place != self.place or not value.is_floating_point():
             return value
         if self.amount is not None:
-            # not drawn, which would move the noise of the pass
-            direction = torch.cos(1.7 * torch.arange(value.numel())).reshape(value.shape)
-            return value + self.amount * direction
+            return value + self.amount * direction_of(value)
         self.leaves.append(torch.zeros_like(value, requires_grad=True))
         return value + self.leaves[-1]
 
@@ -115,19 +118,47 @@ def is_cut(bench: Bench, place: str, values: Callable[[Bench], Tensor] = _values
     return has_influence and not any(g is not None and bool(g.any()) for g in gradients)
 
 
+def is_partly_cut(bench: Bench) -> bool:
+    """Whether the gradient of samples to the features is another than their slope."""
+    bench.task.eval()
+    nudges = Nudges("features")
+    with nudges.active(bench):
+        before = _samples(bench)
+        if not before.requires_grad:
+            return True
+        weights = torch.linspace(1, 2, len(before))
+        total = (before * weights).sum()
+        gradients = torch.autograd.grad(total, nudges.leaves, allow_unused=True)
+        slopes = []
+        for amount in (_SMALL, -_SMALL):
+            nudges.amount = amount
+            slopes.append(float((_samples(bench).double() * weights).sum()) / (2 * _SMALL))
+    directions = [direction_of(leaf) for leaf in nudges.leaves]
+    pairs = zip(gradients, directions, strict=True)
+    expected = sum(float((g * d).sum()) for g, d in pairs if g is not None)
+    slope = slopes[0] - slopes[1]
+    return abs(slope - expected) > 0.1 * abs(slope) + 0.02
+
+
+def _samples(bench: Bench) -> Tensor:
+    """The codes of two samples of each example, as one vector."""
+    with steady():
+        model = bench.model
+        trace = model.infer(model.start_inference(bench.batch, 2))
+    return trace.code.flatten().float()
+
+
 def check_features(case: Case) -> None:
     """Gradients of samples and codes reach the encoder."""
     bench = case.compose()
-
-    def samples(bench: Bench) -> Tensor:
-        with steady():
-            model = bench.model
-            trace = model.infer(model.start_inference(bench.batch, 2))
-        return trace.code.flatten().float()
-
-    assert not is_cut(bench, "features", samples), (
+    assert not is_cut(bench, "features", _samples), (
         "z is detached: the codes depend on the encoder's features, but no gradient flows back to "
         "them, so the reconstruction does not train the encoder; use rsample(), and no detach()"
+    )
+    is_real = all(space.support == "real" for space in bench.model.spaces)
+    assert case.kind != "posterior" or not is_real or not is_partly_cut(bench), (
+        "z is partly detached: the gradient of its samples to the encoder's features is not their "
+        "slope; compute samples from all parameters without detach()"
     )
 
 
