@@ -935,6 +935,29 @@ class ShareOfBatch(Rate):
         return trace.mean_rate / trace.mean_rate.detach().mean()
 
 
+class Norm(Rate):
+    """The norm of z."""
+
+    penalizes_rate = False
+
+    def forward(self, trace):
+        site = trace.sites[0]
+        norm = site.z.square().sum(-1)  # [K, B], or [K, B, T]
+        if site.mask is not None:
+            norm = self.shown(norm, site.mask).sum(-1)
+        return trace.mean(norm)
+
+    def shown(self, norm: Tensor, mask: Tensor) -> Tensor:
+        return norm * mask
+
+
+class NormOfPadding(Norm):
+    """The norm of z."""
+
+    def shown(self, norm, mask):
+        return norm
+
+
 class MovingAverage(Rate):
     """The KL."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
 from vaezoo.testing.examples import BATCH, EXAMPLES, tiny_spec
 from vaezoo.testing.setting import Setting, merge
+from vaezoo.testing.steps import steps_known
 from vaezoo.utils.seeds import seeded
 
 CPU = torch.device("cpu")
@@ -123,8 +124,11 @@ class Case:
     @contextmanager
     def known(self) -> Iterator[None]:
         """Within, specs may name the class, if no plugin provides it."""
-        is_own = isinstance(self.entry, RegisteredEntry)
-        with registered_for_now(self.entry) if is_own else nullcontext():  # type: ignore[arg-type]
+        with ExitStack() as stack:
+            if isinstance(self.entry, RegisteredEntry):
+                stack.enter_context(registered_for_now(self.entry))
+            if self.data == "steps":
+                stack.enter_context(steps_known())
             yield
 
     @cached_property

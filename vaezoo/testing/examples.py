@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaezoo.data.batch import Batch
+from vaezoo.testing.steps import NAME
 
 COUNT, BATCH, SAMPLES, LATENT_DIM = 60, 5, 2, 3
 """Made-up examples, examples in a batch, samples K of the posterior, and latent dimensions."""
@@ -78,6 +79,7 @@ EXAMPLES: Mapping[str, Callable[[], Batch]] = {
     "symbols": lambda: Batch(_symbols(), _labels()),
     "images": lambda: Batch(_binary(2, 8, 4), _labels()),
     "sequences": lambda: Batch(_binary(6, 4), _labels(), lengths(6)),
+    "steps": lambda: Batch(_binary(6, 4), _labels(), lengths(6)),
     "series": lambda: Batch(_real(6, 4), _labels(), lengths(6)),
     "cells": lambda: Batch(_real(4), _labels(), _cells()),
     "holes": lambda: Batch(_binary(2, 8, 4), _labels(), _holes()),
@@ -87,8 +89,9 @@ EXAMPLES: Mapping[str, Callable[[], Batch]] = {
     "grey": lambda: Batch(_unit(1, 8, 8), _labels()),
 }
 """Made-up data by name: vectors of each support, images ``[2, 8, 4]``, sequences ``[6, 4]`` with a
-mask over their steps, vectors and images with a mask over their cells, data of two parts.
-Conditions are labels, but vectors of ``attributes`` and images of ``pictures``."""
+mask over their steps (``steps`` with a latent variable at each), vectors and images with a mask
+over their cells, data of two parts. Conditions are labels, but vectors of ``attributes`` and
+images of ``pictures``."""
 
 _SUPPORTS = {"counts": "count", "symbols": "one-hot"}
 _LIKELIHOODS = {
@@ -118,6 +121,9 @@ def tiny_model(data: str) -> dict[str, Any]:
         likelihood = {"type": "joint", "parts": {"left": "bernoulli", "right": "laplace"}}
         parts: dict[str, Any] = {"encoder": both, "decoder": both, "likelihood": likelihood}
         return {"latent_dim": LATENT_DIM, **parts}
+    if data == "steps":
+        each = dict.fromkeys(("encoder", "latents", "decoder"), NAME)
+        return {"latent_dim": LATENT_DIM, "likelihood": "bernoulli", **each}
     return {
         "latent_dim": LATENT_DIM,
         "encoder": mlp(8),

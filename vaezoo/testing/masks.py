@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor
 from vaezoo.data.batch import Batch
 from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.noise import steady
-from vaezoo.testing.passes import PASS_KINDS, blame, differs, results
+from vaezoo.testing.passes import LOSS_KINDS, PASS_KINDS, blame, differs, results
 from vaezoo.testing.promise import Rule
 from vaezoo.utils.errors import VaezooError
 
-_WITH_MASK = {"binary": "sequences", "images": "holes", "real": "cells"}
+_WITH_MASK = {"binary": ("sequences",), "images": ("holes",), "real": ("cells",)}
 """For made-up data, the same with a mask."""
 
 
@@ -30,15 +31,15 @@ def masked_case(case: Case) -> Case | None:
 def _find_masked(case: Case) -> Case | None:
     if case.probe.batch.mask is not None:
         return case
-    data = _WITH_MASK.get(case.data or "")
-    if data is None:
-        return None
-    other = replace(case, data=data, memo={})
-    try:
-        other.compose()
-    except (VaezooError, ValueError, TypeError, RuntimeError):
-        return None
-    return other
+    names: tuple[str, ...] = _WITH_MASK.get(case.data or "", ())
+    if case.kind in LOSS_KINDS and names and not case.changes:
+        names = ("steps", *names)  # where the latent variables have masks, too
+    for data in names:
+        other = replace(case, data=data, memo={})
+        with suppress(VaezooError, ValueError, TypeError, RuntimeError, NotImplementedError):
+            other.probe.task(other.probe.batch)
+            return other
+    return None
 
 
 def _all_results(bench: Bench, batch: Batch) -> Mapping[str, Tensor]:

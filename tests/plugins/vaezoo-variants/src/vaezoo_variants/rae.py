@@ -94,5 +94,7 @@ class DecoderGradient(vaezoo.Regularizer):
             extras = trace.batch.extras
             mean = trace.model.likelihood_of(code, trace.context, extras).mean
             signs = torch.randint_like(mean, 2) * 2 - 1
+            if (mask := trace.batch.mask) is not None:
+                signs = masked(signs, mask.expand(len(signs), *mask.shape))
             (gradient,) = torch.autograd.grad((signs * mean).sum(), code, create_graph=True)
         return trace.mean(gradient.square().flatten(2).sum(-1))
