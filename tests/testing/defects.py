@@ -848,6 +848,14 @@ class Importance(vaezoo.Objective):
         return trace.log_weight.logsumexp(0) - math.log(len(trace.log_weight))
 
 
+class MeanOfBounds(Importance):
+    """The mean of two bounds of two samples each (MIWAE)."""
+
+    def bound(self, trace):
+        pairs = trace.log_weight.unflatten(0, (-1, 2))  # [M, 2, B]
+        return (pairs.logsumexp(1) - math.log(2)).mean(0)
+
+
 class OverTheBatch(Importance):
     """The importance-weighted bound."""
 
@@ -992,6 +1000,17 @@ class OwnTerms(OwnBatchOnly):
 
     def after_step(self, result: vaezoo.StepResult) -> None:
         self.average.mul_(0.5).add_(0.1 * result.terms["loss"].abs().clamp(max=9))
+
+
+class OneRankOnly(OwnBatchOnly):
+    """The KL."""
+
+    def forward(self, trace):
+        return trace.mean_rate
+
+    def after_step(self, result: vaezoo.StepResult) -> None:
+        if not result.processes.is_main:
+            result.processes.sum(self.average)
 
 
 class PlainCritic(Rate):

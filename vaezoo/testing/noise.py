@@ -125,6 +125,17 @@ def _gamma(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
     return result.copy_(args[0] * (0.5 + uniform))
 
 
+def _dirichlet(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``_sample_dirichlet(concentration)``: shares near their means."""
+    moved = args[0] * (0.5 + uniform * torch.linspace(0.5, 1.5, args[0].shape[-1]).to(args[0]))
+    return result.copy_(moved / moved.sum(-1, keepdim=True))
+
+
+def _binomial(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """``binomial(count, probability)``: a number near its mean."""
+    return result.copy_((args[0] * args[1] + uniform).floor().minimum(args[0]))
+
+
 def _dropout(uniform: float, result: Any, args: tuple[Any, ...]) -> Any:
     """``native_dropout(input, p, train)``: keeps everything."""
     return args[0].clone(), torch.ones_like(result[1])
@@ -144,6 +155,8 @@ _STEADY: Mapping[str, Callable[[float, Any, tuple[Any, ...]], Any]] = {
     "multinomial": _multinomial,
     "poisson": _poisson,
     "_standard_gamma": _gamma,
+    "_sample_dirichlet": _dirichlet,
+    "binomial": _binomial,
     "native_dropout": _dropout,
     "randint": _integer,
     "randint_like": _integer,

@@ -32,6 +32,7 @@ class Exchange:
     turn: int = 0
     values: list[list[Any]] = field(default_factory=list)
     failed: bool = False
+    finished: set[int] = field(default_factory=set)
     condition: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for_turn(self, rank: int) -> None:
@@ -41,7 +42,10 @@ class Exchange:
             RuntimeError: another process has failed, or left the exchange to this one.
         """
         with self.condition:
-            ready = self.condition.wait_for(lambda: self.failed or self.turn == rank, _SECONDS)
+            ready = self.condition.wait_for(
+                lambda: self.failed or self.turn == rank or len(self.finished) == _SIZE - 1,
+                _SECONDS,
+            )
             if self.failed or not ready:
                 raise RuntimeError("another process failed, or exchanged another number of values")
 
@@ -79,7 +83,10 @@ class EmulatedGroup(ProcessGroup):
 
     def _all(self, value: Tensor) -> list[Tensor]:
         index, self.count[0] = self.count[0], self.count[0] + 1
-        return self.exchange.meet(self.rank, index, value.detach().clone())
+        values = self.exchange.meet(self.rank, index, value.detach().clone())
+        if len({each.shape for each in values}) > 1:
+            raise RuntimeError("the processes exchange different numbers of values")
+        return values
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Sums the gradients over processes; missing gradients count as 0."""
@@ -121,6 +128,7 @@ def _train_emulated(benches: Sequence[Bench]) -> None:
         except Exception as error:
             errors.append(error)
             exchange.failed = True
+        exchange.finished.add(rank)
         exchange.give_way(rank)
 
     threads = [threading.Thread(target=work, args=pair) for pair in enumerate(benches)]
