@@ -93,7 +93,12 @@ VARIANTS = {
         "data": "parts",
     },
 }
-TINY = ["encoder tiny", "regularizer tiny-critic", "conditioner tiny-label"]
+TINY = [
+    "encoder tiny",
+    "regularizer tiny-critic",
+    "conditioner tiny-label",
+    "prior tiny-conditional",
+]
 
 
 def check(component, plugin, **setting):
