@@ -8,13 +8,12 @@ import itertools
 import pytest
 import torch
 
-from vaezoo import testing
 from vaezoo.components.objectives import IWAE
 from vaezoo.components.posteriors import DiagonalNormalPosterior
 from vaezoo.components.priors import StandardNormal
 from vaezoo.distributions import DiagonalNormal, UnitNormal
 from vaezoo.model.model import Model
-from vaezoo.testing import check_spec
+from vaezoo.testing import check_spec, spec_contracts
 from vaezoo.utils.errors import SpecError
 
 ENCODERS = ["mlp", {"type": "conv", "norm": "batch"}, {"type": "patch", "patch": 2}]
@@ -137,7 +136,7 @@ def test_a_prior_that_breaks_the_promises_of_distributions_is_caught(cls, messag
     monkeypatch.setattr(
         StandardNormal, "forward", lambda self, context, model: cls(torch.zeros(3))
     )
-    monkeypatch.setattr(testing, "_check_shapes", lambda task, batch: None)
+    monkeypatch.setattr(spec_contracts, "_check_shapes", lambda task, batch: None)
     with pytest.raises((AssertionError, SpecError), match=message):
         check_spec(spec())
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from vaezoo import testing
 from vaezoo.cli.main import cli
 from vaezoo.plugins import discovery
-from vaezoo.testing import check_spec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
 
@@ -57,4 +57,12 @@ def test_the_page_shows_what_the_command_prints(plugin):
 def test_the_encoder_keeps_the_contracts(plugin):
     spec = yaml.safe_load(block("# my.yaml"))
     del spec["requires"]  # the package is not really installed
-    check_spec(spec)
+    testing.check_spec(spec)
+
+
+def test_the_encoder_keeps_its_promises(plugin):
+    promises = testing.promises("vaezoo-cosine")
+    assert len(promises) > 15
+    for promise in promises:
+        if promise.title != "has an entry point of its name":  # it is not really installed
+            promise.check()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vaezoo.plugins.catalogue import ComponentEntry
@@ -50,3 +52,16 @@ def add(entry: RegisteredEntry) -> None:
 def registered() -> tuple[RegisteredEntry, ...]:
     """The classes that this process registered."""
     return tuple(_entries.values())
+
+
+@contextmanager
+def registered_for_now(entry: RegisteredEntry) -> Iterator[None]:
+    """Within, the class of ``entry`` has a name in specs, in place of another of that name."""
+    before = _entries.get((entry.kind, entry.name))
+    add(entry)
+    try:
+        yield
+    finally:
+        del _entries[entry.kind, entry.name]
+        if before is not None:
+            add(before)

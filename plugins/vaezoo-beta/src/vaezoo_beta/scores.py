@@ -94,7 +94,8 @@ def sap(means: np.ndarray, factors: np.ndarray, train: int) -> float:
     z = standardize(means, train)
     accuracy = np.zeros((means.shape[1], factors.shape[1]))
     for d, f in np.ndindex(*accuracy.shape):
-        classifier = LinearSVC(C=0.01, class_weight="balanced", dual=False)
+        # without a random state it draws a seed from numpy's global generator, and ignores it
+        classifier = LinearSVC(C=0.01, class_weight="balanced", dual=False, random_state=0)
         classifier.fit(z[:train, [d]], factors[:train, f])
         accuracy[d, f] = classifier.score(z[train:, [d]], factors[train:, f])
     return float(np.mean(top_two_gap(accuracy)))

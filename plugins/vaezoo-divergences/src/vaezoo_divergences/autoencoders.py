@@ -81,6 +81,8 @@ class DecoderGradient(vaezoo.Regularizer):
             if not mean.requires_grad:
                 raise ValueError("the mean of p(x|z) has no gradient with this likelihood")
             signs = torch.randint_like(mean, 2) * 2 - 1
+            if (mask := trace.batch.mask) is not None:
+                signs = masked(signs, mask.expand(len(signs), *mask.shape))
             (gradient,) = torch.autograd.grad((signs * mean).sum(), code, create_graph=True)
         return trace.mean(gradient.square().flatten(2).sum(-1))
 

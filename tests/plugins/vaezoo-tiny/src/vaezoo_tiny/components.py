@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 import vaezoo
+from vaezoo.nn import masked
 
 Width = Annotated[int, Gt(0)]
 
@@ -34,7 +35,7 @@ class TinyEncoder(vaezoo.Encoder):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """From ``[B, *in_shape]`` to one feature vector ``[B, width]``."""
-        return (self.net(x.flatten(1)),)
+        return (self.net(masked(x, mask).flatten(1)),)
 
 
 class TinyCritic(vaezoo.Regularizer):

@@ -77,9 +77,9 @@ def _check_stage(stage: Stage, task: Task, batch: Batch) -> None:
         phase_optimizers = [
             PhaseOptimizer(phase, task=task, config=stage.train, total_steps=1) for phase in phases
         ]
-        _check_ownership(task, phase_optimizers)
+        check_ownership(task, phase_optimizers)
         for phase_optimizer, phase in zip(phase_optimizers, phases, strict=True):
-            _check_step(task, phase_optimizer, phase.module, batch)
+            check_step(task, phase_optimizer, phase.module, batch)
 
 
 def _check_shapes(task: Task, batch: Batch) -> None:
@@ -169,7 +169,13 @@ def _check_seed(first: Task, second: Task, batch: Batch) -> None:
     )
 
 
-def _check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> None:
+def check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> None:
+    """Checks that every weight belongs to exactly one phase.
+
+    Args:
+        task: the task.
+        phase_optimizers: those of all its phases.
+    """
     owners: dict[int, list[str]] = {}
     for phase_optimizer in phase_optimizers:
         for parameter in phase_optimizer.parameters:
@@ -180,9 +186,17 @@ def _check_ownership(task: Task, phase_optimizers: Sequence[PhaseOptimizer]) -> 
             assert len(names) == 1, f"{name} belongs to the phases {names}, expected exactly one"
 
 
-def _check_step(
+def check_step(
     task: Task, phase_optimizer: PhaseOptimizer, module: nn.Module, batch: Batch
 ) -> None:
+    """Takes a step of one phase, and checks gradients and what it changes.
+
+    Args:
+        task: the task.
+        phase_optimizer: that of the phase.
+        module: the module whose weights the phase trains.
+        batch: the examples.
+    """
     roots = task.trained_roots() if module is task else [module]
     own = {id(buffer) for root in roots for buffer in root.buffers()}
     if module is task:  # the phase of the model has the buffers that no other phase has

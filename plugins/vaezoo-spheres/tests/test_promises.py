@@ -1,0 +1,12 @@
+"""The promises of the components of this plugin."""
+
+from __future__ import annotations
+
+import pytest
+
+from vaezoo import testing
+
+
+@pytest.mark.parametrize("promise", testing.promises("vaezoo-spheres"), ids=str)
+def test_promise(promise):
+    promise.check()
