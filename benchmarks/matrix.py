@@ -209,6 +209,8 @@ def main() -> None:
     parser.add_argument("name", nargs="?")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
+    if options.record and options.kind is not None:
+        parser.error("--record is for the whole matrix")
     chosen = [
         pair
         for pair in pairs()
@@ -223,7 +225,7 @@ def main() -> None:
     works = sum(text == "works" for text in results.values())
     refused = len(results) - works - faults
     print(f"{len(results)} pairs: {works} work, {refused} refused, {faults} faults")
-    if options.record:
+    if options.record and not faults:
         write_record(results)
     sys.exit(bool(faults))
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from vaezoo.bench.failures import failures
 from vaezoo.bench.leaderboard import format_spread, leaderboard
 from vaezoo.bench.pool import run_suite
 from vaezoo.bench.units import Unit
-from vaezoo.utils.errors import SpecError, UsageError
+from vaezoo.utils.errors import Interrupted, SpecError, UsageError
 from vaezoo.utils.files import read_json
 
 WEIGHT = "regularizers.0.weight"
@@ -287,10 +288,55 @@ def test_a_spread_is_that_over_seeds():
 
 def test_a_run_ends_when_the_process_that_started_it_is_gone(monkeypatch, tmp_path):
     watch = worker._Watch(worker._Clock(tmp_path / "usage.json"))
-    stops = []
-    monkeypatch.setattr(worker, "request_stop", lambda: stops.append(True))
     watch.log({"step": 1, "steps": 4})
-    assert read_json(tmp_path / "progress.json") == {"done": 0.25} and not stops
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    watch.log({"step": 2, "steps": 4})
-    assert stops == [True]
+    assert read_json(tmp_path / "progress.json") == {"done": 0.25}
+    stopped = threading.Event()
+    monkeypatch.setattr(os, "kill", lambda pid, number: stopped.set())
+    with worker.ending_with_parent():
+        assert not stopped.wait(0.5)
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert stopped.wait(60), "also while nothing is recorded, as in an evaluation"
+
+
+def test_a_process_waits_for_one_that_still_ends_after_a_kill(tmp_path):
+    code = (
+        "import fcntl, sys, time\n"
+        f"file = open({str(tmp_path / '.lock')!r}, 'w')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "locked\n"
+    waited = threading.Thread(target=worker._wait_until_free, args=(tmp_path,))
+    waited.start()
+    waited.join(0.5)
+    assert waited.is_alive()
+    other.communicate("")
+    waited.join(60)
+    assert not waited.is_alive()
+
+
+def test_what_fails_on_the_test_split_is_not_repeated(suite, inline, tmp_path, monkeypatch):
+    def fail(*words):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(worker, "write_evaluation", fail)
+    chosen = variant(choose={WEIGHT: [50.0, 1.0]})
+    _, failed = finished(suite(variants={"beta": chosen}, seeds=[0]), tmp_path / "out")
+    assert [job["action"] for job in inline] == ["train", "train", "test"]
+    ((name, error),) = failed
+    assert name == "beta weight=1.0 seed 0" and "no memory" in error
+
+
+def test_a_stop_while_steps_are_timed_is_no_failure(suite, inline, tmp_path, monkeypatch):
+    path = suite(budget={"cpu_minutes": 0.002}, seeds=[0])
+
+    def stop(*words, **options):
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(worker, "run", stop)
+    _, failed = finished(path, tmp_path / "out")
+    assert "ended with exit code 130" in failed[0][1] and len(inline) == 3, "three attempts"
+    monkeypatch.undo()
+    assert not list((tmp_path / "out").rglob("timing.json"))

@@ -51,18 +51,40 @@ def start(suite, inline, tmp_path):
     measured.clear()
     base = ["train.epochs=null", "train.steps=2", "evaluate=[elbo, {type: nearness, x: 0.0}]"]
 
-    def run(values="0.9..1.1", trials=1, metric="nearness", key=KEY, overrides=(), **options):
+    def run(
+        values="0.9..1.1",
+        trials=1,
+        metric="nearness",
+        key=KEY,
+        overrides=(),
+        retry=False,
+        out="s",
+        **options,
+    ):
         engine = open_sweep(
             tmp_path / "spec.yaml",
             [f"{key}={values}"],
             metric=metric,
             trials=trials,
-            out=tmp_path / "s",
+            out=tmp_path / out,
             overrides=[*base, *overrides],
             **options,
         )
-        run_suite(engine, processes=1, retry=False, print_line=lambda line: None)
+        run_suite(engine, processes=1, retry=retry, print_line=lambda line: None)
         return engine
+
+    return run
+
+
+def broken_once():
+    """``run``, which fails at its first call."""
+    calls = []
+
+    def run(*words, **options):
+        calls.append(words)
+        if len(calls) == 1:
+            raise RuntimeError("no memory")
+        return vaezoo.run(*words, **options)
 
     return run
 
@@ -184,6 +206,38 @@ def test_a_trial_that_is_worse_than_the_median_is_ended_early(start, tmp_path):
     assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE"] * 6 + ["PRUNED"]
 
 
+def test_a_number_of_which_less_is_better_ends_the_trials_with_more(start):
+    options = {"key": "train.optimizer.lr", "metric": "elbo", "prune": "distortion"}
+    steps = ["train.steps=40", "train.validate_every=1", "train.checkpoint_every=1000"]
+    good = [f"0.0{digit}" for digit in range(1, 7)]
+    engine = start(",".join([*good, "1e-9"]), trials=7, overrides=steps, **options)
+    by_rate = {trial.setting[0].partition("=")[2]: trial for trial in sweep_trials(engine)}
+    assert by_rate["1.0e-09"].state == "pruned"
+    assert [trial.state for trial in sweep_trials(engine)].count("complete") == 6
+
+
+def test_a_trial_that_failed_is_tried_again_when_asked(start, monkeypatch):
+    values = {"values": "1.0..3.0", "trials": 2, "prune": "bound"}
+    with monkeypatch.context() as patch:
+        patch.setattr("vaezoo.bench.worker.run", broken_once())
+        engine = start(**values)
+    assert sorted(states(engine)) == ["complete", "failed"]
+    again = start(**values, retry=True)
+    assert states(again) == ["complete", "complete"]
+    assert [trial.setting for trial in sweep_trials(again)] == [
+        trial.setting for trial in sweep_trials(engine)
+    ]
+
+
+def test_settings_that_are_suggested_again_do_not_count(start):
+    values = {"key": "evaluate.1.x", "values": ",".join(f"{x}.0" for x in range(1, 9))}
+    engine = start(**values, trials=7)
+    settings = [trial.setting for trial in sweep_trials(engine)]
+    assert len(settings) == len(set(settings)) == 7
+    whole = start(**{**values, "values": "1..5"}, trials=4, out="t")
+    assert len(sweep_trials(whole)) == 4
+
+
 def test_a_study_that_compares_other_values_is_not_continued(start, tmp_path):
     start(trials=2)
     path = tmp_path / "s/runs/sweep/study.log"
@@ -212,6 +266,14 @@ def test_what_cannot_be_varied_is_one_line(start, tmp_path):
     for text in ("x=3..1", "x=0..1:log", "x=a..b", "x", "x=", "x=0..1e999", "=1,2"):
         with pytest.raises(UsageError, match=r"must be KEY=LOW|key\.path=value"):
             open_sweep(tmp_path / "spec.yaml", [text], metric="elbo", trials=1, out=tmp_path)
+    for parameters, says in (
+        (["train.steps=1,2", "train.steps=3,4"], "train.steps is varied twice"),
+        (["seed=" + ",".join(map(str, range(51)))], "51 values; at most 50"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            open_sweep(tmp_path / "spec.yaml", parameters, metric="elbo", trials=1, out=tmp_path)
+    with pytest.raises(UsageError, match="--prune bonud: must be one of bound, elbo, distortion"):
+        start(prune="bonud")
     with pytest.raises(SpecError, match=r"evaluate\.1\.y"):
         start(key="evaluate.1.y")
     assert not (tmp_path / "s").exists()

@@ -51,7 +51,7 @@ class Case:
         choices: dict[str, Range | list[str]] = {}
         for key, values in self.definition.choose.items():
             parsed = Range.parse(values) if isinstance(values, str) else None
-            choices[key] = parsed or [dump_inline(value) for value in values]
+            choices[key] = parsed or list(dict.fromkeys(dump_inline(value) for value in values))
         return choices
 
     @property
@@ -68,9 +68,9 @@ class Case:
 
     @property
     def number_of_combinations(self) -> float:
-        """How many settings there are; infinite with a range."""
+        """How many settings there are; infinite with a range of real numbers."""
         choices = self.choices.values()
-        return math.prod(math.inf if isinstance(each, Range) else len(each) for each in choices)
+        return math.prod(each.count if isinstance(each, Range) else len(each) for each in choices)
 
     @property
     def number_of_trials(self) -> int:
@@ -79,9 +79,13 @@ class Case:
         return int(min(trials, self.number_of_combinations))
 
     def combinations(self) -> list[Setting]:
-        """All settings; one that is empty without choices. There are none with a range."""
+        """All settings; one that is empty without choices.
+
+        Raises:
+            ValueError: there are infinitely many.
+        """
         choices = self.choices
-        texts = [[] if isinstance(each, Range) else each for each in choices.values()]
+        texts = [each.values() if isinstance(each, Range) else each for each in choices.values()]
         return [_setting(choices, values) for values in itertools.product(*texts)]
 
     def probes(self) -> list[Setting]:

@@ -245,7 +245,7 @@ class Engine:
         for folder, unit in (choosing | final).items():
             if not unit.has_ended:
                 yield self._job(unit, "train")
-            elif unit.is_trained and folder in final and unit.evaluation("test") is None:
+            elif folder in final and unit.waits_for_test:
                 yield self._job(unit, "test")
         if case.is_suggested:
             while (trial := self._next_trial(case)) is not None:
@@ -272,9 +272,15 @@ class Engine:
             "spec": str(case.folder / case.definition.spec),
             "overrides": case.overrides(unit.setting, unit.seed, unit.steps),
             "split": unit.split,
-            "pruning": self.study(case).pruning(unit.setting) if case.is_suggested else None,
+            "pruning": self._pruning(unit) if action == "train" else None,
         }
         return Job(unit.name, action, unit.folder, content)
+
+    def _pruning(self, unit: Unit) -> dict[str, Any] | None:
+        """What a process needs to end a trial early; None if it is no trial, or none is ended."""
+        if not (unit.case.is_suggested and unit.split == "validation"):
+            return None
+        return self.study(unit.case).begin(unit.setting)
 
     def finish(self, job: Job) -> None:
         """Keeps the result of a job that times steps."""

@@ -51,6 +51,21 @@ class Range:
         is_wide = self.high - self.low >= _FEWEST_INTEGERS - 1
         return has_integer_limits and is_wide and not self.is_log
 
+    @property
+    def count(self) -> float:
+        """How many values it has; infinite unless they are integers."""
+        return self.high - self.low + 1 if self.is_integer else math.inf
+
+    def values(self) -> list[str]:
+        """Its integers as values of an option.
+
+        Raises:
+            ValueError: it has others.
+        """
+        if not self.is_integer:
+            raise ValueError("real numbers cannot be listed")
+        return [str(number) for number in range(int(self.low), int(self.high) + 1)]
+
     def ends(self) -> list[str]:
         """The two limits as values of an option."""
         kind = int if self.is_integer else float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vaezoo.bench.cases import Case, Setting
 from vaezoo.bench.ranges import Range
+from vaezoo.bench.suite import PRUNABLE
 from vaezoo.utils.errors import UnavailableError, UsageError, one_line
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 Outcome = float | Literal["failed", "pruned"] | None
 """What a trial came to: its value on the validation split; None while it is not known."""
 _DECIDES_BY = "decides_by"
+_VARIES = "varies"
+_MOST_REPEATS, _MOST_LISTED = 3, 100_000
+"""Suggestions of settings that were tried before, for each trial; then those left are listed."""
 STUDY = "study.log"
 
 
@@ -80,24 +85,27 @@ class CaseStudy:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there are as many trials as wanted, and all have ended."""
-        trials = self._trials()
-        has_all = len(trials) >= self.case.number_of_trials
-        return has_all and all(trial.state.is_finished() for trial in trials)
+        """Whether as many settings as wanted were tried, and all trials have ended."""
+        has_all = len(self.settings()) >= self.case.number_of_trials
+        return has_all and all(trial.state.is_finished() for trial in self._trials())
 
     def suggest(self) -> Setting | None:
-        """The setting of a new trial; None if there are enough.
+        """The setting of a new trial, which may have been tried before; None if there are enough.
 
         Raises:
             UsageError: earlier trials chose among other values.
         """
-        number = len(self._trials())
-        if number >= self.case.number_of_trials:
+        number, tried = len(self._trials()), len(self.settings())
+        if tried >= self.case.number_of_trials:
             return None
         study = self._open()
         study.sampler = _optuna().samplers.TPESampler(seed=self._sampler_seed(number))
-        if self.case.number_of_combinations <= self.case.number_of_trials:
+        is_listed = self.case.number_of_combinations <= self.case.number_of_trials
+        repeats = number - tried > _MOST_REPEATS * self.case.number_of_trials
+        if is_listed or (repeats and self.case.number_of_combinations <= _MOST_LISTED):
             self._enqueue_untried(study)
+        elif repeats:
+            return None
         try:
             trial = study.ask(self._distributions())
         except ValueError as error:
@@ -112,7 +120,14 @@ class CaseStudy:
         if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             tried = set(self.settings())
             setting = next(each for each in self.case.combinations() if each not in tried)
-            study.enqueue_trial(dict(text.split("=", 1) for text in setting))
+            texts = dict(text.split("=", 1) for text in setting)
+            choices = self.case.choices
+            study.enqueue_trial(
+                {
+                    key: int(text) if isinstance(choices[key], Range) else text
+                    for key, text in texts.items()
+                }
+            )
 
     def settle(self, outcome_of: Callable[[Setting], Outcome]) -> None:
         """Tells the study what the trials came to that have ended since the last call."""
@@ -130,19 +145,32 @@ class CaseStudy:
             elif outcome is not None:
                 self._open().tell(trial.number, outcome)
 
-    def pruning(self, setting: Setting) -> dict[str, Any] | None:
-        """What a process needs to end the trial of a setting early; None if none is ended."""
-        metric = self.case.suite.choose_by.prune
+    def begin(self, setting: Setting) -> dict[str, Any] | None:
+        """Has the trial of a setting run, which is a new one if that failed before.
+
+        Returns:
+            What a process needs to end the trial early; None if none is ended.
+        """
+        number, metric = self._open_trial(setting), self.case.suite.choose_by.prune
         if metric is None:
             return None
-        numbers = [trial.number for trial in self._trials() if self._setting(trial) == setting]
         return {
             "study": str(self.path),
             "name": self.case.name,
-            "trial": numbers[0],
+            "trial": number,
             "metric": metric,
-            "sign": 1 if self.maximize else -1,
+            "sign": 1 if PRUNABLE[metric] == self.maximize else -1,
         }
+
+    def _open_trial(self, setting: Setting) -> int:
+        """The number of the trial of a setting that has not ended; a new one if it is repeated."""
+        trials = [trial for trial in self._trials() if self._setting(trial) == setting]
+        for trial in trials:
+            if not trial.state.is_finished():
+                return trial.number
+        study = self._open()
+        study.enqueue_trial(trials[-1].params)
+        return study.ask(self._distributions()).number
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         """The trials whose setting is known; a kill can leave one without."""
@@ -192,3 +220,8 @@ class CaseStudy:
                 f"{self.path}: its trials are compared by {known}, and not by {compared_by}; "
                 "choose another --out"
             )
+        varies = json.dumps(self.case.definition.choose, sort_keys=True)
+        if study.user_attrs.get(_VARIES, varies) != varies:
+            raise UsageError(f"{self.path}: its trials vary other values; choose another --out")
+        if _VARIES not in study.user_attrs:
+            study.set_user_attr(_VARIES, varies)

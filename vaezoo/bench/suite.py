@@ -22,7 +22,9 @@ from vaezoo.utils.errors import SpecError
 
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 _SEED_LIMIT = 2**63 - 1
-_MAX_VALUES = 50
+MAX_VALUES = 50
+PRUNABLE = {"bound": True, "elbo": True, "distortion": False}
+"""What validation records have of every trial, and whether higher values are better."""
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Seed = Annotated[int, Field(ge=0, le=_SEED_LIMIT)]
@@ -31,11 +33,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 def _check_values(values: Any) -> Any:
     """Refuses what is neither values to try nor a range."""
-    is_list = isinstance(values, list) and 0 < len(values) <= _MAX_VALUES
+    is_list = isinstance(values, list) and 0 < len(values) <= MAX_VALUES
     if is_list or (isinstance(values, str) and Range.parse(values) is not None):
         return values
     raise ValueError(
-        f"a list of at most {_MAX_VALUES} values, or a range as LOW..HIGH or LOW..HIGH:log"
+        f"a list of at most {MAX_VALUES} values, or a range as LOW..HIGH or LOW..HIGH:log"
     )
 
 
@@ -78,15 +80,15 @@ class Choice(_Model):
         maximize: whether higher values are better; None for what the metric declares.
         trials: how many settings of a variant are tried, which Optuna suggests. None for all
             combinations, which is not possible with ranges; fewer combinations are all tried.
-        prune: a number of the validation records, such as ``bound``: trials in which it is worse
-            than the median of the others are ended early. None ends no trial.
+        prune: a number of the validation records: trials in which it is worse than the median of
+            the others are ended early. None ends no trial.
     """
 
     metric: str = "elbo"
     seed: Seed = 0
     maximize: bool | None = None
     trials: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    prune: str | None = None
+    prune: Literal["bound", "elbo", "distortion"] | None = None
 
 
 class Variant(_Model):

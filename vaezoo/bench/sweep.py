@@ -11,7 +11,8 @@ from typing import Any
 from vaezoo.bench.cases import Setting, cases_of
 from vaezoo.bench.engine import Engine
 from vaezoo.bench.ranges import Range
-from vaezoo.bench.suite import Choice, Suite, Variant
+from vaezoo.bench.study import STUDY
+from vaezoo.bench.suite import MAX_VALUES, PRUNABLE, Choice, Suite, Variant
 from vaezoo.bench.units import Unit
 from vaezoo.spec.changes import parse_override
 from vaezoo.spec.load import load_spec
@@ -52,21 +53,46 @@ def open_sweep(
             metric does not say which values are better, or the runs in ``out`` are of another
             sweep.
     """
-    choose = dict(_parse(text) for text in parameters)
+    choose = _choices(parameters)
+    if prune is not None and prune not in PRUNABLE:
+        raise UsageError(f"--prune {prune}: must be one of {', '.join(PRUNABLE)}")
     seed = load_spec(spec, overrides).seed
-    if (out / "study.log").exists():
+    if (out / STUDY).exists():
         raise UsageError(f"{out}: is a sweep of an earlier version; choose another --out")
     suite = Suite(
         bench="vaezoo/bench/v1",
         name=_NAME,
         seeds=[seed],
-        choose_by=Choice(metric=metric, seed=seed, maximize=maximize, trials=trials, prune=prune),
+        choose_by=Choice.model_validate(
+            {
+                **{"metric": metric, "seed": seed, "maximize": maximize},
+                **{"trials": trials, "prune": prune},
+            }
+        ),
         set=list(overrides),
         variants={_NAME: Variant(spec=str(spec), choose=choose)},
     )
     engine = Engine(suite, cases_of(suite, Path()), out)
     engine.check()
     return engine
+
+
+def _choices(parameters: Sequence[str]) -> dict[str, Any]:
+    """The range or the values of each key.
+
+    Raises:
+        UsageError: a parameter has another form, or a key is named twice.
+        SpecError: a value is not valid YAML.
+    """
+    choices: dict[str, Any] = {}
+    for text in parameters:
+        key, values = _parse(text)
+        if key in choices:
+            raise UsageError(f"--param {text!r}: {key} is varied twice; write all values at once")
+        if len(values) > MAX_VALUES and isinstance(values, list):
+            raise UsageError(f"--param {key}: {len(values)} values; at most {MAX_VALUES}")
+        choices[key] = values
+    return choices
 
 
 def _parse(text: str) -> tuple[str, Any]:
@@ -133,11 +159,11 @@ def sweep_trials(engine: Engine) -> list[Trial]:
 
 
 def _state(unit: Unit) -> str:
+    if unit.is_trained:  # also if its evaluation on the test split failed
+        return "complete"
     if unit.failure:
         return "failed"
-    if unit.is_pruned:
-        return "pruned"
-    return "complete" if unit.is_trained else "unfinished"
+    return "pruned" if unit.is_pruned else "unfinished"
 
 
 def _value(override: str) -> Any:

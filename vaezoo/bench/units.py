@@ -93,6 +93,11 @@ class Unit:
         return (self.folder / PRUNED).is_file()
 
     @property
+    def waits_for_test(self) -> bool:
+        """Whether it is trained, and neither measured on the test split nor failed at it."""
+        return self.is_trained and self.evaluation("test") is None and not self.failure
+
+    @property
     def has_ended(self) -> bool:
         """Whether nothing is left to train."""
         return self.is_trained or self.is_pruned or bool(self.failure)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ from vaezoo.spec.load import load_spec
 from vaezoo.utils.errors import Interrupted, describe_failure
 from vaezoo.utils.exit_codes import EXIT_INTERRUPTED, EXIT_OK
 from vaezoo.utils.files import read_json, write_json
+from vaezoo.utils.locks import is_locked
 
+_SECONDS_BETWEEN_LOOKS, _LONGEST_WAIT = 0.2, 120.0
 _TIMED_RECORDS = 4
 """How many records of training a step is timed by."""
 
@@ -60,17 +64,15 @@ class _Clock:
 
 
 class _Watch(Callback):
-    """Keeps the clock and says how far it is, and stops if the process that started it is gone."""
+    """Keeps the clock, and says how far the training is."""
 
     def __init__(self, clock: _Clock) -> None:
-        self.clock, self.parent = clock, os.getppid()
+        self.clock = clock
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Is called at each record."""
         self.clock.add()
         write_json(self.clock.path.with_name(PROGRESS), {"done": record["step"] / record["steps"]})
-        if os.getppid() != self.parent:
-            request_stop()
 
 
 class _Pruner(Callback):
@@ -100,6 +102,8 @@ class _Pruner(Callback):
 def train(job: Mapping[str, Any]) -> None:
     """Trains or continues the run of a job, or measures it on the test split."""
     folder = Path(job["folder"])
+    if job["run"]:
+        _wait_until_free(Path(job["run"]))
     clock = _Clock(folder / USAGE)
     try:
         if job["action"] == "test":
@@ -159,6 +163,8 @@ def time_steps(job: Mapping[str, Any]) -> None:
     spec = load_spec(job["spec"], overrides)
     with contextlib.suppress(Interrupted):
         run(spec, out=Path(job["folder"], "timing"), callbacks=[timer])
+    if len(timer.marks) < 2:
+        raise Interrupted("stopped before steps were timed")
     (first, clock, cpu), *_, (last, clock_end, cpu_end) = timer.marks
     seconds = {
         "minutes": (clock_end - clock) / (last - first),
@@ -167,9 +173,38 @@ def time_steps(job: Mapping[str, Any]) -> None:
     write_json(Path(job["result"]), seconds)
 
 
+@contextlib.contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """Within, this process gets SIGTERM when the one that started it is gone, as after a kill."""
+    parent, has_ended = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not has_ended.wait(_SECONDS_BETWEEN_LOOKS):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+
+
+def _wait_until_free(run: Path) -> None:
+    """Waits while another process uses a run, such as one that still ends after a kill."""
+    end = time.monotonic() + _LONGEST_WAIT
+    while is_locked(run / ".lock") and time.monotonic() < end:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
 def main() -> int:
     """Does the job; returns the exit code."""
-    job = read_json(Path(sys.argv[1]))
+    with ending_with_parent():
+        return _do(read_json(Path(sys.argv[1])))
+
+
+def _do(job: Mapping[str, Any]) -> int:
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--prune",
-    metavar="METRIC",
-    help="End trials early that are worse than others in this validation metric, such as bound.",
+    metavar="bound|elbo|distortion",
+    help="End trials early whose validation records are worse than the median of the others.",
 )
 @processes_option
 @retry_option
@@ -122,7 +122,7 @@ def sweep_command(
     records = [trial.as_json() for trial in sweep_trials(engine)]
     _write_files(folder, records, metric)
     _print_trials(engine, records, metric, as_json)
-    if any(record["chosen"] for record in records):
+    if any(record["test"] for record in records):
         return EXIT_OK
     for name, error in failures:
         print_to_stderr(f"failed: {name}: {error}")

@@ -38,9 +38,10 @@ from vaezoo.utils.errors import (
 from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
 
 WEIGHTS_FILE = "model.safetensors"
-_SPARE_NUMBERS = 2**25
-_SPARE_TENSORS, _TENSORS_FOR_ONE = 4096, 64
+_SPARE_NUMBERS, _SPARE_TENSORS = 2**25, 4096
 """What composing may create beside the weights: critics, tables and two examples."""
+_TENSORS_FOR_ONE = 64
+"""How many more tensors it may create for each of the weights."""
 
 
 def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) -> Model:

@@ -118,6 +118,20 @@ def test_piwae_trains_the_decoder_by_one_bound_and_the_encoder_by_many():
         assert max(gap) > 1e-3, "the two gradients differ, or the test says nothing"
 
 
+def test_orders_beside_one_are_near_the_elbo():
+    elbo = losses({"type": "renyi", "alpha": 1.0, "samples": 8})[0]
+    for alpha in (1 - 1e-8, 1 + 1e-5, 1 - 9e-4):
+        near = losses({"type": "renyi", "alpha": alpha, "samples": 8})[0]
+        torch.testing.assert_close(near, elbo, atol=0.05, rtol=0)
+
+
+def test_piwae_takes_flows_and_refuses_what_it_is_not_defined_for():
+    piwae = {"type": "piwae", "bounds": 2, "samples": 3}
+    check_spec(spec(piwae, posterior={"type": "planar", "transforms": 2}))
+    with pytest.raises(vaezoo.SpecError, match="is refined in the pass; use miwae"):
+        check_spec(spec(piwae, latents={"type": "hamiltonian", "steps": 1}))
+
+
 OBJECTIVES = {
     "renyi": {"type": "renyi", "samples": 3},
     "miwae": {"type": "miwae", "bounds": 2, "samples": 3},

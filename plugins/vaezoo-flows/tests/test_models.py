@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.distributions import Normal
+from vaezoo_flows.vamp import VampPrior
 
 import vaezoo
 from vaezoo.testing import check_spec
@@ -87,6 +88,42 @@ def test_pseudo_inputs_start_at_training_examples(trained, inputs):
         assert not list(part.parameters())
     else:
         torch.testing.assert_close(u, 0.1 + 0.8 * u.round(), atol=1e-3, rtol=0)
+
+
+def test_a_second_stage_keeps_the_pseudo_inputs_of_the_first(trained):
+    blocks = spec(prior={"type": "vamp", "components": 5})
+    train = {"steps": 3, "optimizer": {"type": "sgd", "lr": 1e-9}}
+    blocks["stages"] = [{"name": "one", **train}, {"name": "two", **train}]
+    blocks["train"] = {"device": "cpu"}
+    seen = []
+    initialise = VampPrior.initialise
+
+    def watch(part, model, batch):
+        initialise(part, model, batch)
+        seen.append(part.inputs.detach().clone())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VampPrior, "initialise", watch)
+        trained(blocks)
+    assert len(seen) == 2 and torch.allclose(*seen, atol=1e-6)
+
+
+def test_pseudo_inputs_have_the_masks_of_the_examples_that_they_are():
+    data = vaezoo.DataSpec((5, 3), "binary", mask_dims=1, variable_length=True)
+    wiring = vaezoo.PriorWiring(data=data, train_size=50, space=vaezoo.Space((2,)))
+    part = VampPrior(wiring, components=4, inputs="data")
+    mask = torch.arange(4) < torch.tensor([[4], [2], [1], [3]])
+    part.initialise(None, vaezoo.Batch(torch.ones(4, 4, 3), mask=mask))
+    assert torch.equal(part.shown[:, :4], mask) and not bool(part.shown[:, 4:].any())
+    seen = []
+
+    class Encoder:
+        def posterior(self, batch, name):
+            seen.append(batch.mask)
+            return vaezoo.distributions.DiagonalNormal(torch.zeros(4, 2), torch.zeros(4, 2))
+
+    part(None, Encoder())
+    assert torch.equal(seen[0], part.shown)
 
 
 def composed(**model):

@@ -14,6 +14,9 @@ from torch import Tensor
 
 import vaezoo
 
+_NEAR_ONE = 1e-3
+"""How near to the order 1 the bound is computed by the first two terms of its series."""
+
 
 def _log_mean_exp(log_weight: Tensor, dim: int = 0) -> Tensor:
     return log_weight.logsumexp(dim) - math.log(log_weight.shape[dim])
@@ -70,8 +73,9 @@ class Renyi(_WeightedBound):
 
     @staticmethod
     def _of_order(log_weight: Tensor, alpha: float) -> Tensor:
-        if alpha == 1:
-            return log_weight.mean(0)
+        mean = log_weight.mean(0)
+        if abs(1 - alpha) < _NEAR_ONE:  # the quotient of two small numbers: its first two terms
+            return mean + 0.5 * (1 - alpha) * log_weight.var(0, correction=0)
         return _log_mean_exp((1 - alpha) * log_weight) / (1 - alpha)
 
 
@@ -116,8 +120,6 @@ class PIWAE(_WeightedBound):
         samples: K, the number of posterior samples of each of the encoder's bounds.
     """
 
-    rescales_gradients = True
-
     def __init__(
         self,
         wiring: vaezoo.TaskWiring,
@@ -134,8 +136,19 @@ class PIWAE(_WeightedBound):
         self.bounds, self.samples = bounds, samples
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
-        """The negative bound of M K samples in nats, with two gradients, ``[B]``."""
+        """The negative bound of M K samples in nats, with two gradients, ``[B]``.
+
+        Raises:
+            ValueError: the latent variable has steps, or its samples are refined in the pass.
+        """
         trace.require_importance_weights()
+        (site,) = trace.sites
+        if site.mask is not None or site.log_q is not None:
+            kind = "has steps" if site.mask is not None else "is refined in the pass"
+            raise ValueError(
+                f"needs samples that depend on the encoder alone, and {site.name!r} {kind}; "
+                "use miwae"
+            )
         log_weight = trace.log_weight  # [M K, B]
         grouped = log_weight.detach().unflatten(0, (self.bounds, self.samples))  # [M, K, B]
         for_encoder = (grouped.softmax(1) / self.bounds).flatten(0, 1)

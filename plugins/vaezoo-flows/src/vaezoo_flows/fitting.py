@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import vaezoo
 
 _BATCH = 256
+_LEAST_SCALE = 1e-4
+"""The smallest scale that a dimension of codes is divided by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +67,15 @@ class Fit:
         module.eval()
 
 
-def check_codes(codes: Tensor) -> None:
-    """Raises ValueError if codes ``[n, D]`` are fewer than two, or not finite."""
+def standardise(codes: Tensor, shift: Tensor, scale: Tensor) -> None:
+    """Sets ``shift`` and ``scale``, ``[D]``, to the mean and the spread of codes ``[n, D]``.
+
+    Raises:
+        ValueError: the codes are fewer than two, or not finite.
+    """
     if len(codes) < 2:
         raise ValueError(f"needs at least 2 codes, not {len(codes)}")
     if not bool(codes.isfinite().all()):
         raise ValueError("the codes are not finite, so no density can be fitted to them")
+    shift.copy_(codes.mean(0))
+    scale.copy_(codes.std(0).clamp_min(_LEAST_SCALE))

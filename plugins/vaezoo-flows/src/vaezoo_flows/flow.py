@@ -82,7 +82,9 @@ class Flow(Distribution):
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Samples without gradients, ``[*sample_shape, *, D]``."""
         with torch.no_grad():
-            return self.rsample(sample_shape)
+            value = self.rsample(sample_shape)
+        self._last = None  # whose density has no gradient
+        return value
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density of vectors ``[*, D]``, in nats, ``[*]``."""

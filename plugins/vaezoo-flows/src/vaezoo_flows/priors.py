@@ -14,12 +14,9 @@ from torch.distributions.transforms import AffineTransform
 from zuko.lazy import LazyComposedTransform
 
 import vaezoo
-from vaezoo_flows.fitting import Fit, check_codes
+from vaezoo_flows.fitting import Fit, standardise
 from vaezoo_flows.flow import Flow, compose, normal_points
 from vaezoo_flows.networks import start_as_identity
-
-_LEAST_SCALE = 1e-4
-"""The smallest scale that a dimension of codes is divided by."""
 
 
 class _FlowPrior(vaezoo.Prior):
@@ -62,9 +59,7 @@ class _FlowPrior(vaezoo.Prior):
         Raises:
             ValueError: the codes are too few or not finite, or the loss diverges.
         """
-        check_codes(codes)
-        self.shift.copy_(codes.mean(0))
-        self.scale.copy_(codes.std(0).clamp_min(_LEAST_SCALE))
+        standardise(codes, self.shift, self.scale)
 
         def loss(z: Tensor, of: Tensor | None) -> Tensor:
             p: Flow = self._density(of)

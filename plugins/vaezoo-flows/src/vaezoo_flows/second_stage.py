@@ -13,12 +13,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 import vaezoo
-from vaezoo.distributions import DiagonalNormal, UnitNormal, normal_log_prob
-from vaezoo_flows.fitting import Fit, check_codes
+from vaezoo.distributions import DiagonalNormal, LogScaleLimits, UnitNormal, normal_log_prob
+from vaezoo_flows.fitting import Fit, standardise
 from vaezoo_flows.priors import vector_size
-
-_LEAST_SCALE = 1e-4
-_LEAST_LOG_NOISE = -5.0
 
 
 class SecondStage(vaezoo.Prior):
@@ -55,6 +52,7 @@ class SecondStage(vaezoo.Prior):
         self.encoder = _network([size, *hidden, 2 * size])
         self.decoder = _network([size, *reversed(hidden), size])
         self.log_noise = nn.Parameter(torch.zeros(()))
+        self.limit, self.noise_limit = LogScaleLimits(-10.0, 3.0), LogScaleLimits(-6.0, 3.0)
         self.register_buffer("shift", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
 
@@ -68,27 +66,25 @@ class SecondStage(vaezoo.Prior):
         Raises:
             ValueError: the codes are too few or not finite, or the loss diverges.
         """
-        check_codes(codes)
-        self.shift.copy_(codes.mean(0))
-        self.scale.copy_(codes.std(0).clamp_min(_LEAST_SCALE))
+        standardise(codes, self.shift, self.scale)
         self.settings(self, lambda z, _: -self.elbo(z), codes, None)
 
     def elbo(self, z: Tensor) -> Tensor:
         """A lower bound of log p(z) of codes ``[*, D]``, by one sample of u, in nats, ``[*]``."""
         standard = (z - self.shift) / self.scale
         mean, log_scale = self.encoder(standard).chunk(2, -1)
-        q = DiagonalNormal(mean, log_scale.clamp(-10.0, 3.0))
+        q = DiagonalNormal(mean, self.limit(log_scale))
         u = q.rsample()
         rate = torch.distributions.kl_divergence(q, UnitNormal(self.shift.new_zeros(u.shape[-1:])))
         decoded = self.decoder(u)
-        log_noise = self.log_noise.clamp_min(_LEAST_LOG_NOISE)
+        log_noise = self.noise_limit(self.log_noise)
         log_likelihood = normal_log_prob(standard, decoded, log_noise.expand_as(decoded)).sum(-1)
         elbo: Tensor = log_likelihood - rate - self.scale.log().sum()
         return elbo
 
     def codes(self, u: Tensor, noise: Tensor) -> Tensor:
         """Codes ``[*, D]`` of ``u`` and standard normal noise, both ``[*, D]``."""
-        spread = self.log_noise.clamp_min(_LEAST_LOG_NOISE).exp()
+        spread = self.noise_limit(self.log_noise).exp()
         return self.shift + self.scale * (self.decoder(u) + spread * noise)
 
 

@@ -35,6 +35,8 @@ class VampPrior(vaezoo.Prior):
 
     supports = frozenset({"real", "sphere"})
     examples: Tensor
+    shown: Tensor | None
+    is_initialised: Tensor
 
     def __init__(
         self,
@@ -66,6 +68,9 @@ class VampPrior(vaezoo.Prior):
             self.pseudo_inputs = nn.Parameter(values + noise * torch.randn_like(values))
         else:
             self.register_buffer("examples", values)
+        shown = torch.ones(components, *data.shape[: data.mask_dims], dtype=torch.bool)
+        self.register_buffer("shown", shown if data.mask_dims else None)
+        self.register_buffer("is_initialised", torch.zeros((), dtype=torch.bool))
 
     @property
     def inputs(self) -> Tensor:
@@ -77,9 +82,20 @@ class VampPrior(vaezoo.Prior):
         return self.pseudo_inputs.sigmoid() if self.support != "real" else self.pseudo_inputs
 
     def initialise(self, model: vaezoo.GenerativeModel, batch: vaezoo.Batch) -> None:
-        """Takes the first training examples as pseudo-inputs, or as the start of learned ones."""
+        """Takes the first training examples as pseudo-inputs, or as the start of learned ones.
+
+        Stages after the first one that trains it keep what it has. Where data are masked, it takes
+        the masks of the examples, too.
+        """
+        if bool(self.is_initialised):
+            return
+        self.is_initialised.fill_(True)
         rows = torch.arange(self.initial_examples, device=batch.x.device) % len(batch.x)
         x = batch.x[rows]  # a batch that is given by hand may have fewer examples
+        if self.shown is not None and batch.mask is not None:
+            self.shown.zero_()
+            shown = batch.mask[rows]
+            self.shown[:, *(slice(size) for size in shown.shape[1:])] = shown
         if not hasattr(self, "pseudo_inputs"):
             self.examples[:, *(slice(size) for size in x.shape[1:])] = x
             return
@@ -93,7 +109,7 @@ class VampPrior(vaezoo.Prior):
     def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
         """One mixture ``[]`` for all examples."""
         u = self.inputs
-        q = model.posterior(vaezoo.Batch(u), self.name)  # batch shape [C]
+        q = model.posterior(vaezoo.Batch(u, mask=self.shown), self.name)  # batch shape [C]
         logits = u.new_zeros(len(u))
         if isinstance(q, DiagonalNormal) and len(q.event_shape) == 1:
             return NormalMixture(logits, q.loc, q.log_scale)
