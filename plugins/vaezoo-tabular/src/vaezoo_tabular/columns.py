@@ -66,13 +66,6 @@ class Column:
     pieces: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
 
-    def __post_init__(self) -> None:
-        has_names = self.kind in ("categorical", "boolean")
-        known = self.categories if has_names else (*self.values, *self.edges[1:])
-        if self.is_modelled and not known:
-            missing = "categories" if has_names else "values and no bins"
-            raise ValueError(f"column {self.name!r} is {self.kind} and has no {missing}")
-
     @property
     def is_modelled(self) -> bool:
         """Whether it is part of x."""
@@ -124,8 +117,20 @@ class Column:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Column:
-        """The column with attributes that ``to_json`` returned."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        """The column with attributes that ``to_json`` returned.
+
+        Raises:
+            ValueError: it is modelled, and has no case that its cells can be.
+        """
+        column = cls(
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        )
+        has_names = column.kind in ("categorical", "boolean")
+        known = column.categories if has_names else (*column.values, *column.edges[1:])
+        if column.is_modelled and not known:
+            missing = "categories" if has_names else "values and no bins"
+            raise ValueError(f"column {column.name!r} is {column.kind} and has no {missing}")
+        return column
 
 
 def columns_of(data: vaezoo.DataSpec) -> tuple[Column, ...]:
