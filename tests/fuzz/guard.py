@@ -49,7 +49,9 @@ def guarded(
     """
     files, randomness, told = _list_files(folder), _random_states(), []
     if memory is not None:
+        # it is never stopped between cases: that can crash beside a thread that ends (gh-128679)
         tracemalloc.start(1)
+        tracemalloc.clear_traces()
     try:
         with (
             warnings.catch_warnings(record=True) as caught,
@@ -60,8 +62,6 @@ def guarded(
             yield told
         peak = tracemalloc.get_traced_memory()[1] if memory is not None else 0
     finally:
-        if memory is not None:
-            tracemalloc.stop()
         told += [str(each.message) for each in caught]
     for each in caught:
         text = str(each.message)
