@@ -26,6 +26,8 @@ POOLING = {
     "factor": {"width": 8, "layers": 1},
 }
 """Whose limits lie between the values of the processes, so that one alone decides otherwise."""
+RANDOM = {"mmd": {}, "sliced-wasserstein": {}}
+"""Which draw samples of the prior: equal with equal noise, which their promises test."""
 SITES = {"type": "free-bits", "groups": "site", "nats": 0.1}
 ONE_BATCH = {"type": "factor", "width": 8, "layers": 1, "second_batch": False}
 SEMI = {"latents": "category-and-style", "posterior": "deterministic"}
@@ -130,13 +132,16 @@ def test_two_processes_have_the_gradient_of_one(everything, child, tmp_path):
         torch.testing.assert_close(other, value, **close, msg=lambda text, n=name: f"{n}: {text}")
 
 
-@pytest.mark.parametrize("name", [*POOLING, "normal"])
+@pytest.mark.parametrize("name", [*POOLING, *RANDOM, "normal"])
 def test_parts_of_a_batch_are_refused_where_they_would_give_another_gradient(name, spec):
     regularizers, model, culprit = [], {}, r"model\.likelihood \(NormalLikelihood\)"
     if name == "normal":
         model = {"likelihood": {"type": "normal", "scale": "optimal"}}
     else:
-        regularizers, culprit = [{"type": name, **POOLING[name]}], r"regularizers\.0 \(\w+\)"
+        regularizers, culprit = (
+            [{"type": name, **(POOLING | RANDOM)[name]}],
+            r"regularizers\.0 \(\w+\)",
+        )
     content = vaezoo.load_spec(dump(blocks(spec, regularizers, 2, **model)), text=True)
     data = vaezoo.DataSpec((1, 8, 8), "unit")
     with pytest.raises(SpecError, match=rf"\d+:\d+: train\.accumulate: {culprit} depends on all"):
@@ -174,7 +179,7 @@ def test_the_table_of_the_documentation_names_all_such_terms():
         for (_, name), entries in catalogue.entries.items()
         if any(getattr(entry.load(), "pools_examples", False) for entry in entries)
     }
-    assert refused == pooling | {"normal"} == {*POOLING, "normal"}
+    assert refused == pooling | {"normal"} == {*POOLING, *RANDOM, "normal"}
     wiring = vaezoo.Wiring(data=vaezoo.DataSpec((2,)), train_size=1)
     scales = ("optimal", "learned")
     assert [NormalLikelihood(wiring, scale=s).pools_examples for s in scales] == [True, False]

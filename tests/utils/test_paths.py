@@ -123,7 +123,10 @@ def test_a_spec_that_never_ends_is_read_no_further_than_specs_may_be_long(words,
     assert "/dev/zero:1:1: larger than 64 KiB" in capsys.readouterr().err
 
 
-def test_a_registry_that_never_ends_is_read_no_further_than_registries_may_be_long(capsys):
+def test_a_registry_that_never_ends_is_read_no_further_than_registries_may_be_long(
+    capsys, monkeypatch
+):
+    monkeypatch.setenv("VAEZOO_REGISTRIES", "")  # which the option adds to, for the process
     assert exit_code("weights", "show", "dev:a/b", "--registry", "/dev/zero") == 4
     assert "/dev/zero: larger than 256 KiB" in capsys.readouterr().err
 

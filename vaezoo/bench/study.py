@@ -220,7 +220,7 @@ class CaseStudy:
                 f"{self.path}: its trials are compared by {known}, and not by {compared_by}; "
                 "choose another --out"
             )
-        varies = json.dumps(self.case.definition.choose, sort_keys=True)
+        varies = json.dumps(self.case.definition.choose, sort_keys=True, allow_nan=False)
         if study.user_attrs.get(_VARIES, varies) != varies:
             raise UsageError(f"{self.path}: its trials vary other values; choose another --out")
         if _VARIES not in study.user_attrs:

@@ -19,7 +19,6 @@ from vaezoo.utils import own_process
 from vaezoo.utils.errors import VaezooError, print_error
 from vaezoo.utils.exit_codes import EXIT_OK
 from vaezoo.utils.launch import Launch
-from vaezoo.utils.paths import shell_word
 
 TRAINING_COMMANDS = ("run", "resume", "weights")
 
@@ -39,6 +38,8 @@ def leave_to_main_process(ctx: click.Context) -> None:
 
 def resume_by_same_command() -> None:
     """Says, if the command is interrupted, that the same command goes on."""
+    from vaezoo.utils.paths import shell_word
+
     if own_process.is_installed:
         own_process.resume_command = " ".join(["vaezoo", *map(shell_word, sys.argv[1:])])
 

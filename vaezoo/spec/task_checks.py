@@ -16,6 +16,7 @@ from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.parts import path_of
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
+from vaezoo.utils.errors import one_line
 from vaezoo.utils.seeds import seeded
 
 
@@ -50,27 +51,32 @@ def check_class_weights(spec: Spec, stage: Stage, task: Task) -> None:
 def check_loss(spec: Spec, stage: Stage, task: Task) -> None:
     """Checks, with two examples of zeros, that the terms of the loss are defined for the model.
 
+    What else goes wrong in the pass is left to training, where it is said of the user's data.
+
     Raises:
         SpecError: one is not, such as a term of one latent vector with latents of several.
     """
     data = task.model.data
     batch = dummies.batch(data, stepwise=False, conditional=data.condition_shape is not None)
-    problems = {part.path: partial(spec.problem, part.path) for part in _terms(stage)}
     # with random numbers of its own, so that the check changes no initial weights
     with seeded(torch.device("cpu")), task.active(), torch.no_grad():
         task.eval()
-        objective = stage.objective
-        trace = objective.locate_errors(
-            lambda: task.objective.trace(task.model, batch), problems[objective.path]
-        )
-        objective.locate_errors(lambda: task.objective(trace), problems[objective.path])
-        for part, regularizer in zip(stage.regularizers, task.regularizers.values(), strict=True):
-            part.locate_errors(partial(regularizer, trace), problems[part.path])
-        task.train()
-
-
-def _terms(stage: Stage) -> list[ComponentSpec]:
-    return [stage.objective, *stage.regularizers]
+        terms: list[ComponentSpec] = [stage.objective, *stage.regularizers]
+        called = iter(terms)
+        term = next(called)
+        try:
+            trace = task.objective.trace(task.model, batch)
+            task.objective(trace)
+            for regularizer in task.regularizers.values():
+                term = next(called)
+                regularizer(trace)
+        except (ValueError, NotImplementedError) as error:
+            message = f"{term.kind} {term.name!r}: {one_line(error)}"
+            raise spec.problem(term.path, message) from error
+        except Exception:
+            return
+        finally:
+            task.train()
 
 
 def check_path_gradients(spec: Spec, stage: Stage, task: Task) -> None:

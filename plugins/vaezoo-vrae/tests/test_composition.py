@@ -80,9 +80,8 @@ def test_iwae_trains_sequences(spec, latents, tmp_path):
 
 
 def test_what_needs_one_vector_for_each_example_says_so(spec, composed):
-    task, batch = composed(spec() | {"regularizers": [{"type": "beta-tc", "weight": 2.0}]})
-    with pytest.raises(ValueError, match="needs one latent vector"):
-        task(batch)
+    with pytest.raises(SpecError, match=r"regularizers\.0: .* needs one latent vector"):
+        composed(spec() | {"regularizers": [{"type": "beta-tc", "weight": 2.0}]})
 
 
 @pytest.mark.parametrize(
