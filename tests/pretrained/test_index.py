@@ -170,14 +170,17 @@ def test_one_bad_row_keeps_no_other_entry_from_being_listed_and_verified(indexed
         (lambda row: row.update(path="../out.yaml"), "path: a path below"),
         (lambda row: row.update(sha256="0" * 64), "expected sha256 0000"),
         (lambda row: row.pop("size"), "size: Field required"),
+        (lambda row: row.update({"a\nb": 1}), r"a\\nb: Extra inputs"),
+        (lambda row: row.update({"x" * 70_000: 1}), r"xxx\.\.\.: Extra inputs"),
     ],
-    ids=["title", "blobs", "path", "hash", "size"],
+    ids=["title", "blobs", "path", "hash", "size", "line", "length"],
 )
 def test_a_row_that_is_wrong_is_refused_when_it_is_needed(indexed, change, says):
     change_index(indexed, lambda rows: change(rows["vae/small@1"]))
     assert find_entry("lab:vae/small@2", [str(indexed)]).weights.version == 2
-    with pytest.raises(RegistryError, match=says):
+    with pytest.raises(RegistryError, match=says) as caught:
         find_entry("lab:vae/small@1", [str(indexed)])
+    assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
 
 
 def test_each_byte_of_an_index_is_checked(indexed):

@@ -19,7 +19,7 @@ from vaezoo.pretrained.entry_types import (
     WeightsId,
     is_id,
 )
-from vaezoo.utils.errors import RegistryError
+from vaezoo.utils.errors import RegistryError, printable, shorten
 
 MAX_ROWS = 20_000
 _FIRST_LINE = b'{"index":"vaezoo/index/v1"}'
@@ -124,8 +124,8 @@ class Index:
             row = IndexRow.model_validate_json(self._lines[entry_id])
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "line"
-            message = first["msg"].removeprefix("Value error, ")
+            where = printable(shorten(".".join(map(str, first["loc"])) or "line"))
+            message = printable(shorten(first["msg"].removeprefix("Value error, "), 1000))
             raise RegistryError(f"{self._origin}: {entry_id}: {where}: {message}") from None
         if row.id != entry_id:
             raise RegistryError(f"{self._origin}: {entry_id}: is also {row.id}")
