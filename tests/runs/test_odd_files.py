@@ -7,9 +7,11 @@ import math
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 
 from vaezoo.runs.directory import RunDirectory
+from vaezoo.runs.report.attempts import Attempts
 from vaezoo.utils.digests import add_digest
 
 BLOCK = {"checkpoint_every": 0, "callbacks": ["csv"]}
@@ -172,3 +174,9 @@ def test_a_checkpoint_under_the_name_of_a_later_one_is_resumed_from_its_own_step
     for _, path, messages in check(names, change):
         assert messages == []
         assert not (path / "checkpoint" / names["later"]).exists()
+
+
+def test_numbers_that_are_too_large_to_be_drawn_are_no_warning(tmp_path):
+    attempts = Attempts(tmp_path / "report.html")
+    assert np.isinf(attempts.draw("curves", lambda: np.float64(1e308) * 10))
+    assert attempts.failures == []

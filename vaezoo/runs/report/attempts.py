@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from vaezoo.utils.errors import Interrupted, VaezooError, describe_error, one_line, printable
 
 T = TypeVar("T")
@@ -31,7 +33,8 @@ class Attempts:
             function: draws it.
         """
         try:
-            return function()
+            with np.errstate(all="ignore"):  # numbers too large for an axis are left out of it
+                return function()
         except Interrupted:
             raise
         except Exception as error:
