@@ -100,12 +100,12 @@ def base_spec(base: str, folder: Path) -> tuple[dict[str, Any], Any]:
     """The spec of a base model, and the data that Python gives it, if it does."""
     model: dict[str, Any] = {"latent_dim": 3, "encoder": SMALL, "decoder": SMALL}
     data: dict[str, Any] = {"type": "digits", "binarize": "dynamic", "batch_size": 24}
-    given = None
+    python_data = None
     model["likelihood"] = "bernoulli"
     if base == "conditional":
         model["condition"] = {"type": "label", "into": ["encoder", "decoder"]}
     if base == "sequence":
-        data, given = {"type": "memory", "batch_size": 24}, _sequences()
+        data, python_data = {"type": "memory", "batch_size": 24}, _sequences()
         model["encoder"] = {"type": "recurrent", "units": 12}
         model["latents"] = {"type": "recurrent", "units": 12}
         model["decoder"] = {"type": "steps", "hidden": [12]}
@@ -114,7 +114,7 @@ def base_spec(base: str, folder: Path) -> tuple[dict[str, Any], Any]:
         model |= {"encoder": {"type": "table", "body": SMALL}, "likelihood": "table"}
     train = {"steps": 5, "device": "cpu", "checkpoint_every": 0}
     spec = {"spec": "vaezoo/v2", "name": base, "data": data, "model": model, "train": train}
-    return {**spec, "evaluate": ["distortion"]}, given
+    return {**spec, "evaluate": ["distortion"]}, python_data
 
 
 def _sequences() -> vaezoo.Batch:
@@ -138,7 +138,7 @@ def _table(folder: Path) -> Path:
 
 def pair_spec(pair: Pair, folder: Path) -> tuple[dict[str, Any], Any]:
     """The spec of a pair, and the data that Python gives it."""
-    spec, given = base_spec(pair.base, folder)
+    spec, python_data = base_spec(pair.base, folder)
     extra = copy.deepcopy(COMPANIONS.get((pair.kind, pair.name), {}))
     spec["model"] |= extra.get("model", {})
     spec["train"] |= extra.get("train", {})
@@ -161,7 +161,7 @@ def pair_spec(pair: Pair, folder: Path) -> tuple[dict[str, Any], Any]:
         spec["model"][pair.kind] = component
     if "into" in extra and "condition" in spec["model"]:
         spec["model"]["condition"]["into"] = extra["into"]
-    return spec, given
+    return spec, python_data
 
 
 def verdict(pair: Pair, folder: Path) -> str:
@@ -170,13 +170,13 @@ def verdict(pair: Pair, folder: Path) -> str:
     Raises:
         Exception: a fault of vaezoo or of the component.
     """
-    spec, given = pair_spec(pair, folder)
+    spec, python_data = pair_spec(pair, folder)
     try:
         vaezoo.load_spec(spec)
-        run = vaezoo.run(spec, out=folder / "runs", data=given)
+        run = vaezoo.run(spec, out=folder / "runs", data=python_data)
     except SpecError as error:
         return str(error).split("\n")[0].split(": ", 1)[1]
-    run = vaezoo.resume(run.path, ["train.steps=10"], data=given)
+    run = vaezoo.resume(run.path, ["train.steps=10"], data=python_data)
     labels = {"condition": 1} if pair.base == "conditional" else {}
     drawn = run.model.sample(3, seed=0, **labels)
     if not bool(drawn.isfinite().all()):

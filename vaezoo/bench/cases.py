@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from vaezoo.bench.ranges import Range
@@ -45,7 +46,7 @@ class Case:
         """The variant in the suite."""
         return self.suite.variants[self.variant]
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, Range | list[str]]:
         """What is tried for each option: a range, or values as text."""
         choices: dict[str, Range | list[str]] = {}

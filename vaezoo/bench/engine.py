@@ -116,10 +116,11 @@ class Engine:
         """The trials of a case whose settings are suggested."""
         if case.name not in self._studies:
             maximize = self._maximizes(case)
-            self._studies[case.name] = CaseStudy(case, self._folder(case), maximize=maximize)
+            self._studies[case.name] = CaseStudy(case, self.folder(case), maximize=maximize)
         return self._studies[case.name]
 
-    def _folder(self, case: Case) -> Path:
+    def folder(self, case: Case) -> Path:
+        """The folder of the runs of a case."""
         return self.out / "runs" / case.name
 
     def choosing_units(self, case: Case) -> list[Unit]:
@@ -232,8 +233,8 @@ class Engine:
             try:
                 self.steps(case)
             except KeyError:
-                if not (self._folder(case) / FAILURE).is_file():
-                    yield self._timing_job(case, self._folder(case))
+                if not (self.folder(case) / FAILURE).is_file():
+                    yield self._timing_job(case, self.folder(case))
                 continue
             if case.is_suggested:
                 self._settle(case)

@@ -13,7 +13,7 @@ def failures(engine: Engine) -> list[tuple[str, str]]:
     """The names of the cases and runs that failed, and why."""
     failed = []
     for case in engine.cases:
-        path = engine.out / "runs" / case.name / FAILURE
+        path = engine.folder(case) / FAILURE
         if path.is_file():
             failed.append((case.name, str(read_json(path)["error"])))
         failed += [(unit.name, unit.failure) for unit in engine.units_of(case) if unit.failure]

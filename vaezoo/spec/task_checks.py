@@ -12,7 +12,6 @@ from vaezoo.model.task import Task
 from vaezoo.model.trace import Site, Trace
 from vaezoo.spec import dummies
 from vaezoo.spec.noise import MarkedNoise
-from vaezoo.spec.options import ComponentSpec
 from vaezoo.spec.parts import path_of
 from vaezoo.spec.spec import Spec
 from vaezoo.spec.stage import Stage
@@ -61,14 +60,12 @@ def check_loss(spec: Spec, stage: Stage, task: Task) -> None:
     # with random numbers of its own, so that the check changes no initial weights
     with seeded(torch.device("cpu")), task.active(), torch.no_grad():
         task.eval()
-        terms: list[ComponentSpec] = [stage.objective, *stage.regularizers]
-        called = iter(terms)
-        term = next(called)
+        term, regularizers = stage.objective, task.regularizers.values()
         try:
             trace = task.objective.trace(task.model, batch)
             task.objective(trace)
-            for regularizer in task.regularizers.values():
-                term = next(called)
+            for component, regularizer in zip(stage.regularizers, regularizers, strict=True):
+                term = component
                 regularizer(trace)
         except (ValueError, NotImplementedError) as error:
             message = f"{term.kind} {term.name!r}: {one_line(error)}"

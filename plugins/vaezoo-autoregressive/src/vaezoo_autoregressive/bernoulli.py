@@ -134,13 +134,13 @@ class AutoregressiveBernoulli(Distribution):
         """
         inward, outward = self.dependence.inward, self.dependence.outward
         logits = self.logits.expand(*shape, *self.logits.shape) + self.dependence.last.bias
-        seen = self.context.expand(*shape, *self.context.shape)  # [*shape, *, H]
+        hidden_input = self.context.expand(*shape, *self.context.shape)  # [*shape, *, H]
         values, probabilities = [], []
         for place in range(logits.shape[-1]):
-            logit = logits[..., place] + F.relu(seen) @ outward[place]
+            logit = logits[..., place] + F.relu(hidden_input) @ outward[place]
             probability = (logit / self.temperature).sigmoid()
             value = choose(probability)
-            seen = seen + value[..., None] * inward[:, place]
+            hidden_input = hidden_input + value[..., None] * inward[:, place]
             values.append(value)
             probabilities.append(probability)
         both = (torch.stack(each, -1) for each in (values, probabilities))

@@ -9,9 +9,9 @@ import math
 from typing import Any
 
 import torch
+import zuko  # noqa: F401 - gives torch's transforms the method call_and_ladj
 from torch import Tensor
 from torch.distributions import Distribution, Transform
-from zuko.transforms import ComposedTransform
 
 from vaezoo.distributions import normal_log_prob
 
@@ -103,8 +103,3 @@ def normal_points(dimensions: int) -> Tensor:
     uniform = sobol.draw(_POINTS, dtype=torch.float64)
     points = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-9, 1 - 1e-9))
     return torch.cat([points, -points]).float()
-
-
-def compose(transforms: list[Transform]) -> Transform:
-    """The transforms one after another, the first one first."""
-    return ComposedTransform(*transforms)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from zuko.lazy import LazyComposedTransform
 
+import vaezoo
+
 
 @torch.no_grad()
 def start_as_identity(transform: LazyComposedTransform) -> LazyComposedTransform:
@@ -15,3 +17,14 @@ def start_as_identity(transform: LazyComposedTransform) -> LazyComposedTransform
         for parameter in last.parameters(recurse=False):
             parameter.zero_()
     return transform
+
+
+def vector_size(space: vaezoo.Space) -> int:
+    """D of latent vectors ``[D]``.
+
+    Raises:
+        ValueError: the latent variable is a map.
+    """
+    if len(space.shape) != 1:
+        raise ValueError(f"needs latent vectors, not maps of shape {space.shape}")
+    return space.shape[0]

@@ -34,9 +34,9 @@ class PlanarTransform(Transform):
     def __init__(self, u: Tensor, w: Tensor, b: Tensor) -> None:
         super().__init__()
         along = (w * u).sum(-1, keepdim=True)  # [*, 1]
-        wanted = F.softplus(along + _SHIFT) - 1 + _MARGIN
+        bounded = F.softplus(along + _SHIFT) - 1 + _MARGIN
         squared = w.square().sum(-1, keepdim=True).clamp_min(1e-12)
-        self.u = u + (wanted - along) * w / squared
+        self.u = u + (bounded - along) * w / squared
         self.w, self.b = w, b
         self.along = (w * self.u).sum(-1)  # w·u, above -1, [*]
 

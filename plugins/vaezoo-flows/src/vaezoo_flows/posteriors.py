@@ -12,11 +12,12 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import AffineTransform
+from zuko.transforms import ComposedTransform
 
 import vaezoo
 from vaezoo.distributions import LogScaleLimits
-from vaezoo_flows.flow import Flow, compose, normal_points
-from vaezoo_flows.networks import start_as_identity
+from vaezoo_flows.flow import Flow, normal_points
+from vaezoo_flows.networks import start_as_identity, vector_size
 from vaezoo_flows.planar import PlanarTransform
 
 
@@ -32,9 +33,7 @@ class _FlowPosterior(vaezoo.Posterior):
 
     def __init__(self, wiring: vaezoo.PosteriorWiring, outputs: int) -> None:
         super().__init__()
-        if len(wiring.space.shape) != 1:
-            raise ValueError(f"needs latent vectors, not maps of shape {wiring.space.shape}")
-        (self.size,), self.in_dims = wiring.space.shape, len(wiring.in_shape)
+        self.size, self.in_dims = vector_size(wiring.space), len(wiring.in_shape)
         self.linear = nn.Linear(math.prod(wiring.in_shape), 2 * self.size + outputs)
         self.limit = LogScaleLimits(-10.0, 3.0)
         self.register_buffer("points", normal_points(self.size), persistent=False)
@@ -71,7 +70,7 @@ class Planar(_FlowPosterior):
         for part in others.chunk(self.transforms, -1):  # [*, 2 D + 1]
             u, w, b = part.split([self.size, self.size, 1], -1)
             bends.append(PlanarTransform(u, w, b.squeeze(-1)))
-        return Flow(mean, scale, compose(bends), self.points)
+        return Flow(mean, scale, ComposedTransform(*bends), self.points)
 
 
 class InverseAutoregressive(_FlowPosterior):
@@ -141,6 +140,6 @@ class NeuralSpline(_FlowPosterior):
     def forward(self, h: Tensor) -> Distribution:
         """From ``[*, *in_shape]`` to distributions ``[*]`` over vectors ``[D]``."""
         mean, scale, context = self._heads(h)
-        transform = compose([self.transform(context), AffineTransform(mean, scale, 1)])
+        transform = ComposedTransform(self.transform(context), AffineTransform(mean, scale, 1))
         zero, one = torch.zeros_like(mean), torch.ones_like(scale)
         return Flow(zero, one, transform, self.points)

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.transforms import AffineTransform
 from zuko.lazy import LazyComposedTransform
+from zuko.transforms import ComposedTransform
 
 import vaezoo
 from vaezoo_flows.fitting import Fit, standardise
-from vaezoo_flows.flow import Flow, compose, normal_points
-from vaezoo_flows.networks import start_as_identity
+from vaezoo_flows.flow import Flow, normal_points
+from vaezoo_flows.networks import start_as_identity, vector_size
 
 
 class _FlowPrior(vaezoo.Prior):
@@ -39,7 +40,7 @@ class _FlowPrior(vaezoo.Prior):
         self, wiring: vaezoo.PriorWiring, transform: LazyComposedTransform, fit: Fit
     ) -> None:
         super().__init__()
-        self.size, self.settings = vector_size(wiring), fit
+        self.size, self.settings = vector_size(wiring.space), fit
         self.transform = start_as_identity(transform)
         self.register_buffer("points", normal_points(self.size), persistent=False)
         self.register_buffer("shift", torch.zeros(self.size))
@@ -50,7 +51,7 @@ class _FlowPrior(vaezoo.Prior):
         batch = () if context is None else context.shape[:-1]
         zero = self.shift.new_zeros(*batch, self.size)  # [*, D]
         to_values = AffineTransform(self.shift, self.scale, event_dim=1)
-        transform = compose([self.transform(context).inv, to_values])
+        transform = ComposedTransform(self.transform(context).inv, to_values)
         return Flow(zero, torch.ones_like(zero), transform, self.points)
 
     def fit(self, codes: Tensor, context: Tensor | None) -> None:
@@ -60,27 +61,7 @@ class _FlowPrior(vaezoo.Prior):
             ValueError: the codes are too few or not finite, or the loss diverges.
         """
         standardise(codes, self.shift, self.scale)
-
-        def loss(z: Tensor, of: Tensor | None) -> Tensor:
-            p: Flow = self._density(of)
-            return -p.log_prob(z)
-
-        self.settings(self, loss, codes, context)
-
-    def _density(self, context: Tensor | None) -> Flow:
-        density: Flow = self.forward(context, None)  # type: ignore[arg-type,assignment]
-        return density
-
-
-def vector_size(wiring: vaezoo.PriorWiring) -> int:
-    """D of latent vectors ``[D]``.
-
-    Raises:
-        ValueError: the latent variable is a map.
-    """
-    if len(wiring.space.shape) != 1:
-        raise ValueError(f"needs latent vectors, not maps of shape {wiring.space.shape}")
-    return wiring.space.shape[0]
+        self.settings(self, lambda z, of: -self(of, None).log_prob(z), codes, context)
 
 
 class RealNVP(_FlowPrior):
@@ -108,7 +89,7 @@ class RealNVP(_FlowPrior):
         fit_lr: Annotated[float, Gt(0)] = 1e-3,
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
-        size = vector_size(wiring)
+        size = vector_size(wiring.space)
         if size < 2:
             raise ValueError("couples two halves of the dimensions, so it needs at least two")
         flow = zuko.flows.RealNVP(size, wiring.context_dim, transforms, hidden_features=hidden)
@@ -142,7 +123,7 @@ class MaskedAutoregressive(_FlowPrior):
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         flow = zuko.flows.MAF(
-            vector_size(wiring), wiring.context_dim, transforms, hidden_features=hidden
+            vector_size(wiring.space), wiring.context_dim, transforms, hidden_features=hidden
         )
         super().__init__(wiring, flow.transform, Fit(steps=fit_steps, lr=fit_lr, seed=seed))
 
@@ -176,7 +157,7 @@ class NeuralSpline(_FlowPrior):
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         flow = zuko.flows.NSF(
-            vector_size(wiring),
+            vector_size(wiring.space),
             wiring.context_dim,
             bins,
             transforms=transforms,

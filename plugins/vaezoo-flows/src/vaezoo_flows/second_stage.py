@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 import vaezoo
 from vaezoo.distributions import DiagonalNormal, LogScaleLimits, UnitNormal, normal_log_prob
 from vaezoo_flows.fitting import Fit, standardise
-from vaezoo_flows.priors import vector_size
+from vaezoo_flows.networks import vector_size
 
 
 class SecondStage(vaezoo.Prior):
@@ -47,7 +47,7 @@ class SecondStage(vaezoo.Prior):
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
-        size = vector_size(wiring)
+        size = vector_size(wiring.space)
         self.settings = Fit(steps=fit_steps, lr=fit_lr, seed=seed)
         self.encoder = _network([size, *hidden, 2 * size])
         self.decoder = _network([size, *reversed(hidden), size])
