@@ -59,6 +59,8 @@ SEALED = {
     "no time": {"time": "yesterday"},
     "a time without a zone": {"time": "2026-01-01T00:00:00"},
     "a number as time": {"time": 3},
+    "a split that is no text": {"split": "\ud800"},
+    "a key that is no text": {"\udcff": 1.0},
     "no epoch": {"epoch": None},
     "an infinite epoch": {"epoch": math.inf},
     "a truth as epoch": {"epoch": True},

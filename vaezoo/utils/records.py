@@ -71,6 +71,7 @@ def _parse(line: bytes) -> tuple[dict[str, Any], bool]:
     record, has_digest = parse_with_digest(line.decode("utf-8"))
     _check_position(record)
     for key, value in record.items():
+        f"{key}{value}".encode()  # UnicodeEncodeError, a ValueError: half of a surrogate pair
         if (key in _TEXTS) != isinstance(value, str):
             raise ValueError(f"has another type at {key}")
         if not (value is None or isinstance(value, str | int | float)):
