@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 from vaezoo_quality.distances import nearest
-from vaezoo_quality.manifolds import NAMES, Comparison, compare
+from vaezoo_quality.manifolds import (
+    NAMES,
+    Comparison,
+    compare,
+    compare_subsets,
+    random_subsets,
+)
 from vaezoo_quality.sets import Sets
 
 
@@ -43,19 +49,34 @@ def test_distances_far_from_the_origin_do_not_cancel():
     torch.testing.assert_close(squares.double(), expected.min(1).values, rtol=1e-5, atol=1e-5)
 
 
-def sets(seed, n=400, draws=5):
+@pytest.mark.parametrize("k", [1, 5])
+def test_subsets_have_the_numbers_of_a_comparison_with_them_alone(k):
+    torch.manual_seed(k)
+    real, samples = torch.randn(610, 3), 0.8 * torch.randn(520, 3) + 0.5
+    subsets = random_subsets(len(real), real.device)
+    assert (subsets.sum(1) == 457).all() and len(subsets.unique(dim=0)) == len(subsets)
+    for subset, found in zip(subsets, compare_subsets(real, samples, k, subsets), strict=True):
+        expected = Comparison.of(real[subset], samples, k).values()
+        del expected["recall"]
+        assert found == pytest.approx(expected)
+
+
+def sets(seed, n=400, draws=5, unusual=0.0):
+    """Sets of normal examples; a share of the real ones is far from all others."""
     torch.manual_seed(seed)
     real, train, noise = torch.randn(n, 4), torch.randn(n, 4), 10 + torch.randn(n, 4)
-    samples = tuple(0.7 * torch.randn(n, 4) + 0.7 for _ in range(draws))
+    real = torch.where(torch.rand(n, 1) < unusual, 8 * real, real)
+    samples = tuple(0.7 * torch.randn(n, 4) + 0.7 + unusual * 600 for _ in range(draws))
     return Sets(tag="x", real=real, train=train, others=train, draws=samples, noise=noise, note="")
 
 
-def test_stated_errors_are_the_spread_of_repeated_estimates():
-    repeated = [compare(sets(seed), 3) for seed in range(30)]
+@pytest.mark.parametrize("unusual", [0.0, 0.005])
+def test_stated_errors_are_the_spread_of_repeated_estimates(unusual):
+    repeated = [compare(sets(seed, unusual=unusual), 3) for seed in range(40)]
     for name in NAMES:
         values = [each[name].value for each in repeated]
-        stated = np.mean([each[name].error for each in repeated])
-        assert 0.65 < stated / np.std(values, ddof=1) < 1.5, (name, stated, np.std(values))
+        stated = np.sqrt(np.mean([each[name].error ** 2 for each in repeated]))
+        assert 0.65 < stated / np.std(values, ddof=1) < 1.6, (name, stated, np.std(values))
 
 
 def test_real_examples_are_the_floor_and_noise_the_ceiling():

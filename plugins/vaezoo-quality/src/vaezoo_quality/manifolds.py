@@ -18,8 +18,8 @@ from vaezoo_quality.distances import distance_blocks, radii
 from vaezoo_quality.estimates import estimate
 from vaezoo_quality.sets import MNIST, Sets, feature_sets
 
-_FOLDS = 10
-"""The parts of the real examples whose differences tell the errors of precision and density."""
+_SUBSETS = 10
+"""The subsets of the real examples whose differences tell the errors of three numbers."""
 NAMES = ("precision", "recall", "density", "coverage")
 
 
@@ -85,29 +85,76 @@ def variances_over_real(
 ) -> dict[str, float]:
     """The variance of each number over real examples, given the samples.
 
-    Recall and coverage are means over real examples. Precision and density have all real examples
-    in common: theirs is the variance between folds of real examples, divided by their number.
+    Whether a real example is recalled depends on no other: recall is a mean of independent
+    values. The other numbers depend on the radii, which all real examples have in common. Their
+    variance is that of the number between random subsets of the real examples, scaled to the
+    whole (the delete-d jackknife, Shao and Wu 1989).
 
     Args:
-        real: features ``[n, D]`` in random order.
+        real: features ``[n, D]``.
         samples: those of one draw, ``[m, D]``.
         draws: the comparison of each draw.
     """
-    neighbours = draws[0].neighbours
-    folds = []
-    for fold in real.tensor_split(_FOLDS):
-        reach = radii(fold, neighbours)
-        blocks = distance_blocks(samples, fold)
-        balls = torch.cat([(squares <= reach).sum(1) for _, squares in blocks])
-        folds.append(_of_balls(balls, neighbours))
+    subsets = random_subsets(len(real), real.device)
+    parts = compare_subsets(real, samples, draws[0].neighbours, subsets)
+    kept = int(subsets[0].sum())
+    scale = kept / (len(real) - kept)
     recalled = torch.stack([each.recalled for each in draws]).double().mean(0)  # [n]
-    covered = torch.stack([each.covered for each in draws]).double().mean(0)
     return {
-        "precision": _variance(each["precision"] for each in folds) / _FOLDS,
-        "density": _variance(each["density"] for each in folds) / _FOLDS,
         "recall": float(recalled.var()) / len(real),
-        "coverage": float(covered.var()) / len(real),
+        **{name: scale * _variance(each[name] for each in parts) for name in parts[0]},
     }
+
+
+def random_subsets(count: int, device: torch.device) -> Tensor:
+    """Random subsets of three quarters of ``count`` examples, bool ``[S, count]``.
+
+    Precision may depend on one unusual example with a large ball. Subsets that leave out fewer
+    examples state more than its true variance, and those that leave out more state less.
+    """
+    generator = torch.Generator().manual_seed(0)
+    order = torch.stack([torch.randperm(count, generator=generator) for _ in range(_SUBSETS)])
+    return (order < count * 3 // 4).to(device)
+
+
+def compare_subsets(
+    real: Tensor, samples: Tensor, neighbours: int, subsets: Tensor
+) -> list[dict[str, float]]:
+    """Precision, density and coverage of samples among each subset of the real examples.
+
+    Args:
+        real: features ``[n, D]``.
+        samples: features ``[m, D]``.
+        neighbours: k.
+        subsets: which examples each has, bool ``[S, n]``, of more than k examples.
+    """
+    reach = _radii_within(real, neighbours, subsets)  # [S, n]
+    covered, balls = torch.zeros_like(subsets), []
+    for _, squares in distance_blocks(samples, real):
+        counts = []
+        for within, found in zip(reach, covered, strict=True):
+            inside = squares <= within  # [b, n]
+            found |= inside.any(0)
+            counts.append(inside.sum(1))
+        balls.append(torch.stack(counts))  # [S, b]
+    shares = covered.sum(1).double() / subsets.sum(1)  # [S]
+    return [
+        {**_of_balls(each, neighbours), "coverage": float(share)}
+        for each, share in zip(torch.cat(balls, 1), shares, strict=True)
+    ]
+
+
+def _radii_within(real: Tensor, neighbours: int, subsets: Tensor) -> Tensor:
+    """The squared radii of balls among the examples of each subset ``[S, n]``; -inf of others."""
+    reach = torch.full(subsets.shape, -torch.inf, dtype=torch.double, device=real.device)
+    count = min(len(real), 4 * neighbours + 40)  # of which more than k are in a subset
+    for rows, squares in distance_blocks(real, real):
+        near = squares.topk(count, 1, largest=False)  # sorted; the nearest is the row itself
+        for subset, radius in zip(subsets, reach, strict=True):
+            closer = subset[near.indices].cumsum(1) <= neighbours  # [b, count]
+            last = closer.sum(1, keepdim=True).clamp(max=count - 1)
+            radius[rows] = near.values.gather(1, last).squeeze(1)
+    return reach.masked_fill(~subsets, -torch.inf)
 
 
 def _variance(values: Iterable[float]) -> float:
@@ -177,7 +224,7 @@ class PRDC(vaezoo.Metric):
         sets = feature_sets(
             self, model, data, features=self.features, count=self.samples, draws=self.draws
         )
-        least = _FOLDS * (self.neighbours + 1)
+        least = 10 * (self.neighbours + 1)  # much more than a ball holds
         if sets.count < least:
             raise NotImplementedError(f"needs at least {least} examples in each split")
         results = compare(sets, self.neighbours)
