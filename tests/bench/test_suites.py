@@ -121,6 +121,19 @@ def test_minutes_become_steps_once(suite, inline, tmp_path):
     assert not (tmp_path / "out/runs/a/timing").exists()
 
 
+def test_overrides_change_the_suite_and_one_budget_replaces_another(suite):
+    loaded, _ = load_suite(
+        suite(), ["seeds=[4]", "budget.cpu_minutes=30", "variants.plain.set=[]"]
+    )
+    assert loaded.seeds == [4] and loaded.budget.cpu_minutes == 30 and loaded.budget.steps is None
+    loaded, _ = load_suite(suite(), ["budget={minutes: 2}"])
+    assert loaded.budget.minutes == 2 and loaded.budget.steps is None
+    with pytest.raises(SpecError, match=r"-s budget.stepps=3.*did you mean 'steps'"):
+        load_suite(suite(), ["budget.stepps=3"])
+    with pytest.raises(UsageError, match=r"write key\.path=value"):
+        load_suite(suite(), ["seeds"])
+
+
 def test_data_blocks_are_crossed_with_variants(suite, tmp_path):
     data = {
         "all": {"type": "digits", "batch_size": 64},
@@ -223,12 +236,13 @@ def _trained(out):
 def test_the_command_prints_the_table_and_json(suite, inline, tmp_path, capsys):
     from vaezoo.cli.main import main
 
-    path = suite(seeds=[0])
+    path = suite()
     with pytest.raises(SystemExit) as left:
-        main(["bench", str(path), "--dry-run", "--json"])
+        main(["bench", str(path), "-s", "seeds=[0]", "--dry-run", "--json"])
     plan = json.loads(capsys.readouterr().out)
     assert not left.value.code
     assert plan["cases"] == [{"case": "plain", "settings": "as it is", "seeds": "0"}]
+    path = suite(seeds=[0])
     with pytest.raises(SystemExit) as left:
         main(["bench", str(path), "--out", str(tmp_path / "out")])
     output = capsys.readouterr().out

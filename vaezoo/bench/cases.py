@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -165,11 +165,12 @@ def cases_of(suite: Suite, folder: Path) -> list[Case]:
     ]
 
 
-def load_suite(path: Path) -> tuple[Suite, list[Case]]:
-    """Reads a suite and finds its cases.
+def load_suite(path: Path, overrides: Sequence[str] = ()) -> tuple[Suite, list[Case]]:
+    """Reads a suite, with overrides ``key.path=value``, and finds its cases.
 
     Raises:
         SpecError: it is not valid; the message lists every problem with its line.
+        UsageError: an override does not have the form ``key.path=value``.
     """
-    suite = read_suite(path)
+    suite = read_suite(path, overrides)
     return suite, cases_of(suite, path.parent)

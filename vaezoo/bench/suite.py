@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,9 @@ from pydantic import (
 
 from vaezoo.bench.ranges import Range
 from vaezoo.spec import messages
+from vaezoo.spec.changes import parse_override, set_value
 from vaezoo.spec.resolve import read_tree
+from vaezoo.spec.tree import Node
 from vaezoo.utils.errors import SpecError
 
 _NAME = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
@@ -150,13 +153,24 @@ class Suite(_Model):
         return self
 
 
-def read_suite(path: Path) -> Suite:
+def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
     """Reads a suite.
+
+    Args:
+        path: the file.
+        overrides: ``key.path=value``; one kind of budget replaces another.
 
     Raises:
         SpecError: it is not valid; the message lists every problem with its line.
+        UsageError: an override does not have the form ``key.path=value``.
     """
     node = read_tree(path)
+    for steps, value in map(parse_override, overrides):
+        if steps[0] == "budget" and isinstance(node.value, dict):
+            empty = Node({}, value.mark, {})
+            keys = {**node.keys, "budget": value.mark}
+            node = Node({**node.value, "budget": empty}, node.mark, keys)
+        node = set_value(node, steps, value)
     try:
         return Suite.model_validate(node.plain())
     except ValidationError as error:

@@ -26,6 +26,7 @@ from vaezoo.utils.paths import shell_word
 
 if TYPE_CHECKING:
     from vaezoo.bench.leaderboard import Row
+    from vaezoo.runs.comparison.comparing import Comparison
 
 
 @click.command("bench")
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
     "--out",
     type=click.Path(path_type=Path),
     help="The folder of the runs and of the results.  [default: benches/NAME]",
+)
+@click.option(
+    "-s",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the suite, such as budget.cpu_minutes=30. May be repeated.",
 )
 @processes_option
 @retry_option
@@ -56,6 +65,7 @@ def bench_command(
     *,
     suite: Path,
     out: Path | None,
+    overrides: tuple[str, ...],
     processes: int,
     retry: bool,
     is_dry_run: bool,
@@ -72,12 +82,11 @@ def bench_command(
     from vaezoo.bench.engine import Engine
     from vaezoo.bench.leaderboard import leaderboard
     from vaezoo.bench.pool import run_suite
-    from vaezoo.bench.ranking import best_cases, rank_rows, write_index
+    from vaezoo.bench.ranking import rank_rows, write_index
     from vaezoo.bench.records import write_record
     from vaezoo.cli.progress import suite_progress
-    from vaezoo.runs.comparison.tables import MARK
 
-    loaded, cases = load_suite(suite)
+    loaded, cases = load_suite(suite, overrides)
     folder = out or Path("benches") / loaded.name
     engine = Engine(loaded, cases, folder)
     engine.check()
@@ -96,27 +105,15 @@ def bench_command(
     rows = leaderboard(engine)
     with working("comparing"):
         comparison = rank_rows(rows)
-        page = (
-            None
-            if comparison is None
-            else write_index(comparison, folder, loaded.title or loaded.name)
-        )
-    best = best_cases(comparison)
+        title = loaded.title or loaded.name
+        page = None if comparison is None else write_index(comparison, folder, title)
     if record is not None:
-        write_record(record, loaded, rows, f"vaezoo bench {shell_word(suite)}")
+        options = "".join(f" -s {shell_word(each)}" for each in overrides)
+        write_record(record, loaded, rows, f"vaezoo bench {shell_word(suite)}{options}")
     if as_json:
-        records = [row.as_json() for row in rows]
-        failed = [{"run": name, "error": error} for name, error in failures]
-        claim = None if comparison is None else comparison.claim
-        content = {"bench": str(folder), "rows": records, "best": best, "claim": claim}
-        print_json({**content, "failures": failed, "page": page and str(page)})
+        _print_as_json(folder, rows, comparison, failures, page)
     else:
-        _print_rows(rows, best)
-        if comparison is not None:
-            echo(f"{MARK} {comparison.statement}")
-        echo(f"bench   {folder}")
-        if page is not None:
-            echo(f"page    {page}")
+        _print_results(folder, rows, comparison, page)
     for name, error in failures:
         print_to_stderr(f"failed: {name}: {error}")
     return VaezooError.exit_code if failures else EXIT_OK
@@ -128,6 +125,41 @@ def _print_plan(rows: Sequence[tuple[str, str, str]], as_json: bool) -> None:
         print_json({"cases": [dict(zip(headings, row, strict=True)) for row in rows]})
     else:
         table(headings, rows)
+
+
+def _print_as_json(
+    folder: Path,
+    rows: Sequence[Row],
+    comparison: Comparison | None,
+    failures: Sequence[tuple[str, str]],
+    page: Path | None,
+) -> None:
+    from vaezoo.bench.ranking import best_cases
+
+    print_json(
+        {
+            "bench": str(folder),
+            "rows": [row.as_json() for row in rows],
+            "best": best_cases(comparison),
+            "claim": None if comparison is None else comparison.claim,
+            "failures": [{"run": name, "error": error} for name, error in failures],
+            "page": page and str(page),
+        }
+    )
+
+
+def _print_results(
+    folder: Path, rows: Sequence[Row], comparison: Comparison | None, page: Path | None
+) -> None:
+    from vaezoo.bench.ranking import best_cases
+    from vaezoo.runs.comparison.tables import MARK
+
+    _print_rows(rows, best_cases(comparison))
+    if comparison is not None:
+        echo(f"{MARK} {comparison.statement}")
+    echo(f"bench   {folder}")
+    if page is not None:
+        echo(f"page    {page}")
 
 
 def _print_rows(rows: Sequence[Row], best: Mapping[str, str]) -> None:
