@@ -66,14 +66,14 @@ def test_a_problem_names_file_line_column_path_and_message():
 WHOLE = {
     "empty file": ("", "1:1: empty; it must begin with 'spec: vaezoo/v2'"),
     "only a comment": ("# nothing\n", "1:1: empty; it must begin with 'spec: vaezoo/v2'"),
-    "a scalar": ("vaezoo\n", "1:1: a spec is a mapping that begins with 'spec: vaezoo/v2'"),
+    "a scalar": ("vaezoo\n", "1:1: must be a mapping that begins with 'spec: vaezoo/v2'"),
     "a list": (
         "\n- spec: vaezoo/v2\n",
-        "2:1: a spec is a mapping that begins with 'spec: vaezoo/v2'",
+        "2:1: must be a mapping that begins with 'spec: vaezoo/v2'",
     ),
     "an empty document": (
         "---\n...\n",
-        "2:1: a spec is a mapping that begins with 'spec: vaezoo/v2'",
+        "2:1: must be a mapping that begins with 'spec: vaezoo/v2'",
     ),
     "too large": ("# " + "x" * 65536, "1:1: larger than 64 KiB; shorten the spec"),
     "too many values": (
@@ -863,7 +863,7 @@ def test_a_fault_in_the_base_is_reported_in_the_base():
 def test_a_base_that_is_no_mapping_is_refused_in_the_base():
     Path("base.yaml").write_text("- a\n")
     assert complaint("extends: base.yaml\n") == (
-        "base.yaml:1:1: a spec is a mapping that begins with 'spec: vaezoo/v2'"
+        "base.yaml:1:1: must be a mapping that begins with 'spec: vaezoo/v2'"
     )
 
 

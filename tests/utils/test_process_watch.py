@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -177,18 +178,27 @@ def test_processes_connect_and_strangers_do_not(monkeypatch, capsys):
     monkeypatch.setattr(vaezoo.utils.process_watch, "_SECONDS_TO_END", 0.5)
     monkeypatch.setattr(vaezoo.utils.process_watch, "_current", None)
     sent, is_sent, watches, strangers = [], threading.Event(), {}, []
+    is_over = threading.Event()
 
     def broadcast_text(text):
         if text:
             sent.append(text)
-            for message in (b'{"token": "guess", "rank": 1}\n', b"GET /\n", b"", None):
+            endless = b"[" * 900 + b"\n", b"[" * 5000
+            for message in (b'{"token": "guess", "rank": 1}\n', b"GET /\n", b"", *endless, None):
                 strangers.append(socket.create_connection(("127.0.0.1", int(text.split(" ")[0]))))
-                if message is not None:  # one stays, and says nothing
+                if message is not None:  # one stays, and sends nothing but parts of a line
                     strangers[-1].sendall(message)
-                    strangers[-1].close()
+                    if message != endless[1]:  # which goes on without an end of the line
+                        strangers[-1].close()
+            threading.Thread(target=trickle, args=(strangers[-1],), daemon=True).start()
             is_sent.set()
         assert is_sent.wait(LIMIT)
         return sent[0]
+
+    def trickle(connection):
+        with contextlib.suppress(OSError):
+            while not is_over.wait(0.1):  # each part comes in time, and the line never ends
+                connection.sendall(b" ")
 
     def start(rank):
         watches[rank] = start_watch(rank, 2, "localhost", broadcast_text)
@@ -199,6 +209,8 @@ def test_processes_connect_and_strangers_do_not(monkeypatch, capsys):
     for thread in threads:
         thread.join(LIMIT)
         assert not thread.is_alive()
-    strangers[-1].close()
+    is_over.set()
+    for stranger in strangers:
+        stranger.close()
     for watch in watches.values():
         watch.leave()

@@ -164,9 +164,9 @@ def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
         SpecError: it is not valid; the message lists every problem with its line.
         UsageError: an override does not have the form ``key.path=value``.
     """
-    node = read_tree(path)
+    node = read_tree(path, "bench: vaezoo/bench/v1")
     for steps, value in map(parse_override, overrides):
-        if steps[0] == "budget" and isinstance(node.value, dict):
+        if steps[0] == "budget":
             empty = Node({}, value.mark, {})
             keys = {**node.keys, "budget": value.mark}
             node = Node({**node.value, "budget": empty}, node.mark, keys)

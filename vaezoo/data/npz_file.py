@@ -19,9 +19,12 @@ _PREFIXES = ("x.", "mask.", "present.", "extras.", "factors.")
 _REASON = 200
 """The greatest number of characters of a library's message that is quoted."""
 _HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
 }
+"""By version, the bytes of the length of a header, and what reads the length and the header."""
+_LONGEST_HEADER = 10_000
+"""Numpy has the same limit, but reads the header first."""
 
 
 class NpzArrays(dict[str, np.ndarray]):
@@ -97,7 +100,12 @@ def _declared_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path, 
     """
     with archive.open(info) as stream:
         try:
-            shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+            length, read_header = _HEADERS[np.lib.format.read_magic(stream)]
+            start = stream.tell()
+            if int.from_bytes(stream.read(length), "little") > _LONGEST_HEADER:
+                raise ValueError("its header is too long")
+            stream.seek(start)
+            shape, _, dtype = read_header(stream)
         except (ValueError, KeyError) as error:
             raise DataError(f"{file}: {name!r} is no array of numbers") from error
         start = stream.tell()

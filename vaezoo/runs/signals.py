@@ -27,6 +27,7 @@ def request_stop() -> None:
 def stop_on_signals() -> Iterator[StopSignal]:
     """Sets a flag on the first SIGINT or SIGTERM; the second one is handled as before.
 
+    A signal that is ignored stays ignored, as SIGINT is in a process that a shell starts with &.
     Outside the main thread no signal handler can be installed, and the flag stays unset.
     """
     import signal
@@ -37,7 +38,9 @@ def stop_on_signals() -> Iterator[StopSignal]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # None was not installed by Python, which cannot install it again
+    previous = {n: each for n, each in handlers.items() if each not in (signal.SIG_IGN, None)}
 
     def request(number: int, frame: Any) -> None:
         stop.requested = True

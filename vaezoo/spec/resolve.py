@@ -17,8 +17,12 @@ MAX_EXTENDS = 8
 _VARIABLE = re.compile(r"\$\{vars\.([A-Za-z_][\w-]*)\}")
 
 
-def read_tree(path: Path) -> Node:
-    """Parses a spec file.
+def read_tree(path: Path, first_line: str = "spec: vaezoo/v2") -> Node:
+    """Parses a spec file, or another mapping.
+
+    Args:
+        path: the file.
+        first_line: how such a file begins, for messages.
 
     Raises:
         SpecError: the file cannot be read or is not a valid YAML mapping.
@@ -36,7 +40,7 @@ def read_tree(path: Path) -> Node:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SpecError([Mark(str(path), 1, 1).problem("", f"cannot be read: {reason}")]) from None
-    return _check_mapping(parse(text, str(path)))
+    return _check_mapping(parse(text, str(path)), first_line)
 
 
 def resolve(
@@ -79,12 +83,11 @@ def resolve(
     return result
 
 
-def _check_mapping(node: Node) -> Node:
+def _check_mapping(node: Node, first_line: str = "spec: vaezoo/v2") -> Node:
     """The node itself, if it is a mapping."""
     if not isinstance(node.value, dict):
-        raise SpecError(
-            [node.mark.problem("", "a spec is a mapping that begins with 'spec: vaezoo/v2'")]
-        )
+        message = f"must be a mapping that begins with {first_line!r}"
+        raise SpecError([node.mark.problem("", message)])
     return node
 
 

@@ -7,6 +7,7 @@ import os
 import torch
 
 from vaezoo.utils.errors import UnavailableError, UsageError
+from vaezoo.utils.launch import integer_variable
 
 
 def pick_precision(name: str, device: torch.device) -> str:
@@ -36,21 +37,28 @@ def pick_device(name: str) -> torch.device:
             the environment variable ``LOCAL_RANK``, 0 by default.
 
     Raises:
-        UsageError: no device has this name.
+        UsageError: no device has this name, or ``LOCAL_RANK`` is no index.
         UnavailableError: the device is not available on this machine.
     """
     if name == "auto":
         fallback = "mps" if torch.backends.mps.is_available() else "cpu"
         name = "cuda" if torch.cuda.is_available() else fallback
+    is_available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "xpu": torch.xpu.is_available(),
+    }
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"no device {name!r}; use auto, cpu, cuda or mps") from None
-    if device.type == "cuda" and device.index is None:
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))  # set if several processes train
-        device = torch.device("cuda", local_rank)
-    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    is_missing = not is_available.get(device.type, True)
+        device = None
+    if device is None or device.type not in is_available:
+        raise UsageError(f"no device {name!r}; use auto, cpu, cuda, mps or xpu")
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        # several processes train
+        device = torch.device("cuda", integer_variable("LOCAL_RANK", 0, 2**15))
+    is_missing = not is_available[device.type]
     if is_missing or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise UnavailableError(f"device {name!r} is not available; use train.device=cpu or auto")
     return device

@@ -23,7 +23,7 @@ _JSON_KEY = "digest"
 _JSON_DIGITS = 16
 _JSON_MEMBER = re.compile(
     rf',?\s+"{_JSON_KEY}": "[0-9a-f]{{{_JSON_DIGITS}}}"(?P<closing>\s*\}})\Z'
-)
+)  # tried at one place only: a search would try every one of many spaces
 TENSORS_KEY = "vaezoo.sha256"
 _TENSORS_BEGINNING = f'{{"__metadata__":{{"{TENSORS_KEY}":"'.encode()
 _TENSORS_DIGITS = 64
@@ -65,8 +65,10 @@ def parse_with_digest(text: str) -> tuple[dict[str, Any], bool]:
         raise ValueError("is no JSON object")
     if _JSON_KEY not in value:
         return value, False
-    member = _JSON_MEMBER.search(text)
-    if member is None or add_digest(text[: member.start()] + member["closing"]) != text:
+    body = text[: text.rfind(f'"{_JSON_KEY}"')].rstrip()
+    start = len(body) - body.endswith(",")
+    member = _JSON_MEMBER.match(text, start)
+    if member is None or add_digest(text[:start] + member["closing"]) != text:
         raise ValueError(CHANGED)
     del value[_JSON_KEY]
     return value, True
@@ -132,9 +134,8 @@ def check_png(path: Path, data: bytes) -> None:
     """
     place, kind = len(_PNG_SIGNATURE), b""
     while kind != _PNG_END and place < len(data):
-        end = (
-            place + 8 + int.from_bytes(data[place : place + 4])
-        )  # length, kind, content, checksum
+        # length, kind, content, checksum
+        end = place + 8 + int.from_bytes(data[place : place + 4])
         kind, checksum = data[place + 4 : place + 8], zlib.crc32(data[place + 4 : end])
         if data[end : end + 4] != checksum.to_bytes(4):
             break

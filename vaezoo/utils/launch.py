@@ -37,22 +37,24 @@ class Launch:
         """
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return None
-        size = _integer("WORLD_SIZE", 1, 2**31)
+        size = integer_variable("WORLD_SIZE", 1, 2**31)
         if size == 1:
             return None
         if not os.environ.get("MASTER_ADDR"):
             raise UsageError(f"WORLD_SIZE is {size}, but MASTER_ADDR is not set; use torchrun")
-        rank = _integer("RANK", 0, size)
+        rank = integer_variable("RANK", 0, size)
         return cls(
             rank=rank,
             size=size,
-            local_rank=_integer("LOCAL_RANK", 0, size) if "LOCAL_RANK" in os.environ else 0,
+            local_rank=integer_variable("LOCAL_RANK", 0, size)
+            if "LOCAL_RANK" in os.environ
+            else 0,
             host=os.environ["MASTER_ADDR"],
-            port=_integer("MASTER_PORT", 1, 2**16),
+            port=integer_variable("MASTER_PORT", 1, 2**16),
         )
 
 
-def _integer(name: str, low: int, end: int) -> int:
+def integer_variable(name: str, low: int, end: int) -> int:
     """The value of an environment variable.
 
     Raises:

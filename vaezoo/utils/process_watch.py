@@ -20,6 +20,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ _SECONDS_TO_AGREE = 3.0
 _SECONDS_TO_END = 5.0
 """How long a process waits for an end that another one brings about."""
 _SECONDS_TO_CONNECT = 60.0
+_LONGEST_FIRST_MESSAGE = 1000
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A machine that loses its power closes no connection; it is found missing in 25 seconds."""
 
@@ -262,16 +264,31 @@ def _accept(server: socket.socket, size: int, token: str) -> dict[int, Link]:
     server.settimeout(_SECONDS_TO_CONNECT)
     links: dict[int, Link] = {}
     while len(links) < size - 1:
-        connection, _ = server.accept()
-        connection.settimeout(_SECONDS_TO_END)
-        link = Link(connection)
-        with contextlib.suppress(OSError, ValueError, StopIteration, KeyError, TypeError):
-            hello = next(link.messages)
+        link = Link(server.accept()[0])
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            hello = _first_message(link.connection)
             if secrets.compare_digest(hello["token"], token):
                 links[int(hello["rank"])] = link
                 continue
         link.close()
     return links
+
+
+def _first_message(connection: socket.socket) -> Any:
+    """The first line from a connection; that of a stranger neither grows nor takes for ever.
+
+    Raises:
+        OSError: it does not come in time.
+        ValueError: it ends before it is complete, is too long, or is no JSON.
+    """
+    end, line = time.monotonic() + _SECONDS_TO_END, b""
+    while not line.endswith(b"\n"):
+        connection.settimeout(max(end - time.monotonic(), 1e-3))
+        part = connection.recv(1)  # what follows is read by the link
+        if not part or len(line) > _LONGEST_FIRST_MESSAGE:
+            raise ValueError("is no message")
+        line += part
+    return json.loads(line)
 
 
 def _keep_alive(connection: socket.socket) -> None:

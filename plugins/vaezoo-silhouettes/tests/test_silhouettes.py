@@ -8,7 +8,6 @@ import torch
 from vaezoo_silhouettes.dataset import CaltechSilhouettes
 
 import vaezoo
-from vaezoo.utils.errors import UnavailableError
 
 
 def arrays(n=3):
@@ -66,7 +65,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, changes, says):
 def test_a_missing_file_is_unavailable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VAEZOO_DATA", raising=False)
-    with pytest.raises(UnavailableError, match="not part of vaezoo"):
+    with pytest.raises(vaezoo.UnavailableError, match="not part of vaezoo"):
         _ = CaltechSilhouettes().sizes
 
 
@@ -74,7 +73,7 @@ def test_the_floor_of_independent_pixels_is_that_of_the_literature():
     try:
         data = CaltechSilhouettes()
         train, test = (data.split(name).x for name in ("train", "test"))
-    except UnavailableError:
+    except vaezoo.UnavailableError:
         pytest.skip("the file of silhouettes is not here")
     assert data.sizes == {"train": 4100, "validation": 2264, "test": 2307}
     share = (train > 0).double().mean(0).clamp(1e-6, 1 - 1e-6)

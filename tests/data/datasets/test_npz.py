@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vaezoo.data import npz_file
 from vaezoo.data.datasets.npz import NpzDataset, to_arrays, to_named
 from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.formats.npz import NpzFormat
@@ -427,6 +428,15 @@ def header(shape, descr="'<f4'", more=b""):
 def test_what_a_file_declares_is_checked_first(tmp_path, refuses, member, words):
     write_member(tmp_path / "some.npz", "x.npy", member)
     refuses(DataError, lambda: read_npz(tmp_path / "some.npz"), "some.npz", words)
+
+
+def test_a_long_header_is_refused_before_it_is_read(tmp_path, refuses, monkeypatch):
+    for version in npz_file._HEADERS:
+        monkeypatch.setitem(npz_file._HEADERS, version, (2 * version[0], pytest.fail))
+    for version, size in ((1, 2), (2, 4)):
+        text = b"\x93NUMPY" + bytes((version, 0)) + (60_000).to_bytes(size, "little")
+        write_member(tmp_path / "some.npz", "x.npy", text + b" " * 60_000)
+        refuses(DataError, lambda: read_npz(tmp_path / "some.npz"), "'x' is no array of numbers")
 
 
 def test_arrays_that_do_not_fit_in_memory_are_refused_before_they_are_read(
