@@ -277,17 +277,11 @@ def _train(
             stop = training.enter_context(stop_on_signals())
             run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)
             if is_main:
-                recorded = data_record(dataset)
-                recorded["examples"] = count_examples(dataset, train, validation)
-                if "data" not in recorded:
-                    recorded["splits"] = split_records(train, validation)
-                    if state is not None:
-                        check_same_splits(directory, recorded["splits"])
-                caption = data_caption(spec.data.name, recorded.get("data"))
-                note = reading_note(dataset.spec) if "data" in recorded else ""
-                for line in describe_init(init):
+                recorded, caption = _describe_data(spec, dataset, train, validation)
+                if state is not None and "splits" in recorded:
+                    check_same_splits(directory, recorded["splits"])
+                for line in (*describe_init(init), caption):
                     print_stage(line)
-                print_stage(f"data: {caption}: {describe_examples(recorded['examples'])}{note}")
                 environment = describe_environment(device, model.precision)
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})
                 if evaluation_split != "test":  # which `resume` evaluates on, too
@@ -324,6 +318,19 @@ def _train(
         if failure is not None:
             raise failure
         return finished
+
+
+def _describe_data(
+    spec: Spec, dataset: Dataset, train: Loader, validation: Loader
+) -> tuple[dict[str, Any], str]:
+    """What ``environment.json`` says of the data, and a line that describes it."""
+    recorded = data_record(dataset)
+    recorded["examples"] = count_examples(dataset, train, validation)
+    note = reading_note(dataset.spec) if "data" in recorded else ""
+    caption = data_caption(spec.data.name, recorded.get("data"))
+    if "data" not in recorded:
+        recorded["splits"] = split_records(train, validation)
+    return recorded, f"data: {caption}: {describe_examples(recorded['examples'])}{note}"
 
 
 def _load_checkpoint(directory: RunDirectory, process_group: ProcessGroup) -> TrainerState | None:
