@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import vaezoo
 from vaezoo.cli.main import cli
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.utils.errors import IntegrityError, Interrupted, SpecError, UsageError
+from vaezoo.utils.errors import DataError, IntegrityError, Interrupted, SpecError, UsageError
 from vaezoo.utils.files import read_json
 
 
@@ -42,6 +42,16 @@ def test_a_finished_run_may_go_on_for_longer(train, again, left_by, same):
     complete, path = train(train={"epochs": 4}).path, train(train={"epochs": 3}).path
     again(path, ["train.epochs=4"])
     same(left_by(complete)[1], left_by(path)[1])
+
+
+@pytest.mark.parametrize("change", ["train.epochs=1", "train.steps=23", "train.steps=1"])
+def test_a_length_below_what_is_trained_is_refused(change, train, stopped, again):
+    for path in (stopped, train(train={"epochs": 3}).path):
+        before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        with pytest.raises(UsageError, match=r"the run has trained \d+ steps, and the new length"):
+            again(path, [change])
+        left = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        assert left == before
 
 
 def test_steps_replace_epochs(stopped, again):
@@ -154,6 +164,25 @@ def test_other_data_is_refused_and_moved_data_is_not(
     again(path, [f"data.path={tmp_path / 'b.npz'}"])
     same(left_by(complete.path)[1], left_by(path)[1])
     assert again(path).spec.data.options["path"] == str(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.zeros((200, 5), np.float32), r"the shape of its examples is (5,), and that of the"),
+        (np.arange(1200).reshape(200, 6) % 2, "the support of its examples is binary, and that"),
+    ],
+    ids=["shape", "support"],
+)
+def test_a_model_is_not_evaluated_on_examples_of_another_kind(arrays, train, tmp_path, x, says):
+    path = train(data=arrays("a.npz", 0), train={"epochs": 1}).path
+    before = (path / "evaluation.json").read_bytes()
+    np.savez(tmp_path / "a.npz", x=x)
+    for command in ("evaluate", "score"):
+        result = CliRunner().invoke(cli, [command, str(path)])
+        assert isinstance(result.exception, DataError), result.output
+        assert f"data set 'npz': {says}" in str(result.exception)
+        assert (path / "evaluation.json").read_bytes() == before
 
 
 def test_other_validation_examples_are_refused_too(arrays, interrupted, again, stop_at, tmp_path):

@@ -12,10 +12,12 @@ from PIL import Image
 
 import vaezoo
 from vaezoo.cli.main import cli
+from vaezoo.runs.publishing import PublicationInfo, publish
 from vaezoo.runs.report import pictures
-from vaezoo.utils.errors import Interrupted
+from vaezoo.utils.errors import Interrupted, UsageError
 from vaezoo.utils.figures import figure_png
 
+ABOUT = PublicationInfo(title="x", weights_licence="x", data_licence="x", citation="x")
 CLASSES = {
     "mathematics": [b"a$_$", b"b$\\frac$", b"$"],
     "bytes that are no text": [b"caf\xe9", b"ok"],
@@ -58,6 +60,13 @@ def test_a_run_on_classes_with_odd_names_ends_with_all_its_pictures(case, folder
     json.loads(done.directory.evaluation.read_text("utf-8"))
     result = CliRunner().invoke(cli, ["classify", str(done.path), "--json"])
     assert result.exception is None, result.exception
+    if case in ("bytes that are no text", "control characters"):
+        with pytest.raises(UsageError, match=r"the name of class \d: must be one line"):
+            publish(done, "vae/odd@1", tmp_path / "lab", ABOUT)
+        assert not (tmp_path / "lab").exists()
+    else:
+        entry = publish(done, "vae/odd@1", tmp_path / "lab", ABOUT)
+        assert entry.weights.classes == list(done.model.data.classes)
 
 
 def texts_of(draw, monkeypatch):

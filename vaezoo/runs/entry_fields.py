@@ -39,6 +39,11 @@ _RECORDED = {"created", "command", "device", "threads", "platform", *_VERSIONS.v
 """The keys of ``environment.json`` that an entry needs."""
 
 
+def class_names(run: Run) -> list[str]:
+    """The names of the classes that the model is conditional on; empty for other conditions."""
+    return list(run.model.data.classes) if run.model.conditioner is not None else []
+
+
 def requirements(run: Run) -> list[str]:
     """The packages of the spec's components, with the installed versions as lower bounds.
 

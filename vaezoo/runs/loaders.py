@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Dataset
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.data.hiding import hidden_labels, with_labels
 from vaezoo.data.loader import Loader
 from vaezoo.model.model import Model
@@ -88,6 +90,39 @@ def _labels(loader: Loader, spec: Spec, dataset: Dataset, option: str) -> Tensor
         message = f"data set {spec.data.name!r} has no class labels"
         raise spec.problem(f"data.{option}", message)
     return labels
+
+
+def require_same_kind(model: Model, dataset: Dataset, name: str) -> None:
+    """Checks that a model can read the examples of a data set, which may not be those it had.
+
+    Args:
+        model: the model.
+        dataset: the data set.
+        name: of the data set, for messages.
+
+    Raises:
+        DataError: shape, support or condition of the examples differ from those of training.
+    """
+    before, now = (_kind(data, model) for data in (model.data, dataset.spec))
+    for aspect, expected in before.items():
+        if now[aspect] != expected:
+            raise DataError(
+                f"data set {name!r}: {aspect} of its examples is {now[aspect]}, and that of the "
+                f"model is {expected}; restore the data that it was trained on"
+            )
+
+
+def _kind(data: DataSpec, model: Model) -> dict[str, Any]:
+    """What a model depends on, by what it is called in messages."""
+    aspects: dict[str, Any] = {
+        "the shape": data.shape[1:] if data.variable_length else data.shape,
+        "the support": data.support,
+    }
+    for name, part in data.parts.items():
+        aspects |= {f"{aspect} of {name!r}": each for aspect, each in _kind(part, model).items()}
+    if model.conditioner is not None:
+        aspects["the shape of the condition"] = data.condition_shape
+    return {"the names of the parts": sorted(data.parts), **aspects}
 
 
 def require_known_labels(model: Model, examples: Loader, split: str) -> Loader:

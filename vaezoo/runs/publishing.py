@@ -60,16 +60,19 @@ def publish(
         The new entry.
 
     Raises:
-        UsageError: the run was not evaluated, no metric is finite, a plugin that it needs is not a
-            release, it uses classes or data that only the process had that trained it, or the
-            registry already has an entry with this id.
+        UsageError: the run was not evaluated, a text or the name of a class is not one line, no
+            metric is finite, a plugin that it needs is not a release, it uses classes or data that
+            only the process had that trained it, or the registry already has an entry with this
+            id.
         RegistryError: the registry file is not valid, or a symbolic link leads out of its folder.
     """
     check_public(run.directory)
     if not run.directory.evaluation.is_file():
         raise UsageError(f"{run.path}: it has no evaluation; vaezoo evaluate {run.path}")
     requires = entry_fields.requirements(run)
-    check_texts(entry_id, vars(info))
+    names = enumerate(entry_fields.class_names(run))
+    classes = {f"the name of class {number}": name for number, name in names}
+    check_texts(entry_id, {**vars(info), **classes})
     registry = open_folder(folder, new_id=entry_id)
     with new_entry_folder(folder, entry_id) as entry_folder:
         entry = _write_entry_files(
@@ -100,7 +103,6 @@ def _write_entry_files(
     write_bytes(folder / entry_folder / WEIGHTS_FILE, weights)
     write_bytes(folder / entry_folder / "spec.yaml", spec)
     spec_hash = hashlib.sha256(spec).hexdigest()
-    classes = run.model.data.classes if run.model.conditioner is not None else ()
     return WeightsEntry.model_validate(
         {
             "id": entry_id,
@@ -122,7 +124,7 @@ def _write_entry_files(
                 "sha256": safetensors_header.fingerprint(tensors),
             },
             "preprocessing": entry_fields.preprocessing(run),
-            "classes": list(classes),
+            "classes": entry_fields.class_names(run),
             "metrics": entry_fields.metric_rows(run.evaluation, run, spec_hash),
             "training": entry_fields.training(run),
             "licence": {"weights": info.weights_licence, "data": info.data_licence},

@@ -38,7 +38,9 @@ def check_texts(entry_id: str, texts: Mapping[str, str]) -> None:
             TypeAdapter(OneLine).validate_python(text)
         except ValidationError:
             label = name.replace("_", " ")
-            raise UsageError(f"{label}: must be one line of 1 to 2,000 characters") from None
+            raise UsageError(
+                f"{label}: must be one line of 1 to 2,000 characters without control characters"
+            ) from None
 
 
 def add_entry(

@@ -26,7 +26,7 @@ from vaezoo.runs.example_files import read_examples
 from vaezoo.runs.example_values import store_evaluation
 from vaezoo.runs.file_formats import reading_format
 from vaezoo.runs.in_memory import build_dataset, data_caption
-from vaezoo.runs.loaders import build_loader, require_known_labels
+from vaezoo.runs.loaders import build_loader, require_known_labels, require_same_kind
 from vaezoo.runs.log import PrintLine
 from vaezoo.runs.report.data import ReportData
 from vaezoo.spec.load import load_spec
@@ -171,12 +171,14 @@ class Run:
         Raises:
             UsageError: there is no such split, or the data was given in Python; open the run with
                 ``vaezoo.open_run(path, data=...)`` then.
-            DataError: the data set cannot be read.
+            DataError: the data set cannot be read, or its examples are no longer such as the model
+                was trained on.
         """
         if split not in SPLIT_NAMES:
             raise UsageError(f"no split {split!r}; use one of {', '.join(SPLIT_NAMES)}")
         if self._dataset is None:
             self._dataset = build_dataset(self.locate_data(self.spec), run=self.path)
+            require_same_kind(self.model, self._dataset, self.spec.data.name)
         loader = build_loader(self.spec, self._dataset, split, self.model.device)
         return require_known_labels(self.model, loader, split)
 

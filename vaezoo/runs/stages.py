@@ -16,7 +16,7 @@ from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
 from vaezoo.spec.spec import Spec
 from vaezoo.training.state import TrainerState
 from vaezoo.training.trainer import Trainer
-from vaezoo.utils.errors import TrainingError, one_line
+from vaezoo.utils.errors import TrainingError, UsageError, one_line
 from vaezoo.utils.process_group import ProcessGroup
 from vaezoo.utils.seeds import seeded
 
@@ -47,6 +47,9 @@ def train_stages(
 
     Returns:
         The training step of the weights, counted over all stages.
+
+    Raises:
+        UsageError: the checkpoint is of a later step than the last one of the stage.
     """
     model = tasks[0].model
     first, before = (0, 0) if state is None else (state["stage"], state["steps_before"])
@@ -65,6 +68,11 @@ def train_stages(
         )
         if state is not None and stage.index == state["stage"]:
             trainer.restore(state)
+            if trainer.step > trainer.total_steps:
+                raise UsageError(
+                    f"the run has trained {trainer.step} steps, and the new length is only "
+                    f"{trainer.total_steps}; give a greater one, or start a new run"
+                )
         if stage.index == first:  # nothing is written before the checkpoint is found to fit
             run_log.start(before + trainer.step)
         name = f"stage {stage.name!r}, " if stage.name else ""
