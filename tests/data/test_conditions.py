@@ -70,6 +70,14 @@ def test_a_class_that_was_never_seen_is_refused():
         parse_conditions(LABELS, "dog", ("cat", "eel"))
 
 
+def test_names_of_several_lines_are_listed_on_one():
+    for count in (3, 300):
+        classes = ("a\nb", *map(str, range(count)))
+        data = DataSpec((2,), classes=classes, condition_shape=())
+        with pytest.raises(UsageError, match=r"no class 'x'; known: .*a\\nb"):
+            parse_conditions(data, "x", classes)
+
+
 def test_a_model_takes_a_condition_as_people_say_it():
     spec = {
         "spec": "vaezoo/v1",

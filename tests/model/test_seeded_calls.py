@@ -65,3 +65,9 @@ def test_a_seeded_call_is_repeatable_while_other_threads_draw(call, model):
     for seed, repeated in results.items():
         for result in repeated:  # up to rounding, which the matrix products of threads differ in
             torch.testing.assert_close(result, expected[seed], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, torch.tensor([1, 2])])
+def test_a_seed_is_an_integer(seed, model):
+    with pytest.raises(TypeError):
+        model.sample(2, seed=seed)

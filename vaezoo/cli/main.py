@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import warnings
+from functools import partial
 from typing import Any
 
 import click
@@ -176,10 +177,14 @@ def cli(ctx: click.Context) -> None:
 _add_shared_options(cli)
 
 
-def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+def _print_warning(printed: set[str], message: Warning | str, *_: object, **__: object) -> None:
+    """Prints a warning once: a file may be read several times."""
     from vaezoo.cli.output import print_to_stderr
 
-    print_to_stderr(f"warning: {printable(one_line(message))}")
+    text = printable(one_line(message))
+    if text not in printed:
+        print_to_stderr(f"warning: {text}")
+    printed.add(text)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -192,7 +197,7 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         own_process.install()
         threading.excepthook = own_process.report_thread
-    warnings.showwarning = _print_warning
+    warnings.showwarning = partial(_print_warning, set())
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of people's files may hold anything
         sys.stdout.reconfigure(errors="backslashreplace")
     state: dict[str, Any] = {"trains_together": False}

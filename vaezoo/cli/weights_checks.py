@@ -118,7 +118,7 @@ class _Checks:
         self.rows += [(entry.name, *cells) for cells in _comparison_rows(comparisons)]
         if not all(comparison.agrees for comparison in comparisons):
             self.failed += 1
-            self.exit_code = max(self.exit_code, RegistryError.exit_code)
+            self._note(RegistryError.exit_code)
         suffix = f", metrics: {len(comparisons)}" if self.metrics else ""
         suffix += f", retracted: {retracted}" if self.metrics and retracted else ""
         self.say(f"{entry.name}: {size:,} bytes, verified{suffix}")
@@ -139,7 +139,13 @@ class _Checks:
         reason = text.removeprefix(f"{name}: ")
         print_to_stderr(f"error: {name}: {reason}")
         self.results.append({"name": name, "verified": False, "error": reason})
-        self.failed, self.exit_code = self.failed + 1, max(self.exit_code, code)
+        self.failed += 1
+        self._note(code)
+
+    def _note(self, code: int) -> None:
+        """Keeps the exit code of the worst failure: damage is worse than what is missing."""
+        codes = (self.exit_code, code)
+        self.exit_code = max(codes, key=lambda each: (each == RegistryError.exit_code, each))
 
 
 _COMPARISON_HEADINGS = ("metric", "recorded", "measured", "tolerance", "result")

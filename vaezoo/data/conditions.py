@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataspec import DataSpec, Field
-from vaezoo.utils.errors import UsageError, did_you_mean
+from vaezoo.utils.errors import UsageError, did_you_mean, printable
 
 ALL = "all"
 """The text that requests every class, or every value of an attribute."""
@@ -115,12 +115,12 @@ def _parse_labels(
     for name in names:
         if name not in classes:
             if len(classes) <= _MAX_LISTED_CLASSES:
-                hint = f"; known: {', '.join(classes)}"
+                hint = f"; known: {', '.join(map(printable, classes))}"
             else:
                 hint = did_you_mean(name, classes)
             raise UsageError(f"no class {name!r}{hint}")
         if name not in trained_classes:
-            known = ", ".join(trained_classes)
+            known = ", ".join(map(printable, trained_classes))
             raise UsageError(f"class {name!r} did not occur in training; known: {known}")
     return torch.tensor([classes.index(name) for name in names]), names
 

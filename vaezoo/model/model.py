@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial, wraps
+from operator import index
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -335,7 +336,7 @@ class Model(LatentVariableModel):
         if prefixes is not None and len(prefixes) != n:
             raise ValueError(f"{len(prefixes)} prefixes for {n} samples; give one for each")
         with (
-            seeded(self.device, seed, "sample") if seed is not None else nullcontext(),
+            seeded(self.device, index(seed), "sample") if seed is not None else nullcontext(),
             nullcontext() if sampler is None else self.use_prior(sampler),
         ):
             parts = []
@@ -538,7 +539,7 @@ class Model(LatentVariableModel):
         if draws < 1 or samples < 1:
             raise UsageError(f"draws and samples must be at least 1, not {draws} and {samples}")
         size = max(1, self.batch_size(samples))
-        with seeded(self.device, seed, "impute") if seed is not None else nullcontext():
+        with seeded(self.device, index(seed), "impute") if seed is not None else nullcontext():
             parts = [
                 complete(self, batch, draws, samples, from_prior=from_prior)
                 for batch in self.batches(x, condition, mask, size)

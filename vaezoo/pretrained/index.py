@@ -19,6 +19,7 @@ from vaezoo.pretrained.entry_types import (
     WeightsId,
     is_id,
 )
+from vaezoo.spec import messages
 from vaezoo.utils.errors import RegistryError, printable, shorten
 
 MAX_ROWS = 20_000
@@ -123,9 +124,8 @@ class Index:
         try:
             row = IndexRow.model_validate_json(self._lines[entry_id])
         except ValidationError as error:
-            first = error.errors()[0]
-            where = printable(shorten(".".join(map(str, first["loc"])) or "line"))
-            message = printable(shorten(first["msg"].removeprefix("Value error, "), 1000))
+            where, message = messages.first_fault(error, IndexRow)
+            where, message = printable(shorten(where or "line")), printable(shorten(message, 1000))
             raise RegistryError(f"{self._origin}: {entry_id}: {where}: {message}") from None
         if row.id != entry_id:
             raise RegistryError(f"{self._origin}: {entry_id}: is also {row.id}")

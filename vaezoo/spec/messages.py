@@ -73,6 +73,15 @@ def translate(
     return problems
 
 
+def first_fault(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """Where the first fault of a value is that stands in no file, and what is wrong with it."""
+    item = error.errors(include_url=False)[0]
+    if item["type"] == "json_invalid":
+        return "", item["msg"]
+    message = _message([dict(item)], item["loc"] or ("",), model, ())
+    return ".".join(map(str, item["loc"])), message
+
+
 def _location(item: Any, node: Node) -> tuple[str | int, ...]:
     """The part of pydantic's location that exists in the file, without branches of unions."""
     location: list[str | int] = []
@@ -191,6 +200,9 @@ def _expected_value(error_type: str, context: dict[str, Any], item: dict[str, An
     if error_type == "too_long":
         kind = "mapping" if context.get("field_type") == "Dictionary" else "list"
         return f"a {kind} of {context['max_length']} or fewer"
+    if error_type in ("string_too_short", "string_too_long"):
+        limit = context.get("min_length", context.get("max_length"))
+        return f"text of {limit} characters or {'more' if 'min_length' in context else 'fewer'}"
     if error_type == "string_pattern_mismatch":
         from vaezoo.spec.schema import PATTERNS
 

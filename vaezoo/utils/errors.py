@@ -238,7 +238,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if close := close_match(word, known):
         return f"; did you mean {close!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {', '.join(map(printable, known))}" if known else ""
 
 
 def close_match(word: str, known: Iterable[str]) -> str | None:
