@@ -16,8 +16,10 @@ import vaezoo
 from tests.commands import run_forked
 from vaezoo.cli.main import cli
 from vaezoo.pretrained.entry import parse_registry
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.runs import hub
 from vaezoo.runs.publishing import publish
+from vaezoo.runs.republishing import republish
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError
 from vaezoo.utils.files import read_json, read_tensors, write_json
 
@@ -99,6 +101,39 @@ def test_what_fails_leaves_nothing_behind(small_run, tmp_path, about, monkeypatc
     with pytest.raises(ZeroDivisionError):
         publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
     assert not list((tmp_path / "lab").rglob("*.*"))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("late", ["the old card", "the lock"])
+def test_what_fails_after_the_registry_lists_an_entry_keeps_its_files(
+    published, monkeypatch, error, late
+):
+    """The old card is written, and the lock is released, after the entry is published."""
+    import vaezoo.runs.registry_file as registry_file
+    import vaezoo.runs.registry_folder as module
+
+    write = module.write_text
+
+    def fail(path, text):
+        if path.parent.name == "vae-small-1":
+            raise error
+        write(path, text)
+
+    class Lock(registry_file.FileLock):
+        def release(self, force=False):
+            super().release(force)
+            if self.lock_counter == 0 and not force:
+                raise error
+
+    if late == "the old card":
+        monkeypatch.setattr(module, "write_text", fail)
+    else:
+        monkeypatch.setattr(registry_file, "FileLock", Lock)
+    old = find_entry("lab:vae/small@1", [str(published)])
+    with pytest.raises(type(error)):
+        republish(old, "vae/small@2", published)
+    monkeypatch.undo()
+    assert vaezoo.load("lab:vae/small@2", registry=published).latent_dim == 2
 
 
 def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
