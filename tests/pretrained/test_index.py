@@ -13,7 +13,7 @@ import yaml
 import vaezoo
 from vaezoo.cli.main import main
 from vaezoo.pretrained import registries
-from vaezoo.pretrained.entry import INDEX_BYTES, parse_registry
+from vaezoo.pretrained.entry import INDEX_BYTES, LIMITS, parse_registry
 from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.index import MAX_ROWS, Index, parse_index, summarize
 from vaezoo.pretrained.registries import open_registries, read_entry
@@ -84,6 +84,38 @@ def test_one_entry_more_than_a_file_holds_makes_an_index(indexed):
         assert read_entry(registry, entry_id).weights.id == entry_id
         assert load(indexed, f"lab:{entry_id}").latent_dim == 2
     assert find_entry("lab:vae-small", [str(indexed)]).weights.version == 2
+
+
+@pytest.fixture
+def measured(published):
+    """Entries with a number of metrics, made from the published one."""
+    (entry,) = content(published).entries
+    metric = entry.metrics[0]
+
+    def make(version, count):
+        metrics = [metric.model_copy(update={"name": f"elbo_{i}"}) for i in range(count)]
+        return entry.model_copy(update={"id": f"vae/small@{version}", "metrics": metrics})
+
+    return make
+
+
+def test_few_entries_of_many_keys_and_values_make_an_index(published, measured):
+    last = 9
+    for version in range(2, last + 1):
+        registry_file.append_entry(published, measured(version, 100), None)
+    size = sum(path.stat().st_size for path in published.glob("entries/vae/*"))
+    assert 0 < size < LIMITS.bytes and not content(published).entries
+    (registry,) = open_registries([str(published)], only_prefix="lab")
+    assert registry.ids == [f"vae/small@{version}" for version in range(1, last + 1)]
+    assert len(read_entry(registry, f"vae/small@{last}").weights.metrics) == 100
+
+
+@pytest.mark.parametrize("count", [1500, 4000], ids=["nodes", "bytes"])
+def test_an_entry_that_no_file_may_hold_is_refused(published, measured, count):
+    before = (published / "registry.yaml").read_bytes()
+    with pytest.raises(RegistryError, match=r"vae/small@2:.*; give the entry fewer"):
+        registry_file.append_entry(published, measured(2, count), None)
+    assert (published / "registry.yaml").read_bytes() == before
 
 
 def test_an_index_grows_and_leaves_one_index_file(indexed, small_run, about):

@@ -17,6 +17,7 @@ from vaezoo.pretrained.entry import (
     FeaturesEntry,
     IndexFile,
     WeightsEntry,
+    parse_entry,
     parse_registry,
 )
 from vaezoo.pretrained.index import Index, IndexRow, row_of
@@ -25,6 +26,7 @@ from vaezoo.pretrained.names import resolve_inside
 from vaezoo.pretrained.registries import read_entry, read_registry
 from vaezoo.pretrained.registry import Registry
 from vaezoo.spec.dump import dump
+from vaezoo.spec.tree import is_within
 from vaezoo.utils.errors import UsageError
 from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.locks import acquire
@@ -94,7 +96,10 @@ def append_entry(
 def _write(
     registry: Registry, folder: Path, entry: WeightsEntry, changed: WeightsEntry | None
 ) -> Registry:
-    """Writes the registry with a new entry and a changed one, and returns it."""
+    """Writes the registry with a new entry and a changed one, and returns it.
+
+    Its file lists the entries as long as a reader accepts it; after that it names an index.
+    """
     path = folder / REGISTRY_FILE
     entries = [
         changed if changed is not None and old.id == changed.id else old
@@ -102,20 +107,24 @@ def _write(
     ]
     entries.append(entry)
     text = _dump_registry(entries, registry.features)
-    is_small = len(entries) <= MAX_ENTRIES and len(text.encode()) <= LIMITS.bytes
+    is_small = len(entries) <= MAX_ENTRIES and is_within(text, LIMITS)
     if is_small and not [*registry.index]:
-        # Checks that the file can be read again; it could have too many nodes, for example.
-        parse_registry(text.encode(), str(path))
-        write_text(path, text)
+        _write_registry(path, text)
         return replace(registry, entries=tuple(entries))
     if changed is not None and changed.id in registry.index:
         entries.append(changed)
     rows = [_write_entry(folder, each) for each in entries]
     index = registry.index.changed(rows)
     index_file = _write_index(folder, index)
-    write_text(path, _dump_registry([], registry.features, index_file))
+    _write_registry(path, _dump_registry([], registry.features, index_file))
     _remove_replaced(folder, registry.index, rows, index_file.path)
     return replace(registry, entries=(), index=index)
+
+
+def _write_registry(path: Path, text: str) -> None:
+    """Writes a registry file, after a check that it can be read again."""
+    parse_registry(text.encode(), str(path))
+    write_text(path, text)
 
 
 def _dump_registry(
@@ -138,8 +147,13 @@ def _plain(entry: WeightsEntry | FeaturesEntry) -> dict[str, object]:
 
 
 def _write_entry(folder: Path, entry: WeightsEntry) -> IndexRow:
-    """Writes the file of an entry and returns its row of the index."""
+    """Writes the file of an entry, which can be read again, and returns its row of the index.
+
+    Raises:
+        RegistryError: the entry is too large.
+    """
     data = dump({"registry": FORMAT, "entry": _plain(entry)}).encode()
+    parse_entry(data, entry.id)
     digest = hashlib.sha256(data).hexdigest()
     name = f"{entry.tag}-{entry.version}.{digest[:_HASH_LENGTH]}.yaml"
     path = f"{_ENTRIES_FOLDER}/{entry.architecture}/{name}"
