@@ -69,13 +69,13 @@ def upload(
         )  # the name of the folder becomes the prefix of the registry
         try:
             base = HfApi().repo_info(repo).sha
-            _download_registry(repo, base, folder, changed)
+            replaced = _download_registry(repo, base, folder, changed)
             add(folder)
             commit = HfApi().upload_folder(
                 repo_id=repo,
                 folder_path=folder,
                 commit_message=f"Add {entry_id}",
-                ignore_patterns=[".cache/**"],
+                ignore_patterns=[".cache/**", *replaced],
                 delete_patterns=["entries/index.*.jsonl"],  # the one that is replaced
                 parent_commit=base,  # fails if another commit was made in the meantime
             )
@@ -87,8 +87,14 @@ def upload(
     return f"{SCHEME}{repo}@{commit.oid}/{REGISTRY_FILE}"
 
 
-def _download_registry(repo: str, commit: str | None, folder: Path, changed: str | None) -> None:
-    """Downloads the registry file of a repository, if it has one, its index and one entry."""
+def _download_registry(
+    repo: str, commit: str | None, folder: Path, changed: str | None
+) -> list[str]:
+    """Downloads the registry file of a repository, if it has one, its index and one entry.
+
+    Returns:
+        The path of the index, if there is one; another one takes its place.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -100,8 +106,10 @@ def _download_registry(repo: str, commit: str | None, folder: Path, changed: str
     except EntryNotFoundError as error:
         if isinstance(error, LocalEntryNotFoundError):  # a network failure, not a missing file
             raise
-        return
-    if content.index is not None:
-        index = parse_index(download(content.index.path).read_bytes(), content.index.path)
-        if changed is not None and changed in index:
-            download(index.row(changed).path)
+        return []
+    if content.index is None:
+        return []
+    index = parse_index(download(content.index.path).read_bytes(), content.index.path)
+    if changed is not None and changed in index:
+        download(index.row(changed).path)
+    return [content.index.path]
