@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vaezoo.pretrained.names import parse_hub_url
-from vaezoo.utils.errors import RegistryError, UnavailableError, one_line
+from vaezoo.utils.errors import RegistryError, UnavailableError, VaezooError, one_line
 from vaezoo.utils.own_files import open_own_file
 
 SCHEME = "hf://"
@@ -56,7 +56,8 @@ def copy_hub_file(source: str, target: Path, limit: int, *, offline: bool) -> bo
         False if huggingface_hub is not installed.
 
     Raises:
-        UnavailableError: it is not in the cache, and cannot be downloaded.
+        UnavailableError: it is not in the cache and cannot be downloaded, or the hub has no
+            repositories of this name.
         RegistryError: the file is larger than ``limit``.
     """
     repository, commit, file = parts_of(source)
@@ -64,21 +65,23 @@ def copy_hub_file(source: str, target: Path, limit: int, *, offline: bool) -> bo
         import huggingface_hub as hub
     except ImportError:
         return False
-    cached = hub.try_to_load_from_cache(repository, file, revision=commit)
-    if not isinstance(cached, str):
-        if offline:
-            raise UnavailableError(f"{source}: offline (VAEZOO_OFFLINE), not in the hub's cache")
-        try:
+    try:
+        cached = hub.try_to_load_from_cache(repository, file, revision=commit)
+        if not isinstance(cached, str):
+            if offline:
+                reason = "offline (VAEZOO_OFFLINE), not in the hub's cache"
+                raise UnavailableError(f"{source}: {reason}")
             url = hub.hf_hub_url(repository, file, revision=commit, endpoint=_endpoint())
             size = hub.get_hf_file_metadata(url, endpoint=_endpoint()).size
             if size is not None and size > limit:
                 raise RegistryError(f"{source}: has {size:,} bytes, and not at most {limit:,}")
             cached = hub.hf_hub_download(repository, file, revision=commit, endpoint=_endpoint())
-        except RegistryError:
-            raise
-        except Exception as error:  # huggingface_hub and its HTTP library raise many types
-            raise UnavailableError(f"{source}: {one_line(error)[:300]}") from error
-    with open(cached, "rb") as read, open_own_file(target, append=False) as write:
+        content = open(cached, "rb")  # noqa: SIM115 (closed below)
+    except VaezooError:
+        raise
+    except Exception as error:  # huggingface_hub and its HTTP library raise many types
+        raise UnavailableError(f"{source}: {one_line(error)[:300]}") from error
+    with content as read, open_own_file(target, append=False) as write:
         left = limit + 1  # one byte more than it may have, so that a longer file is noticed
         while left and (chunk := read.read(min(_CHUNK, left))):
             write.write(chunk)
