@@ -162,7 +162,7 @@ def _download_registry(url: str) -> RegistryFile:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / REGISTRY_FILE
         try:
-            download.download_file(url, target, LIMITS.bytes)
+            download.download_file(url, target, LIMITS.bytes, is_exact=False)
         except UnavailableError as error:
             if not copy.is_file():
                 raise
