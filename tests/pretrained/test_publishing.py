@@ -453,6 +453,17 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
         hub.publish(run, "vae/small@1", "hf://me/zoo", about)
     assert not observed, "a network that fails must not pass for an empty repository"
 
+    def broken(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
+    with pytest.raises(OSError, match="No space"):
+        hub.upload(broken, "vae/small@1", "hf://me/zoo")
+    assert not observed
+    Api.upload_folder = lambda self, **options: broken(None)
+    with pytest.raises(UnavailableError, match=r"hf://me/zoo: .*No space"):
+        hub.publish(run, "vae/small@1", "hf://me/zoo", about)
+
 
 @pytest.mark.parametrize("name", ["Small", "vae/small", "../x@1"])
 def test_an_id_that_is_none_is_refused_before_anything_is_written(small_run, tmp_path, name):

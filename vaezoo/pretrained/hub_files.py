@@ -60,23 +60,12 @@ def copy_hub_file(source: str, target: Path, limit: int, *, offline: bool) -> bo
             repositories of this name.
         RegistryError: the file is larger than ``limit``.
     """
-    repository, commit, file = parts_of(source)
     try:
-        import huggingface_hub as hub
+        import huggingface_hub  # noqa: F401 - _find_file needs it
     except ImportError:
         return False
     try:
-        cached = hub.try_to_load_from_cache(repository, file, revision=commit)
-        if not isinstance(cached, str):
-            if offline:
-                reason = "offline (VAEZOO_OFFLINE), not in the hub's cache"
-                raise UnavailableError(f"{source}: {reason}")
-            url = hub.hf_hub_url(repository, file, revision=commit, endpoint=_endpoint())
-            size = hub.get_hf_file_metadata(url, endpoint=_endpoint()).size
-            if size is not None and size > limit:
-                raise RegistryError(f"{source}: has {size:,} bytes, and not at most {limit:,}")
-            cached = hub.hf_hub_download(repository, file, revision=commit, endpoint=_endpoint())
-        content = open(cached, "rb")  # noqa: SIM115 (closed below)
+        content = open(_find_file(source, limit, offline), "rb")  # noqa: SIM115 - closed below
     except VaezooError:
         raise
     except Exception as error:  # huggingface_hub and its HTTP library raise many types
@@ -87,3 +76,20 @@ def copy_hub_file(source: str, target: Path, limit: int, *, offline: bool) -> bo
             write.write(chunk)
             left -= len(chunk)
     return True
+
+
+def _find_file(source: str, limit: int, offline: bool) -> str:
+    """The path of a file in the cache of huggingface_hub; see ``copy_hub_file``."""
+    import huggingface_hub as hub
+
+    repository, commit, file = parts_of(source)
+    cached = hub.try_to_load_from_cache(repository, file, revision=commit)
+    if isinstance(cached, str):
+        return cached
+    if offline:
+        raise UnavailableError(f"{source}: offline (VAEZOO_OFFLINE), not in the hub's cache")
+    url = hub.hf_hub_url(repository, file, revision=commit, endpoint=_endpoint())
+    size = hub.get_hf_file_metadata(url, endpoint=_endpoint()).size
+    if size is not None and size > limit:
+        raise RegistryError(f"{source}: has {size:,} bytes, and not at most {limit:,}")
+    return hub.hf_hub_download(repository, file, revision=commit, endpoint=_endpoint())

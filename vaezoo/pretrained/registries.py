@@ -42,6 +42,7 @@ def open_registries(
         RegistryError: a registry file is not valid.
         UnavailableError: a registry cannot be read or downloaded.
         UsageError: two registries have the same prefix, or none has the prefix ``only_prefix``.
+        PluginError: there is no package with the registry that a plugin names.
     """
     locations = registry_locations(extra)
     prefixes = [location.prefix for location in locations]
