@@ -6,6 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -320,6 +321,19 @@ def test_figures_that_are_not_measured_again_stay_unless_they_are_named(publishe
         ("elbo", None),
         ("active_units", "not confirmed by vae/small@2"),
     ]
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("A=b", "a-b"), ("c=d", "c-d"), ("x y", "x-y")])
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_the_folder_of_a_registry_may_have_any_name(
+    small_run, tmp_path, about, monkeypatch, name, prefix, is_relative
+):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name) if is_relative else tmp_path / name
+    publish(vaezoo.open_run(small_run), "vae/small@1", folder, about)
+    card = (folder / "weights" / "vae-small-1" / "README.md").read_text("utf-8")
+    assert f'vaezoo.load("{prefix}:vae-small")' in card
+    assert vaezoo.load(f"{prefix}:vae-small", registry=tmp_path / name).latent_dim == 2
 
 
 def load_data(folder):

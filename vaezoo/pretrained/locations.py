@@ -45,11 +45,8 @@ def folder_of_files(registry: str) -> Path:
 
 def default_prefix(path: Path) -> str:
     """The prefix of a registry file if none is specified; empty for vaezoo's own registry."""
-    return (
-        ""
-        if path.resolve() == own_registry_path().resolve()
-        else _parse_location(str(path)).prefix
-    )
+    is_own = path.resolve() == own_registry_path().resolve()
+    return "" if is_own else _prefix_of(path.absolute().parent.name)
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,12 @@ def _parse_location(text: str) -> RegistryLocation:
         path = expand_user(location)
         location = str(path / REGISTRY_FILE if is_folder(path) else path)
         folder = Path(location).absolute().parent.name
-    default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
-    return RegistryLocation(prefix or default or "registry", location)
+    return RegistryLocation(prefix or _prefix_of(folder), location)
+
+
+def _prefix_of(folder: str) -> str:
+    """The prefix of a registry in a folder of this name."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-") or "registry"
 
 
 def _plugin_registry(plugin: str, target: str) -> str:
