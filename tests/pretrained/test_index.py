@@ -133,7 +133,7 @@ def test_an_index_grows_and_leaves_two_index_files(indexed, small_run, about):
         publish(open_run(small_run), "vae/small@3", indexed, about)
 
 
-def test_an_entry_of_an_index_is_measured_again_and_its_figures_are_taken_back(indexed):
+def test_an_entry_of_an_index_is_measured_again_and_its_figures_are_retracted(indexed):
     old = find_entry("lab:vae/small@1", [str(indexed)])
     added = republish(old, "vae/small@4", indexed, retract=["elbo"], reason="wrong")
     assert added.weights.files == old.weights.files

@@ -265,7 +265,7 @@ def listed(folder):
     return {entry.version: entry for entry in entries}
 
 
-def test_weights_are_measured_again_and_wrong_figures_taken_back(published, capfd):
+def test_weights_are_measured_again_and_wrong_figures_retracted(published, capfd):
     path = published / "registry.yaml"
     before = listed(published)[1]
     true = before.metrics[0].value

@@ -25,7 +25,7 @@ from vaezoo.pretrained.entry_parts import (
 from vaezoo.pretrained.entry_types import Date, OneLine, RelativePath, Sha256, WeightsId
 from vaezoo.spec import messages
 from vaezoo.spec.tree import Limits, Node, parse
-from vaezoo.utils.errors import RegistryError, SpecError
+from vaezoo.utils.errors import Problem, RegistryError, SpecError
 
 FORMAT = "vaezoo/weights/v1"
 LIMITS = Limits(
@@ -204,7 +204,7 @@ def _parse(data: bytes, origin: str, model: type[_Content], limits: Limits) -> _
         raise RegistryError(problems + suffix) from None
 
 
-def _problems(error: ValidationError, node: Node, model: type[BaseModel]) -> list[Any]:
+def _problems(error: ValidationError, node: Node, model: type[BaseModel]) -> list[Problem]:
     return sorted(messages.translate(error, node, "", model, max_errors=_MAX_PROBLEMS))
 
 
