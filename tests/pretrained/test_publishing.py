@@ -333,7 +333,7 @@ def test_the_folder_of_a_registry_may_have_any_name(
     publish(vaezoo.open_run(small_run), "vae/small@1", folder, about)
     card = (folder / "weights" / "vae-small-1" / "README.md").read_text("utf-8")
     assert f'vaezoo.load("{prefix}:vae-small")' in card
-    assert vaezoo.load(f"{prefix}:vae-small", registry=tmp_path / name).latent_dim == 2
+    assert vaezoo.load(f"{prefix}:vae-small", registry=folder).latent_dim == 2
 
 
 def load_data(folder):

@@ -76,6 +76,13 @@ def registry_locations(extra: Iterable[str]) -> list[RegistryLocation]:
     return locations + [_parse_location(text.strip()) for text in texts if text.strip()]
 
 
+def text_of(registry: str | Path) -> str:
+    """The text of a registry that users pass to a function; a path is never ``prefix=path``."""
+    if isinstance(registry, Path) and not str(registry).startswith("~"):
+        return str(registry.absolute())
+    return str(registry)
+
+
 def _parse_location(text: str) -> RegistryLocation:
     """Parses ``[prefix=]path-or-url``."""
     prefix, equals, location = text.partition("=")
