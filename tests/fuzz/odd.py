@@ -37,7 +37,8 @@ PATHS = (
     "/etc/passwd", "/dev/zero", "/dev/null", "/dev/stdin", "/proc/self/mem", "/", ".", "..", "~",
     "~nosuchuser/x", "../../etc/passwd", "a/../../b", "./a", "a//b", "C:\\x", "a\\..\\b", "\0/x",
     "file:///etc/passwd", "http://localhost:1/x", "https://localhost:1/x", "https://[::1/x",
-    "https://localhost:99999/x", f"hf://a/b@{'0' * 40}/c", "hf://a", "/" + "x/" * 3000,
+    "https://localhost:99999/x", f"hf://a/b@{'0' * 40}/c", "hf://a",
+    f"hf://a/b--c@{'0' * 40}/d", f"hf://-a/b.git@{'0' * 40}/c", "/" + "x/" * 3000,
 )  # fmt: skip
 STRUCTURES: tuple[Any, ...] = (
     None, True, False, [], {}, [[]], [None], [{}], {"type": "x"}, {"type": None}, {"": 1},

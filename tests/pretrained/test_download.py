@@ -12,6 +12,7 @@ import urllib3
 
 from vaezoo.pretrained import download
 from vaezoo.pretrained.cache import ChecksumMismatch
+from vaezoo.pretrained.registries import open_registries
 from vaezoo.utils.errors import RegistryError, UnavailableError, VaezooError
 
 from .conftest import DATA, FILE, fetched
@@ -179,6 +180,24 @@ def test_an_answer_without_a_length_is_whole_where_it_tells_its_end(
     else:
         with pytest.raises(UnavailableError, match="closed after 5 of 1,000 bytes"):
             download.download_file(site.url + "/file", target, 1000)
+
+
+def test_a_registry_that_ends_with_the_connection_is_read(home, site, published):
+    """Its size is not known before: it is whole if it can be parsed."""
+    data = (published / "registry.yaml").read_bytes()
+
+    def page(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(data)
+        handler.close_connection = True
+
+    site.pages["/registry.yaml"] = page
+    (registry,) = open_registries([f"far={site.url}/registry.yaml"], only_prefix="far")
+    assert registry.ids == ["vae/small@1"] and len(site.requests) == 1
+    data = data[: data.index(b"  spec:")]
+    with pytest.raises(RegistryError, match="is required"):
+        open_registries([f"far={site.url}/registry.yaml"], only_prefix="far")
 
 
 def test_offline_makes_no_request(home, site, monkeypatch):

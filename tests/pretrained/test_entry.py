@@ -164,6 +164,7 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
         ({"requires": ["x @ https://host/x.whl"]}, "by name, not by URL"),
         ({"requires": ["x; os_name ~= 'posix'"]}, "with a valid environment marker"),
         ({"title": 3}, "must be text"),
+        ({"published": "x"}, r"published: must be a date such as 2026-11-27, not 'x'$"),
         ({"titel": "x"}, r"unknown key; did you mean 'title'\?$"),
     ],
 )

@@ -15,6 +15,9 @@ from vaezoo.pretrained import hub_files
 from vaezoo.pretrained.download import download_file
 from vaezoo.utils.errors import RegistryError, UnavailableError
 
+from .conftest import WEIGHTS, rewrite
+from .conftest import load as load_local
+
 COMMIT = "c" * 40
 TOKEN = "hf_secret"
 
@@ -109,7 +112,7 @@ def test_each_byte_is_checked(hub, repository):
 def test_a_larger_file_than_declared_is_not_downloaded(hub, repository):
     name = next(name for name in hub.files if name.endswith(".safetensors"))
     hub.files[name] += b"x"
-    with pytest.raises(UnavailableError, match="and not at most"):
+    with pytest.raises(RegistryError, match="and not at most"):
         load(repository)
     assert ("GET", f"/me/zoo/resolve/{COMMIT}/{name}") not in hub.requests
 
@@ -119,6 +122,34 @@ def test_what_is_in_no_cache_is_not_read_offline(hub, monkeypatch, tmp_path):
     with pytest.raises(UnavailableError, match=r"offline .* not in the hub's cache"):
         download_file(f"hf://me/zoo@{COMMIT}/a", tmp_path / "a", 10)
     assert not hub.requests
+
+
+@pytest.mark.parametrize("name", ["me/a--b", "me/zoo.git", "-me/zoo", "m e/zoo"])
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_a_name_that_no_repository_can_have_is_not_the_only_source(
+    hub, published, monkeypatch, site, name, offline
+):
+    """The next source is read; without one the address is named."""
+    path = f"hf://{name}@{COMMIT}/model"
+    site.pages["/model"] = (published / WEIGHTS).read_bytes()
+    (published / WEIGHTS).unlink()
+    rewrite(published, lambda text: text.replace(f"[{WEIGHTS}]", f"['{path}']"))
+    monkeypatch.setenv("VAEZOO_OFFLINE", offline)
+    with pytest.raises(UnavailableError, match=f"{path}: .*{name}"):
+        load_local(published)
+    monkeypatch.setenv("VAEZOO_OFFLINE", "0")
+    rewrite(published, lambda text: text.replace(f"['{path}']", f"['{path}', {site.url}/model]"))
+    assert load_local(published).latent_dim == 2
+
+
+def test_a_file_of_the_hub_that_cannot_be_read_is_not_available(hub, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "gone")
+    )
+    with pytest.raises(UnavailableError, match=r"hf://me/zoo.*gone"):
+        download_file(f"hf://me/zoo@{COMMIT}/a", tmp_path / "a", 10)
 
 
 def test_without_the_library_public_addresses_are_read(monkeypatch, tmp_path):

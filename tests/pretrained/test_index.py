@@ -13,7 +13,7 @@ import yaml
 import vaezoo
 from vaezoo.cli.main import main
 from vaezoo.pretrained import registries
-from vaezoo.pretrained.entry import INDEX_BYTES, parse_registry
+from vaezoo.pretrained.entry import INDEX_BYTES, LIMITS, parse_registry
 from vaezoo.pretrained.finding import find_entry
 from vaezoo.pretrained.index import MAX_ROWS, Index, parse_index, summarize
 from vaezoo.pretrained.registries import open_registries, read_entry
@@ -48,6 +48,10 @@ def call(monkeypatch, capsys):
         return left.value.code or 0, *capsys.readouterr()
 
     return run
+
+
+def path_name(path):
+    return path.rpartition("/")[2]
 
 
 def content(folder):
@@ -86,16 +90,50 @@ def test_one_entry_more_than_a_file_holds_makes_an_index(indexed):
     assert find_entry("lab:vae-small", [str(indexed)]).weights.version == 2
 
 
-def test_an_index_grows_and_leaves_one_index_file(indexed, small_run, about):
+@pytest.fixture
+def measured(published):
+    """Entries with a number of metrics, made from the published one."""
+    (entry,) = content(published).entries
+    metric = entry.metrics[0]
+
+    def make(version, count):
+        metrics = [metric.model_copy(update={"name": f"elbo_{i}"}) for i in range(count)]
+        return entry.model_copy(update={"id": f"vae/small@{version}", "metrics": metrics})
+
+    return make
+
+
+def test_few_entries_of_many_keys_and_values_make_an_index(published, measured):
+    last = 9
+    for version in range(2, last + 1):
+        registry_file.append_entry(published, measured(version, 100), None)
+    size = sum(path.stat().st_size for path in published.glob("entries/vae/*"))
+    assert 0 < size < LIMITS.bytes and not content(published).entries
+    (registry,) = open_registries([str(published)], only_prefix="lab")
+    assert registry.ids == [f"vae/small@{version}" for version in range(1, last + 1)]
+    assert len(read_entry(registry, f"vae/small@{last}").weights.metrics) == 100
+
+
+@pytest.mark.parametrize("count", [1500, 4000], ids=["nodes", "bytes"])
+def test_an_entry_that_no_file_may_hold_is_refused(published, measured, count):
+    before = (published / "registry.yaml").read_bytes()
+    with pytest.raises(RegistryError, match=r"vae/small@2:.*; give the entry fewer"):
+        registry_file.append_entry(published, measured(2, count), None)
+    assert (published / "registry.yaml").read_bytes() == before
+
+
+def test_an_index_grows_and_leaves_two_index_files(indexed, small_run, about):
     files = {path.name for path in indexed.glob("entries/vae/*")}
-    publish(open_run(small_run), "vae/small@3", indexed, about)
-    assert len([*indexed.glob("entries/index.*.jsonl")]) == 1
+    for version in (5, 4, 3):
+        before = index_path(indexed)
+        publish(open_run(small_run), f"vae/small@{version}", indexed, about)
+        assert {*indexed.glob("entries/index.*.jsonl")} == {before, index_path(indexed)}
     assert files < {path.name for path in indexed.glob("entries/vae/*")}, "old ones are untouched"
     with pytest.raises(UsageError, match="vae/small@3 already exists"):
         publish(open_run(small_run), "vae/small@3", indexed, about)
 
 
-def test_an_entry_of_an_index_is_measured_again_and_its_figures_are_taken_back(indexed):
+def test_an_entry_of_an_index_is_measured_again_and_its_figures_are_retracted(indexed):
     old = find_entry("lab:vae/small@1", [str(indexed)])
     added = republish(old, "vae/small@4", indexed, retract=["elbo"], reason="wrong")
     assert added.weights.files == old.weights.files
@@ -103,9 +141,40 @@ def test_an_entry_of_an_index_is_measured_again_and_its_figures_are_taken_back(i
     assert changed.status == "deprecated" and changed.successor == "vae/small@4"
     assert [row.retracted for row in changed.metrics if row.name == "elbo"] == ["wrong"]
     assert "elbo" not in summarize(changed).metrics
-    names = [path.name for path in indexed.glob("entries/vae/small-1.*")]
-    assert len(names) == 1, "the file of the entry as it was is gone"
     assert "deprecated" in (indexed / "weights/vae-small-1/README.md").read_text("utf-8")
+
+
+def test_who_read_the_registry_file_before_it_changed_finds_its_files(indexed, small_run, about):
+    path = indexed / "registry.yaml"
+    before = path.read_bytes()
+    old = find_entry("lab:vae/small@1", [str(indexed)])
+    republish(old, "vae/small@3", indexed, retract=["elbo"])
+    after = path.read_bytes()
+    path.write_bytes(before)
+    assert find_entry("lab:vae/small@1", [str(indexed)]).weights == old.weights
+    assert load(indexed, "lab:vae/small@2").latent_dim == 2
+    path.write_bytes(after)
+    changed = find_entry("lab:vae/small@1", [str(indexed)]).weights
+    assert len([*indexed.glob("entries/vae/small-1.*")]) == 2
+    publish(open_run(small_run), "vae/small@4", indexed, about)
+    assert find_entry("lab:vae/small@1", [str(indexed)]).weights == changed != old.weights
+    assert len([*indexed.glob("entries/vae/small-1.*")]) == 1, "as it was before is gone"
+    path.write_bytes(after)
+    assert find_entry("lab:vae-small", [str(indexed)]).weights.version == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["weights/vae-small-1/model.safetensors", "entries/vae/{current}"]
+)
+def test_a_stray_index_removes_no_file_that_is_listed(indexed, small_run, about, path):
+    row = json.loads(index_path(indexed).read_text("utf-8").splitlines()[1])
+    path = path.format(current=row["path"].rpartition("/")[2])
+    data = FIRST + json.dumps({**row, "path": path, "title": "x"}, separators=(",", ":")).encode()
+    (indexed / "entries/index.000000000000.jsonl").write_bytes(data)
+    (indexed / "entries/index.111111111111.jsonl").write_bytes(b"damaged")
+    publish(open_run(small_run), "vae/small@3", indexed, about)
+    assert len([*indexed.glob("entries/index.*.jsonl")]) == 2
+    assert load(indexed, "lab:vae/small@1").latent_dim == 2
 
 
 def test_a_kill_between_the_files_and_the_registry_file_leaves_the_old_one(
@@ -278,7 +347,10 @@ def test_the_index_of_a_hub_grows_by_an_entry_that_changes_an_older_one(indexed,
 
         def upload_folder(self, *, folder_path, **options):
             uploaded.update(options, registry=registry_file.open_folder(folder_path, new_id=""))
-            uploaded["files"] = {path.name for path in folder_path.rglob("entries/**/*.*")}
+            ignored = {*map(path_name, options["ignore_patterns"])}
+            uploaded["files"] = {
+                path.name for path in folder_path.rglob("entries/**/*.*")
+            } - ignored
             return SimpleNamespace(oid="c" * 40)
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
@@ -294,5 +366,8 @@ def test_the_index_of_a_hub_grows_by_an_entry_that_changes_an_older_one(indexed,
     assert registry.ids == ["vae/small@1", "vae/small@2", "vae/small@3"]
     assert "elbo" not in registry.summary("vae/small@1").metrics
     assert registry.index.row("vae/small@2").path not in downloaded and len(downloaded) == 3
-    assert len(uploaded["files"]) == 3, "the index, the new entry and the changed one"
+    assert len(uploaded["files"] - {*map(path_name, downloaded)}) == 3, (
+        "the index, the new entry and the changed one"
+    )
+    assert path_name(content(indexed).index.path) not in uploaded["files"]
     assert uploaded["delete_patterns"] == ["entries/index.*.jsonl"]

@@ -6,6 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -16,8 +17,10 @@ import vaezoo
 from tests.commands import run_forked
 from vaezoo.cli.main import cli
 from vaezoo.pretrained.entry import parse_registry
+from vaezoo.pretrained.finding import find_entry
 from vaezoo.runs import hub
 from vaezoo.runs.publishing import publish
+from vaezoo.runs.republishing import republish
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError
 from vaezoo.utils.files import read_json, read_tensors, write_json
 
@@ -99,6 +102,39 @@ def test_what_fails_leaves_nothing_behind(small_run, tmp_path, about, monkeypatc
     with pytest.raises(ZeroDivisionError):
         publish(vaezoo.open_run(small_run), "vae/small@1", tmp_path / "lab", about)
     assert not list((tmp_path / "lab").rglob("*.*"))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("late", ["the old card", "the lock"])
+def test_what_fails_after_the_registry_lists_an_entry_keeps_its_files(
+    published, monkeypatch, error, late
+):
+    """The old card is written, and the lock is released, after the entry is published."""
+    import vaezoo.runs.registry_file as registry_file
+    import vaezoo.runs.registry_folder as module
+
+    write = module.write_text
+
+    def fail(path, text):
+        if path.parent.name == "vae-small-1":
+            raise error
+        write(path, text)
+
+    class Lock(registry_file.FileLock):
+        def release(self, force=False):
+            super().release(force)
+            if self.lock_counter == 0 and not force:
+                raise error
+
+    if late == "the old card":
+        monkeypatch.setattr(module, "write_text", fail)
+    else:
+        monkeypatch.setattr(registry_file, "FileLock", Lock)
+    old = find_entry("lab:vae/small@1", [str(published)])
+    with pytest.raises(type(error)):
+        republish(old, "vae/small@2", published)
+    monkeypatch.undo()
+    assert vaezoo.load("lab:vae/small@2", registry=published).latent_dim == 2
 
 
 def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
@@ -229,7 +265,7 @@ def listed(folder):
     return {entry.version: entry for entry in entries}
 
 
-def test_weights_are_measured_again_and_wrong_figures_taken_back(published, capfd):
+def test_weights_are_measured_again_and_wrong_figures_retracted(published, capfd):
     path = published / "registry.yaml"
     before = listed(published)[1]
     true = before.metrics[0].value
@@ -285,6 +321,19 @@ def test_figures_that_are_not_measured_again_stay_unless_they_are_named(publishe
         ("elbo", None),
         ("active_units", "not confirmed by vae/small@2"),
     ]
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("A=b", "a-b"), ("c=d", "c-d"), ("x y", "x-y")])
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_the_folder_of_a_registry_may_have_any_name(
+    small_run, tmp_path, about, monkeypatch, name, prefix, is_relative
+):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name) if is_relative else tmp_path / name
+    publish(vaezoo.open_run(small_run), "vae/small@1", folder, about)
+    card = (folder / "weights" / "vae-small-1" / "README.md").read_text("utf-8")
+    assert f'vaezoo.load("{prefix}:vae-small")' in card
+    assert vaezoo.load(f"{prefix}:vae-small", registry=folder).latent_dim == 2
 
 
 def load_data(folder):
@@ -417,6 +466,17 @@ def test_publishing_to_a_hub_uploads_the_whole_folder(small_run, about, monkeypa
     with pytest.raises(UnavailableError, match="no network"):
         hub.publish(run, "vae/small@1", "hf://me/zoo", about)
     assert not observed, "a network that fails must not pass for an empty repository"
+
+    def broken(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
+    with pytest.raises(OSError, match="No space"):
+        hub.upload(broken, "vae/small@1", "hf://me/zoo")
+    assert not observed
+    Api.upload_folder = lambda self, **options: broken(None)
+    with pytest.raises(UnavailableError, match=r"hf://me/zoo: .*No space"):
+        hub.publish(run, "vae/small@1", "hf://me/zoo", about)
 
 
 @pytest.mark.parametrize("name", ["Small", "vae/small", "../x@1"])

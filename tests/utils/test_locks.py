@@ -53,7 +53,7 @@ def holder():
 def waits(call, process, monkeypatch):
     """Calls a function that waits for a process; returns the only warning, after which the
     process goes on."""
-    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_SECONDS_BEFORE_WARNING", 0.1)
     said = []
 
     def go_on(message, **_):
@@ -121,7 +121,7 @@ def test_a_holder_that_the_system_does_not_name_is_another_process(tmp_path):
         assert locks.describe_holder(path) == "another process"
 
 
-def test_a_free_lock_is_taken_without_a_word(tmp_path):
+def test_a_free_lock_is_taken_without_a_warning(tmp_path):
     with locks.acquire(FileLock(tmp_path / "a.lock"), "nothing") as lock:
         assert lock.is_locked
     assert not lock.is_locked

@@ -75,10 +75,11 @@ def publish_command(
     they share the file of the weights, and old values that the new ones contradict are
     retracted. Texts that are not given are those of the old entry.
     """
+    from vaezoo.pretrained.hub_files import SCHEME
     from vaezoo.runs import hub
 
-    if "://" in to and not to.startswith(hub.SCHEME):
-        raise UsageError(f"--to {to}: must be a folder or {hub.SCHEME}owner/repo")
+    if "://" in to and not to.startswith(SCHEME):
+        raise UsageError(f"--to {to}: must be a folder or {SCHEME}owner/repo")
     texts = {
         "title": title,
         "weights_licence": licence,
@@ -102,7 +103,7 @@ def publish_command(
         add = _publish_weights(
             published, name, given, metrics=metrics, retract=retract, reason=reason
         )
-    if to.startswith(hub.SCHEME):
+    if to.startswith(SCHEME):
         url = hub.upload(add, name, to, changed=changed)
         if as_json:
             print_json({"weights": name, "registry": url})

@@ -49,7 +49,7 @@ def check_online(url: str) -> None:
         raise UnavailableError(f"{url}: offline (VAEZOO_OFFLINE)")
 
 
-def download_file(url: str, target: Path, limit: int) -> None:
+def download_file(url: str, target: Path, limit: int, *, is_exact: bool = True) -> None:
     """Downloads a file, or the missing rest of it, to ``target``.
 
     Args:
@@ -57,6 +57,8 @@ def download_file(url: str, target: Path, limit: int) -> None:
         target: the file to append to; its present bytes are not requested again.
         limit: the expected size. At most ``limit + 1`` bytes are written, so that a file that is
             too long can be detected.
+        is_exact: false if the file may be smaller: it then ends where the server closes the
+            connection, unless the server tells its size.
 
     Raises:
         UnavailableError: offline, refused by the server, or all attempts failed; the bytes
@@ -68,7 +70,7 @@ def download_file(url: str, target: Path, limit: int) -> None:
         if hub_files.copy_hub_file(url, target, limit, offline=is_offline()):
             return
         try:
-            download_file(hub_files.public_url(url), target, limit)
+            download_file(hub_files.public_url(url), target, limit, is_exact=is_exact)
         except UnavailableError as error:
             raise UnavailableError(f"{error}; {hub_files.MISSING_LIBRARY}") from error
         return
@@ -78,7 +80,7 @@ def download_file(url: str, target: Path, limit: int) -> None:
         if attempt:
             time.sleep(BACKOFF * 2 ** (attempt - 1))
         try:
-            _attempt(url, target, limit)
+            _attempt(url, target, limit, is_exact)
             return
         except _TemporaryError as error:
             reasons.append(str(error))
@@ -90,7 +92,7 @@ def _pool() -> urllib3.PoolManager:
     return urllib3.PoolManager(retries=False, timeout=TIMEOUT, headers={"User-Agent": "vaezoo"})
 
 
-def _attempt(url: str, target: Path, limit: int) -> None:
+def _attempt(url: str, target: Path, limit: int, is_exact: bool) -> None:
     start = target.stat().st_size if target.exists() else 0
     if start >= limit:
         return
@@ -99,7 +101,11 @@ def _attempt(url: str, target: Path, limit: int) -> None:
             url, {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         )
         try:
-            _receive(response, url, target, start, limit)
+            received = _receive(response, url, target, start, limit)
+            if is_exact and received < limit and not _tells_end(response):
+                raise _TemporaryError(
+                    f"the connection closed after {received:,} of {limit:,} bytes"
+                )
         finally:
             response.release_conn()
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
@@ -146,8 +152,8 @@ def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
 
 def _receive(
     response: urllib3.BaseHTTPResponse, url: str, target: Path, start: int, limit: int
-) -> None:
-    """Checks the status of a response and writes its content to ``target``."""
+) -> int:
+    """Checks the status of a response and writes its content; returns the size of ``target``."""
     status = response.status
     if status in _RETRY_STATUSES or status == 416:
         if (
@@ -162,13 +168,15 @@ def _receive(
     )
     if status == 206 and not resumes:
         raise _TemporaryError("the server sent a different byte range than requested")
-    received = _write_content(response, target, start if resumes else 0, limit)
-    end_is_known = (
+    return _write_content(response, target, start if resumes else 0, limit)
+
+
+def _tells_end(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether a response says where its content ends; if not, it may have been cut off."""
+    return (
         "Content-Length" in response.headers
-        or response.headers.get("Transfer-Encoding") == "chunked"
+        or response.headers.get("Transfer-Encoding", "").lower() == "chunked"
     )
-    if received < limit and not end_is_known:
-        raise _TemporaryError(f"the connection closed after {received:,} of {limit:,} bytes")
 
 
 def _write_content(

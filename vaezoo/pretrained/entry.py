@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -24,11 +25,17 @@ from vaezoo.pretrained.entry_parts import (
 from vaezoo.pretrained.entry_types import Date, OneLine, RelativePath, Sha256, WeightsId
 from vaezoo.spec import messages
 from vaezoo.spec.tree import Limits, Node, parse
-from vaezoo.utils.errors import RegistryError, SpecError
+from vaezoo.utils.errors import Problem, RegistryError, SpecError
 
 FORMAT = "vaezoo/weights/v1"
-LIMITS = Limits(256 * 1024, 10_000, "let vaezoo publish write an index", f"registry: {FORMAT}")
+LIMITS = Limits(
+    256 * 1024,
+    10_000,
+    "begin another registry; vaezoo publish writes an index before a file is this large",
+    f"registry: {FORMAT}",
+)
 """Chosen such that even a hostile file is parsed in less than a second."""
+_ENTRY_LIMITS = replace(LIMITS, advice="give the entry fewer or shorter texts and metrics")
 MAX_ENTRIES = 50
 """The largest number of entries in a registry file itself; more are listed in an index."""
 INDEX_BYTES = 8 * 1024 * 1024
@@ -167,19 +174,19 @@ def parse_registry(data: bytes, origin: str) -> RegistryFile:
     Raises:
         RegistryError: the file is not valid. The message lists every problem with its line.
     """
-    content = _parse(data, origin, RegistryFile)
+    content = _parse(data, origin, RegistryFile, LIMITS)
     _check_ids(content, origin)
     return content
 
 
 def parse_entry(data: bytes, origin: str) -> WeightsEntry:
     """Parses the file of one entry of an index; arguments and errors as ``parse_registry``."""
-    return _parse(data, origin, _EntryFile).entry
+    return _parse(data, origin, _EntryFile, _ENTRY_LIMITS).entry
 
 
-def _parse(data: bytes, origin: str, model: type[_Content]) -> _Content:
+def _parse(data: bytes, origin: str, model: type[_Content], limits: Limits) -> _Content:
     try:
-        node = parse(data.decode("utf-8"), origin, LIMITS)
+        node = parse(data.decode("utf-8"), origin, limits)
     except UnicodeDecodeError as error:
         raise RegistryError(f"{origin}: not UTF-8 text: byte {error.start}") from None
     except SpecError as error:
@@ -197,7 +204,7 @@ def _parse(data: bytes, origin: str, model: type[_Content]) -> _Content:
         raise RegistryError(problems + suffix) from None
 
 
-def _problems(error: ValidationError, node: Node, model: type[BaseModel]) -> list[Any]:
+def _problems(error: ValidationError, node: Node, model: type[BaseModel]) -> list[Problem]:
     return sorted(messages.translate(error, node, "", model, max_errors=_MAX_PROBLEMS))
 
 

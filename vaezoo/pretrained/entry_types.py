@@ -75,7 +75,10 @@ def _check_line(text: str) -> str:
 
 
 def _check_date(text: str) -> str:
-    date.fromisoformat(text)
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a date such as 2026-11-27") from None
     return text
 
 

@@ -14,6 +14,7 @@ from vaezoo.pretrained.loading import (
     read_weights,
     weights_file,
 )
+from vaezoo.pretrained.locations import text_of
 from vaezoo.pretrained.registry import RegistryFeatures
 from vaezoo.spec.load import load_component_block
 from vaezoo.utils.devices import pick_device
@@ -52,7 +53,7 @@ def load_features(
         >>> features.extract(torch.rand(3, 1, 28, 28)).shape
         torch.Size([3, 64])
     """
-    entry = find_features(name, () if registry is None else (str(registry),))
+    entry = find_features(name, () if registry is None else (text_of(registry),))
     return load_features_entry(entry, device)
 
 

@@ -23,9 +23,11 @@ def fetch(registry: Registry, file: File, name: str) -> bytearray:
         name: the entry that it belongs to, or the registry, for messages.
 
     Raises:
-        RegistryError: a source had other bytes than declared, and no other source has the file.
+        RegistryError: a source had other bytes than declared, or leads out of the folder or to
+            an address that is not https, and no other source has the file.
         UnavailableError: no source has the file, or it is not on this machine and
             ``VAEZOO_OFFLINE`` is set.
+        VaezooError: the disk of the cache is full, or fails in another way.
     """
     if registry.lacks_package:
         raise UnavailableError(
@@ -59,10 +61,10 @@ def fetch(registry: Registry, file: File, name: str) -> bytearray:
         try:
             download.check_online(location)  # before the cache makes a file for it
             return cache.add(file, location, partial(download.download_file, location))
-        except ChecksumMismatch as error:
+        except RegistryError as error:
             failures.append(str(error))
             damaged = True
-        except (UnavailableError, RegistryError) as error:
+        except UnavailableError as error:
             failures.append(str(error))
     reasons = "; ".join(failures)
     if damaged:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vaezoo.pretrained.names import parse_hub_url
-from vaezoo.utils.errors import RegistryError, UnavailableError, one_line
+from vaezoo.utils.errors import RegistryError, UnavailableError, VaezooError, one_line
 from vaezoo.utils.own_files import open_own_file
 
 SCHEME = "hf://"
@@ -56,31 +56,40 @@ def copy_hub_file(source: str, target: Path, limit: int, *, offline: bool) -> bo
         False if huggingface_hub is not installed.
 
     Raises:
-        UnavailableError: it is not in the cache, and cannot be downloaded.
+        UnavailableError: it is not in the cache and cannot be downloaded, or the hub has no
+            repositories of this name.
         RegistryError: the file is larger than ``limit``.
     """
-    repository, commit, file = parts_of(source)
     try:
-        import huggingface_hub as hub
+        import huggingface_hub  # noqa: F401 - _find_file needs it
     except ImportError:
         return False
-    cached = hub.try_to_load_from_cache(repository, file, revision=commit)
-    if not isinstance(cached, str):
-        if offline:
-            raise UnavailableError(f"{source}: offline (VAEZOO_OFFLINE), not in the hub's cache")
-        try:
-            url = hub.hf_hub_url(repository, file, revision=commit, endpoint=_endpoint())
-            size = hub.get_hf_file_metadata(url, endpoint=_endpoint()).size
-            if size is not None and size > limit:
-                raise RegistryError(f"{source}: has {size:,} bytes, and not at most {limit:,}")
-            cached = hub.hf_hub_download(repository, file, revision=commit, endpoint=_endpoint())
-        except RegistryError:
-            raise
-        except Exception as error:  # huggingface_hub and its HTTP library raise many types
-            raise UnavailableError(f"{source}: {one_line(error)[:300]}") from error
-    with open(cached, "rb") as read, open_own_file(target, append=False) as write:
+    try:
+        content = open(_find_file(source, limit, offline), "rb")  # noqa: SIM115 - closed below
+    except VaezooError:
+        raise
+    except Exception as error:  # huggingface_hub and its HTTP library raise many types
+        raise UnavailableError(f"{source}: {one_line(error)[:300]}") from error
+    with content as read, open_own_file(target, append=False) as write:
         left = limit + 1  # one byte more than it may have, so that a longer file is noticed
         while left and (chunk := read.read(min(_CHUNK, left))):
             write.write(chunk)
             left -= len(chunk)
     return True
+
+
+def _find_file(source: str, limit: int, offline: bool) -> str:
+    """The path of a file in the cache of huggingface_hub; see ``copy_hub_file``."""
+    import huggingface_hub as hub
+
+    repository, commit, file = parts_of(source)
+    cached = hub.try_to_load_from_cache(repository, file, revision=commit)
+    if isinstance(cached, str):
+        return cached
+    if offline:
+        raise UnavailableError(f"{source}: offline (VAEZOO_OFFLINE), not in the hub's cache")
+    url = hub.hf_hub_url(repository, file, revision=commit, endpoint=_endpoint())
+    size = hub.get_hf_file_metadata(url, endpoint=_endpoint()).size
+    if size is not None and size > limit:
+        raise RegistryError(f"{source}: has {size:,} bytes, and not at most {limit:,}")
+    return hub.hf_hub_download(repository, file, revision=commit, endpoint=_endpoint())

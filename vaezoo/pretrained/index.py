@@ -136,6 +136,19 @@ class Index:
         added = {row.id: row.model_dump_json().encode() for row in rows}
         return Index(self._origin, {**self._lines, **added})
 
+    def paths_without(self, others: Sequence[Index]) -> set[str]:
+        """The paths of the files of entries that none of some other indexes lists.
+
+        Raises:
+            RegistryError: a row that differs is not valid.
+        """
+        paths: set[str] = set()
+        for entry_id, line in self._lines.items():
+            same = [other for other in others if entry_id in other]
+            if all(other._lines[entry_id] != line for other in same):  # parses no other row
+                paths |= {self.row(entry_id).path} - {other.row(entry_id).path for other in same}
+        return paths
+
     def dump(self) -> bytes:
         """The bytes of the index.
 

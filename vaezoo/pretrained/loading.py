@@ -19,6 +19,7 @@ from vaezoo.pretrained.cache import verify_bytes
 from vaezoo.pretrained.entry_parts import File, TensorTable
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.finding import find_entry
+from vaezoo.pretrained.locations import text_of
 from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.pretrained.registry import RegistryEntry, RegistryFeatures
 from vaezoo.spec.composer import compose
@@ -70,7 +71,9 @@ def load(name: str, *, device: str = "cpu", registry: str | Path | None = None) 
         >>> tuple(vaezoo.load("cvae-mnist").sample(2, condition=9, seed=0).shape)  # two nines
         (2, 1, 28, 28)
     """
-    _, task = load_entry(find_entry(name, () if registry is None else (str(registry),)), device)
+    _, task = load_entry(
+        find_entry(name, () if registry is None else (text_of(registry),)), device
+    )
     return task.model
 
 

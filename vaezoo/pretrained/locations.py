@@ -45,11 +45,8 @@ def folder_of_files(registry: str) -> Path:
 
 def default_prefix(path: Path) -> str:
     """The prefix of a registry file if none is specified; empty for vaezoo's own registry."""
-    return (
-        ""
-        if path.resolve() == own_registry_path().resolve()
-        else _parse_location(str(path)).prefix
-    )
+    is_own = path.resolve() == own_registry_path().resolve()
+    return "" if is_own else _prefix_of(path.absolute().parent.name)
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,13 @@ def registry_locations(extra: Iterable[str]) -> list[RegistryLocation]:
     return locations + [_parse_location(text.strip()) for text in texts if text.strip()]
 
 
+def text_of(registry: str | Path) -> str:
+    """The text of a registry that users pass to a function; a path is never ``prefix=path``."""
+    if isinstance(registry, Path) and not str(registry).startswith("~"):
+        return str(registry.absolute())
+    return str(registry)
+
+
 def _parse_location(text: str) -> RegistryLocation:
     """Parses ``[prefix=]path-or-url``."""
     prefix, equals, location = text.partition("=")
@@ -99,8 +103,12 @@ def _parse_location(text: str) -> RegistryLocation:
         path = expand_user(location)
         location = str(path / REGISTRY_FILE if is_folder(path) else path)
         folder = Path(location).absolute().parent.name
-    default = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
-    return RegistryLocation(prefix or default or "registry", location)
+    return RegistryLocation(prefix or _prefix_of(folder), location)
+
+
+def _prefix_of(folder: str) -> str:
+    """The prefix of a registry in a folder of this name."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-") or "registry"
 
 
 def _plugin_registry(plugin: str, target: str) -> str:

@@ -42,6 +42,7 @@ def open_registries(
         RegistryError: a registry file is not valid.
         UnavailableError: a registry cannot be read or downloaded.
         UsageError: two registries have the same prefix, or none has the prefix ``only_prefix``.
+        PluginError: there is no package with the registry that a plugin names.
     """
     locations = registry_locations(extra)
     prefixes = [location.prefix for location in locations]
@@ -162,7 +163,7 @@ def _download_registry(url: str) -> RegistryFile:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / REGISTRY_FILE
         try:
-            download.download_file(url, target, LIMITS.bytes)
+            download.download_file(url, target, LIMITS.bytes, is_exact=False)
         except UnavailableError as error:
             if not copy.is_file():
                 raise

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vaezoo.pretrained import download
 from vaezoo.pretrained.entry import parse_registry
+from vaezoo.pretrained.hub_files import SCHEME
 from vaezoo.pretrained.index import parse_index
 from vaezoo.pretrained.locations import REGISTRY_FILE
 from vaezoo.runs.publishing import PublicationInfo
 from vaezoo.runs.publishing import publish as publish_to_folder
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import UnavailableError, UsageError, VaezooError, one_line
-
-SCHEME = "hf://"
 
 
 def publish(
@@ -50,7 +50,9 @@ def upload(
 
     Raises:
         UsageError: ``address`` is not the address of a repository.
-        UnavailableError: ``huggingface-hub`` is not installed, or the upload failed.
+        UnavailableError: ``huggingface-hub`` is not installed, or the hub failed.
+        RegistryError: the registry in the repository is not valid.
+        Exception: what ``add`` raises.
     """
     repo = address.removeprefix(SCHEME).strip("/")
     if repo.count("/") != 1:
@@ -67,28 +69,41 @@ def upload(
         folder = (
             Path(name) / repo.partition("/")[2]
         )  # the name of the folder becomes the prefix of the registry
-        try:
+        with _failing_as_unavailable(address):
             base = HfApi().repo_info(repo).sha
-            _download_registry(repo, base, folder, changed)
-            add(folder)
+            replaced = _download_registry(repo, base, folder, changed)
+        add(folder)
+        with _failing_as_unavailable(address):
             commit = HfApi().upload_folder(
                 repo_id=repo,
                 folder_path=folder,
                 commit_message=f"Add {entry_id}",
-                ignore_patterns=[".cache/**"],
+                ignore_patterns=[".cache/**", *replaced],
                 delete_patterns=["entries/index.*.jsonl"],  # the one that is replaced
                 parent_commit=base,  # fails if another commit was made in the meantime
             )
-        except VaezooError:
-            raise
-        except Exception as error:  # huggingface_hub and its HTTP library raise many types
-            reason = one_line(error)[:300]
-            raise UnavailableError(f"{address}: {reason}") from error
     return f"{SCHEME}{repo}@{commit.oid}/{REGISTRY_FILE}"
 
 
-def _download_registry(repo: str, commit: str | None, folder: Path, changed: str | None) -> None:
-    """Downloads the registry file of a repository, if it has one, its index and one entry."""
+@contextmanager
+def _failing_as_unavailable(address: str) -> Iterator[None]:
+    """Turns what calls of the hub raise into UnavailableError."""
+    try:
+        yield
+    except VaezooError:
+        raise
+    except Exception as error:  # huggingface_hub and its HTTP library raise many types
+        raise UnavailableError(f"{address}: {one_line(error)[:300]}") from error
+
+
+def _download_registry(
+    repo: str, commit: str | None, folder: Path, changed: str | None
+) -> list[str]:
+    """Downloads the registry file of a repository, if it has one, its index and one entry.
+
+    Returns:
+        The path of the index, if there is one; another one takes its place.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -100,8 +115,10 @@ def _download_registry(repo: str, commit: str | None, folder: Path, changed: str
     except EntryNotFoundError as error:
         if isinstance(error, LocalEntryNotFoundError):  # a network failure, not a missing file
             raise
-        return
-    if content.index is not None:
-        index = parse_index(download(content.index.path).read_bytes(), content.index.path)
-        if changed is not None and changed in index:
-            download(index.row(changed).path)
+        return []
+    if content.index is None:
+        return []
+    index = parse_index(download(content.index.path).read_bytes(), content.index.path)
+    if changed is not None and changed in index:
+        download(index.row(changed).path)
+    return [content.index.path]

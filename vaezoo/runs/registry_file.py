@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,15 +17,17 @@ from vaezoo.pretrained.entry import (
     FeaturesEntry,
     IndexFile,
     WeightsEntry,
+    parse_entry,
     parse_registry,
 )
-from vaezoo.pretrained.index import Index, IndexRow, row_of
+from vaezoo.pretrained.index import Index, IndexRow, parse_index, row_of
 from vaezoo.pretrained.locations import REGISTRY_FILE
 from vaezoo.pretrained.names import resolve_inside
 from vaezoo.pretrained.registries import read_entry, read_registry
 from vaezoo.pretrained.registry import Registry
 from vaezoo.spec.dump import dump
-from vaezoo.utils.errors import UsageError
+from vaezoo.spec.tree import is_within
+from vaezoo.utils.errors import RegistryError, UsageError
 from vaezoo.utils.files import write_bytes, write_text
 from vaezoo.utils.locks import acquire
 
@@ -74,7 +76,8 @@ def append_entry(
     """Adds an entry to a registry, under a lock.
 
     Files are written before ``registry.yaml`` names them, and have their hash in their name, so
-    that a reader, or a process that is killed, never meets half of a change.
+    that a reader, or a process that is killed, never meets half of a change. What the file named
+    before stays until the next entry is added, for those who have read it already.
 
     Returns:
         The registry and the entry that ``change`` made, None if the registry lists no such entry.
@@ -94,7 +97,10 @@ def append_entry(
 def _write(
     registry: Registry, folder: Path, entry: WeightsEntry, changed: WeightsEntry | None
 ) -> Registry:
-    """Writes the registry with a new entry and a changed one, and returns it."""
+    """Writes the registry with a new entry and a changed one, and returns it.
+
+    Its file lists the entries as long as a reader accepts it; after that it names an index.
+    """
     path = folder / REGISTRY_FILE
     entries = [
         changed if changed is not None and old.id == changed.id else old
@@ -102,20 +108,24 @@ def _write(
     ]
     entries.append(entry)
     text = _dump_registry(entries, registry.features)
-    is_small = len(entries) <= MAX_ENTRIES and len(text.encode()) <= LIMITS.bytes
+    is_small = len(entries) <= MAX_ENTRIES and is_within(text, LIMITS)
     if is_small and not [*registry.index]:
-        # Checks that the file can be read again; it could have too many nodes, for example.
-        parse_registry(text.encode(), str(path))
-        write_text(path, text)
+        _write_registry(path, text)
         return replace(registry, entries=tuple(entries))
     if changed is not None and changed.id in registry.index:
         entries.append(changed)
-    rows = [_write_entry(folder, each) for each in entries]
-    index = registry.index.changed(rows)
+    indexes = _named_index(path, registry.index)
+    index = registry.index.changed([_write_entry(folder, each) for each in entries])
     index_file = _write_index(folder, index)
-    write_text(path, _dump_registry([], registry.features, index_file))
-    _remove_replaced(folder, registry.index, rows, index_file.path)
+    _write_registry(path, _dump_registry([], registry.features, index_file))
+    _remove_older(folder, {**indexes, index_file.path: index})
     return replace(registry, entries=(), index=index)
+
+
+def _write_registry(path: Path, text: str) -> None:
+    """Writes a registry file, after a check that it can be read again."""
+    parse_registry(text.encode(), str(path))
+    write_text(path, text)
 
 
 def _dump_registry(
@@ -138,8 +148,13 @@ def _plain(entry: WeightsEntry | FeaturesEntry) -> dict[str, object]:
 
 
 def _write_entry(folder: Path, entry: WeightsEntry) -> IndexRow:
-    """Writes the file of an entry and returns its row of the index."""
+    """Writes the file of an entry, which can be read again, and returns its row of the index.
+
+    Raises:
+        RegistryError: the entry is too large.
+    """
     data = dump({"registry": FORMAT, "entry": _plain(entry)}).encode()
+    parse_entry(data, entry.id)
     digest = hashlib.sha256(data).hexdigest()
     name = f"{entry.tag}-{entry.version}.{digest[:_HASH_LENGTH]}.yaml"
     path = f"{_ENTRIES_FOLDER}/{entry.architecture}/{name}"
@@ -155,14 +170,27 @@ def _write_index(folder: Path, index: Index) -> IndexFile:
     return IndexFile(path=path, sha256=digest, size=len(data))
 
 
-def _remove_replaced(folder: Path, old: Index, rows: Sequence[IndexRow], index_path: str) -> None:
-    """Removes the indexes, and the files of entries, that the registry no longer names."""
-    replaced = [
-        old.row(row.id).path for row in rows if row.id in old and old.row(row.id).path != row.path
-    ]
-    files = [resolve_inside(folder, path) for path in replaced]
-    files += (folder / _ENTRIES_FOLDER).glob("index.*.jsonl")
-    for path in files:
-        if path != folder / index_path:
-            with contextlib.suppress(OSError):  # a file that stays does no harm
-                path.unlink()
+def _named_index(path: Path, index: Index) -> dict[str, Index]:
+    """The index of a registry file by its path, if the file names one."""
+    file = parse_registry(path.read_bytes(), str(path)).index if path.is_file() else None
+    return {} if file is None else {file.path: index}
+
+
+def _remove_older(folder: Path, indexes: Mapping[str, Index]) -> None:
+    """Removes the indexes, and the files of changed entries, of older generations.
+
+    Args:
+        folder: the folder of the registry.
+        indexes: the index that the registry names and the one that it named before, by path. What
+            they list stays, because others may have read the registry file before it changed.
+    """
+    for path in (folder / _ENTRIES_FOLDER).glob("index.*.jsonl"):
+        if f"{_ENTRIES_FOLDER}/{path.name}" in indexes:
+            continue
+        with contextlib.suppress(OSError, RegistryError):  # a file that stays does no harm
+            older = parse_index(path.read_bytes(), path.name)
+            for entry in older.paths_without([*indexes.values()]):
+                if entry.startswith(f"{_ENTRIES_FOLDER}/"):
+                    resolve_inside(folder, entry).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()

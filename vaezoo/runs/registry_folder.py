@@ -16,10 +16,11 @@ from vaezoo.pretrained.entry_types import OneLine, WeightsId
 from vaezoo.pretrained.loading import WEIGHTS_FILE
 from vaezoo.pretrained.locations import REGISTRY_FILE, default_prefix
 from vaezoo.pretrained.names import resolve_inside
+from vaezoo.pretrained.registries import read_registry
 from vaezoo.pretrained.registry import Registry, RegistryEntry
 from vaezoo.runs.registry_file import EntryChange, append_entry
 from vaezoo.utils.digests import check_png
-from vaezoo.utils.errors import UsageError
+from vaezoo.utils.errors import UsageError, VaezooError
 from vaezoo.utils.files import write_bytes, write_text
 
 _WEIGHTS_FOLDER = "weights"
@@ -92,6 +93,9 @@ def _picture_names(folder: Path) -> list[str]:
 def new_entry_folder(folder: Path, entry_id: str) -> Iterator[str]:
     """Creates the folder of an entry, and removes it again if the block fails.
 
+    It stays if the registry lists the entry by then: what fails after that must not remove the
+    files of a published entry.
+
     Args:
         folder: the folder of the registry.
         entry_id: the id of the entry.
@@ -105,15 +109,25 @@ def new_entry_folder(folder: Path, entry_id: str) -> Iterator[str]:
     """
     path = f"{_WEIGHTS_FOLDER}/{re.sub('[/@]', '-', entry_id)}"
     resolve_inside(folder, f"{path}/{WEIGHTS_FILE}")  # loading refuses links out of the folder
-    folder = folder / path
+    target = folder / path
     try:
-        folder.mkdir(parents=True)
+        target.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(
-            f"{folder} exists already; remove it, or publish under another id"
+            f"{target} exists already; remove it, or publish under another id"
         ) from None
     try:
         yield path
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not _may_list(folder, entry_id):
+            shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _may_list(folder: Path, entry_id: str) -> bool:
+    """Whether the registry in a folder lists an entry, or cannot be read."""
+    path = folder / REGISTRY_FILE
+    try:
+        return path.is_file() and entry_id in read_registry(Registry("", str(path), folder)).ids
+    except (OSError, VaezooError):
+        return True

@@ -1,4 +1,4 @@
-"""Measures published weights again, publishes them under a new id, and takes back old figures."""
+"""Measures published weights again, publishes them under a new id, and retracts old figures."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def republish(
     opened = open_entry(published)
     run = Run(opened.directory, spec, opened.task, locate_data=opened.locate_data)
     requires = entry_fields.requirements(run)
-    _wrong_figures(old, {"metrics": {}}, is_complete=False, named=retract)  # refuses names early
+    _figures_to_retract(old, {"metrics": {}}, is_complete=False, named=retract)  # refuses names
     evaluation = run.evaluate()
-    wrong = _wrong_figures(old, evaluation, is_complete=not metrics, named=retract)
+    names = _figures_to_retract(old, evaluation, is_complete=not metrics, named=retract)
     with new_entry_folder(folder, entry_id) as entry_folder:
         text = dump(spec.resolved()).encode()
         write_bytes(folder / entry_folder / "spec.yaml", text)
@@ -100,13 +100,13 @@ def republish(
 
         change = None
         if shares:
-            retract_old = partial(take_back, successor=entry_id, wrong=wrong, reason=reason)
+            retract_old = partial(retract_figures, successor=entry_id, names=names, reason=reason)
             change = EntryChange(old.id, retract_old)
         return add_entry(folder, entry_folder, entry, _pictures_folder(published), change)
 
 
-def take_back(
-    entry: WeightsEntry, successor: str, wrong: Container[str], reason: str | None
+def retract_figures(
+    entry: WeightsEntry, successor: str, names: Container[str], reason: str | None
 ) -> WeightsEntry:
     """An entry with some figures marked as retracted; its weights and its spec never change.
 
@@ -115,13 +115,13 @@ def take_back(
     Args:
         entry: the entry.
         successor: the id of the entry with the new measurement.
-        wrong: the names of the figures.
+        names: the names of the figures.
         reason: why they are retracted; by default that the successor does not confirm them.
     """
     reason = reason or f"not confirmed by {successor}"
     metrics = [
         metric.model_copy(update={"retracted": reason})
-        if metric.name in wrong and metric.retracted is None
+        if metric.name in names and metric.retracted is None
         else metric
         for metric in entry.metrics
     ]
@@ -130,11 +130,11 @@ def take_back(
     is_newer = name == entry.id.partition("@")[0] and int(version) > entry.version
     if is_newer and entry.status == "active":
         update |= {"status": "deprecated", "successor": successor}
-        update |= {"reason": f"metrics retracted: {reason}"} if wrong else {}
+        update |= {"reason": f"metrics retracted: {reason}"} if names else {}
     return entry.model_copy(update=update)
 
 
-def _wrong_figures(
+def _figures_to_retract(
     entry: WeightsEntry, evaluation: Mapping[str, Any], *, is_complete: bool, named: Iterable[str]
 ) -> set[str]:
     """The names of the figures of an entry to retract: see ``republish``.
@@ -149,14 +149,14 @@ def _wrong_figures(
         UsageError: a named figure does not exist.
     """
     known = [metric.name for metric in entry.metrics]
-    wrong = {name.replace("-", "_") for name in named}
-    if unknown := sorted(wrong - {*known}):
+    retracted = {name.replace("-", "_") for name in named}
+    if unknown := sorted(retracted - {*known}):
         hint = did_you_mean(unknown[0], known)
         raise UsageError(f"{entry.id} states no metric {unknown[0]!r}{hint}")
     for row in compare(entry.metrics, evaluation, 1.0):
         if not row.agrees and (is_complete or row.measured is not None):
-            wrong.add(row.name)
-    return wrong
+            retracted.add(row.name)
+    return retracted
 
 
 def _changed_entry(

@@ -152,6 +152,14 @@ def parse(text: str, file: str, limits: Limits = SPEC_LIMITS) -> Node:
         raise SpecError([at.problem("", "not valid YAML: this number is out of range")]) from None
 
 
+def is_within(text: str, limits: Limits) -> bool:
+    """Whether a document of valid YAML has at most the bytes and the nodes that limits allow."""
+    if len(text.encode()) > limits.bytes:
+        return False
+    events = yaml.parse(text, yaml.SafeLoader)
+    return sum(isinstance(event, yaml.NodeEvent) for event in events) <= limits.nodes
+
+
 def mark_after(file: str, text: str) -> Mark:
     """The position right after ``text``, the beginning of a file."""
     return Mark(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
