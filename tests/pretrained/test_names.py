@@ -15,7 +15,7 @@ from vaezoo.pretrained.hub_files import public_url
 from vaezoo.pretrained.registries import open_registries
 from vaezoo.pretrained.registry import Registry
 from vaezoo.runs.publishing import publish
-from vaezoo.utils.errors import PluginError, RegistryError, UsageError
+from vaezoo.utils.errors import PluginError, RegistryError, UnavailableError, UsageError
 
 from .conftest import load, rewrite
 
@@ -236,3 +236,7 @@ def test_a_registry_at_an_address_with_a_query_loads_its_files(published, site, 
     address = f"{site.url}/zoo/registry.yaml?token=a/b=c"
     assert vaezoo.load("zoo:vae-small", registry=address).latent_dim == 2
     assert vaezoo.load("far:vae-small", registry=f"far={address}").latent_dim == 2
+    for fault in (f"{site.url}/zoo/no.yaml?token=a/b=c", f"https://me:secret@{site.url[8:]}/no"):
+        with pytest.raises(UnavailableError, match="the server answered 404") as caught:
+            vaezoo.load("far:vae-small", registry=f"far={fault}")
+        assert "a/b=c" not in str(caught.value) and "secret" not in str(caught.value)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 from vaezoo.utils.exit_codes import EXIT_INTERRUPTED
+
+_USER = re.compile(r"(\bhttps?://)[^/\s@]+@")
+_QUERY = re.compile(r"""(\bhttps?://[^\s?'"]*)\?[^\s'"]*?(?=[.,:;)]*(?:['"\s]|$))""")
 
 
 class VaezooError(Exception):
@@ -31,7 +35,7 @@ class VaezooError(Exception):
 
     def __init__(self, message: str = "") -> None:
         # messages quote files, specs, registries and servers, which may hold anything
-        super().__init__(printable_lines(str(message)))
+        super().__init__(printable_lines(without_secrets(str(message))))
 
 
 class UsageError(VaezooError):
@@ -205,6 +209,17 @@ def printable(name: object) -> str:
     return "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in str(name)
     )
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs are without user, password and query, which may be secret.
+
+    Example:
+        >>> from vaezoo.utils.errors import without_secrets
+        >>> without_secrets("https://me:pw@example.org/registry.yaml?token=x: not found")
+        'https://...@example.org/registry.yaml?...: not found'
+    """
+    return _QUERY.sub(r"\1?...", _USER.sub(r"\1...@", text))
 
 
 def printable_lines(text: str) -> str:
