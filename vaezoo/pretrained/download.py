@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -100,14 +101,12 @@ def _attempt(url: str, target: Path, limit: int, is_exact: bool) -> None:
         response = _open(
             url, {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         )
-        try:
+        with contextlib.closing(response):  # also if some of it was not read
             received = _receive(response, url, target, start, limit)
             if is_exact and received < limit and not _tells_end(response):
                 raise _TemporaryError(
                     f"the connection closed after {received:,} of {limit:,} bytes"
                 )
-        finally:
-            response.release_conn()
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         reason = f"{type(error).__name__}: {one_line(error)[:200]}"
         if _is_permanent(error):
@@ -140,7 +139,7 @@ def _open(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         location = response.headers.get("Location")
         if response.status not in (301, 302, 303, 307, 308) or not location:
             return response
-        response.release_conn()
+        response.close()
         try:
             current = urljoin(current, location)
         except ValueError as error:
@@ -156,9 +155,8 @@ def _receive(
     """Checks the status of a response and writes its content; returns the size of ``target``."""
     status = response.status
     if status in _RETRY_STATUSES or status == 416:
-        if (
-            status == 416
-        ):  # range not satisfiable: the partial file does not belong to the server's file
+        if status == 416:
+            # range not satisfiable: the partial file does not belong to the server's file
             target.unlink(missing_ok=True)
         raise _TemporaryError(f"the server answered {status}")
     if status not in (200, 206):
