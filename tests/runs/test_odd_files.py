@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import warnings
 
 import numpy as np
 import pytest
 
+from vaezoo.bench import pool
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.report.attempts import Attempts
 from vaezoo.utils.digests import add_digest
+from vaezoo.utils.errors import VaezooError
 
 BLOCK = {"checkpoint_every": 0, "callbacks": ["csv"]}
 DEEP = b"[" * 100_000
@@ -182,3 +185,42 @@ def test_numbers_that_are_too_large_to_be_drawn_are_no_warning(tmp_path):
     attempts = Attempts(tmp_path / "report.html")
     assert np.isinf(attempts.draw("curves", lambda: np.float64(1e308) * 10))
     assert attempts.failures == []
+
+
+def second_name(path):
+    path.hardlink_to(path.parent.parent / "mine.txt")
+
+
+LOCKS = {
+    "a link": lambda path: path.symlink_to("../mine.txt"),
+    "a link to nothing": lambda path: path.symlink_to("../nothing.txt"),
+    "a second name": second_name,
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("case", LOCKS)
+def test_a_lock_that_leads_to_another_file_is_refused_and_that_file_left(case, tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    path = tmp_path / "run" / ".lock"
+    path.parent.mkdir()
+    LOCKS[case](path)
+    with (
+        pytest.raises(VaezooError, match=rf"cannot lock {path}: (is|has) a .*; remove it"),
+        RunDirectory(path.parent).lock(),
+    ):
+        pass
+    assert mine.read_text() == "mine" and not (tmp_path / "nothing.txt").exists()
+
+
+def test_the_output_of_a_worker_is_not_appended_to_a_file_that_a_link_leads_to(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pool.subprocess, "Popen", lambda *_, **options: options["stdout"].name)
+    job = tmp_path / "run" / "job.json"
+    job.parent.mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    job.with_name("output.txt").symlink_to("../mine.txt")
+    with pytest.raises(OSError, match="is a symbolic link"):
+        pool._start_worker(job, 1, 0)

@@ -22,6 +22,7 @@ Every file that is read back has a digest (``vaezoo.utils.digests``), which is c
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import re
 import warnings
@@ -44,6 +45,7 @@ from vaezoo.utils.files import (
 )
 from vaezoo.utils.json_text import json_text
 from vaezoo.utils.locks import describe_holder
+from vaezoo.utils.own_files import open_own_file
 from vaezoo.utils.paths import is_file
 from vaezoo.utils.records import read_records, record_line
 
@@ -231,13 +233,20 @@ class RunDirectory:
 
         Raises:
             UsageError: another process has locked it.
+            VaezooError: the file of the lock cannot be opened, or is not the run's own.
         """
         try:
             import fcntl
         except ImportError:  # the operating system has no such locks: the user must take care
             yield
             return
-        with open(self.path / ".lock", "w") as file:
+        try:  # a run of others may hold a link to any file of this user
+            opened = open_own_file(self.path / ".lock", append=True)
+        except OSError as error:
+            reason = error.strerror or error
+            hint = "; remove it" if error.errno == errno.EPERM else ""
+            raise VaezooError(f"cannot lock {self.path / '.lock'}: {reason}{hint}") from error
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
