@@ -11,11 +11,12 @@ import warnings
 import numpy as np
 import pytest
 
+import vaezoo
 from vaezoo.bench import pool
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.report.attempts import Attempts
 from vaezoo.utils.digests import add_digest
-from vaezoo.utils.errors import VaezooError
+from vaezoo.utils.errors import IntegrityError, VaezooError
 
 BLOCK = {"checkpoint_every": 0, "callbacks": ["csv"]}
 DEEP = b"[" * 100_000
@@ -67,6 +68,7 @@ SEALED = {
     "no epoch": {"epoch": None},
     "an infinite epoch": {"epoch": math.inf},
     "a truth as epoch": {"epoch": True},
+    "an epoch beyond all numbers": {"epoch": 10**400},
     "a step below 0": {"step": -1},
     "a fraction as step": {"step": 1.5},
     "validation that does not say whether it is the best": {"split": "validation"},
@@ -179,6 +181,26 @@ def test_a_checkpoint_under_the_name_of_a_later_one_is_resumed_from_its_own_step
     for _, path, messages in check(names, change):
         assert messages == []
         assert not (path / "checkpoint" / names["later"]).exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_among_the_files_of_a_run_are_not_read(make, train, tmp_path):
+    whole = train(train=BLOCK).path
+    for name in ("metrics.jsonl", "environment.json", "evaluation.json"):
+        path = tmp_path / name
+        shutil.copytree(whole, path)
+        (path / name).unlink()
+        make(path / name)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                directory = RunDirectory(vaezoo.open_run(path, device="cpu").path)
+                directory.records(), directory.read_environment()
+                directory.read_evaluation("test")
+                said = str(caught[0].message)
+            except IntegrityError as error:
+                said = str(error)
+        assert f"{path / name}: " in said and "is a device, pipe or folder" in said
 
 
 def test_numbers_that_are_too_large_to_be_drawn_are_no_warning(tmp_path):

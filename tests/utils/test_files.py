@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.utils import files
-from vaezoo.utils.errors import VaezooError
+from vaezoo.utils.errors import IntegrityError, VaezooError
 
 
 @pytest.mark.parametrize("step", ["write_bytes", "replace"])
@@ -106,3 +106,20 @@ def test_a_file_is_written_although_its_folder_cannot_be_synced(tmp_path, monkey
     monkeypatch.setattr(files, "sync", sync)
     files.write_text(target, "text")
     assert target.read_text() == "text"
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_tensors])
+def test_pipes_and_devices_are_not_read(read, tmp_path):
+    for make in (pipe, lambda path: path.symlink_to("/dev/zero"), Path.mkdir):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
+        make(path)
+        with pytest.raises(IntegrityError, match="is a device, pipe or folder"):
+            read(path)
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
+    path = tmp_path / "large.json"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)  # which takes no space
+    with pytest.raises(IntegrityError, match="is larger than 64 MiB"):
+        files.read_json(path)

@@ -20,6 +20,7 @@ from torch import Tensor
 from vaezoo.utils.digests import add_digest, check_tensors, parse_with_digest, tensors_header
 from vaezoo.utils.errors import IntegrityError, VaezooError, one_line
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.reading import check_regular, read_small
 
 TEMPORARY = ".tmp-"
 """The prefix of the names of temporary files."""
@@ -125,12 +126,15 @@ def read_json(path: Path) -> dict[str, Any]:
             written.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_small(path).decode("utf-8")
         if text.endswith("}\n"):  # as it is written; a changed end cannot be parsed, or is noticed
             text = text[:-1]
         return parse_with_digest(text)[0]
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: cannot be read as JSON: {one_line(error)}") from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise IntegrityError(
+            f"{path}: cannot be read as JSON: {reason or one_line(error)}"
+        ) from error
 
 
 def encode_tensors(
@@ -164,6 +168,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         IntegrityError: the file is missing or damaged, or was changed after it was written.
     """
     try:
+        check_regular(path)
         with _readable_path(path) as name, safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
             check_tensors(path, metadata)
