@@ -50,6 +50,8 @@ ENVIRONMENTS = {
     "data without a digest": b'{"data": {"kind": "array"}}',
     "an object as classes": b'{"registered": {"kind": 1}}',
     "a number as resumed": b'{"resumed": 3}',
+    "a number as time of a resume": b'{"resumed": [{"created": 5}]}',
+    "a resume without its time": b'{"resumed": [{}]}',
     "numbers as init": b'{"init": [3]}',
     "another split": b'{"evaluation_split": "train"}',
     "a number as version": b'{"torch": 2, "created": []}',

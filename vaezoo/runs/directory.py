@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.runs.environment import check_environment
+from vaezoo.runs.evaluation_file import check_evaluation
 from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError, one_line
 from vaezoo.utils.files import (
@@ -146,19 +147,11 @@ class RunDirectory:
         path = self.evaluation_of(split)
         remedy = f"vaezoo evaluate {self.path} {split} measures again"
         try:
-            evaluation = read_json(path)
+            return check_evaluation(read_json(path))
         except IntegrityError as error:
             raise IntegrityError(f"{error}; {remedy}") from error
-        metrics, columns = evaluation.get("metrics"), {"value", "standard_error", "examples"}
-        if not (
-            isinstance(metrics, dict)
-            and all(isinstance(row, dict) and columns <= row.keys() for row in metrics.values())
-            and all(isinstance(row["value"], int | float) for row in metrics.values())
-            and isinstance(evaluation.get("undefined"), dict)
-            and isinstance(evaluation.get("split"), str)
-        ):
-            raise IntegrityError(f"{path}: is no evaluation; {remedy}")
-        return evaluation
+        except ValueError as error:
+            raise IntegrityError(f"{path}: is no evaluation: {error}; {remedy}") from error
 
     def records(self) -> list[dict[str, Any]]:
         """Reads ``metrics.jsonl``, as ``read_records`` does."""

@@ -131,7 +131,7 @@ class _Attempt:
             return read()
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = error.strerror if isinstance(error, OSError) else one_line(error)
-            self.faults.append(f"{self.name}: {shorten(reason)}")
+            self.faults.append(f"{self.name}: {shorten(reason or str(error))}")
         except RecursionError:
             self.faults.append(f"{self.name}: is nested too deep")
             return None
