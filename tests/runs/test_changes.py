@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 import vaezoo
 from vaezoo.cli.main import cli
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.utils.errors import DataError, IntegrityError, Interrupted, SpecError, UsageError
-from vaezoo.utils.files import read_json
+from vaezoo.utils.files import read_json, write_json
 
 
 @pytest.fixture
@@ -68,6 +69,9 @@ def test_steps_replace_epochs(stopped, again):
         ("lr: 0.001", "lr: 0.002", "train.optimizer.lr is 0.002, and was 0.001"),
         ("device: cpu", "", "train.device is left out, and was cpu"),
         ("name: tiny", "name: tiny\n  - x", None),
+        ("spec: vaezoo/v2", "1: null\nspec: vaezoo/v2", None),
+        ("spec: vaezoo/v2", "mine: null\nspec: vaezoo/v2", None),
+        ("spec: vaezoo/v2", "stages: null\nspec: vaezoo/v2", None),
     ],
 )
 def test_an_edited_spec_is_refused_with_the_difference(before, after, difference, train, again):
@@ -86,12 +90,26 @@ def test_an_edited_spec_is_refused_with_the_difference(before, after, difference
         assert "\n" not in message and str(path / "spec.yaml") in message
         if difference:
             assert difference in message and f"vaezoo resume {path} -s" in message
+            assert "=left out" not in message
     assert "spec: vaezoo/v2" in read_json(path / "environment.json")["spec"]
 
 
-def test_comments_in_a_spec_are_no_change(stopped, again):
-    (stopped / "spec.yaml").write_text("# mine\n" + (stopped / "spec.yaml").read_text())
+def test_comments_and_empty_values_in_a_spec_are_no_change(stopped, again):
+    file = stopped / "spec.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["train"]["ema"] = None  # which is what it is without the key
+    file.write_text(f"# mine\n{yaml.safe_dump(content)}")
     again(stopped)
+
+
+@pytest.mark.parametrize("text", ["[1,2]", "][", "{}", "", "3", "\0"])
+def test_a_damaged_record_of_the_spec_is_named(text, stopped, again):
+    file = stopped / "environment.json"
+    write_json(file, {**read_json(file), "spec": text})
+    with pytest.raises(IntegrityError) as caught:
+        again(stopped)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: the spec in it was changed") and "\n" not in message
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 
 import vaezoo
+from vaezoo.cli.main import main
 from vaezoo.runs.comparison.comparing import MetricRow, rank
 from vaezoo.runs.comparison.frame import compare_runs
 from vaezoo.runs.comparison.page import write_page
@@ -24,7 +25,7 @@ from vaezoo.runs.comparison.statistics import (
 )
 from vaezoo.runs.comparison.subjects import training_seconds
 from vaezoo.runs.comparison.tables import as_json, as_markdown, as_records, tabulate
-from vaezoo.utils.errors import UnavailableError, UsageError
+from vaezoo.utils.errors import IntegrityError, UnavailableError, UsageError
 from vaezoo.utils.files import read_json, read_tensors, write_json, write_tensors
 
 EVALUATE = ["elbo", {"type": "nll", "samples": 3}, "rate", "active-units"]
@@ -251,6 +252,52 @@ def test_what_lacks_values_of_examples_is_evaluated_on_demand(pair):
     file.unlink()
     comparison = compare_runs(pair, evaluate=True, device="cpu")
     assert comparison.metrics[1].best == 1 and file.read_bytes() == before
+
+
+ODD_ROWS = (
+    {"examples": {}},
+    {"examples": True},
+    {"examples": -1},
+    {"standard_error": "x"},
+    {"standard_error": []},
+    {"standard_error": 10**400},
+    {"unit": [1]},
+    {"value": 10**400},
+    {"value": True},
+    {"value": None},
+    {"note": 3},
+    {"bound": []},
+    {"series": 3},
+    {"samples": "many"},
+)
+
+
+def test_an_evaluation_of_other_types_is_damaged(pair, capsys):
+    file = pair[1] / "evaluation.json"
+    whole = read_json(file)
+    for odd in ODD_ROWS:
+        rows = {**whole["metrics"], "elbo": {**whole["metrics"]["elbo"], **odd}}
+        file.write_text(json.dumps({**whole, "metrics": rows}))
+        with pytest.raises(IntegrityError) as raised:
+            vaezoo.compare(pair, device="cpu")
+        message = str(raised.value)
+        assert f"{file}: is no evaluation: metrics.elbo.{next(iter(odd))}" in message, odd
+        assert message.endswith("measures again") and "\n" not in message
+    for key in ("metrics", "undefined", "not_finite", "split", "seed"):
+        file.write_text(json.dumps({**whole, key: [1]}))
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", *map(str, pair)])
+        assert (
+            ended.value.code == 4 and f"{file}: is no evaluation: {key}" in capsys.readouterr().err
+        )
+
+
+@pytest.mark.parametrize("resumed", [{"created": 5}, {"created": "2026-01-01"}, {}])
+def test_a_resume_of_other_types_is_left_out_with_a_warning(resumed, pair):
+    file = pair[1] / "environment.json"
+    file.write_text(json.dumps({**read_json(file), "resumed": [resumed]}))
+    with pytest.warns(UserWarning, match=r"environment\.json: resumed\.0\.created: "):
+        assert len(compare_runs(pair, device="cpu").columns) == 2
 
 
 class Page(HTMLParser):

@@ -161,28 +161,36 @@ def test_runs_that_are_not_finished_say_so(interrupted, stop_at, listed, tmp_pat
 def test_damaged_runs_and_odd_folders_are_listed_with_what_is_wrong(train, listed, tmp_path):
     whole = train(train={"epochs": 1}).path
     root = whole.parents[1]
+    huge = '{"metrics": {"elbo": {"value": VALUE, "standard_error": null}}}'.replace
     damaged = {
-        "evaluation.json": "{",
-        "metrics.jsonl": "1\n",
-        "spec.yaml": "",
+        "a": ("evaluation.json", "{"),
+        "b": ("metrics.jsonl", "1\n"),
+        "c": ("spec.yaml", ""),
+        "d": ("evaluation.json", huge("VALUE", "1" + "0" * 400)),
+        "e": ("evaluation.json", huge("VALUE", "true")),
+        "f": ("evaluation.json", huge("VALUE", "[1]")),
+        "g": ("metrics.jsonl", "[" * 100_000 + "\n"),
+        "h": ("metrics.jsonl", f'{{"step": 1{"0" * 400}}}\n'),
+        **{file: (file, None) for file in ("evaluation.json", "metrics.jsonl", "spec.yaml")},
     }
-    for file, text in damaged.items():
-        copy = root / "damaged" / file
+    for name, (file, text) in damaged.items():
+        copy = root / "damaged" / name
         copy.mkdir(parents=True)
         for each in whole.iterdir():
             if each.is_file():
                 (copy / each.name).write_bytes(each.read_bytes())
-        (copy / file).write_text(text)
+        (copy / file).unlink()
+        os.mkfifo(copy / file) if text is None else (copy / file).write_text(text)
     (root / "odd/empty").mkdir(parents=True)
     (root / "odd/loop").symlink_to(root)
     (root / "odd/gone").symlink_to(root / "nowhere")
     (root / "a file").write_text("x")
     rows = listed()
-    for file in damaged:
-        assert rows[file]["state"] == "damaged" and rows[file]["fault"].startswith(file)
+    for name, (file, _) in damaged.items():
+        assert rows[name]["state"] == "damaged" and rows[name]["fault"].startswith(file), name
     assert rows["empty"]["state"] == "no run" and "spec.yaml" in rows["empty"]["fault"]
     assert rows[whole.name]["state"] == "finished"
-    assert len(rows) == 5
+    assert len(rows) == len(damaged) + 2
     assert call("runs", root) == 0  # the table, too
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import warnings
 
 import numpy as np
 import pytest
 
+import vaezoo
+from vaezoo.bench import pool
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.runs.report.attempts import Attempts
 from vaezoo.utils.digests import add_digest
+from vaezoo.utils.errors import IntegrityError, VaezooError
 
 BLOCK = {"checkpoint_every": 0, "callbacks": ["csv"]}
 DEEP = b"[" * 100_000
@@ -46,6 +50,8 @@ ENVIRONMENTS = {
     "data without a digest": b'{"data": {"kind": "array"}}',
     "an object as classes": b'{"registered": {"kind": 1}}',
     "a number as resumed": b'{"resumed": 3}',
+    "a number as time of a resume": b'{"resumed": [{"created": 5}]}',
+    "a resume without its time": b'{"resumed": [{}]}',
     "numbers as init": b'{"init": [3]}',
     "another split": b'{"evaluation_split": "train"}',
     "a number as version": b'{"torch": 2, "created": []}',
@@ -64,6 +70,7 @@ SEALED = {
     "no epoch": {"epoch": None},
     "an infinite epoch": {"epoch": math.inf},
     "a truth as epoch": {"epoch": True},
+    "an epoch beyond all numbers": {"epoch": 10**400},
     "a step below 0": {"step": -1},
     "a fraction as step": {"step": 1.5},
     "validation that does not say whether it is the best": {"split": "validation"},
@@ -178,7 +185,66 @@ def test_a_checkpoint_under_the_name_of_a_later_one_is_resumed_from_its_own_step
         assert not (path / "checkpoint" / names["later"]).exists()
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_among_the_files_of_a_run_are_not_read(make, train, tmp_path):
+    whole = train(train=BLOCK).path
+    for name in ("metrics.jsonl", "environment.json", "evaluation.json"):
+        path = tmp_path / name
+        shutil.copytree(whole, path)
+        (path / name).unlink()
+        make(path / name)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                directory = RunDirectory(vaezoo.open_run(path, device="cpu").path)
+                directory.records(), directory.read_environment()
+                directory.read_evaluation("test")
+                said = str(caught[0].message)
+            except IntegrityError as error:
+                said = str(error)
+        assert f"{path / name}: " in said and "is a device, pipe or folder" in said
+
+
 def test_numbers_that_are_too_large_to_be_drawn_are_no_warning(tmp_path):
     attempts = Attempts(tmp_path / "report.html")
     assert np.isinf(attempts.draw("curves", lambda: np.float64(1e308) * 10))
     assert attempts.failures == []
+
+
+def second_name(path):
+    path.hardlink_to(path.parent.parent / "mine.txt")
+
+
+LOCKS = {
+    "a link": lambda path: path.symlink_to("../mine.txt"),
+    "a link to nothing": lambda path: path.symlink_to("../nothing.txt"),
+    "a second name": second_name,
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("case", LOCKS)
+def test_a_lock_that_leads_to_another_file_is_refused_and_that_file_left(case, tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    path = tmp_path / "run" / ".lock"
+    path.parent.mkdir()
+    LOCKS[case](path)
+    with (
+        pytest.raises(VaezooError, match=rf"cannot lock {path}: (is|has) a .*; remove it"),
+        RunDirectory(path.parent).lock(),
+    ):
+        pass
+    assert mine.read_text() == "mine" and not (tmp_path / "nothing.txt").exists()
+
+
+def test_the_output_of_a_worker_is_not_appended_to_a_file_that_a_link_leads_to(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pool.subprocess, "Popen", lambda *_, **options: options["stdout"].name)
+    job = tmp_path / "run" / "job.json"
+    job.parent.mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    job.with_name("output.txt").symlink_to("../mine.txt")
+    with pytest.raises(OSError, match="is a symbolic link"):
+        pool._start_worker(job, 1, 0)

@@ -24,6 +24,7 @@ from vaezoo.utils import launch
 from vaezoo.utils.errors import Interrupted, UsageError, VaezooError
 from vaezoo.utils.exit_codes import EXIT_INTERRUPTED
 from vaezoo.utils.files import read_json, write_json
+from vaezoo.utils.own_files import open_own_file
 
 _POLL_SECONDS = 0.05
 _POLLS_PER_SHOW = 10
@@ -77,7 +78,7 @@ def run_suite(
 
 def _start_worker(job: Path, processes: int, slot: int) -> subprocess.Popen[bytes]:
     """Starts a process that does a job; what it prints goes to a file."""
-    with open(job.with_name("output.txt"), "ab") as output:
+    with open_own_file(job.with_name("output.txt"), append=True) as output:
         return subprocess.Popen(
             [sys.executable, "-m", "vaezoo.bench.worker", str(job)],
             env=worker_environment(processes, slot),

@@ -73,8 +73,9 @@ class Unit:
     def evaluation(self, split: str) -> dict[str, Any] | None:
         """What was measured on a split; None before that."""
         directory = self.directory()
-        path = None if directory is None else directory.evaluation_of(split)
-        return read_json(path) if path is not None and path.is_file() else None
+        if directory is None or not directory.evaluation_of(split).is_file():
+            return None
+        return directory.read_evaluation(split)
 
     @property
     def is_trained(self) -> bool:

@@ -22,6 +22,7 @@ Every file that is read back has a digest (``vaezoo.utils.digests``), which is c
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import re
 import warnings
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.runs.environment import check_environment
+from vaezoo.runs.evaluation_file import check_evaluation
 from vaezoo.training.state import TrainerState
 from vaezoo.utils.errors import IntegrityError, UsageError, VaezooError, one_line
 from vaezoo.utils.files import (
@@ -44,6 +46,7 @@ from vaezoo.utils.files import (
 )
 from vaezoo.utils.json_text import json_text
 from vaezoo.utils.locks import describe_holder
+from vaezoo.utils.own_files import open_own_file
 from vaezoo.utils.paths import is_file
 from vaezoo.utils.records import read_records, record_line
 
@@ -144,19 +147,11 @@ class RunDirectory:
         path = self.evaluation_of(split)
         remedy = f"vaezoo evaluate {self.path} {split} measures again"
         try:
-            evaluation = read_json(path)
+            return check_evaluation(read_json(path))
         except IntegrityError as error:
             raise IntegrityError(f"{error}; {remedy}") from error
-        metrics, columns = evaluation.get("metrics"), {"value", "standard_error", "examples"}
-        if not (
-            isinstance(metrics, dict)
-            and all(isinstance(row, dict) and columns <= row.keys() for row in metrics.values())
-            and all(isinstance(row["value"], int | float) for row in metrics.values())
-            and isinstance(evaluation.get("undefined"), dict)
-            and isinstance(evaluation.get("split"), str)
-        ):
-            raise IntegrityError(f"{path}: is no evaluation; {remedy}")
-        return evaluation
+        except ValueError as error:
+            raise IntegrityError(f"{path}: is no evaluation: {error}; {remedy}") from error
 
     def records(self) -> list[dict[str, Any]]:
         """Reads ``metrics.jsonl``, as ``read_records`` does."""
@@ -231,13 +226,20 @@ class RunDirectory:
 
         Raises:
             UsageError: another process has locked it.
+            VaezooError: the file of the lock cannot be opened, or is not the run's own.
         """
         try:
             import fcntl
         except ImportError:  # the operating system has no such locks: the user must take care
             yield
             return
-        with open(self.path / ".lock", "w") as file:
+        try:  # a run of others may hold a link to any file of this user
+            opened = open_own_file(self.path / ".lock", append=True)
+        except OSError as error:
+            reason = error.strerror or error
+            hint = "; remove it" if error.errno == errno.EPERM else ""
+            raise VaezooError(f"cannot lock {self.path / '.lock'}: {reason}{hint}") from error
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

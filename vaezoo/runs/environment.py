@@ -11,17 +11,16 @@ from typing import Annotated, Any, Literal
 
 import numpy
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field
 
 from vaezoo.plugins import discovery
-
-_CONFIG = ConfigDict(strict=True, extra="allow")
+from vaezoo.runs.evaluation_file import STRICT, check_types
 
 
 class _RegisteredClass(BaseModel):
     """A class that the process had registered, as ``package.module:Class``."""
 
-    model_config = _CONFIG
+    model_config = STRICT
     kind: str
     name: str
     cls: str = Field(alias="class")
@@ -30,7 +29,7 @@ class _RegisteredClass(BaseModel):
 class _GivenData(BaseModel):
     """Data that Python gave: its kind and fingerprint."""
 
-    model_config = _CONFIG
+    model_config = STRICT
     kind: str
     sha256: str
     examples: int
@@ -39,7 +38,7 @@ class _GivenData(BaseModel):
 class _Fingerprint(BaseModel):
     """The fingerprint of a split."""
 
-    model_config = _CONFIG
+    model_config = STRICT
     sha256: str
     examples: int
     read: int = 0
@@ -51,11 +50,22 @@ def _check_time(text: str) -> str:
     return text
 
 
+_Time = Annotated[str, AfterValidator(_check_time)]
+
+
+class _Resumed(BaseModel):
+    """What a process ran with that resumed the run, and the changes of the spec."""
+
+    model_config = STRICT
+    created: _Time
+    changed: dict[str, Any] = {}
+
+
 class _Environment(BaseModel):
     """The types of what is read back of ``environment.json``; any key may be missing."""
 
-    model_config = _CONFIG
-    created: Annotated[str, AfterValidator(_check_time)] = ""
+    model_config = STRICT
+    created: _Time = ""
     command: list[str] = []
     vaezoo: str = ""
     python: str = ""
@@ -72,17 +82,12 @@ class _Environment(BaseModel):
     registered: list[_RegisteredClass] = []
     init: list[dict[str, Any]] = []
     evaluation_split: Literal["test", "validation"] = "test"
-    resumed: list[dict[str, Any]] = []
+    resumed: list[_Resumed] = []
 
 
 def check_environment(values: dict[str, Any]) -> dict[str, Any]:
     """The content of ``environment.json``, as it was read; ValueError if a type is wrong."""
-    try:
-        _Environment.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return values
+    return check_types(_Environment, values)
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,15 +17,17 @@ from typing import Any, Literal
 
 from vaezoo.runs.finding import Folder, age_key, find_folders
 from vaezoo.utils.digests import parse_with_digest
-from vaezoo.utils.errors import one_line
+from vaezoo.utils.errors import one_line, shorten
 from vaezoo.utils.locks import is_locked
 from vaezoo.utils.paths import exists
+from vaezoo.utils.reading import MAX_BYTES, check_regular, read_small
 
 State = Literal["finished", "running", "interrupted", "started", "damaged", "no run"]
 _CRITERIA = ("bound", "elbo", "distortion")
 """The keys of a validation record of which the first that is there is shown."""
 _TAIL = 1 << 16
 """How many bytes are read at the end of ``metrics.jsonl`` at first."""
+_MAX_NUMBER = sys.float_info.max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +91,10 @@ def summarise(folder: Folder) -> RunSummary:
     faults: list[str] = []
     records = _Attempt(faults, "metrics.jsonl")(lambda: _read_records(path / "metrics.jsonl"))
     steps, validation = records or (None, None)
-    split = "test" if (path / "evaluation.json").exists() else "validation"
+    split = "test" if exists(path / "evaluation.json") else "validation"
     file = "evaluation.json" if split == "test" else "evaluation-validation.json"
     evaluation = None
-    if is_evaluated := (path / file).exists():
+    if is_evaluated := exists(path / file):
         evaluation = _Attempt(faults, file)(lambda: _read_evaluation(path / file))
     spec = _Attempt(faults, "spec.yaml")(lambda: _check_text(path / "spec.yaml"))
     size, _ = _sizes(path)
@@ -126,9 +129,11 @@ class _Attempt:
     def __call__(self, read: Any) -> Any:
         try:
             return read()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = error.strerror if isinstance(error, OSError) else one_line(error)
-            self.faults.append(f"{self.name}: {reason}")
+            self.faults.append(f"{self.name}: {shorten(reason or str(error))}")
+        except RecursionError:
+            self.faults.append(f"{self.name}: is nested too deep")
             return None
 
 
@@ -143,18 +148,27 @@ def _created(path: Path) -> float:
 
 def _check_text(path: Path) -> bool:
     """Whether a spec is a file with text; its content is checked where it is used."""
-    if not path.read_bytes().decode("utf-8").strip():
+    if not read_small(path).decode("utf-8").strip():
         raise ValueError("is empty")
     return True
 
 
 def _read_evaluation(path: Path) -> tuple[str, float, float | None] | None:
     """The first metric of an evaluation; None if it has none."""
-    content, _ = parse_with_digest(path.read_bytes().decode("utf-8").rstrip("\n"))
+    content, _ = parse_with_digest(read_small(path).decode("utf-8").rstrip("\n"))
     for name, row in content["metrics"].items():
         error = row["standard_error"]
-        return name, float(row["value"]), None if error is None else float(error)
+        return name, _number(row["value"]), None if error is None else _number(error)
     return None
+
+
+def _number(value: Any) -> float:
+    """A number of a file; ValueError for other values, and for one that is out of range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number")
+    if not -_MAX_NUMBER <= value <= _MAX_NUMBER:
+        raise ValueError("a number is out of range")
+    return float(value)
 
 
 def _read_records(path: Path) -> tuple[int | None, tuple[str, float] | None]:
@@ -165,25 +179,26 @@ def _read_records(path: Path) -> tuple[int | None, tuple[str, float] | None]:
     """
     if not exists(path):
         return None, None
+    check_regular(path)
     with open(path, "rb") as file:
         size, length = os.fstat(file.fileno()).st_size, _TAIL
         while True:
             file.seek(max(0, size - length))
             tail = file.read()
             best = tail.rfind(b'"best": true')
-            if length >= size or (best >= 0 and tail.rfind(b"\n", 0, best) >= 0):
+            if length >= min(size, MAX_BYTES) or (best >= 0 and tail.rfind(b"\n", 0, best) >= 0):
                 break
             length *= 8
     lines = [line for line in tail[: tail.rfind(b"\n") + 1].split(b"\n") if line]
     if not lines:
         return None, None
-    step = int(json.loads(lines[-1])["step"])
+    step = int(_number(json.loads(lines[-1])["step"]))
     if best < 0:
         return step, None
     line = tail[tail.rfind(b"\n", 0, best) + 1 : tail.find(b"\n", best)]
     record = json.loads(line)
     found = next((key for key in _CRITERIA if record.get(key) is not None), None)
-    return step, None if found is None else (found, float(record[found]))
+    return step, None if found is None else (found, _number(record[found]))
 
 
 def _sizes(path: Path) -> tuple[int, float]:

@@ -69,7 +69,7 @@ def load_recorded_spec(directory: RunDirectory, overrides: Sequence[str] = ()) -
         overrides: changes as ``key.path=value``.
 
     Raises:
-        IntegrityError: ``spec.yaml`` was changed or damaged since.
+        IntegrityError: ``spec.yaml`` was changed or damaged since, or what was recorded was.
         SpecError: an override is not valid.
     """
     recorded = directory.read_environment().get("spec")
@@ -81,12 +81,37 @@ def load_recorded_spec(directory: RunDirectory, overrides: Sequence[str] = ()) -
                 f"{str(error).splitlines()[0]}; it was changed or damaged since the run began: "
                 f"its text is in {directory.environment}, under spec"
             ) from error
-        began_with = parse(recorded, str(directory.environment)).plain()
+        began_with = _parse_recorded(directory, recorded)
         # a kill between the writes of a changed spec leaves the new one in environment.json alone
         is_repeated = overrides and _resolved(load_spec(directory.spec, overrides)) == began_with
         if present != began_with and not is_repeated:
-            raise IntegrityError(_describe_edit(directory, _differences(began_with, present)))
+            changes = _differences(began_with, present)
+            if changes or not _is_same(directory, began_with):
+                raise IntegrityError(_describe_edit(directory, changes))
     return load_spec(directory.spec, overrides)
+
+
+def _is_same(directory: RunDirectory, began_with: Mapping[str, Any]) -> bool:
+    """Whether the file of a run's spec means what the run began with, as with an empty option."""
+    try:
+        first, second = (_resolved(load_spec(each)) for each in (began_with, directory.spec))
+    except SpecError:
+        return False
+    return not _differences(first, second)
+
+
+def _parse_recorded(directory: RunDirectory, text: str) -> dict[str, Any]:
+    """The spec that a run began with; raises IntegrityError if the text is none."""
+    try:
+        value, reason = parse(text, str(directory.environment)).plain(), "it is no mapping"
+    except SpecError as error:
+        value, reason = None, str(error).splitlines()[0]
+    if not isinstance(value, dict) or not value:
+        raise IntegrityError(
+            f"{directory.environment}: the spec in it was changed or damaged since the run began: "
+            f"{reason}; without this file, {directory.spec.name} is taken as it is"
+        )
+    return value
 
 
 def spec_changes(directory: RunDirectory, changed: Spec) -> Changes:
@@ -148,7 +173,7 @@ def _differences(before: Any, after: Any) -> Differences:
     return {
         path: {"from": first.get(path), "to": second.get(path)}
         for path in {**first, **second}
-        if first.get(path) != second.get(path)
+        if path and first.get(path) != second.get(path)
     }
 
 
@@ -172,11 +197,13 @@ def _describe_edit(directory: RunDirectory, changes: Differences) -> str:
         for path, values in changes.items()
     ]
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
-    path, values = next(iter(changes.items()))
-    change = shlex.quote(f"{path}={_value(values['to'])}")
+    what = ", ".join(parts[:3]) or "an option without a value was added or removed"
+    option = next(iter(changes), "KEY")
+    value = dump_inline(changes[option]["to"]) if changes else "VALUE"
+    change = shlex.quote(f"{option}={value}")
     run = shell_word(directory.path)
     return (
-        f"{directory.spec}: was changed or damaged since the run began: {', '.join(parts[:3])}"
+        f"{directory.spec}: was changed or damaged since the run began: {what}"
         f"{more}; undo that (its text is in {directory.environment.name}, under spec), and change "
         f"a run with: vaezoo resume {run} -s {change}"
     )

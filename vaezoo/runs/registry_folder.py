@@ -85,7 +85,7 @@ def _write_card(folder: Path, entry_folder: str, entry: WeightsEntry) -> None:
 def _picture_names(folder: Path) -> list[str]:
     """The names of the pictures of a card that are in a folder."""
     # those of the parts of data are named samples.PART
-    stems = sorted(path.stem for path in folder.glob("*.png"))
+    stems = sorted(path.stem for path in folder.glob("*.png") if path.is_file())
     return [stem for kind in _CARD_PICTURES for stem in stems if stem.split(".")[0] == kind]
 
 

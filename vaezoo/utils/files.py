@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +20,65 @@ from torch import Tensor
 from vaezoo.utils.digests import add_digest, check_tensors, parse_with_digest, tensors_header
 from vaezoo.utils.errors import IntegrityError, VaezooError, one_line
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.reading import check_regular, read_small
 
 TEMPORARY = ".tmp-"
 """The prefix of the names of temporary files."""
+_MAX_LINKS = 40
+"""How many links are followed, as by Linux."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the folder of ``path``, and renames it to ``path`` at the end.
 
-    If the block raises, the temporary file is removed and ``path`` is unchanged.
+    If the block raises, the temporary file is removed and ``path`` is unchanged. A link is
+    replaced by a file. The umask says who else may read what is written.
 
     Raises:
-        VaezooError: the disk is full or the folder cannot be written; ``path`` is unchanged.
+        VaezooError: ``path`` is a device, pipe or folder, or leads to one; the disk is full or the
+            folder cannot be written. ``path`` is unchanged.
     """
+    _check_replaceable(path)
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
         raise VaezooError(f"cannot write {path}: {error.strerror or error}") from error
-    temporary = Path(name)
     try:
         yield temporary
         sync(temporary)
-        temporary.chmod(0o644)
         temporary.replace(path)
-        sync(path.parent)
     except OSError as error:
         raise VaezooError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # the file is in its place: a folder that cannot be synced, such as
+        sync(path.parent)  # one that may not be read, must not make it look as if it were not
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises VaezooError if something is at a path that a file must not take the place of."""
+    try:
+        is_regular = stat.S_ISREG(path.stat().st_mode) and not _is_descriptor(path)
+    except (OSError, ValueError):  # nothing is there, or writing says why it cannot be looked at
+        return
+    if not is_regular:
+        raise VaezooError(f"{path}: is a device, pipe or folder; choose another name")
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Whether a path leads to an open file of a process, as ``/dev/stdout`` does, which may be a
+    regular file."""
+    for _ in range(_MAX_LINKS):
+        place = path.parent.resolve()
+        if place.is_relative_to("/proc") or place.is_relative_to("/dev/fd"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = place / path.readlink()
+    return False
 
 
 def sync(path: Path) -> None:
@@ -96,12 +126,15 @@ def read_json(path: Path) -> dict[str, Any]:
             written.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_small(path).decode("utf-8")
         if text.endswith("}\n"):  # as it is written; a changed end cannot be parsed, or is noticed
             text = text[:-1]
         return parse_with_digest(text)[0]
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: cannot be read as JSON: {one_line(error)}") from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise IntegrityError(
+            f"{path}: cannot be read as JSON: {reason or one_line(error)}"
+        ) from error
 
 
 def encode_tensors(
@@ -135,6 +168,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         IntegrityError: the file is missing or damaged, or was changed after it was written.
     """
     try:
+        check_regular(path)
         with _readable_path(path) as name, safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
             check_tensors(path, metadata)

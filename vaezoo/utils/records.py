@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from vaezoo.utils.digests import add_digest, parse_with_digest
 from vaezoo.utils.json_text import json_text
+from vaezoo.utils.reading import check_regular
 
 _TEXTS = ("split", "stage", "time")
 """The keys whose values are texts; all others are numbers."""
@@ -31,24 +33,37 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    *lines, last = path.read_bytes().split(b"\n")
-    if b'"digest": "' in last:  # not incomplete, but without its end
-        lines.append(last)
-    read: dict[int, tuple[dict[str, Any], bool]] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            read[number] = _parse(line)
-        except ValueError:
-            continue
+    try:
+        check_regular(path)
+    except OSError as error:
+        warnings.warn(f"{path}: {error.strerror}, and left out", stacklevel=2)
+        return []
+    count, read = _read_lines(path)
     if any(has_digest for _, has_digest in read.values()):
         read = {number: each for number, each in read.items() if each[1]}
-    if odd := [number for number in range(1, len(lines) + 1) if number not in read]:
+    if odd := [number for number in range(1, count + 1) if number not in read]:
         which = f"line {odd[0]} is" if len(odd) == 1 else f"{len(odd)} lines, first {odd[0]}, are"
         warnings.warn(
             f"{path}: {which} damaged or no record, and left out; the weights do not depend on it",
             stacklevel=2,
         )
     return [record for record, _ in read.values()]
+
+
+def _read_lines(path: Path) -> tuple[int, dict[int, tuple[dict[str, Any], bool]]]:
+    """How many lines a file has; by number those that are records, and whether each has a digest.
+
+    A last line without its end is none, unless it is a whole record.
+    """
+    count, read = 0, {}
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") and b'"digest": "' not in line:
+                break
+            count += 1
+            with suppress(ValueError):
+                read[count] = _parse(line.removesuffix(b"\n"))
+    return count, read
 
 
 def _check_position(record: Mapping[str, Any]) -> None:
@@ -69,7 +84,6 @@ def _check_position(record: Mapping[str, Any]) -> None:
 def _parse(line: bytes) -> tuple[dict[str, Any], bool]:
     """The record of a line, and whether it has a digest; ValueError if it is no record."""
     record, has_digest = parse_with_digest(line.decode("utf-8"))
-    _check_position(record)
     for key, value in record.items():
         f"{key}{value}".encode()  # UnicodeEncodeError, a ValueError: half of a surrogate pair
         if (key in _TEXTS) != isinstance(value, str):
@@ -78,6 +92,7 @@ def _parse(line: bytes) -> tuple[dict[str, Any], bool]:
             raise ValueError(f"has another type at {key}")
         if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
             raise ValueError(f"has a number out of range at {key}")
+    _check_position(record)
     return {key: _finite_or_nan(value) for key, value in record.items()}, has_digest
 
 

@@ -1,0 +1,54 @@
+"""The types of what is read back of ``evaluation.json``, and how types of JSON are checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from vaezoo.utils.errors import one_line, shorten
+
+STRICT = ConfigDict(strict=True, extra="allow")
+"""No value is converted; keys that are not known are those of later versions."""
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Row(BaseModel):
+    """A number that was measured; keys that are not known are details, which are numbers."""
+
+    model_config = STRICT
+    __pydantic_extra__: dict[str, FiniteFloat | bool | None] = Field(init=False)
+    value: FiniteFloat
+    standard_error: FiniteFloat | None
+    examples: _Count
+    unit: str
+    note: str | None = None
+    bound: str | None = None
+    series: dict[str, Any] | None = None
+
+
+class _Evaluation(BaseModel):
+    """``evaluation.json``; earlier versions did not record what is not finite."""
+
+    model_config = STRICT
+    split: str
+    seed: _Count = 0
+    metrics: dict[str, _Row]
+    undefined: dict[str, str]
+    not_finite: dict[str, str] = {}
+
+
+def check_types(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file, as it was read; ValueError if a type is wrong."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = shorten(one_line(".".join(map(str, first["loc"]))))
+        raise ValueError(f"{place}: {first['msg']}") from None
+    return values
+
+
+def check_evaluation(values: dict[str, Any]) -> dict[str, Any]:
+    """The content of ``evaluation.json``, as it was read; ValueError if a type is wrong."""
+    return check_types(_Evaluation, values)
