@@ -175,6 +175,33 @@ def test_other_files_among_the_checkpoints_are_left_alone(check):
         assert (path / "checkpoint" / case).exists() or (path / "checkpoint" / case).is_symlink()
 
 
+def test_a_checkpoint_of_another_run_is_passed_over_with_a_warning(check, interrupted, stop_at):
+    """One with other weights of the same shapes, one with other shapes."""
+    changes = {"seed": {"seed": 1}, "shapes": {"model": {"latent_dim": 3}}}
+    others = {
+        case: RunDirectory(interrupted(**change, train=BLOCK, callbacks=[stop_at(24)]))
+        for case, change in changes.items()
+    }
+
+    def change(directory, other):
+        shutil.copy(
+            other.checkpoint_files()[-1], directory.checkpoints / "step-000000030.safetensors"
+        )
+
+    for case, path, messages in check(others, change):
+        (message,) = messages
+        assert "step-000000030.safetensors: is a checkpoint of another run" in message, case
+        assert "step-000000024.safetensors is used instead" in message, case
+        directory = RunDirectory(path)
+        only = directory.checkpoints / "step-000000040.safetensors"
+        shutil.copy(others[case].checkpoint_files()[-1], only)
+        for each in directory.checkpoint_files():
+            if each != only:
+                each.unlink()
+        with pytest.raises(IntegrityError, match=r"of another run; to train from the start"):
+            directory.load_checkpoint()
+
+
 def test_a_checkpoint_under_the_name_of_a_later_one_is_resumed_from_its_own_step(check):
     def change(directory, name):
         shutil.copy(directory.checkpoint_files()[0], directory.checkpoints / name)

@@ -15,7 +15,7 @@ from vaezoo.data.folders import (
     split_folders,
 )
 from vaezoo.data.phrases import count_phrase
-from vaezoo.utils.errors import DataError
+from vaezoo.utils.errors import DataError, printable
 
 Item: TypeAlias = tuple[Path, int | None]
 """A file and its label, None without classes."""
@@ -109,8 +109,8 @@ def _check_classes(
     missing = [name for name in expected if name not in classes]
     unknown = [name for name in classes if name not in expected]
     if missing or unknown:
-        lacks = [f"lacks the folder {name}, which {train} has" for name in missing[:1]]
-        has = [f"has the folder {name}, which {train} lacks" for name in unknown[:1]]
+        lacks = [f"lacks the folder {printable(name)}, which {train} has" for name in missing[:1]]
+        has = [f"has the folder {printable(name)}, which {train} lacks" for name in unknown[:1]]
         raise DataError(
             f"{folder}: {' and '.join(lacks + has)}; each split needs the same folders of classes"
         )

@@ -76,7 +76,7 @@ def parse_columns(
     for assignment in re.split(r",(?=[^,=]*=)", text):
         name, equals, value = (piece.strip() for piece in assignment.partition("="))
         if not equals:
-            names = ", ".join(fields)
+            names = ", ".join(map(printable, fields))
             raise UsageError(f"{assignment.strip()!r} is not NAME=VALUE; the columns are {names}")
         if name not in fields:
             raise UsageError(f"no column {name!r}{did_you_mean(name, fields)}")
@@ -133,8 +133,9 @@ def _parse_attributes(attributes: Sequence[Field], text: str) -> tuple[Tensor, l
         if text.strip() == ALL:
             requested = dict.fromkeys(known, ALL)
         elif not equals:
+            listed = ", ".join(map(printable, known))
             raise UsageError(
-                f"{assignment.strip()!r} is not NAME=VALUE; the attributes are {', '.join(known)}"
+                f"{assignment.strip()!r} is not NAME=VALUE; the attributes are {listed}"
             )
         elif name not in known:
             raise UsageError(f"no attribute {name!r}{did_you_mean(name, known)}")
@@ -142,9 +143,8 @@ def _parse_attributes(attributes: Sequence[Field], text: str) -> tuple[Tensor, l
             requested[name] = value
     missing = [name for name in known if name not in requested]
     if missing:
-        raise UsageError(
-            f"missing attributes; add {' and '.join(f'{name}=...' for name in missing)}"
-        )
+        lacking = " and ".join(f"{printable(name)}=..." for name in missing)
+        raise UsageError(f"missing attributes; add {lacking}")
     choices = [_parse_values(attribute, requested[attribute.name]) for attribute in attributes]
     rows = list(itertools.product(*choices))
     names = [

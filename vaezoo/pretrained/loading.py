@@ -34,6 +34,7 @@ from vaezoo.utils.errors import (
     SpecError,
     VaezooError,
     describe_error,
+    printable,
     shorten,
 )
 from vaezoo.utils.tensor_limit import TensorLimit, TooManyNumbersError
@@ -154,7 +155,7 @@ def _check_entry_data(entry: RegistryEntry, data: DataSpec) -> None:
     if parts != {name: part.shape for name, part in data.parts.items()}:
         raise RegistryError(f"{entry.name}: the parts of its examples are not those listed")
     if entry.weights.classes and tuple(entry.weights.classes) != data.classes:
-        classes = shorten(", ".join(data.classes)) or "none"
+        classes = shorten(", ".join(map(printable, data.classes))) or "none"
         raise RegistryError(f"{entry.name}: its classes are {classes}, not those listed")
 
 

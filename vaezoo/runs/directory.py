@@ -174,11 +174,21 @@ class RunDirectory:
         ]
         return sorted(files, key=_step_of)
 
-    def save_checkpoint(self, step: int, state: Mapping[str, Any], keep: int) -> None:
-        """Writes a checkpoint, then removes all checkpoints except the last ``keep``."""
+    def save_checkpoint(
+        self, step: int, state: Mapping[str, Any], keep: int, identity: str = ""
+    ) -> None:
+        """Writes a checkpoint, then removes all checkpoints except the last ``keep``.
+
+        Args:
+            step: the training step.
+            state: what training depends on.
+            keep: the number of checkpoints to keep.
+            identity: of the run, as ``recorded_spec.run_identity`` computes it.
+        """
         packed, tensors = pack(state)
         path = self.checkpoints / f"step-{step:09d}.safetensors"
-        write_tensors(path, tensors, {"vaezoo": _FORMAT, "state": json_text(packed)})
+        header = {"vaezoo": _FORMAT, "run": identity, "state": json_text(packed)}
+        write_tensors(path, tensors, header)
         for old in self.checkpoint_files()[:-keep]:
             old.unlink(missing_ok=True)
 
@@ -186,12 +196,13 @@ class RunDirectory:
         """Loads the newest readable checkpoint; None if the run has no checkpoints.
 
         Raises:
-            IntegrityError: there are checkpoints, and every one is damaged.
+            IntegrityError: there are checkpoints, and every one is damaged or that of another run.
         """
         failures: list[str] = []
+        identity = self.read_environment().get("identity", "")
         for path in reversed(self.checkpoint_files()):
             try:
-                state = self._read_checkpoint(path)
+                state = self._read_checkpoint(path, identity)
             except IntegrityError as error:
                 failures.append(str(error))
                 continue
@@ -204,9 +215,12 @@ class RunDirectory:
             )
         return None
 
-    def _read_checkpoint(self, path: Path) -> TrainerState:
-        """Reads one checkpoint; raises IntegrityError if it is damaged or of another format."""
+    def _read_checkpoint(self, path: Path, identity: str) -> TrainerState:
+        """Reads one checkpoint; raises IntegrityError if it is damaged or that of another run."""
         tensors, metadata = read_tensors(path)
+        # those of earlier versions do not say whose they are
+        if identity and metadata.get("run", "") not in ("", identity):
+            raise IntegrityError(f"{path}: is a checkpoint of another run")
         if metadata.get("vaezoo") != _FORMAT:
             raise IntegrityError(
                 f"{path}: its format is {metadata.get('vaezoo')}, but this version of "

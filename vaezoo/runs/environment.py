@@ -78,6 +78,7 @@ class _Environment(BaseModel):
     examples: dict[str, Any] = {}
     data: _GivenData | None = None
     spec: str | None = None
+    identity: str = ""
     splits: dict[Literal["train", "validation"], _Fingerprint] = {}
     registered: list[_RegisteredClass] = []
     init: list[dict[str, Any]] = []

@@ -27,6 +27,7 @@ class FileRunLog:
         callbacks: their method ``log`` is called with every record.
         stop: the flag that signals set to stop training.
         begin: is called when training begins, before anything else is written.
+        identity: of the run, which its checkpoints carry.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class FileRunLog:
         callbacks: Sequence[Callback],
         stop: StopSignal,
         begin: Callable[[], None],
+        identity: str,
     ) -> None:
+        self.identity = identity
         self.directory, self.keep, self.callbacks, self.stop = directory, keep, callbacks, stop
         self.begin = begin
 
@@ -64,7 +67,7 @@ class FileRunLog:
         """Writes a checkpoint, after the records before it are on disk."""
         if self.directory.metrics.exists():
             sync(self.directory.metrics)
-        self.directory.save_checkpoint(step, state, self.keep)
+        self.directory.save_checkpoint(step, state, self.keep, self.identity)
 
     def describe_last_checkpoint(self) -> str:
         """Names the last checkpoint, for the message of an interrupted run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from vaezoo.spec.stage import Stage
 from vaezoo.spec.tree import parse
 from vaezoo.utils.errors import IntegrityError, SpecError, UsageError
 from vaezoo.utils.files import write_json, write_text
+from vaezoo.utils.json_text import json_text
 from vaezoo.utils.paths import shell_word
 
 Differences = dict[str, dict[str, Any]]
@@ -33,6 +35,7 @@ _MAY_CHANGE = re.compile(
     r"|evaluate(\..*)?"
     r"|data\.(workers|(.*\.)?(path|test|factors)(\.\d+)?)"
 )
+_IDENTITY_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -153,13 +156,29 @@ def write_environment(
     """
     text = dump(spec.resolved()) if changes.options else directory.spec.read_text("utf-8")
     if first := directory.read_environment():
-        splits = {"splits": environment.pop("splits")} if "splits" in environment else {}
+        kept = ("splits", "identity")
+        splits = {name: environment.pop(name) for name in kept if name in environment}
         changed = {"changed": changes.options} if changes.options else {}
         later = [*first.get("resumed", []), {**environment, **changed}]
         environment = {**first, **splits, "resumed": later}
     write_json(directory.environment, {**environment, "spec": text})
     if changes.options:
         write_text(directory.spec, text)
+
+
+def run_identity(spec: Spec, splits: Mapping[str, Any]) -> str:
+    """A hash of what the weights of a run depend on: what ``resume`` cannot change.
+
+    Args:
+        spec: the spec.
+        splits: the fingerprints of the data; empty if they are not known.
+    """
+    fixed = {
+        path: value
+        for path, value in spec_leaves(_resolved(spec))
+        if not _MAY_CHANGE.fullmatch(path)
+    }
+    return hashlib.sha256(json_text([fixed, splits]).encode()).hexdigest()[:_IDENTITY_DIGITS]
 
 
 def _resolved(spec: Spec) -> Any:

@@ -29,6 +29,7 @@ from vaezoo.runs.recorded_spec import (
     NO_CHANGES,
     Changes,
     load_recorded_spec,
+    run_identity,
     spec_changes,
     write_environment,
 )
@@ -284,6 +285,11 @@ def _train(
                     print_stage(line)
                 environment = describe_environment(device, model.precision)
                 environment |= recorded | class_record(spec) | ({"init": init} if init else {})
+                # that of the first version which trained the run: a later one may have new options
+                identity = directory.read_environment().get("identity", "")
+                environment["identity"] = identity or run_identity(
+                    spec, recorded.get("splits", {})
+                )
                 if evaluation_split != "test":  # which `resume` evaluates on, too
                     environment["evaluation_split"] = evaluation_split
                 run_log = _build_run_log(
@@ -293,6 +299,7 @@ def _train(
                     stop=stop,
                     stack=training,
                     begin=partial(write_environment, directory, spec, environment, changes),
+                    identity=environment["identity"],
                 )
             step = train_stages(
                 spec,
@@ -366,6 +373,7 @@ def _build_run_log(
     stop: StopSignal,
     stack: ExitStack,
     begin: Callable[[], None],
+    identity: str,
 ) -> FileRunLog:
     """Builds the log of the main process; ``stack`` closes the callbacks."""
     all_callbacks = [*callbacks]
@@ -374,7 +382,7 @@ def _build_run_log(
     for component in spec.train.callbacks:
         all_callbacks.append(component.build(directory.path))
         stack.enter_context(closing(all_callbacks[-1]))
-    return FileRunLog(directory, spec.train.keep, all_callbacks, stop, begin)
+    return FileRunLog(directory, spec.train.keep, all_callbacks, stop, begin, identity)
 
 
 def _write_results(
