@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vaezoo
+from vaezoo.data.dataspec import DataSpec
 from vaezoo.nn.loading import load_strict
 from vaezoo.pretrained.fetching import fetch
 from vaezoo.pretrained.finding import find_entry
-from vaezoo.pretrained.loading import read_weights
+from vaezoo.pretrained.loading import _check_entry_data, read_weights
 from vaezoo.pretrained.model_header import read_model_header
 from vaezoo.utils.errors import IntegrityError, PluginError, RegistryError, UnavailableError
 
@@ -379,6 +380,14 @@ def test_what_an_entry_says_of_its_data_is_what_the_weights_say(published, old, 
     assert new in (published / "registry.yaml").read_text()
     with pytest.raises(RegistryError, match=says):
         load(published)
+
+
+def test_classes_that_differ_are_named_on_one_line(published):
+    rewrite(published, lambda text: text.replace("  metrics:", "  classes: [a, b]\n  metrics:"))
+    entry = find_entry("lab:vae-small", [str(published)])
+    data = DataSpec((1, 8, 8), "unit", classes=("a\nb", "c"), condition_shape=())
+    with pytest.raises(RegistryError, match=r"its classes are a\\nb, c, not those listed"):
+        _check_entry_data(entry, data)
 
 
 MLP = (

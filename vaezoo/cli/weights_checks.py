@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 @click.option("--metrics", is_flag=True, help="Also measure every metric again and compare.")
 @registry_option
 @json_option
-@click.pass_context
 def verify_command(
-    ctx: click.Context, names: tuple[str, ...], verify_all: bool, metrics: bool, as_json: bool
+    *, names: tuple[str, ...], verify_all: bool, metrics: bool, as_json: bool
 ) -> int:
     """Verify the hashes of WEIGHTS and load them.
 
@@ -42,7 +41,7 @@ def verify_command(
 
     if bool(names) == verify_all:
         raise UsageError("give either the names of WEIGHTS or --all")
-    checks = _Checks(line_printer(ctx), metrics)
+    checks = _Checks(metrics)
     if verify_all:
         entries, failures = _listed_entries()
         for prefix, failure in failures:
@@ -82,7 +81,6 @@ class _Checks:
     """What ``vaezoo weights verify`` found.
 
     Attributes:
-        say: prints a line.
         metrics: whether metrics are measured, too.
         results: a record of each entry, for JSON.
         rows: the cells of the table of metrics.
@@ -90,7 +88,6 @@ class _Checks:
         exit_code: that of the worst failure.
     """
 
-    say: Callable[[str], None]
     metrics: bool
     results: list[dict[str, Any]] = field(default_factory=list)
     rows: list[tuple[str, ...]] = field(default_factory=list)
@@ -121,7 +118,7 @@ class _Checks:
             self._note(RegistryError.exit_code)
         suffix = f", metrics: {len(comparisons)}" if self.metrics else ""
         suffix += f", retracted: {retracted}" if self.metrics and retracted else ""
-        self.say(f"{entry.name}: {size:,} bytes, verified{suffix}")
+        print_to_stderr(f"{entry.name}: {size:,} bytes, verified{suffix}")
 
     def _measure(self, entry: RegistryEntry | RegistryFeatures) -> tuple[list[Comparison], int]:
         """The metrics of a model measured again, if asked for; how many are retracted."""

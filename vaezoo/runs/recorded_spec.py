@@ -217,14 +217,14 @@ def _describe_edit(directory: RunDirectory, changes: Differences) -> str:
     ]
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     what = ", ".join(parts[:3]) or "an option without a value was added or removed"
-    option = next(iter(changes), "KEY")
-    value = dump_inline(changes[option]["to"]) if changes else "VALUE"
-    change = shlex.quote(f"{option}={value}")
-    run = shell_word(directory.path)
+    option = next((path for path in changes if _MAY_CHANGE.fullmatch(path)), None)
+    advice = "start a new run with another spec"
+    if option is not None:
+        change = shlex.quote(f"{option}={dump_inline(changes[option]['to'])}")
+        advice = f"change a run with: vaezoo resume {shell_word(directory.path)} -s {change}"
     return (
-        f"{directory.spec}: was changed or damaged since the run began: {what}"
-        f"{more}; undo that (its text is in {directory.environment.name}, under spec), and change "
-        f"a run with: vaezoo resume {run} -s {change}"
+        f"{directory.spec}: was changed or damaged since the run began: {what}{more}; "
+        f"undo that (its text is in {directory.environment.name}, under spec), and {advice}"
     )
 
 
