@@ -153,7 +153,8 @@ def test_a_download_creates_no_folder_that_an_entry_names(lab, tmp_path, monkeyp
         open_entry(lab_entry(lab)).data()
     assert not roots
     monkeypatch.setenv("VAEZOO_DATA", str(tmp_path / "mine"))
-    open_entry(lab_entry(lab)).data()
+    with pytest.raises(DataError, match="the shape of its examples is"):
+        open_entry(lab_entry(lab)).data()
     assert {root for root, _ in roots} == {str(tmp_path / "mine" / "folder")}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vaezoo.utils.errors import one_line, shorten
 
@@ -17,9 +17,9 @@ class _Row(BaseModel):
     """A number that was measured; keys that are not known are details, which are numbers."""
 
     model_config = STRICT
-    __pydantic_extra__: dict[str, FiniteFloat | bool | None] = Field(init=False)
-    value: FiniteFloat
-    standard_error: FiniteFloat | None
+    __pydantic_extra__: dict[str, float | bool | None] = Field(init=False)
+    value: float  # earlier versions wrote NaN
+    standard_error: float | None
     examples: _Count
     unit: str
     note: str | None = None
