@@ -125,6 +125,15 @@ def fork_commands(server):
         server.send(b"%d" % os.waitpid(process, 0)[1])
 
 
+def receive_interruptions():
+    """Makes SIGINT interrupt this process, and what it starts, where a shell made it be ignored.
+
+    A shell does so in what it starts in the background, and programs inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def become(message, streams):
     """Makes this process that of a command; returns its code."""
     for number, (stream, name) in enumerate(zip(streams, ("stdin", "stdout", "stderr"))):

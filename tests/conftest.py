@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.distributions import MultivariateNormal
 
+from tests.commands import receive_interruptions
 from vaezoo.components.callbacks import Callback
 from vaezoo.components.latents import Single
 from vaezoo.components.likelihoods import NormalLikelihood
@@ -46,6 +47,7 @@ from vaezoo.utils.files import read_tensors
 from vaezoo.utils.process_group import ProcessGroup
 
 torch.set_num_threads(1)
+receive_interruptions()
 
 TRAIN_SIZE = 100
 

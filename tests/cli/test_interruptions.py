@@ -67,14 +67,6 @@ def check_resumable(folder, done):
     assert run_forked("-q", "resume", run, cwd=folder).returncode == 0
 
 
-@pytest.fixture(autouse=True)
-def interruptible():
-    """A shell ignores SIGINT in what it starts in the background, and programs inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize(
     ("module", "number"),
     [

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.commands import receive_interruptions
 from tests.fuzz.guard import Fault
 
 MEMORY = 4 * 2**30
@@ -183,6 +184,7 @@ def run_fuzzers(fuzzers: Mapping[str, Fuzzer], options: argparse.Namespace) -> N
 
     In this process with a limit for its memory and for the time of a case.
     """
+    receive_interruptions()
     commands = Commands(options.limit) if options.command else None
     if commands is None:
         limit_memory()
