@@ -106,10 +106,13 @@ def main() -> None:
     """Runs the cases and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", type=int, default=300)
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first case")
     parser.add_argument("--seed", type=int, help="repeat one case")
     parser.add_argument("--command", action="store_true", help="through the command")
     options = parser.parse_args()
-    seeds = range(options.cases) if options.seed is None else [options.seed]
+    seeds = range(options.first, options.first + options.cases)
+    if options.seed is not None:
+        seeds = range(options.seed, options.seed + 1)
     files = [name for name in READ_BACK if not (options.command and "regularizers" in name)]
     verdicts: Counter[tuple[str, str]] = Counter()
     commands = Commands(limit=300)

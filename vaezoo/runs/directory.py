@@ -31,6 +31,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from vaezoo.runs.environment import check_environment
 from vaezoo.runs.evaluation_file import check_evaluation
 from vaezoo.training.state import TrainerState
@@ -147,11 +149,23 @@ class RunDirectory:
         path = self.evaluation_of(split)
         remedy = f"vaezoo evaluate {self.path} {split} measures again"
         try:
-            return check_evaluation(read_json(path))
+            return check_evaluation(read_json(path, needs_digest=self._has_digests()))
         except IntegrityError as error:
             raise IntegrityError(f"{error}; {remedy}") from error
         except ValueError as error:
             raise IntegrityError(f"{path}: is no evaluation: {error}; {remedy}") from error
+
+    def read_tensors(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Reads the tensors and the metadata of a file of this run.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        return read_tensors(path, needs_digest=self._has_digests())
+
+    def _has_digests(self) -> bool:
+        """Whether every file has a digest, because the run began with a version that says so."""
+        return bool(self.read_environment().get("digests"))
 
     def records(self) -> list[dict[str, Any]]:
         """Reads ``metrics.jsonl``, as ``read_records`` does."""
@@ -217,7 +231,7 @@ class RunDirectory:
 
     def _read_checkpoint(self, path: Path, identity: str) -> TrainerState:
         """Reads one checkpoint; raises IntegrityError if it is damaged or that of another run."""
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = self.read_tensors(path)
         # those of earlier versions do not say whose they are
         if identity and metadata.get("run", "") not in ("", identity):
             raise IntegrityError(f"{path}: is a checkpoint of another run")

@@ -79,6 +79,7 @@ class _Environment(BaseModel):
     data: _GivenData | None = None
     spec: str | None = None
     identity: str = ""
+    digests: bool = False
     splits: dict[Literal["train", "validation"], _Fingerprint] = {}
     registered: list[_RegisteredClass] = []
     init: list[dict[str, Any]] = []

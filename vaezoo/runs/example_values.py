@@ -21,7 +21,7 @@ from vaezoo.evaluation.evaluate import Evaluation
 from vaezoo.runs.data_record import fingerprint, hash_shown
 from vaezoo.runs.directory import RunDirectory
 from vaezoo.utils.errors import IntegrityError
-from vaezoo.utils.files import read_tensors, write_json, write_tensors
+from vaezoo.utils.files import write_json, write_tensors
 from vaezoo.utils.json_text import json_text
 
 _FORMAT = "evaluation-examples/v1"
@@ -87,7 +87,7 @@ def read_example_values(
     path = directory.example_values_of(split)
     if not path.is_file():
         return ExampleValues()
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = directory.read_tensors(path)
     remedy = f"vaezoo evaluate {directory.path} {split} measures again"
     try:
         if metadata["vaezoo"] != _FORMAT:

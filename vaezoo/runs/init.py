@@ -113,7 +113,7 @@ def _read_source(source: str) -> tuple[dict[str, Tensor], str]:
         directory = RunDirectory.open(path)
         if not directory.model.is_file():
             raise UsageError(f"{path}: the run is not finished; vaezoo resume {shell_word(path)}")
-        tensors, _ = read_tensors(directory.model)
+        tensors, _ = directory.read_tensors(directory.model)
         return tensors, hashlib.sha256(directory.model.read_bytes()).hexdigest()
     if is_file(path) or path.suffix == _SUFFIX:
         if path.suffix != _SUFFIX:

@@ -25,7 +25,6 @@ from vaezoo.runs.run import Run
 from vaezoo.spec.composer import compose
 from vaezoo.utils.devices import pick_device
 from vaezoo.utils.errors import UsageError
-from vaezoo.utils.files import read_tensors
 from vaezoo.utils.paths import shell_word
 
 
@@ -96,7 +95,7 @@ def open_run(
     check_registered(directory)
     spec = load_recorded_spec(directory)
     dataset = None if data is None else build_dataset(spec, data, run=directory.path)
-    tensors, metadata = read_tensors(directory.model)
+    tensors, metadata = directory.read_tensors(directory.model)
     described, train_size = read_model_header(metadata, str(directory.model))
     task = compose(spec, described, train_size)
     load_strict(task.model, tensors, str(directory.model))
@@ -105,7 +104,7 @@ def open_run(
         (directory.objective, task.objective),
     ):
         if path.is_file():
-            tensors, _ = read_tensors(path)
+            tensors, _ = directory.read_tensors(path)
             # runs of earlier versions lack the values of schedules
             load_strict(module, {**_schedule_values(module), **tensors}, str(path))
     task.model.precision = precision

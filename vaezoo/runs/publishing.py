@@ -23,7 +23,7 @@ from vaezoo.runs.registry_file import open_folder
 from vaezoo.runs.registry_folder import add_entry, check_texts, new_entry_folder
 from vaezoo.runs.run import Run
 from vaezoo.utils.errors import RegistryError, UsageError
-from vaezoo.utils.files import encode_tensors, read_tensors, write_bytes
+from vaezoo.utils.files import encode_tensors, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def _write_entry_files(
 ) -> WeightsEntry:
     """Writes the weights and the spec, and returns the entry that describes them."""
     check_finite(run.model, str(run.path))
-    tensors, header = read_tensors(run.directory.model)
+    tensors, header = run.directory.read_tensors(run.directory.model)
     if half:
         tensors = {name: _to_half(name, tensor) for name, tensor in tensors.items()}
     weights = b"".join(encode_tensors(tensors, header))

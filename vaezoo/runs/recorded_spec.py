@@ -161,6 +161,8 @@ def write_environment(
         changed = {"changed": changes.options} if changes.options else {}
         later = [*first.get("resumed", []), {**environment, **changed}]
         environment = {**first, **splits, "resumed": later}
+    elif not (directory.checkpoint_files() or directory.model.exists()):
+        environment = {**environment, "digests": True}  # of all files that follow
     write_json(directory.environment, {**environment, "spec": text})
     if changes.options:
         write_text(directory.spec, text)

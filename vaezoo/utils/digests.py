@@ -19,6 +19,8 @@ from vaezoo.utils.errors import IntegrityError
 
 CHANGED = "was changed or damaged after it was written: its digest is of other content"
 """What is wrong with a file whose digest does not match."""
+NO_DIGEST = "was changed or damaged after it was written: it has no digest"
+"""What is wrong with a file that must have one."""
 _JSON_KEY = "digest"
 _JSON_DIGITS = 16
 _JSON_MEMBER = re.compile(
@@ -102,17 +104,20 @@ def tensors_header(
     return length + header[:begin] + digest.hexdigest().encode() + header[end:]
 
 
-def check_tensors(path: Path, metadata: Mapping[str, str]) -> None:
+def check_tensors(path: Path, metadata: Mapping[str, str], *, needs_digest: bool) -> None:
     """Checks the digest of a safetensors file; one of an earlier version has none.
 
     Args:
         path: the file.
         metadata: its metadata.
+        needs_digest: whether a file without a digest is refused.
 
     Raises:
         IntegrityError: it was changed after it was written.
     """
     if TENSORS_KEY not in metadata:
+        if needs_digest:
+            raise IntegrityError(f"{path}: {NO_DIGEST}")
         return
     with open(path, "rb") as file:
         length, beginning = file.read(8), file.read(len(_TENSORS_BEGINNING))

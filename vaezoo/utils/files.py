@@ -17,7 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vaezoo.utils.digests import add_digest, check_tensors, parse_with_digest, tensors_header
+from vaezoo.utils.digests import (
+    NO_DIGEST,
+    add_digest,
+    check_tensors,
+    parse_with_digest,
+    tensors_header,
+)
 from vaezoo.utils.errors import IntegrityError, VaezooError, one_line
 from vaezoo.utils.json_text import json_text
 from vaezoo.utils.reading import check_regular, read_small
@@ -118,8 +124,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, add_digest(json_text(value, indent=2)) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, needs_digest: bool = False) -> dict[str, Any]:
     """Reads a JSON object, without its digest; those of earlier versions have none.
+
+    Args:
+        path: the file.
+        needs_digest: refuses an object without a digest, as one is that says ``digests``.
 
     Raises:
         IntegrityError: the file is missing, is no JSON object, or was changed after it was
@@ -129,7 +139,10 @@ def read_json(path: Path) -> dict[str, Any]:
         text = read_small(path).decode("utf-8")
         if text.endswith("}\n"):  # as it is written; a changed end cannot be parsed, or is noticed
             text = text[:-1]
-        return parse_with_digest(text)[0]
+        value, has_digest = parse_with_digest(text)
+        if not has_digest and (needs_digest or "digests" in value):
+            raise ValueError(NO_DIGEST)
+        return value
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise IntegrityError(
@@ -159,10 +172,15 @@ def write_tensors(
         file.writelines(encode_tensors(tensors, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, *, needs_digest: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Reads safetensors and their metadata, and checks their digest.
 
-    Files of earlier versions, and of others than vaezoo, have none.
+    Args:
+        path: the file.
+        needs_digest: refuses a file without a digest, as those are of earlier versions and of
+            others than vaezoo.
 
     Raises:
         IntegrityError: the file is missing or damaged, or was changed after it was written.
@@ -171,7 +189,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         check_regular(path)
         with _readable_path(path) as name, safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
-            check_tensors(path, metadata)
+            check_tensors(path, metadata, needs_digest=needs_digest)
             names = file.keys()  # the file itself is not iterable
             return {name: file.get_tensor(name) for name in names}, metadata
     except (OSError, SafetensorError) as error:
