@@ -21,6 +21,7 @@ from vaezoo.pretrained.finding import find_entry
 from vaezoo.runs import hub
 from vaezoo.runs.publishing import publish
 from vaezoo.runs.republishing import republish
+from vaezoo.utils.digests import add_digest
 from vaezoo.utils.errors import RegistryError, UnavailableError, UsageError
 from vaezoo.utils.files import read_json, read_tensors, write_json
 
@@ -145,7 +146,7 @@ def test_a_run_without_an_evaluation_is_refused(small_run, tmp_path, about):
     result = read_json(path)
     for row in result["metrics"].values():
         row["value"] = float("nan")
-    path.write_text(json.dumps(result))  # as an earlier version would, without a digest
+    path.write_text(add_digest(json.dumps(result)))  # NaN, as an earlier version wrote it
     for says in ("its evaluation has no finite value", "it has no evaluation"):
         with pytest.raises(UsageError, match=f"{says}; vaezoo evaluate"):
             publish(vaezoo.open_run(tmp_path / "run"), "vae/small@1", tmp_path / "lab", about)

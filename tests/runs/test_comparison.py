@@ -25,6 +25,7 @@ from vaezoo.runs.comparison.statistics import (
 )
 from vaezoo.runs.comparison.subjects import training_seconds
 from vaezoo.runs.comparison.tables import as_json, as_markdown, as_records, tabulate
+from vaezoo.utils.digests import add_digest
 from vaezoo.utils.errors import IntegrityError, UnavailableError, UsageError
 from vaezoo.utils.files import read_json, read_tensors, write_json, write_tensors
 
@@ -277,14 +278,14 @@ def test_an_evaluation_of_other_types_is_damaged(pair, capsys):
     whole = read_json(file)
     for odd in ODD_ROWS:
         rows = {**whole["metrics"], "elbo": {**whole["metrics"]["elbo"], **odd}}
-        file.write_text(json.dumps({**whole, "metrics": rows}))
+        file.write_text(add_digest(json.dumps({**whole, "metrics": rows})))
         with pytest.raises(IntegrityError) as raised:
             vaezoo.compare(pair, device="cpu")
         message = str(raised.value)
         assert f"{file}: is no evaluation: metrics.elbo.{next(iter(odd))}" in message, odd
         assert message.endswith("measures again") and "\n" not in message
     for key in ("metrics", "undefined", "not_finite", "split", "seed"):
-        file.write_text(json.dumps({**whole, key: [1]}))
+        file.write_text(add_digest(json.dumps({**whole, key: [1]})))
         with pytest.raises(SystemExit) as ended:
             main(["compare", *map(str, pair)])
         assert (
@@ -295,7 +296,7 @@ def test_an_evaluation_of_other_types_is_damaged(pair, capsys):
 @pytest.mark.parametrize("resumed", [{"created": 5}, {"created": "2026-01-01"}, {}])
 def test_a_resume_of_other_types_is_left_out_with_a_warning(resumed, pair):
     file = pair[1] / "environment.json"
-    file.write_text(json.dumps({**read_json(file), "resumed": [resumed]}))
+    file.write_text(add_digest(json.dumps({**read_json(file), "resumed": [resumed]})))
     with pytest.warns(UserWarning, match=r"environment\.json: resumed\.0\.created: "):
         assert len(compare_runs(pair, device="cpu").columns) == 2
 
