@@ -213,10 +213,10 @@ class RunDirectory:
             IntegrityError: there are checkpoints, and every one is damaged or that of another run.
         """
         failures: list[str] = []
-        identity = self.read_environment().get("identity", "")
+        environment = self.read_environment()
         for path in reversed(self.checkpoint_files()):
             try:
-                state = self._read_checkpoint(path, identity)
+                state = self._read_checkpoint(path, environment)
             except IntegrityError as error:
                 failures.append(str(error))
                 continue
@@ -229,9 +229,10 @@ class RunDirectory:
             )
         return None
 
-    def _read_checkpoint(self, path: Path, identity: str) -> TrainerState:
+    def _read_checkpoint(self, path: Path, environment: Mapping[str, Any]) -> TrainerState:
         """Reads one checkpoint; raises IntegrityError if it is damaged or that of another run."""
-        tensors, metadata = self.read_tensors(path)
+        tensors, metadata = read_tensors(path, needs_digest=environment.get("digests", False))
+        identity = environment.get("identity", "")
         # those of earlier versions do not say whose they are
         if identity and metadata.get("run", "") not in ("", identity):
             raise IntegrityError(f"{path}: is a checkpoint of another run")

@@ -156,11 +156,11 @@ def write_environment(
     """
     text = dump(spec.resolved()) if changes.options else directory.spec.read_text("utf-8")
     if first := directory.read_environment():
-        kept = ("splits", "identity")
-        splits = {name: environment.pop(name) for name in kept if name in environment}
+        of_run = ("splits", "identity")  # the same whenever it is resumed
+        same = {name: environment.pop(name) for name in of_run if name in environment}
         changed = {"changed": changes.options} if changes.options else {}
         later = [*first.get("resumed", []), {**environment, **changed}]
-        environment = {**first, **splits, "resumed": later}
+        environment = {**first, **same, "resumed": later}
     elif not (directory.checkpoint_files() or directory.model.exists()):
         environment = {**environment, "digests": True}  # of all files that follow
     write_json(directory.environment, {**environment, "spec": text})

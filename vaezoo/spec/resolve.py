@@ -14,10 +14,11 @@ from vaezoo.utils.files import read_limited
 from vaezoo.utils.paths import is_file
 
 MAX_EXTENDS = 8
+_FIRST_LINE = "spec: vaezoo/v2"
 _VARIABLE = re.compile(r"\$\{vars\.([A-Za-z_][\w-]*)\}")
 
 
-def read_tree(path: Path, first_line: str = "spec: vaezoo/v2") -> Node:
+def read_tree(path: Path, first_line: str = _FIRST_LINE) -> Node:
     """Parses a spec file, or another mapping.
 
     Args:
@@ -83,7 +84,7 @@ def resolve(
     return result
 
 
-def _check_mapping(node: Node, first_line: str = "spec: vaezoo/v2") -> Node:
+def _check_mapping(node: Node, first_line: str = _FIRST_LINE) -> Node:
     """The node itself, if it is a mapping."""
     if not isinstance(node.value, dict):
         message = f"must be a mapping that begins with {first_line!r}"

@@ -12,11 +12,11 @@ import vaezoo
 
 def arrays(n=3):
     rng = np.random.default_rng(0)
-    found = {}
+    content = {}
     for i, key in enumerate(("train", "val", "test")):
-        found[f"{key}_bits"] = rng.integers(0, 256, (n + i, 98), np.uint8)
-        found[f"{key}_labels"] = 1 + np.arange(n + i, dtype=np.uint8)
-    return found
+        content[f"{key}_bits"] = rng.integers(0, 256, (n + i, 98), np.uint8)
+        content[f"{key}_labels"] = 1 + np.arange(n + i, dtype=np.uint8)
+    return content
 
 
 def written(tmp_path, **changes):
