@@ -121,6 +121,22 @@ def test_minutes_become_steps_once(suite, inline, tmp_path):
     assert not (tmp_path / "out/runs/a/timing").exists()
 
 
+def test_a_suite_starts_from_another_and_adds_variants(suite, tmp_path):
+    suite(variants={"plain": {"spec": "spec.yaml"}, "other": {"spec": "spec.yaml"}}, seeds=[4])
+    more = tmp_path / "more.yaml"
+    more.write_text(
+        "{bench: vaezoo/bench/v1, extends: ./suite.yaml, name: more, budget: {steps: 9},"
+        " variants: {wide: {spec: spec.yaml}, other: {own_length: true}}}"
+    )
+    read, cases = load_suite(more)
+    assert (read.name, read.budget.steps, read.seeds) == ("more", 9, [4])
+    assert [case.name for case in cases] == ["plain", "other", "wide"]
+    assert [case.definition.own_length for case in cases] == [False, True, False]
+    more.write_text("{bench: vaezoo/bench/v1, extends: ./none.yaml}")
+    with pytest.raises(SpecError, match=r"more.yaml:1:\d+: extends: no file './none.yaml'"):
+        load_suite(more)
+
+
 def test_overrides_change_the_suite_and_one_budget_replaces_another(suite):
     loaded, _ = load_suite(
         suite(), ["seeds=[4]", "budget.cpu_minutes=30", "variants.plain.set=[]"]
@@ -289,7 +305,7 @@ def test_what_is_better_over_three_seeds_is_marked_in_the_table_and_on_a_page(
     assert "Two rates" in page and "vaezoo bench" in page and "weak" in page
 
 
-@pytest.mark.parametrize("name", ["mnist", "literature", "sprites", "music"])
+@pytest.mark.parametrize("name", ["mnist", "mnist-long", "sprites", "music"])
 def test_the_suites_of_the_examples_compose(name, tmp_path):
     root = Path(__file__).parents[2] / "examples/suites"
     opened(root / f"{name}.yaml", tmp_path / "out")

@@ -19,7 +19,7 @@ from pydantic import (
 from vaezoo.bench.ranges import Range
 from vaezoo.spec import messages
 from vaezoo.spec.changes import parse_override, set_value
-from vaezoo.spec.resolve import read_tree
+from vaezoo.spec.resolve import extend, read_tree
 from vaezoo.spec.tree import Node
 from vaezoo.utils.errors import SpecError
 
@@ -154,17 +154,17 @@ class Suite(_Model):
 
 
 def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
-    """Reads a suite.
+    """Reads a suite, merged over the suite that it extends.
 
     Args:
-        path: the file.
+        path: the file. Paths of specs are relative to its folder, also those of what it extends.
         overrides: ``key.path=value``; one kind of budget replaces another.
 
     Raises:
         SpecError: it is not valid; the message lists every problem with its line.
         UsageError: an override does not have the form ``key.path=value``.
     """
-    node = read_tree(path, "bench: vaezoo/bench/v1")
+    node = extend(read_tree(path, "bench: vaezoo/bench/v1"), path)
     for steps, value in map(parse_override, overrides):
         if steps[0] == "budget":
             empty = Node({}, value.mark, {})

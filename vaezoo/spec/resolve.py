@@ -61,7 +61,7 @@ def resolve(
         SpecError: a base, an override or a variable is not valid.
         UsageError: an override does not have the form ``key.path=value``.
     """
-    tree = _extend(_check_mapping(root), file, (), file.parent.resolve() if file else None)
+    tree = extend(root, file)
     changes = [parse_override(override) for override in overrides]
     for steps, value in changes:
         if steps[0] == "vars":
@@ -82,6 +82,19 @@ def resolve(
     if problems:
         raise SpecError(problems)
     return result
+
+
+def extend(root: Node, file: Path | None) -> Node:
+    """A spec or a suite merged over what it extends.
+
+    Args:
+        root: the parsed file.
+        file: the file; None for text, which cannot extend a file.
+
+    Raises:
+        SpecError: a base is not valid.
+    """
+    return _extend(_check_mapping(root), file, (), file.parent.resolve() if file else None)
 
 
 def _check_mapping(node: Node, first_line: str = _FIRST_LINE) -> Node:
