@@ -24,12 +24,12 @@ SPEC = {
 }
 FIRST_STEP = """
 import os, sys
-import vaezoo.runs.start
-original = vaezoo.runs.start.Trainer._log
-def leave(self):
-    original(self)
+from vaezoo.runs.log import FileRunLog
+original = FileRunLog.record
+def leave(self, record):
+    original(self, record)
     os._exit(0)
-vaezoo.runs.start.Trainer._log = leave
+FileRunLog.record = leave
 from vaezoo.cli.main import main
 main(["-q", "run", sys.argv[1], "--out", sys.argv[2]])
 """

@@ -377,7 +377,7 @@ def resumes_exactly(train, interrupted, again, stop_at, left_by, same, monkeypat
     returns the tensors that it leaves."""
 
     def check(step, **blocks):
-        monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", measure_nothing)
+        monkeypatch.setattr("vaezoo.runs.run.Run.evaluate", measure_nothing)
         whole = train(**blocks)
         stopped = interrupted(**blocks, callbacks=[stop_at(step)])
         (about, tensors), (about_again, tensors_again) = (

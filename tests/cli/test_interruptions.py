@@ -108,8 +108,8 @@ def test_an_import_after_training_is_interrupted_with_the_command_to_resume(smal
     [
         "import vaezoo.runs.start as start; old = start.dump\n"
         "start.dump = lambda *a: (Moment(), old(*a))[1]",
-        "import vaezoo.runs.start as start; old = start.build_loader\n"
-        "start.build_loader = lambda *a: (Moment(), old(*a))[1]",
+        "import vaezoo.runs.training as training; old = training.build_loader\n"
+        "training.build_loader = lambda *a: (Moment(), old(*a))[1]",
     ],
     ids=["before-the-spec-is-written", "in-the-run"],
 )
@@ -126,9 +126,8 @@ def test_an_interruption_is_not_lost_where_python_cannot_raise_it(small, moment)
     [
         "import vaezoo.training.trainer as t; old = t.Trainer.load_weights\n"
         "t.Trainer.load_weights = lambda *a, **k: (interrupt(), old(*a, **k))[1]",
-        "import vaezoo.runs.start as start; old = start.fit_samplers\n"
-        "start.fit_samplers = lambda *a: (interrupt(), old(*a))[1]",
-        "import vaezoo.runs.start as start; old = start.load_init\n"
+        "import vaezoo.runs.training as training; old = training.fit_samplers\n"
+        "training.fit_samplers = lambda *a: (interrupt(), old(*a))[1]",
         "import vaezoo.runs.directory as d; lock = d.RunDirectory.lock\n"
         "d.RunDirectory.lock = lambda *a: (interrupt(), lock(*a))[1]",
     ],
@@ -143,7 +142,7 @@ def test_a_run_is_interrupted_at_its_seams(small, moment):
 def test_the_preparation_of_a_resumed_run_is_interrupted_with_the_command_to_resume(small):
     stopped = with_code(
         small,
-        "import vaezoo.runs.start as start; start.train_stages = interrupt",
+        "import vaezoo.runs.training as training; training.train_stages = interrupt",
         *("run", "small.yaml"),
     )
     assert stopped.returncode == 130

@@ -179,7 +179,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(
 
 
 def test_uniform_weights_train_the_same_bits(imbalanced, train, left_by, same, monkeypatch):
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", measure_nothing)
+    monkeypatch.setattr("vaezoo.runs.run.Run.evaluate", measure_nothing)
     plain = train(data=imbalanced, model=NORMAL)
     uniform = {"0": 0.3, "1": 0.3}
     weighed = train(

@@ -276,7 +276,7 @@ def test_the_elbo_of_evaluation_is_below_log_p_by_enumeration(composed):
 def test_the_temperature_follows_its_schedule(
     accumulate, spec, interrupted, train, again, stop_at, monkeypatch
 ):
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", measure_nothing)
+    monkeypatch.setattr("vaezoo.runs.run.Run.evaluate", measure_nothing)
     taus, original = [], F.gumbel_softmax
     monkeypatch.setattr(
         F, "gumbel_softmax", lambda h, tau: (taus.append(float(tau)), original(h, tau))[1]
@@ -433,7 +433,7 @@ def test_a_restarted_code_is_a_vector_of_the_main_process():
 
 @pytest.mark.parametrize("restart", [0.0, 20.0])
 def test_a_batch_in_parts_counts_like_a_whole_one(restart, spec, train, monkeypatch):
-    monkeypatch.setattr("vaezoo.runs.start.Run.evaluate", measure_nothing)
+    monkeypatch.setattr("vaezoo.runs.run.Run.evaluate", measure_nothing)
     buffers = []
     for accumulate in (1, 2):
         changes = blocks("vq", spec, accumulate=accumulate)

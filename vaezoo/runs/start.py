@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from vaezoo.components.callbacks import Callback
-from vaezoo.data.dataset import Dataset
-from vaezoo.data.loader import Loader
-from vaezoo.data.sizes import count_examples, describe_examples
-from vaezoo.evaluation.evaluate import EvaluationError
-from vaezoo.model.task import Task
-from vaezoo.pretrained.model_header import write_model_header
-from vaezoo.runs.data_record import check_same_splits, split_records
 from vaezoo.runs.directory import RunDirectory
-from vaezoo.runs.environment import describe_environment
 from vaezoo.runs.finding import find_run
-from vaezoo.runs.in_memory import data_caption, data_record, reading_note
-from vaezoo.runs.init import describe_init, load_init
-from vaezoo.runs.loaders import build_loader, require_known_labels
-from vaezoo.runs.log import FileRunLog, NullRunLog, PrintLine
-from vaezoo.runs.process_classes import check_registered, class_record
-from vaezoo.runs.processes import set_resume_hint, work_together
+from vaezoo.runs.init import load_init
+from vaezoo.runs.log import PrintLine
+from vaezoo.runs.process_classes import check_registered
+from vaezoo.runs.processes import work_together
 from vaezoo.runs.recorded_spec import (
     NO_CHANGES,
-    Changes,
     load_recorded_spec,
-    run_identity,
     spec_changes,
-    write_environment,
 )
-from vaezoo.runs.resume_hint import name_resume_command, resume_command
-from vaezoo.runs.run import Run, write_evaluation
+from vaezoo.runs.resume_hint import name_resume_command
+from vaezoo.runs.run import Run
 from vaezoo.runs.setup import prepare_current_process
-from vaezoo.runs.signals import StopSignal, stop_on_signals
-from vaezoo.runs.stages import fit_samplers, train_stages
+from vaezoo.runs.training import Training
 from vaezoo.spec.dump import dump
 from vaezoo.spec.load import load_spec, load_spec_for_data
 from vaezoo.spec.spec import Spec
-from vaezoo.training.state import TrainerState
-from vaezoo.utils.errors import IntegrityError, Interrupted, UsageError
-from vaezoo.utils.files import write_tensors, write_text
+from vaezoo.utils.errors import UsageError
+from vaezoo.utils.files import write_text
 from vaezoo.utils.process_group import ProcessGroup
-
-_REGULARIZERS_FORMAT, _OBJECTIVE_FORMAT = "regularizers/v1", "objective/v1"
 
 
 def run(
@@ -136,16 +118,16 @@ def run(
         prepared = prepare_current_process(spec, data)  # finds faults before anything is written
         init = load_init(spec, prepared[2][0].model)  # so does this
         with ExitStack() as stack:
-            return _train(
-                spec,
-                prepared,
+            training = Training(
                 _create_directory(Path(out), spec, process_group, stack),
-                process_group,
-                init=init,
+                spec,
+                *prepared,
+                process_group=process_group,
                 evaluation_split=evaluation_split,
                 callbacks=callbacks,
                 print_line=print_line,
             )
+            return training.run(init)
 
 
 def resume(
@@ -203,17 +185,16 @@ def resume(
         spec = load_recorded_spec(directory, overrides)
         changes = spec_changes(directory, spec) if overrides else NO_CHANGES
         with name_resume_command(directory, spec):
-            prepared = prepare_current_process(spec, data, directory.path)
-            return _train(
-                spec,
-                prepared,
+            training = Training(
                 directory,
-                process_group,
-                changes=changes,
+                spec,
+                *prepare_current_process(spec, data, directory.path),
+                process_group=process_group,
                 evaluation_split=directory.read_environment().get("evaluation_split", "test"),
                 callbacks=callbacks,
                 print_line=print_line,
             )
+            return training.run(changes=changes)
 
 
 def _create_directory(
@@ -233,170 +214,3 @@ def _create_directory(
     if not process_group.is_main:
         stack.enter_context(name_resume_command(directory, spec))
     return directory
-
-
-def _train(
-    spec: Spec,
-    prepared: tuple[Dataset, Loader, tuple[Task, ...]],
-    directory: RunDirectory,
-    process_group: ProcessGroup,
-    *,
-    evaluation_split: str,
-    callbacks: Sequence[Callback],
-    print_line: PrintLine,
-    init: list[dict[str, Any]] | None = None,
-    changes: Changes = NO_CHANGES,
-) -> Run:
-    """Trains from the last checkpoint, or from the start, and writes the results.
-
-    Only the main process writes and prints. ``init`` is what ``load_init`` returned; None calls it
-    if there is no checkpoint. ``changes`` are those of the spec since the run was started.
-    """
-    dataset, train, tasks = prepared
-    model = tasks[0].model
-    device, is_main = train.device, process_group.is_main
-    set_resume_hint(directory.path, resume_command(directory.path, spec))
-
-    def print_stage(line: str) -> None:
-        if is_main:
-            print_line(line)
-
-    print_stage(f"run {directory.path}")
-    with ExitStack() as stack:
-        if is_main:
-            stack.enter_context(directory.lock())
-            directory.remove_temporary_files()
-        state = _load_checkpoint(directory, process_group)
-        if state is not None:
-            model.precision = state["precision"]  # `auto` could now select another one
-            changes.check(state["stage"])
-        if init is None:
-            init = load_init(spec, model) if state is None else []
-        validation = build_loader(spec, dataset, "validation", device)
-        require_known_labels(model, validation, "validation")
-        with ExitStack() as training:
-            stop = training.enter_context(stop_on_signals())
-            run_log: FileRunLog | NullRunLog = NullRunLog(directory, stop)
-            if is_main:
-                recorded, caption = _describe_data(spec, dataset, train, validation)
-                if state is not None and "splits" in recorded:
-                    check_same_splits(directory, recorded["splits"])
-                for line in (*describe_init(init), caption):
-                    print_stage(line)
-                environment = describe_environment(device, model.precision)
-                environment |= recorded | class_record(spec) | ({"init": init} if init else {})
-                # that of the first version which trained the run: a later one may have new options
-                identity = directory.read_environment().get("identity", "")
-                environment["identity"] = identity or run_identity(
-                    spec, recorded.get("splits", {})
-                )
-                if evaluation_split != "test":  # which `resume` evaluates on, too
-                    environment["evaluation_split"] = evaluation_split
-                run_log = _build_run_log(
-                    spec,
-                    directory,
-                    callbacks,
-                    stop=stop,
-                    stack=training,
-                    begin=partial(write_environment, directory, spec, environment, changes),
-                    identity=environment["identity"],
-                )
-            step = train_stages(
-                spec,
-                tasks,
-                state,
-                train=train,
-                validation=validation,
-                run_log=run_log,
-                process_group=process_group,
-                print_line=print_stage,
-            )
-        if process_group.any(stop.requested):  # after the last step
-            raise Interrupted("stopped at the end of training")
-        fit_samplers(spec, model, train, process_group)
-        finished = Run(directory, spec, tasks[-1], dataset)
-        failure = None
-        if is_main:
-            try:
-                _write_results(finished, step, len(train), evaluation_split, print_line)
-            except EvaluationError as error:  # all else is written
-                failure = error
-        process_group.barrier()  # the files of the results are there, for every process
-        if failure is not None:
-            raise failure
-        return finished
-
-
-def _describe_data(
-    spec: Spec, dataset: Dataset, train: Loader, validation: Loader
-) -> tuple[dict[str, Any], str]:
-    """What ``environment.json`` says of the data, and a line that describes it."""
-    recorded = data_record(dataset)
-    recorded["examples"] = count_examples(dataset, train, validation)
-    note = reading_note(dataset.spec) if "data" in recorded else ""
-    caption = data_caption(spec.data.name, recorded.get("data"))
-    if "data" not in recorded:
-        recorded["splits"] = split_records(train, validation)
-    return recorded, f"data: {caption}: {describe_examples(recorded['examples'])}{note}"
-
-
-def _load_checkpoint(directory: RunDirectory, process_group: ProcessGroup) -> TrainerState | None:
-    """Loads the last checkpoint, the same one in every process.
-
-    The main process, which has locked the run, reads it before the others do.
-
-    Raises:
-        IntegrityError: every checkpoint is damaged, or the processes find different ones.
-    """
-    state = directory.load_checkpoint() if process_group.is_main else None
-    step = process_group.broadcast_text(_step_of(state))
-    if not process_group.is_main:
-        state = directory.load_checkpoint()
-    if process_group.any(_step_of(state) != step):
-        raise IntegrityError(
-            f"{directory.checkpoints}: not every process finds the checkpoint of step {step}; "
-            "all need the same file system"
-        )
-    return state
-
-
-def _step_of(state: TrainerState | None) -> str:
-    """The step of a checkpoint, counted over all stages, as in its file name."""
-    return "none" if state is None else str(state["steps_before"] + state["step"])
-
-
-def _build_run_log(
-    spec: Spec,
-    directory: RunDirectory,
-    callbacks: Sequence[Callback],
-    *,
-    stop: StopSignal,
-    stack: ExitStack,
-    begin: Callable[[], None],
-    identity: str,
-) -> FileRunLog:
-    """Builds the log of the main process; ``stack`` closes the callbacks."""
-    all_callbacks = [*callbacks]
-    for callback in callbacks:
-        stack.enter_context(closing(callback))
-    for component in spec.train.callbacks:
-        all_callbacks.append(component.build(directory.path))
-        stack.enter_context(closing(all_callbacks[-1]))
-    return FileRunLog(directory, spec.train.keep, all_callbacks, stop, begin, identity)
-
-
-def _write_results(
-    finished: Run, step: int, train_size: int, evaluation_split: str, print_line: PrintLine
-) -> None:
-    """Writes the selected weights, their evaluation and the report."""
-    directory = finished.directory
-    header = write_model_header(finished.model.data, train_size, step)
-    write_tensors(directory.model, finished.model.state_dict(), header)
-    for path, module, file_format in (
-        (directory.regularizers, finished.task.regularizers, _REGULARIZERS_FORMAT),
-        (directory.objective, finished.task.objective, _OBJECTIVE_FORMAT),
-    ):
-        if any(True for _ in module.parameters()):
-            write_tensors(path, module.state_dict(), {"vaezoo": file_format})
-    print_line(f"evaluating the weights of step {step}")
-    write_evaluation(finished, evaluation_split, print_line)
