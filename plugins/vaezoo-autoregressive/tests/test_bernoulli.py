@@ -16,6 +16,7 @@ from vaezoo_autoregressive.bernoulli import (
     AutoregressiveBernoulli,
     AutoregressiveBernoulliLikelihood,
     Dependence,
+    Shared,
 )
 
 import vaezoo
@@ -25,16 +26,16 @@ from vaezoo.testing import check_spec
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def distribution(shape=(2,), event=(5,), hidden=11, noise=1.5, seed=0):
+def distribution(shape=(2,), event=(5,), hidden=11, noise=1.5, seed=0, shared=3):
     """A distribution ``[*shape]`` whose numbers depend strongly on one another."""
     torch.manual_seed(seed)
     size = math.prod(event)
-    dependence = Dependence(size, hidden)
+    dependence = Dependence(size, hidden, shared)
     with torch.no_grad():
         for parameter in dependence.parameters():
             parameter += noise * torch.randn_like(parameter)
     logits = torch.randn(*shape, *event)
-    context = torch.randn(*shape, hidden)
+    context = torch.randn(*shape, hidden + shared)
     return AutoregressiveBernoulli(logits, context, dependence, len(event))
 
 
@@ -69,6 +70,21 @@ def test_a_number_depends_on_those_before_it_and_on_all_of_them():
     slopes = torch.autograd.functional.jacobian(lambda v: dependence(v, context), x)
     before = torch.ones(6, 6).tril(-1) > 0
     assert bool((slopes[~before] == 0).all()) and bool((slopes[before] != 0).all())
+
+
+@torch.no_grad()
+def test_shared_units_see_distances_alone():
+    torch.manual_seed(0)
+    shared = Shared(6, 20)
+    shared.last.normal_()
+    x, context = torch.zeros(6), torch.rand(20)
+    added = torch.stack([shared(x + one, context) for one in torch.eye(6)])  # [which is 1, D]
+    added = added - shared(x, context)
+    for distance in range(1, 6):
+        same = added.diagonal(distance)
+        torch.testing.assert_close(same, same[:1].expand_as(same))
+        assert float(same[0].abs()) > 1e-3
+    assert float(added.tril().abs().max()) == 0, "a number after it and itself are not seen"
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Binary vectors, each number of which depends on those before it.
 
-Shapes: ``*`` the leading dimensions, D numbers, H hidden units.
+Shapes: ``*`` the leading dimensions, N their product, D numbers, H hidden units, S shared units of
+each number.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -19,6 +20,39 @@ import vaezoo
 
 _DRAWS = 16
 """How many samples the mean is estimated from."""
+
+
+class Shared(nn.Module):
+    """What the numbers before add to the logit of each, by their distance alone.
+
+    A masked convolution (van den Oord et al. 2016) with one hidden layer: every number has S
+    hidden units with the same weights. It starts by adding nothing.
+
+    Args:
+        size: D.
+        units: S.
+    """
+
+    def __init__(self, size: int, units: int) -> None:
+        super().__init__()
+        self.reach = max(1, size - 1)  # the largest distance
+        # the last weight is that of the number before, as in a convolution
+        self.kernel = nn.Parameter(torch.randn(units, self.reach) / size**0.5)
+        self.bias = nn.Parameter(torch.zeros(units, size))
+        self.last = nn.Parameter(torch.zeros(units))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Adds to logits, ``[*, D]``, from numbers ``[*, D]`` and what units get, ``[*, S]``."""
+        rows = F.pad(x[..., :-1], (self.reach, 0))  # [*, reach + D - 1]
+        sums = F.conv1d(rows.reshape(-1, 1, rows.shape[-1]), self.kernel[:, None])  # [N, S, D]
+        sums = sums.reshape(*x.shape[:-1], *sums.shape[1:])  # [*, S, D]
+        units = F.relu(sums + self.bias + context[..., None])
+        return (units * self.last[:, None]).sum(-2)
+
+    def at(self, place: int, before: Tensor, context: Tensor) -> Tensor:
+        """Adds to the logit of one number, ``[*]``, from those before it, ``[*, place]``."""
+        sums = before @ self.kernel[:, self.reach - place :].T  # [*, S]
+        return F.relu(sums + self.bias[:, place] + context) @ self.last
 
 
 class Dependence(nn.Module):
@@ -30,13 +64,16 @@ class Dependence(nn.Module):
     Args:
         size: D.
         hidden: H.
+        shared: S, the number of shared units of each number.
     """
 
     sees: Tensor
     is_seen: Tensor
 
-    def __init__(self, size: int, hidden: int) -> None:
+    def __init__(self, size: int, hidden: int, shared: int = 0) -> None:
         super().__init__()
+        self.widths = (hidden, shared)
+        self.shared = Shared(size, shared) if shared else None
         self.first, self.last = nn.Linear(size, hidden, bias=False), nn.Linear(hidden, size)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -59,9 +96,14 @@ class Dependence(nn.Module):
 
         Args:
             x: the numbers, ``[*, D]``; may lack leading dimensions of ``context``.
-            context: what hidden units get beside them, ``[*, H]``.
+            context: what hidden and shared units get beside them, ``[*, H + S]``.
         """
-        return F.linear(F.relu(F.linear(x, self.inward) + context), self.outward, self.last.bias)
+        own, common = context.split(self.widths, -1)
+        hidden = F.relu(F.linear(x, self.inward) + own)  # [*, H]
+        added = F.linear(hidden, self.outward, self.last.bias)
+        if self.shared is None:
+            return added
+        return added + self.shared(x, common)
 
 
 class AutoregressiveBernoulli(Distribution):
@@ -69,7 +111,7 @@ class AutoregressiveBernoulli(Distribution):
 
     Args:
         logits: of each number without the others, ``[*, *event]``.
-        context: what the hidden units of ``dependence`` get, ``[*, H]``.
+        context: what the hidden and shared units of ``dependence`` get, ``[*, H + S]``.
         dependence: what the numbers before add.
         event_dims: the number of dimensions of the event, whose numbers are taken in their order
             in memory.
@@ -132,19 +174,21 @@ class AutoregressiveBernoulli(Distribution):
 
         What the hidden units see grows by one number at a time (Larochelle & Murray 2011, alg. 1).
         """
-        inward, outward = self.dependence.inward, self.dependence.outward
-        logits = self.logits.expand(*shape, *self.logits.shape) + self.dependence.last.bias
-        hidden_input = self.context.expand(*shape, *self.context.shape)  # [*shape, *, H]
-        values, probabilities = [], []
+        part = self.dependence
+        inward, outward = part.inward, part.outward
+        logits = self.logits.expand(*shape, *self.logits.shape) + part.last.bias
+        context = self.context.expand(*shape, *self.context.shape)
+        hidden_input, common = context.split(part.widths, -1)  # [*shape, *, H] and S
+        values, probabilities = torch.zeros_like(logits), torch.zeros_like(logits)
         for place in range(logits.shape[-1]):
             logit = logits[..., place] + F.relu(hidden_input) @ outward[place]
+            if part.shared is not None:
+                logit = logit + part.shared.at(place, values[..., :place], common)
             probability = (logit / self.temperature).sigmoid()
             value = choose(probability)
             hidden_input = hidden_input + value[..., None] * inward[:, place]
-            values.append(value)
-            probabilities.append(probability)
-        both = (torch.stack(each, -1) for each in (values, probabilities))
-        x, p = (each.unflatten(-1, self.event_shape) for each in both)
+            values[..., place], probabilities[..., place] = value, probability
+        x, p = (each.unflatten(-1, self.event_shape) for each in (values, probabilities))
         return x, p
 
 
@@ -162,13 +206,24 @@ class AutoregressiveBernoulliLikelihood(vaezoo.Likelihood):
 
     Args:
         hidden: the number of hidden units.
+        shared: the number of hidden units that each number has beside these. Their weights are the
+            same for every number and depend on the distance of those before it alone, so that an
+            interval of music counts the same wherever it is (a masked convolution: van den Oord
+            et al. 2016).
     """
 
     supports = frozenset({"binary"})
     params_per_value = 2
     draws_samples = True
 
-    def __init__(self, wiring: vaezoo.Wiring, /, *, hidden: Annotated[int, Gt(0)] = 256) -> None:
+    def __init__(
+        self,
+        wiring: vaezoo.Wiring,
+        /,
+        *,
+        hidden: Annotated[int, Gt(0)] = 256,
+        shared: Annotated[int, Ge(0)] = 0,
+    ) -> None:
         super().__init__(wiring)
         if self.event_dims == 0:
             raise ValueError(
@@ -176,7 +231,8 @@ class AutoregressiveBernoulliLikelihood(vaezoo.Likelihood):
                 "use bernoulli"
             )
         size = math.prod(self.data.shape[-self.event_dims :])
-        self.dependence, self.context = Dependence(size, hidden), nn.Linear(size, hidden)
+        self.dependence = Dependence(size, hidden, shared)
+        self.context = nn.Linear(size, hidden + shared)
 
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
         """From logits and contexts ``[*, *parameter_shape]``."""
