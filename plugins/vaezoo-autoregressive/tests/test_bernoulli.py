@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from vaezoo_autoregressive import dependence as networks
 from vaezoo_autoregressive.bernoulli import (
     AutoregressiveBernoulli,
     AutoregressiveBernoulliLikelihood,
-    Dependence,
-    Shared,
 )
+from vaezoo_autoregressive.dependence import Dependence, Shared
 
 import vaezoo
 from vaezoo.distributions import BinaryLogits, draw
@@ -35,8 +35,8 @@ def distribution(shape=(2,), event=(5,), hidden=11, noise=1.5, seed=0, shared=3)
         for parameter in dependence.parameters():
             parameter += noise * torch.randn_like(parameter)
     logits = torch.randn(*shape, *event)
-    context = torch.randn(*shape, hidden + shared)
-    return AutoregressiveBernoulli(logits, context, dependence, len(event))
+    features = torch.randn(*shape, *event)
+    return AutoregressiveBernoulli(logits, features, dependence, len(event))
 
 
 def all_vectors(size):
@@ -66,8 +66,9 @@ def test_a_number_depends_on_those_before_it_and_on_all_of_them():
     torch.manual_seed(0)
     dependence = Dependence(6, 40)
     torch.nn.init.normal_(dependence.last.weight)
-    x, context = torch.rand(6), 3 + torch.rand(40)  # every hidden unit is active
-    slopes = torch.autograd.functional.jacobian(lambda v: dependence(v, context), x)
+    torch.nn.init.constant_(dependence.context.bias, 9.0)  # every hidden unit is active
+    x, features = torch.rand(6), torch.rand(6)
+    slopes = torch.autograd.functional.jacobian(lambda v: dependence(v, features), x)
     before = torch.ones(6, 6).tril(-1) > 0
     assert bool((slopes[~before] == 0).all()) and bool((slopes[before] != 0).all())
 
@@ -77,14 +78,24 @@ def test_shared_units_see_distances_alone():
     torch.manual_seed(0)
     shared = Shared(6, 20)
     shared.last.normal_()
-    x, context = torch.zeros(6), torch.rand(20)
-    added = torch.stack([shared(x + one, context) for one in torch.eye(6)])  # [which is 1, D]
-    added = added - shared(x, context)
-    for distance in range(1, 6):
-        same = added.diagonal(distance)
-        torch.testing.assert_close(same, same[:1].expand_as(same))
-        assert float(same[0].abs()) > 1e-3
-    assert float(added.tril().abs().max()) == 0, "a number after it and itself are not seen"
+    ones, nothing, context = torch.eye(6), torch.zeros(6), torch.rand(20)
+    without = shared(nothing, nothing, context)
+    by_numbers = shared(ones, nothing, context) - without  # [which is 1, D]
+    by_features = shared(nothing, ones, context) - without
+    for distance in range(-5, 6):
+        for added, is_seen in ((by_numbers, distance > 0), (by_features, True)):
+            same = added.diagonal(distance)
+            torch.testing.assert_close(same, same[:1].expand_as(same))
+            assert (float(same[0].abs()) > 1e-4) == is_seen, distance
+
+
+@torch.no_grad()
+def test_chunks_of_rows_change_nothing(monkeypatch):
+    p = distribution(shape=(3, 4))
+    x = (torch.rand(4, 5) > 0.5).float()  # lacks a leading dimension of the features
+    whole = p.log_prob(x)
+    monkeypatch.setattr(networks, "_CHUNK", 2 * 3 * 5)  # two rows
+    torch.testing.assert_close(p.log_prob(x), whole)
 
 
 @torch.no_grad()
@@ -112,7 +123,7 @@ def test_temperature_zero_takes_the_more_probable_value_of_each_number():
 
 def test_it_starts_as_independent_numbers():
     logits = torch.randn(3, 5)
-    p = AutoregressiveBernoulli(logits, torch.randn(3, 7), Dependence(5, 7), 1)
+    p = AutoregressiveBernoulli(logits, torch.randn(3, 5), Dependence(5, 7), 1)
     x = (torch.rand(4, 3, 5) > 0.5).float()
     torch.testing.assert_close(p.log_prob(x), BinaryLogits(logits, 1).log_prob(x))
 

@@ -1,7 +1,6 @@
 """Binary vectors, each number of which depends on those before it.
 
-Shapes: ``*`` the leading dimensions, N their product, D numbers, H hidden units, S shared units of
-each number.
+Shapes: ``*`` the leading dimensions, D numbers, H hidden units, S shared units of each number.
 """
 
 from __future__ import annotations
@@ -13,97 +12,14 @@ from typing import Annotated, Any
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 import vaezoo
+from vaezoo_autoregressive.dependence import Dependence
 
 _DRAWS = 16
 """How many samples the mean is estimated from."""
-
-
-class Shared(nn.Module):
-    """What the numbers before add to the logit of each, by their distance alone.
-
-    A masked convolution (van den Oord et al. 2016) with one hidden layer: every number has S
-    hidden units with the same weights. It starts by adding nothing.
-
-    Args:
-        size: D.
-        units: S.
-    """
-
-    def __init__(self, size: int, units: int) -> None:
-        super().__init__()
-        self.reach = max(1, size - 1)  # the largest distance
-        # the last weight is that of the number before, as in a convolution
-        self.kernel = nn.Parameter(torch.randn(units, self.reach) / size**0.5)
-        self.bias = nn.Parameter(torch.zeros(units, size))
-        self.last = nn.Parameter(torch.zeros(units))
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Adds to logits, ``[*, D]``, from numbers ``[*, D]`` and what units get, ``[*, S]``."""
-        rows = F.pad(x[..., :-1], (self.reach, 0))  # [*, reach + D - 1]
-        sums = F.conv1d(rows.reshape(-1, 1, rows.shape[-1]), self.kernel[:, None])  # [N, S, D]
-        sums = sums.reshape(*x.shape[:-1], *sums.shape[1:])  # [*, S, D]
-        units = F.relu(sums + self.bias + context[..., None])
-        return (units * self.last[:, None]).sum(-2)
-
-    def at(self, place: int, before: Tensor, context: Tensor) -> Tensor:
-        """Adds to the logit of one number, ``[*]``, from those before it, ``[*, place]``."""
-        sums = before @ self.kernel[:, self.reach - place :].T  # [*, S]
-        return F.relu(sums + self.bias[:, place] + context) @ self.last
-
-
-class Dependence(nn.Module):
-    """What the numbers before add to the logit of each: a network of one masked hidden layer.
-
-    A hidden unit sees the first m numbers, and only the numbers after these see it (MADE, Germain
-    et al. 2015, eqs. 12 and 13). It starts by adding nothing.
-
-    Args:
-        size: D.
-        hidden: H.
-        shared: S, the number of shared units of each number.
-    """
-
-    sees: Tensor
-    is_seen: Tensor
-
-    def __init__(self, size: int, hidden: int, shared: int = 0) -> None:
-        super().__init__()
-        self.widths = (hidden, shared)
-        self.shared = Shared(size, shared) if shared else None
-        self.first, self.last = nn.Linear(size, hidden, bias=False), nn.Linear(hidden, size)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-        place, degree = torch.arange(size), 1 + torch.arange(hidden) % max(1, size - 1)
-        self.register_buffer("sees", place < degree[:, None], persistent=False)  # [H, D]
-        self.register_buffer("is_seen", degree <= place[:, None], persistent=False)  # [D, H]
-
-    @property
-    def inward(self) -> Tensor:
-        """The weights from numbers to hidden units, ``[H, D]``."""
-        return self.first.weight * self.sees
-
-    @property
-    def outward(self) -> Tensor:
-        """The weights from hidden units to logits, ``[D, H]``."""
-        return self.last.weight * self.is_seen
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Adds to logits, ``[*, D]``.
-
-        Args:
-            x: the numbers, ``[*, D]``; may lack leading dimensions of ``context``.
-            context: what hidden and shared units get beside them, ``[*, H + S]``.
-        """
-        own, common = context.split(self.widths, -1)
-        hidden = F.relu(F.linear(x, self.inward) + own)  # [*, H]
-        added = F.linear(hidden, self.outward, self.last.bias)
-        if self.shared is None:
-            return added
-        return added + self.shared(x, common)
 
 
 class AutoregressiveBernoulli(Distribution):
@@ -111,7 +27,7 @@ class AutoregressiveBernoulli(Distribution):
 
     Args:
         logits: of each number without the others, ``[*, *event]``.
-        context: what the hidden and shared units of ``dependence`` get, ``[*, H + S]``.
+        features: what ``dependence`` gets beside the numbers, ``[*, *event]``.
         dependence: what the numbers before add.
         event_dims: the number of dimensions of the event, whose numbers are taken in their order
             in memory.
@@ -123,14 +39,15 @@ class AutoregressiveBernoulli(Distribution):
     def __init__(
         self,
         logits: Tensor,
-        context: Tensor,
+        features: Tensor,
         dependence: Dependence,
         event_dims: int,
         temperature: float = 1.0,
     ) -> None:
-        self.context, self.dependence, self.temperature = context, dependence, temperature
+        self.dependence, self.temperature = dependence, temperature
         batch_dims = logits.dim() - event_dims
         self.logits = logits.flatten(batch_dims)  # [*, D]
+        self.features = features.flatten(batch_dims)
         super().__init__(logits.shape[:batch_dims], logits.shape[batch_dims:], validate_args=False)
 
     @property
@@ -150,15 +67,14 @@ class AutoregressiveBernoulli(Distribution):
 
     def tempered(self, temperature: float) -> AutoregressiveBernoulli:
         """The logit of each number is divided by the temperature."""
-        logits = self.logits.unflatten(-1, self.event_shape)
-        total = self.temperature * temperature
-        dims = len(self.event_shape)
-        return AutoregressiveBernoulli(logits, self.context, self.dependence, dims, total)
+        parts = (each.unflatten(-1, self.event_shape) for each in (self.logits, self.features))
+        total, dims = self.temperature * temperature, len(self.event_shape)
+        return AutoregressiveBernoulli(*parts, self.dependence, dims, total)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-probability of values 0 and 1 ``[*, *event]`` in nats, ``[*]``, in one pass."""
         x = value.flatten(value.dim() - len(self.event_shape))
-        logits = (self.logits + self.dependence(x, self.context)) / self.temperature
+        logits = (self.logits + self.dependence(x, self.features)) / self.temperature
         x = x.expand_as(logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
 
@@ -177,13 +93,13 @@ class AutoregressiveBernoulli(Distribution):
         part = self.dependence
         inward, outward = part.inward, part.outward
         logits = self.logits.expand(*shape, *self.logits.shape) + part.last.bias
-        context = self.context.expand(*shape, *self.context.shape)
-        hidden_input, common = context.split(part.widths, -1)  # [*shape, *, H] and S
+        features = self.features.expand_as(logits)
+        hidden_input, common = part.contexts(features)  # [*shape, *, H] and S
         values, probabilities = torch.zeros_like(logits), torch.zeros_like(logits)
         for place in range(logits.shape[-1]):
             logit = logits[..., place] + F.relu(hidden_input) @ outward[place]
             if part.shared is not None:
-                logit = logit + part.shared.at(place, values[..., :place], common)
+                logit = logit + part.shared.at(place, values[..., :place], features, common)
             probability = (logit / self.temperature).sigmoid()
             value = choose(probability)
             hidden_input = hidden_input + value[..., None] * inward[:, place]
@@ -207,9 +123,9 @@ class AutoregressiveBernoulliLikelihood(vaezoo.Likelihood):
     Args:
         hidden: the number of hidden units.
         shared: the number of hidden units that each number has beside these. Their weights are the
-            same for every number and depend on the distance of those before it alone, so that an
-            interval of music counts the same wherever it is (a masked convolution: van den Oord
-            et al. 2016).
+            same for all numbers, so that an interval of music counts the same wherever it is: they
+            see the numbers before it and the second channel by their distance (a masked
+            convolution that is conditional on a map: van den Oord et al. 2016).
     """
 
     supports = frozenset({"binary"})
@@ -232,10 +148,8 @@ class AutoregressiveBernoulliLikelihood(vaezoo.Likelihood):
             )
         size = math.prod(self.data.shape[-self.event_dims :])
         self.dependence = Dependence(size, hidden, shared)
-        self.context = nn.Linear(size, hidden + shared)
 
     def forward(self, h: Tensor, extras: Mapping[str, Tensor]) -> Distribution:
-        """From logits and contexts ``[*, *parameter_shape]``."""
-        logits, context = self.split_parameters(h)  # [*, *shape] each
-        hidden = self.context(context.flatten(context.dim() - self.event_dims))
-        return AutoregressiveBernoulli(logits, hidden, self.dependence, self.event_dims)
+        """From logits and features ``[*, *parameter_shape]``."""
+        logits, features = self.split_parameters(h)  # [*, *shape] each
+        return AutoregressiveBernoulli(logits, features, self.dependence, self.event_dims)
