@@ -94,6 +94,31 @@ def test_a_setting_is_chosen_on_validation_and_only_it_is_tested(suite, inline, 
     assert (row.setting, row.seeds) == ("weight=1.0", (0, 1))
 
 
+def test_the_mean_over_the_seeds_that_choose_decides_and_others_are_tested(
+    suite, inline, tmp_path, monkeypatch
+):
+    variant = {"spec": "spec.yaml", "choose": {WEIGHT: [1.0, 2.0, 3.0]}}
+    path = suite(variants={"beta": variant}, seeds=[5, 6], choose_by={"seeds": [0, 1]})
+    values = {"1.0": [9.0, 0.0], "2.0": [4.0, 6.0], "3.0": [99.0, None]}
+    monkeypatch.setattr(
+        "vaezoo.bench.engine.value_of",
+        lambda unit, *_: values[unit.setting[0].removeprefix(f"{WEIGHT}=")][unit.seed],
+    )
+    counts = []
+    engine, failed = finished(
+        path, tmp_path / "out", show=lambda done, total, _: counts.append((done, total))
+    )
+    (case,) = engine.cases
+    assert failed == [] and counts[-1] == (8, 8) and len(inline) == 8
+    assert engine.chosen(case) == (f"{WEIGHT}=2.0",)
+    (row,) = leaderboard(engine)
+    assert (row.setting, row.seeds) == ("weight=2.0", (5, 6))
+    tested = [unit for unit in engine.all_units() if unit.evaluation("test") is not None]
+    assert sorted({unit.seed for unit in tested}) == [5, 6]
+    values |= {"1.0": [None, 1.0], "2.0": [2.0, None]}
+    assert failures(engine) == [("beta", "no setting has 'elbo' for every seed that chooses")]
+
+
 def test_a_run_that_fails_is_reported_and_tried_again_when_asked(suite, inline, tmp_path):
     variants = {
         "broken": {"spec": "spec.yaml", "set": ["train.optimizer.lr=1e30"]},
@@ -182,8 +207,11 @@ def test_data_blocks_are_crossed_with_variants(suite, tmp_path):
             },
             "did you mean 'weight'",
         ),
+        ({"seeds": [1, 1]}, "`seeds` that differ"),
+        ({"choose_by": {"seeds": [1, 1]}}, "`choose_by.seeds` that differ"),
+        ({"choose_by": {"seeds": [1, 2], "trials": 3}}, "one of `seeds`, because settings are"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_what_is_wrong_with_a_suite_is_said_before_anything_runs(suite, tmp_path, blocks, says):
     with pytest.raises(SpecError, match=says):

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from vaezoo.bench.cases import Case, Setting
@@ -62,12 +63,17 @@ class Engine:
         for case in self.cases:
             has_budget = self.suite.budget is not None and not case.definition.own_length
             for setting in case.probes():
-                spec = case.load(setting, self.suite.choose_by.seed, 1 if has_budget else None)
+                spec = case.load(setting, self._first_seed, 1 if has_budget else None)
             check_no_data_needed(spec)
             if case.is_choosing:
                 self._maximizes(case)
         for unit in self.all_units():
             unit.check_unchanged()
+
+    @property
+    def _first_seed(self) -> int:
+        """The first seed that chooses, which is the only one of settings that are suggested."""
+        return self.suite.choose_by.seeds[0]
 
     def _maximizes(self, case: Case) -> bool:
         """Whether the highest value chooses a setting."""
@@ -80,7 +86,7 @@ class Engine:
 
     def _declared_direction(self, case: Case) -> bool:
         choice = self.suite.choose_by
-        spec = case.load(case.probes()[0], choice.seed, None)
+        spec = case.load(case.probes()[0], self._first_seed, None)
         metrics: list[type[Metric]] = [each.cls for each in spec.evaluate]
         result = is_higher_better(choice.metric, metrics)
         if result is not None:
@@ -129,18 +135,22 @@ class Engine:
             return []
         is_suggested = case.is_suggested
         settings = self.study(case).settings() if is_suggested else case.combinations()
-        return [self._choosing_unit(case, setting) for setting in settings]
+        steps, seeds = self.steps(case), self.suite.choose_by.seeds
+        return [
+            Unit.of(case, setting, seed, steps, out=self.out)
+            for setting in settings
+            for seed in seeds
+        ]
 
-    def _choosing_unit(self, case: Case, setting: Setting) -> Unit:
-        seed = self.suite.choose_by.seed
-        return Unit.of(case, setting, seed, self.steps(case), out=self.out)
+    def _trial(self, case: Case, setting: Setting) -> Unit:
+        return Unit.of(case, setting, self._first_seed, self.steps(case), out=self.out)
 
     def _next_trial(self, case: Case) -> Unit | None:
         """The run of a new suggestion; None if there are enough trials."""
         study = self.study(case)
         known = study.settings()
         while (setting := study.suggest()) is not None:
-            unit = self._choosing_unit(case, setting)
+            unit = self._trial(case, setting)
             if setting not in known and not unit.has_ended:
                 return unit
             self._settle(case)  # a setting that was tried before has its value already
@@ -150,7 +160,7 @@ class Engine:
         """Tells the study of a case what its trials came to."""
 
         def outcome(setting: Setting) -> Outcome:
-            unit = self._choosing_unit(case, setting)
+            unit = self._trial(case, setting)
             if unit.failure:
                 return "failed"
             if unit.is_trained:
@@ -169,19 +179,21 @@ class Engine:
         units = self.choosing_units(case)
         if not all(unit.has_ended for unit in units):
             return None
-        best = self.best_unit(case, units)
-        return None if best is None else best.setting
+        return self.best_setting(case, units)
 
-    def best_unit(self, case: Case, units: Iterable[Unit]) -> Unit | None:
-        """The unit with the best value on the validation split; None if none has one."""
+    def best_setting(self, case: Case, units: Iterable[Unit]) -> Setting | None:
+        """The setting whose units have the best mean on the validation split.
+
+        A setting without a value for one of them is not chosen. None if none is left.
+        """
         metric, sign = self.suite.choose_by.metric, 1 if self._maximizes(case) else -1
-        values = [
-            (sign * value, unit)
-            for unit in units
-            if (value := value_of(unit, "validation", metric)) is not None
-            and not math.isnan(value)
-        ]
-        return max(values, key=lambda pair: pair[0], default=(0.0, None))[1]
+        values: dict[Setting, list[float]] = {}
+        for unit in dict.fromkeys(units):
+            value = value_of(unit, "validation", metric)
+            values.setdefault(unit.setting, []).append(math.nan if value is None else value)
+        means = {setting: sign * fmean(each) for setting, each in values.items()}
+        known = {setting: mean for setting, mean in means.items() if not math.isnan(mean)}
+        return max(known, key=known.__getitem__, default=None)
 
     def final_units(self, case: Case) -> list[Unit]:
         """The runs that are compared: those of the chosen setting; empty before it is chosen."""
@@ -225,7 +237,8 @@ class Engine:
         seeds = set(self.suite.seeds)
         if not case.is_choosing:
             return len(seeds)
-        return case.number_of_trials + len(seeds - {self.suite.choose_by.seed})
+        choosing = self.suite.choose_by.seeds
+        return case.number_of_trials * len(choosing) + len(seeds.difference(choosing))
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that can be done now, in the order of the suite."""

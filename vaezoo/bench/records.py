@@ -72,8 +72,8 @@ def _introduction(suite: Suite, rows: Sequence[Row]) -> str:
     if chosen:
         choice = suite.choose_by
         text += (
-            f" Settings were chosen by `{choice.metric}` of the validation split with seed "
-            f"{choice.seed}: {', '.join(chosen)}."
+            f" Settings were chosen by `{choice.metric}` of the validation split, seeds "
+            f"{', '.join(map(str, choice.seeds))}: {'; '.join(chosen)}."
         )
     return text
 

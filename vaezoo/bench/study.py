@@ -193,7 +193,7 @@ class CaseStudy:
 
     def _sampler_seed(self, number: int) -> int:
         """A seed of Optuna's size for the suggestion with a number."""
-        return (self.case.suite.choose_by.seed * 1_000_003 + number) % 2**32
+        return (self.case.suite.choose_by.seeds[0] * 1_000_003 + number) % 2**32
 
     def _open(self) -> optuna.Study:
         if self._study is not None:

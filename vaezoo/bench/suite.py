@@ -31,6 +31,7 @@ PRUNABLE = {"bound": True, "elbo": True, "distortion": False}
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Seed = Annotated[int, Field(ge=0, le=_SEED_LIMIT)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=100)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -45,6 +46,11 @@ def _check_values(values: Any) -> Any:
 
 
 Values = Annotated[Any, AfterValidator(_check_values)]
+
+
+def _check_differ(seeds: Sequence[int], name: str) -> None:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"`{name}` that differ")
 
 
 class _Model(BaseModel):
@@ -75,11 +81,12 @@ class Budget(_Model):
 
 
 class Choice(_Model):
-    """How settings are chosen: by a metric of the validation split, with one seed.
+    """How settings are chosen: by a metric of the validation split.
 
     Attributes:
         metric: the name of the metric in the evaluation.
-        seed: the seed that all settings are tried with.
+        seeds: those that all settings are tried with; the mean over them decides. Settings that
+            are suggested have one.
         maximize: whether higher values are better; None for what the metric declares.
         trials: how many settings of a variant are tried, which Optuna suggests. None for all
             combinations, which is not possible with ranges; fewer combinations are all tried.
@@ -88,10 +95,17 @@ class Choice(_Model):
     """
 
     metric: str = "elbo"
-    seed: Seed = 0
+    seeds: Seeds = [0]
     maximize: bool | None = None
     trials: Annotated[int, Field(ge=1, le=10_000)] | None = None
     prune: Literal["bound", "elbo", "distortion"] | None = None
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Choice:
+        _check_differ(self.seeds, "choose_by.seeds")
+        if len(self.seeds) > 1 and (self.trials or self.prune):
+            raise ValueError("one of `seeds`, because settings are suggested or ended early")
+        return self
 
 
 class Variant(_Model):
@@ -133,7 +147,7 @@ class Suite(_Model):
     name: Name
     title: str = ""
     budget: Budget | None = None
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)] = [0, 1, 2]
+    seeds: Seeds = [0, 1, 2]
     choose_by: Choice = Choice()
     evaluate: list[Any] = []
     set: list[str] = []
@@ -148,8 +162,7 @@ class Suite(_Model):
             is_range = any(isinstance(values, str) for values in variant.choose.values())
             if is_range and self.choose_by.trials is None:
                 raise ValueError(f"`choose_by.trials`, because variant {name} has a range")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("`seeds` that differ")
+        _check_differ(self.seeds, "seeds")
         return self
 
 

@@ -65,7 +65,7 @@ def open_sweep(
         seeds=[seed],
         choose_by=Choice.model_validate(
             {
-                **{"metric": metric, "seed": seed, "maximize": maximize},
+                **{"metric": metric, "seeds": [seed], "maximize": maximize},
                 **{"trials": trials, "prune": prune},
             }
         ),
@@ -151,9 +151,9 @@ def sweep_trials(engine: Engine) -> list[Trial]:
     """The trials of a sweep."""
     case = engine.cases[0]
     units = list(dict.fromkeys(engine.units_of(case)))
-    best = engine.best_unit(case, units)
+    best = engine.best_setting(case, units)
     return [
-        Trial(number, unit.setting, unit, _state(unit), unit is best)
+        Trial(number, unit.setting, unit, _state(unit), unit.setting == best)
         for number, unit in enumerate(units)
     ]
 

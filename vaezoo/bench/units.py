@@ -39,8 +39,8 @@ class Unit:
 
     @classmethod
     def of(cls, case: Case, setting: Setting, seed: int, steps: int | None, *, out: Path) -> Unit:
-        """The unit of a setting and a seed; the choosing seed of several settings is validated."""
-        chooses = case.is_choosing and seed == case.suite.choose_by.seed
+        """The unit of a setting and a seed; those that choose among settings are validated."""
+        chooses = case.is_choosing and seed in case.suite.choose_by.seeds
         folder = out / "runs" / case.name / setting_name(setting) / f"seed-{seed}"
         return cls(case, setting, seed, steps, "validation" if chooses else "test", folder)
 
