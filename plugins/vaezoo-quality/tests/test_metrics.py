@@ -56,7 +56,7 @@ class Replay:
     def __getattr__(self, name):
         return getattr(self.model, name)
 
-    def sample(self, n, condition=None, *, mean):
+    def sample(self, n, condition=None, *, mean, sampler):
         self.asked.append(mean)
         self.x = self.x.roll(-n, 0)
         return self.x[torch.arange(n) % len(self.x)]
@@ -111,13 +111,29 @@ def test_a_number_does_not_depend_on_the_other_metrics(binary):
 
 
 def test_features_are_computed_once_in_an_evaluation(binary, monkeypatch):
-    computed, compute = [], sets._compute
-    monkeypatch.setattr(sets, "_compute", lambda *args: computed.append(args) or compute(*args))
+    computed, compute = [], sets.SampleMetric._compute
+    monkeypatch.setattr(
+        sets.SampleMetric, "_compute", lambda *args: computed.append(args) or compute(*args)
+    )
     names = ("frechet-distance", "kernel-distance", "prdc")
     binary.evaluate("test", [{"type": name, **SMALL} for name in names])
     assert len(computed) == 1
     binary.evaluate("test", [{"type": "prdc", **SMALL}])
     assert len(computed) == 2, "another evaluation has another model or sampler"
+
+
+def test_a_sampler_draws_in_place_of_the_prior(tmp_path):
+    run = trained(tmp_path, samplers={"gmm": {"type": "gaussian-mixture", "components": 2}})
+    of_prior = {"type": "frechet-distance", **SMALL}
+    of_sampler, of_none = ({**of_prior, "sampler": name} for name in ("gmm", "flow"))
+    measured = run.evaluate("validation", [of_prior, of_sampler, of_none])
+    values = measured["metrics"]
+    assert "by the sampler gmm" in values["mnist_fd-2"]["note"]
+    assert "sampler" not in values["mnist_fd"]["note"]
+    (reason,) = measured["undefined"].values()
+    assert reason == "no sampler named 'flow'; the model has gmm"
+    whole = run.evaluate("validation", [of_prior], sampler="gmm")["metrics"]["mnist_fd"]
+    assert whole["value"] == values["mnist_fd-2"]["value"] != values["mnist_fd"]["value"]
 
 
 def test_labels_of_the_split_are_conditions(tmp_path):

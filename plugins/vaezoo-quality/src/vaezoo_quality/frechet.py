@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
 from vaezoo_quality.estimates import estimate
-from vaezoo_quality.sets import MNIST, feature_sets
+from vaezoo_quality.sets import SampleMetric
 
 _RESAMPLES = 50
 
@@ -68,7 +67,7 @@ def resampled_variance(real: Tensor, samples: Tensor) -> float:
     return float(torch.tensor(values).double().var())
 
 
-class FrechetDistance(vaezoo.Metric):
+class FrechetDistance(SampleMetric):
     """How far the mean and the covariance of samples' features are from those of real examples.
 
     The squared Frechet distance of Heusel et al. 2017 between normals with these moments, in named
@@ -83,24 +82,14 @@ class FrechetDistance(vaezoo.Metric):
         features: the name of features in a registry.
         samples: the number of samples in a draw, and of real examples.
         draws: the number of independent draws.
+        sampler: the sampler of the spec that draws; null takes the prior.
     """
 
     lower_is_better = frozenset({"*_fd"})
 
-    def __init__(
-        self,
-        *,
-        features: str = MNIST,
-        samples: Annotated[int, Ge(2)] = 10_000,
-        draws: Annotated[int, Ge(2)] = 5,
-    ) -> None:
-        self.features, self.samples, self.draws = features, samples, draws
-
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``TAG_fd`` with the tag of the features."""
-        sets = feature_sets(
-            self, model, data, features=self.features, count=self.samples, draws=self.draws
-        )
+        sets = self.sets(model, data)
         if sets.count < 2:
             raise NotImplementedError("needs at least two examples in each split")
         real = moments(sets.real)

@@ -71,13 +71,16 @@ def known_conditions(model: vaezoo.Model, data: vaezoo.Loader, rows: Tensor) -> 
     return conditions
 
 
-def sample_blocks(model: vaezoo.Model, count: int, conditions: Tensor | None) -> Iterator[Tensor]:
+def sample_blocks(
+    model: vaezoo.Model, count: int, conditions: Tensor | None, sampler: str | None
+) -> Iterator[Tensor]:
     """``count`` samples in blocks ``[<= BLOCK, *shape]``.
 
     Args:
         model: the model.
         count: how many.
         conditions: of real examples, ``[m, ...]``; they are taken in turn.
+        sampler: a sampler of the model; None takes the prior.
 
     Raises:
         vaezoo.VaezooError: a sample is NaN or infinite.
@@ -88,7 +91,7 @@ def sample_blocks(model: vaezoo.Model, count: int, conditions: Tensor | None) ->
         condition = None
         if conditions is not None:
             condition = conditions[torch.arange(start, start + size) % len(conditions)]
-        x = model.sample(size, condition, mean=not is_binary)
+        x = model.sample(size, condition, mean=not is_binary, sampler=sampler)
         vaezoo.require_finite(x, "a value of sample")
         yield x
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import vaezoo
 from vaezoo_quality.estimates import estimate
-from vaezoo_quality.sets import MNIST, feature_sets
+from vaezoo_quality.sets import MNIST, SampleMetric
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> float:
@@ -46,7 +46,7 @@ def subset_values(real: Tensor, samples: Tensor, size: int) -> Tensor:
     return torch.tensor([squared_mmd(a, b) for a, b in pairs], dtype=torch.double)
 
 
-class KernelDistance(vaezoo.Metric):
+class KernelDistance(SampleMetric):
     """The squared maximum mean discrepancy between features of samples and of real examples.
 
     KID of Binkowski et al. 2018 in named features: ``mnist_kid`` is that of the network of
@@ -61,6 +61,7 @@ class KernelDistance(vaezoo.Metric):
         features: the name of features in a registry.
         samples: the number of samples in a draw, and of real examples.
         draws: the number of independent draws.
+        sampler: the sampler of the spec that draws; null takes the prior.
         subset: the number of samples in a subset; at most half of those in a draw are taken.
     """
 
@@ -72,16 +73,15 @@ class KernelDistance(vaezoo.Metric):
         features: str = MNIST,
         samples: Annotated[int, Ge(4)] = 10_000,
         draws: Annotated[int, Ge(2)] = 5,
+        sampler: str | None = None,
         subset: Annotated[int, Ge(2)] = 1000,
     ) -> None:
-        self.features, self.samples, self.draws = features, samples, draws
+        super().__init__(features=features, samples=samples, draws=draws, sampler=sampler)
         self.subset = subset
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``TAG_kid`` with the tag of the features."""
-        sets = feature_sets(
-            self, model, data, features=self.features, count=self.samples, draws=self.draws
-        )
+        sets = self.sets(model, data)
         if sets.count < 4:
             raise NotImplementedError("needs at least four examples in each split")
         size = min(self.subset, sets.count // 2)

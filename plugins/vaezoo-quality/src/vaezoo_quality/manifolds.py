@@ -16,7 +16,7 @@ from torch import Tensor
 import vaezoo
 from vaezoo_quality.distances import distance_blocks, radii
 from vaezoo_quality.estimates import estimate
-from vaezoo_quality.sets import MNIST, Sets, feature_sets
+from vaezoo_quality.sets import MNIST, SampleMetric, Sets
 
 _SUBSETS = 10
 """The subsets of the real examples whose differences tell the errors of three numbers."""
@@ -186,7 +186,7 @@ def compare(sets: Sets, neighbours: int) -> dict[str, vaezoo.Estimate]:
     return results
 
 
-class PRDC(vaezoo.Metric):
+class PRDC(SampleMetric):
     """Precision and recall, density and coverage of samples among real examples.
 
     Precision is the share of samples in a ball around a real example, recall the share of real
@@ -203,6 +203,7 @@ class PRDC(vaezoo.Metric):
         features: the name of features in a registry.
         samples: the number of samples in a draw, and of real examples.
         draws: the number of independent draws.
+        sampler: the sampler of the spec that draws; null takes the prior.
         neighbours: which neighbour sets the radius of a ball.
     """
 
@@ -214,16 +215,15 @@ class PRDC(vaezoo.Metric):
         features: str = MNIST,
         samples: Annotated[int, Ge(2)] = 10_000,
         draws: Annotated[int, Ge(2)] = 5,
+        sampler: str | None = None,
         neighbours: Annotated[int, Ge(1)] = 5,
     ) -> None:
-        self.features, self.samples, self.draws = features, samples, draws
+        super().__init__(features=features, samples=samples, draws=draws, sampler=sampler)
         self.neighbours = neighbours
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``TAG_precision``, ``TAG_recall``, ``TAG_density`` and ``TAG_coverage``."""
-        sets = feature_sets(
-            self, model, data, features=self.features, count=self.samples, draws=self.draws
-        )
+        sets = self.sets(model, data)
         least = 10 * (self.neighbours + 1)  # much more than a ball holds
         if sets.count < least:
             raise NotImplementedError(f"needs at least {least} examples in each split")

@@ -19,7 +19,7 @@ from vaezoo_quality import images
 from vaezoo_quality.distances import distance_blocks, nearest
 from vaezoo_quality.estimates import estimate
 from vaezoo_quality.pictures import draw_neighbours
-from vaezoo_quality.sets import PIXELS, Extractor, Sets, feature_sets
+from vaezoo_quality.sets import PIXELS, Extractor, SampleMetric, Sets
 
 _SHOWN = 16
 """The number of samples in the picture."""
@@ -116,7 +116,7 @@ def data_copying(samples: Tensor, held_out: Tensor) -> float:
     return (statistic - m * n / 2) / deviation if len(values) > 1 else 0.0
 
 
-class Memorisation(vaezoo.Metric):
+class Memorisation(SampleMetric):
     """Whether samples are closer to training examples than to held-out ones.
 
     ``nearer_to_train`` is the share of samples whose nearest example, among as many training as
@@ -133,6 +133,7 @@ class Memorisation(vaezoo.Metric):
         features: the name of features in a registry; ``pixels`` compares the examples themselves.
         samples: the number of samples in a draw, and of training and of held-out examples.
         draws: the number of independent draws.
+        sampler: the sampler of the spec that draws; null takes the prior.
     """
 
     lower_is_better = frozenset({"nearer_to_train"})
@@ -143,14 +144,13 @@ class Memorisation(vaezoo.Metric):
         features: str = PIXELS,
         samples: Annotated[int, Ge(2)] = 10_000,
         draws: Annotated[int, Ge(2)] = 2,
+        sampler: str | None = None,
     ) -> None:
-        self.features, self.samples, self.draws = features, samples, draws
+        super().__init__(features=features, samples=samples, draws=draws, sampler=sampler)
 
     def __call__(self, model: vaezoo.Model, data: vaezoo.Loader) -> Mapping[str, vaezoo.Estimate]:
         """Returns ``nearer_to_train`` and ``data_copying``."""
-        sets = feature_sets(
-            self, model, data, features=self.features, count=self.samples, draws=self.draws
-        )
+        sets = self.sets(model, data)
         if sets.count < 2:
             raise NotImplementedError("needs at least two examples in each split")
         return _estimates(sets)
@@ -165,7 +165,7 @@ class Memorisation(vaezoo.Metric):
         extractor, training = Extractor(self.features, model), images.training_split(self)()
         rows = images.rows_of(min(_SHOWN, len(data)), len(data))
         conditions = images.known_conditions(model, data, rows)
-        samples = torch.cat([*images.sample_blocks(model, _SHOWN, conditions)])
+        samples = torch.cat([*images.sample_blocks(model, _SHOWN, conditions, self.sampler)])
         found = [_nearest_examples(samples, each, extractor) for each in (training, data)]
         caption = (
             "Samples, each above its nearest training example and its nearest example of the "

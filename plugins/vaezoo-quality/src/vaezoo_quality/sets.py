@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 import vaezoo
@@ -55,68 +56,76 @@ _cache: WeakKeyDictionary[Callable[[], vaezoo.Loader], dict[Any, tuple[Any, Sets
 """By what loads the training split, which each evaluation has of its own."""
 
 
-def feature_sets(
-    metric: vaezoo.Metric,
-    model: vaezoo.Model,
-    data: vaezoo.Loader,
-    *,
-    features: str,
-    count: int,
-    draws: int,
-) -> Sets:
-    """The sets that a metric compares; metrics of one evaluation share them.
+class SampleMetric(vaezoo.Metric):
+    """A metric that compares samples with real examples.
 
     Args:
-        metric: the metric, which knows the training split.
-        model: the model.
-        data: the split that is measured.
         features: the name of features in a registry, or ``pixels``.
-        count: the size of each set, if both splits have as many examples.
+        samples: the number of samples in a draw, and of real examples.
         draws: the number of independent draws.
-
-    Raises:
-        NotImplementedError: the training split is not known, the features cannot be loaded, or do
-            not read such data.
+        sampler: the sampler of the spec that draws; null takes the prior.
     """
-    training = images.training_split(metric)
-    key = (id(model), id(data), features, count, draws)
-    known = _cache.setdefault(training, {})
-    if key not in known:
-        extractor = Extractor(features, model)
-        with vaezoo.seeded(model.device, "quality", features):
-            sets = _compute(extractor, model, data, training(), count, draws)
-        known[key] = ((model, data), sets)  # which keeps their ids from being used again
-    return known[key][1]
 
+    def __init__(
+        self,
+        *,
+        features: str = MNIST,
+        samples: Annotated[int, Ge(2)] = 10_000,
+        draws: Annotated[int, Ge(2)] = 5,
+        sampler: str | None = None,
+    ) -> None:
+        self.features, self.samples, self.draws = features, samples, draws
+        self.sampler = sampler
 
-def _compute(
-    extractor: Extractor,
-    model: vaezoo.Model,
-    data: vaezoo.Loader,
-    train: vaezoo.Loader,
-    count: int,
-    draws: int,
-) -> Sets:
-    count = min(count, len(data), len(train))
-    rows = images.rows_of(count, len(data))
-    conditions = images.known_conditions(model, data, rows)
-    pairs = [
-        (extractor(batch.x), extractor(images.shuffled(batch.x)))
-        for batch in images.real_blocks(data, rows)
-    ]
-    train_rows = images.rows_of(2 * count, len(train))
-    training = extractor.all(batch.x for batch in images.real_blocks(train, train_rows))
-    return Sets(
-        tag=extractor.tag,
-        real=torch.cat([real for real, _ in pairs]),
-        train=training[:count],
-        others=training[count:],
-        draws=tuple(
-            extractor.all(images.sample_blocks(model, count, conditions)) for _ in range(draws)
-        ),
-        noise=torch.cat([noise for _, noise in pairs]),
-        note=f"{images.domain(model.data)}; {extractor.note}",
-    )
+    def sets(self, model: vaezoo.Model, data: vaezoo.Loader) -> Sets:
+        """The sets that are compared; metrics of one evaluation share them.
+
+        Args:
+            model: the model.
+            data: the split that is measured.
+
+        Raises:
+            NotImplementedError: the training split is not known, the features cannot be loaded,
+                or do not read such data.
+            ValueError: the model has no such sampler.
+        """
+        training = images.training_split(self)
+        if self.sampler is not None:
+            model.check_sampler(self.sampler)
+        key = (id(model), id(data), self.features, self.samples, self.draws, self.sampler)
+        known = _cache.setdefault(training, {})
+        if key not in known:
+            extractor = Extractor(self.features, model)
+            with vaezoo.seeded(model.device, "quality", self.features):
+                sets = self._compute(extractor, model, data, training())
+            known[key] = ((model, data), sets)  # which keeps their ids from being used again
+        return known[key][1]
+
+    def _compute(
+        self, extractor: Extractor, model: vaezoo.Model, data: vaezoo.Loader, train: vaezoo.Loader
+    ) -> Sets:
+        count = min(self.samples, len(data), len(train))
+        rows = images.rows_of(count, len(data))
+        conditions = images.known_conditions(model, data, rows)
+        pairs = [
+            (extractor(batch.x), extractor(images.shuffled(batch.x)))
+            for batch in images.real_blocks(data, rows)
+        ]
+        train_rows = images.rows_of(2 * count, len(train))
+        training = extractor.all(batch.x for batch in images.real_blocks(train, train_rows))
+        draws = (
+            images.sample_blocks(model, count, conditions, self.sampler) for _ in range(self.draws)
+        )
+        drawn_by = f"; by the sampler {self.sampler}" if self.sampler is not None else ""
+        return Sets(
+            tag=extractor.tag,
+            real=torch.cat([real for real, _ in pairs]),
+            train=training[:count],
+            others=training[count:],
+            draws=tuple(map(extractor.all, draws)),
+            noise=torch.cat([noise for _, noise in pairs]),
+            note=f"{images.domain(model.data)}{drawn_by}; {extractor.note}",
+        )
 
 
 class Extractor:
