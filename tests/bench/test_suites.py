@@ -333,7 +333,7 @@ def test_what_is_better_over_three_seeds_is_marked_in_the_table_and_on_a_page(
     assert "Two rates" in page and "vaezoo bench" in page and "weak" in page
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-long", "sprites", "music"])
+@pytest.mark.parametrize("name", ["mnist", "mnist-long", "samplers", "sprites", "music"])
 def test_the_suites_of_the_examples_compose(name, tmp_path):
     root = Path(__file__).parents[2] / "examples/suites"
     opened(root / f"{name}.yaml", tmp_path / "out")
