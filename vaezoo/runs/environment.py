@@ -14,7 +14,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, Field
 
 from vaezoo.plugins import discovery
-from vaezoo.runs.evaluation_file import STRICT, check_types
+from vaezoo.runs.file_types import STRICT, check_types
 
 
 class _RegisteredClass(BaseModel):

@@ -1,15 +1,13 @@
-"""The types of what is read back of ``evaluation.json``, and how types of JSON are checked."""
+"""The types of what is read back of ``evaluation.json``."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from vaezoo.utils.errors import one_line, shorten
+from vaezoo.runs.file_types import STRICT, check_types
 
-STRICT = ConfigDict(strict=True, extra="allow")
-"""No value is converted; keys that are not known are those of later versions."""
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -36,17 +34,6 @@ class _Evaluation(BaseModel):
     metrics: dict[str, _Row]
     undefined: dict[str, str]
     not_finite: dict[str, str] = {}
-
-
-def check_types(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """The content of a file, as it was read; ValueError if a type is wrong."""
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        place = shorten(one_line(".".join(map(str, first["loc"]))))
-        raise ValueError(f"{place}: {first['msg']}") from None
-    return values
 
 
 def check_evaluation(values: dict[str, Any]) -> dict[str, Any]:
