@@ -1,7 +1,7 @@
 """Trains and publishes the entries of `registry.yaml`, one at a time.
 
     python benchmarks/zoo.py                    # all that are not listed yet: several CPU hours
-    python benchmarks/zoo.py cvae-mnist         # one spec of examples/zoo
+    python benchmarks/zoo.py cvae-mnist         # one spec of examples/zoo or plugins/*/examples
 
 Runs are stored in `runs/zoo`. If the command is interrupted, run it again: it resumes the last
 run.
@@ -97,6 +97,24 @@ ZOO: dict[str, tuple[str, str, str, str]] = {
         MUSIC,
         "Castrejon et al. 2019",
     ),
+    "vrae-jsb-dependent": (
+        "vrae/jsb-dependent@1",
+        "VRAE of Bach's chorales with dependent keys",
+        MUSIC,
+        "Fabius & van Amersfoort 2014; Germain et al. 2015",
+    ),
+    "vrnn-jsb-dependent": (
+        "vrnn/jsb-dependent@1",
+        "VRNN of Bach's chorales with dependent keys",
+        MUSIC,
+        "Chung et al. 2015; Germain et al. 2015",
+    ),
+    "hvrnn-jsb-dependent": (
+        "hvrnn/jsb-dependent@1",
+        "Hierarchical VRNN of Bach's chorales with dependent keys",
+        MUSIC,
+        "Castrejon et al. 2019; Germain et al. 2015",
+    ),
     "vrae-cities": (
         "vrae/cities@1",
         "Names of towns by country, letter by letter",
@@ -121,7 +139,9 @@ def train(name: str, runs: Path) -> vaezoo.Run:
             if (path / "report.html").is_file()
             else vaezoo.resume(path, print_line=print)
         )
-    return vaezoo.run(ROOT / "examples" / "zoo" / f"{name}.yaml", out=runs, print_line=print)
+    folders = [ROOT / "examples" / "zoo", *sorted(ROOT.glob("plugins/*/examples"))]
+    spec = next(path for folder in folders if (path := folder / f"{name}.yaml").is_file())
+    return vaezoo.run(spec, out=runs, print_line=print)
 
 
 def main() -> None:
