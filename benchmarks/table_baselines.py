@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 from vaezoo_tabular.cases import Cases
-from vaezoo_tabular.columns import columns_of
+from vaezoo_tabular.facts import columns_of
 
 import vaezoo
 

@@ -33,8 +33,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from vaezoo_tabular.columns import columns_of
 from vaezoo_tabular.comparison import Rows, to_rows
+from vaezoo_tabular.facts import columns_of
 from vaezoo_tabular.formats import TableCsv
 from vaezoo_tabular.metrics import SyntheticRows
 

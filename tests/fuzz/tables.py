@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from vaezoo_tabular.columns import columns_of
+from vaezoo_tabular.facts import columns_of
 
 from tests.fuzz.harness import (
     Claim,

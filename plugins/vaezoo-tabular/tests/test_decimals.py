@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from vaezoo_tabular.columns import columns_of
 from vaezoo_tabular.dataset import Table
+from vaezoo_tabular.facts import columns_of
 
 
 @pytest.mark.parametrize(

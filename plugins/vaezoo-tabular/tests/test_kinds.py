@@ -85,5 +85,5 @@ def test_a_column_without_cases_is_no_column(kind, says):
     from vaezoo_tabular.columns import Column
 
     with pytest.raises(ValueError, match=f"column 'a' is {kind} and has {says}"):
-        Column.from_json({"name": "a", "kind": kind, "start": 0, "edges": [1.0]})
-    Column.from_json({"name": "a", "kind": kind})  # which is not modelled
+        Column(name="a", kind=kind, start=0, edges=(1.0,)).check(1)
+    Column(name="a", kind=kind).check(1)  # which is not modelled

@@ -9,8 +9,9 @@ import pytest
 import torch
 from scipy import stats
 from vaezoo_tabular.cases import Cases
-from vaezoo_tabular.columns import Column, columns_of
+from vaezoo_tabular.columns import Column
 from vaezoo_tabular.dataset import Table
+from vaezoo_tabular.facts import columns_of
 from vaezoo_tabular.pieces import divide_bins, sizes_of
 from vaezoo_tabular.row import Row
 from vaezoo_tabular.row_cells import RowCells

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from vaezoo_tabular.cases import Cases
-from vaezoo_tabular.columns import columns_of
 from vaezoo_tabular.dataset import Table
+from vaezoo_tabular.facts import columns_of
 from vaezoo_tabular.row import Row
 from vaezoo_tabular.row_cells import RowCells
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from vaezoo_vrae.chorales import Chorales
-from vaezoo_vrae.formats import synthesize
+from vaezoo_vrae.formats import MidiFormat, synthesize
 from vaezoo_vrae.midi import Midi
 from vaezoo_vrae.midi_files import read_song, write_roll
 from vaezoo_vrae.polyphonic import Polyphonic, transpose_rolls
@@ -367,3 +367,10 @@ def test_classes_of_series_are_those_of_both_published_splits(monkeypatch):
     data = Series(name="Some", held_out=0.99)
     assert data.spec.classes == ("1", "2", "3") and data.split("test").condition.tolist() == [0, 2]
     assert [len(data.split(name).x) for name in SPLITS] == [1, 11, 2]
+
+
+@pytest.mark.parametrize("steps", [0, 1.5, "2", None])
+def test_damage_to_the_steps_of_a_beat_is_named(steps):
+    data = vaezoo.DataSpec((4, 88), "binary", facts={"vaezoo-vrae": {"steps_per_beat": steps}})
+    with pytest.raises(ValueError, match="steps_per_beat must be a whole number"):
+        MidiFormat(data)

@@ -12,6 +12,7 @@ import torch
 import yaml
 from vaezoo_vrae.metrics import NextStep, StepBounds
 from vaezoo_vrae.sequences import Sequences
+from vaezoo_vrae.series_format import SeriesCsv
 
 import vaezoo
 from vaezoo.cli.main import main
@@ -91,6 +92,26 @@ def test_a_proposed_spec_leaves_out_files_that_cannot_be_read(sensors, tmp_path)
     assert "unreadable: skip  # files that cannot be read are left out" in text
     assert "1 file that cannot be read (pump-1.csv)" in text
     assert call("-q", "run", tmp_path / "x.yaml", "--dry-run") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("window", 1.5, "window: "),
+        ("stride", -1, "stride: "),
+        ("decimals", ["x"], "decimals.0: "),
+        ("decimals", [1, 2, 3], "decimals of other channels"),
+        ("missing", "x", "missing: "),
+        ("time", None, "time: "),
+    ],
+)
+def test_damage_to_what_is_kept_of_series_is_named(sensors, name, value, says):
+    data = Sequences(path=str(sensors), time="timestamp", columns=["flow"], missing="hide").spec
+    kept = data.facts["vaezoo-vrae"]["series"]
+    assert SeriesCsv(data).decimals == tuple(kept["decimals"])
+    damaged = replace(data, facts={"vaezoo-vrae": {"series": {**kept, name: value}}})
+    with pytest.raises(ValueError, match=f"the facts of the series are damaged: {says}"):
+        SeriesCsv(damaged)
 
 
 def test_channels_have_their_names_units_and_the_scale_of_the_training_rows(sensors):

@@ -7,7 +7,6 @@ may be missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -115,34 +114,19 @@ class Column:
             if value != defaults[name]
         }
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Column:
-        """The column with attributes that ``to_json`` returned.
+    def check(self, width: int) -> None:
+        """Raises ValueError if it is modelled and has no case that its cells can be, or no place.
 
-        Raises:
-            ValueError: it is modelled, and has no case that its cells can be.
+        Args:
+            width: the number of columns of x.
         """
-        column = cls(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        )
-        has_names = column.kind in ("categorical", "boolean")
-        known = column.categories if has_names else (*column.values, *column.edges[1:])
-        if column.is_modelled and not known:
+        has_names = self.kind in ("categorical", "boolean")
+        known = self.categories if has_names else (*self.values, *self.edges[1:])
+        if self.is_modelled and not known:
             missing = "categories" if has_names else "values and no bins"
-            raise ValueError(f"column {column.name!r} is {column.kind} and has no {missing}")
-        return column
-
-
-def columns_of(data: vaezoo.DataSpec) -> tuple[Column, ...]:
-    """The columns of the table that data was read from, in the order of the source.
-
-    Raises:
-        ValueError: it was not read from a table.
-    """
-    facts = data.facts.get("vaezoo-tabular")
-    if facts is None:
-        raise ValueError("needs the data set 'table'")
-    return tuple(map(Column.from_json, facts["columns"]))
+            raise ValueError(f"column {self.name!r} is {self.kind} and has no {missing}")
+        if self.start + self.width > width:
+            raise ValueError(f"column {self.name!r} lies outside the {width} columns of x")
 
 
 def to_values(column: Column, cells: pa.Array, decimal: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import vaezoo
 from vaezoo_tabular.cases import Cases
-from vaezoo_tabular.columns import columns_of
+from vaezoo_tabular.facts import columns_of
 
 
 class TableEncoder(vaezoo.Encoder):

@@ -16,10 +16,11 @@ from torch import Tensor
 
 import vaezoo
 from vaezoo_tabular.checks import read_values
-from vaezoo_tabular.columns import Column, arrow_type, columns_of, decode, to_values
+from vaezoo_tabular.columns import Column, arrow_type, decode, to_values
 from vaezoo_tabular.comparison import to_rows
 from vaezoo_tabular.csv_output import CsvForm, write_csv
-from vaezoo_tabular.files import CsvOptions, is_table_file, read_table
+from vaezoo_tabular.facts import table_facts
+from vaezoo_tabular.files import is_table_file, read_table
 from vaezoo_tabular.loading import complete_table, encode_rows
 from vaezoo_tabular.notation import number_texts
 from vaezoo_tabular.pictures import draw_associations, draw_marginals, draw_table
@@ -50,14 +51,11 @@ class TableFormat(vaezoo.Format):
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
-        self.columns = columns_of(data)
-        facts = data.facts["vaezoo-tabular"]
-        self.condition, self.unseen = facts.get("condition"), facts["unseen"]
-        self.condition_type = facts.get("condition_type", "string")
-        self.factors = facts.get("factors", ())
-        self.csv = CsvOptions(**facts["csv"])
-        self.likely = CsvForm(**facts["form"]) if "form" in facts else None
-        self.form, self.order = self.likely or CsvForm(), facts.get("order", ())
+        facts = table_facts(data)
+        self.columns, self.csv, self.likely = facts.columns, facts.csv, facts.form
+        self.condition, self.condition_type = facts.condition, facts.condition_type
+        self.unseen, self.factors, self.order = facts.unseen, facts.factors, facts.order
+        self.form = facts.form or CsvForm()
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
         """Writes rows ``[n, D]``."""

@@ -11,7 +11,8 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 
 import vaezoo
-from vaezoo_tabular.columns import Column, columns_of
+from vaezoo_tabular.columns import Column
+from vaezoo_tabular.facts import columns_of
 from vaezoo_tabular.numbers import TruncatedNormalLikelihood
 from vaezoo_tabular.row import Row
 from vaezoo_tabular.row_cells import RowCells

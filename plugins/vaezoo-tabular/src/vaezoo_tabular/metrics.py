@@ -11,8 +11,9 @@ from annotated_types import Ge, Gt
 
 import vaezoo
 from vaezoo_tabular import comparison
-from vaezoo_tabular.columns import Column, columns_of
+from vaezoo_tabular.columns import Column
 from vaezoo_tabular.comparison import Rows, to_rows
+from vaezoo_tabular.facts import columns_of
 from vaezoo_tabular.utility import train_and_test
 
 UNITS = {

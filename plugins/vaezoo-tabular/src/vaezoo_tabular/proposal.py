@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import vaezoo
-from vaezoo_tabular.columns import columns_of
+from vaezoo_tabular.facts import columns_of
 from vaezoo_tabular.fitting import TooManyCategoriesError
 
 _STEPS = 7_000

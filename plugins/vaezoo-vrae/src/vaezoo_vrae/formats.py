@@ -134,8 +134,10 @@ class _PianoRollFormat(vaezoo.Format):
         super().__init__(data)
         if data.shape[1:] != (KEYS,) or data.support != "binary":
             raise ValueError(f"these examples are not piano rolls of {KEYS} keys; use .npz")
-        facts = data.facts.get("vaezoo-vrae", {})
-        self.steps_per_beat = facts.get("steps_per_beat", _STEPS_PER_BEAT)
+        steps = data.facts.get("vaezoo-vrae", {}).get("steps_per_beat", _STEPS_PER_BEAT)
+        if not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"steps_per_beat must be a whole number of at least 1, not {steps!r}")
+        self.steps_per_beat = steps
 
 
 class MidiFormat(_PianoRollFormat):

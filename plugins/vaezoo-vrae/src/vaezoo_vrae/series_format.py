@@ -8,17 +8,21 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
+from pydantic import TypeAdapter, ValidationError
 
 import vaezoo
 from vaezoo_vrae.dividing import window_starts
-from vaezoo_vrae.series_files import SeriesOptions, TimeSeries, read_header, read_series
+from vaezoo_vrae.series_files import Missing, SeriesOptions, TimeSeries, read_header, read_series
 
 _INDEX = ["example", "step"]
 """The first columns of a file with several examples."""
@@ -34,6 +38,28 @@ class _Window:
     values: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How files are read, as it is kept with the weights: see ``sequences``."""
+
+    window: Annotated[int, Ge(0)]
+    stride: Annotated[int, Ge(0)]
+    decimals: tuple[int | None, ...]
+    time: str
+    time_format: str
+    missing: Missing
+
+
+def _check_reading(facts: Any) -> _Reading:
+    """What was kept; raises ValueError if it is damaged."""
+    try:
+        return TypeAdapter(_Reading).validate_json(json.dumps(facts), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"the facts of the series are damaged: {place}: {first['msg']}") from None
+
+
 class SeriesCsv(vaezoo.Format):
     """Series in the columns and units of the files that a model was trained on.
 
@@ -44,14 +70,16 @@ class SeriesCsv(vaezoo.Format):
 
     def __init__(self, data: vaezoo.DataSpec, /) -> None:
         super().__init__(data)
-        reading = data.facts.get("vaezoo-vrae", {}).get("series")
-        if reading is None:
+        facts = data.facts.get("vaezoo-vrae", {}).get("series")
+        if facts is None:
             raise ValueError("these examples are no series of named channels")
-        self.window, self.stride = reading["window"], reading["stride"]
-        self.decimals: list[int | None] = reading["decimals"]
+        reading = _check_reading(facts)
         self.channels = tuple(field.name for field in data.fields)
+        if len(reading.decimals) != len(self.channels):
+            raise ValueError("the facts of the series are damaged: decimals of other channels")
+        self.window, self.stride, self.decimals = reading.window, reading.stride, reading.decimals
         self.options = SeriesOptions(
-            reading["time"], reading["time_format"], self.channels, reading["missing"]
+            reading.time, reading.time_format, self.channels, reading.missing
         )
 
     def write(self, path: Path, examples: vaezoo.Batch, columns: int) -> None:
