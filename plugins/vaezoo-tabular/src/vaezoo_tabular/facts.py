@@ -55,7 +55,7 @@ def table_facts(data: vaezoo.DataSpec) -> TableFacts:
     if facts is None:
         raise ValueError("needs the data set 'table'")
     try:
-        known = _adapter().validate_json(json.dumps(facts), strict=True)
+        known = _adapter().validate_json(json.dumps(facts, allow_nan=False), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -53,7 +53,7 @@ class _Reading:
 def _check_reading(facts: Any) -> _Reading:
     """What was kept; raises ValueError if it is damaged."""
     try:
-        return TypeAdapter(_Reading).validate_json(json.dumps(facts), strict=True)
+        return TypeAdapter(_Reading).validate_json(json.dumps(facts, allow_nan=False), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
