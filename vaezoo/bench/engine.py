@@ -188,7 +188,7 @@ class Engine:
         """
         metric, sign = self.suite.choose_by.metric, 1 if self._maximizes(case) else -1
         values: dict[Setting, list[float]] = {}
-        for unit in dict.fromkeys(units):
+        for unit in units:
             value = value_of(unit, "validation", metric)
             values.setdefault(unit.setting, []).append(math.nan if value is None else value)
         means = {setting: sign * fmean(each) for setting, each in values.items()}
