@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, channels_last, nn
 
 from vaezoo.components.decoders import code_width
-from vaezoo.components.encoders import Width
+from vaezoo.components.encoders import Dropout, Width
 from vaezoo.data.dataspec import Shape
 from vaezoo.model.parts import Decoder, Encoder
 from vaezoo.model.wiring import DecoderWiring, EncoderWiring
@@ -34,8 +34,13 @@ def _grid_size(shape: Shape, patch: int) -> tuple[int, int]:
     return shape[1] // patch, shape[2] // patch
 
 
-def _blocks(channels: int, count: int, activation: Activation, norm: Norm) -> list[nn.Module]:
-    return [ResidualBlock(channels, activation_name=activation, norm=norm) for _ in range(count)]
+def _blocks(
+    channels: int, count: int, *, activation: Activation, norm: Norm, dropout: float
+) -> list[nn.Module]:
+    return [
+        ResidualBlock(channels, activation_name=activation, norm=norm, dropout=dropout)
+        for _ in range(count)
+    ]
 
 
 class PatchEncoder(Encoder):
@@ -48,6 +53,7 @@ class PatchEncoder(Encoder):
         hidden: the number of units of the last layer.
         activation: the activation after each layer.
         norm: the normalization of each layer.
+        dropout: the dropout probability in each residual block during training.
     """
 
     def __init__(
@@ -61,13 +67,14 @@ class PatchEncoder(Encoder):
         hidden: Width = 256,
         activation: Activation = "relu",
         norm: Norm = "none",
+        dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
         in_shape = wiring.in_shape
         rows, columns = _grid_size(in_shape, patch)
         self.grid = nn.Sequential(
             nn.Conv2d(in_shape[0], channels, patch, stride=patch),
-            *_blocks(channels, blocks, activation, norm),
+            *_blocks(channels, blocks, activation=activation, norm=norm, dropout=dropout),
         )
         self.head = dense(channels * rows * columns, hidden, activation)
 
@@ -87,6 +94,7 @@ class PatchDecoder(Decoder):
         hidden: the number of units of the first layer.
         activation: the activation after each layer.
         norm: the normalization of each layer.
+        dropout: the dropout probability in each residual block during training.
     """
 
     def __init__(
@@ -100,6 +108,7 @@ class PatchDecoder(Decoder):
         hidden: Width = 256,
         activation: Activation = "relu",
         norm: Norm = "none",
+        dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
         in_shape, out_shape = wiring.in_shape, wiring.out_shape
@@ -109,7 +118,8 @@ class PatchDecoder(Decoder):
             dense(code_width(in_shape), hidden, activation), dense(hidden, flat, activation)
         )
         self.grid = nn.Sequential(
-            *_blocks(channels, blocks, activation, norm), activation_layer(activation)
+            *_blocks(channels, blocks, activation=activation, norm=norm, dropout=dropout),
+            activation_layer(activation),
         )
         self.pixels = nn.Sequential(
             nn.Conv2d(channels, out_shape[0] * patch * patch, 1), nn.PixelShuffle(patch)

@@ -82,9 +82,14 @@ def mlp(
 
 
 class ResidualBlock(nn.Module):
-    """A pre-activation residual block of two 3x3 convolutions (He et al. 2016)."""
+    """A pre-activation residual block of two 3x3 convolutions (He et al. 2016).
 
-    def __init__(self, channels: int, *, activation_name: Activation, norm: Norm) -> None:
+    Units are dropped between the convolutions (Zagoruyko and Komodakis 2016).
+    """
+
+    def __init__(
+        self, channels: int, *, activation_name: Activation, norm: Norm, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(
             norm2d(channels, norm),
@@ -92,6 +97,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1),
             norm2d(channels, norm),
             activation_layer(activation_name),
+            *([nn.Dropout(dropout)] if dropout else []),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 
