@@ -17,6 +17,7 @@ from vaezoo.distributions.drawing import draw as draw
 from vaezoo.distributions.drawing import mode as mode
 from vaezoo.distributions.drawing import sample_prior as sample_prior
 from vaezoo.distributions.drawing import tempered as tempered
+from vaezoo.distributions.gradients import differentiable_mean as differentiable_mean
 from vaezoo.distributions.implicit import Implicit as Implicit
 from vaezoo.distributions.implicit import detach as detach
 from vaezoo.distributions.joint import Joint as Joint

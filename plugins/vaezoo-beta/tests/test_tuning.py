@@ -19,7 +19,7 @@ from vaezoo_beta.total_correlation import BetaTC
 from vaezoo_beta.tuning import Geco, Logistic, PIControl, squared_error
 
 import vaezoo
-from vaezoo.distributions import DiagonalNormal, UnitNormal
+from vaezoo.distributions import DiagonalNormal, Joint, UnitNormal
 from vaezoo.testing import check_spec
 from vaezoo.utils.process_group import ProcessGroup
 
@@ -158,6 +158,39 @@ def test_squared_error_is_of_means_averaged_over_samples_and_blind_to_what_is_hi
         [((mean[k] - x) ** 2).sum(-1).nan_to_num().sum(-1) for k in range(4)]
     ).mean(0)
     torch.testing.assert_close(squared_error(trace), expected)
+
+
+class SampledMean(Independent):
+    """A normal whose mean is estimated without gradients."""
+
+    @property
+    def mean(self):
+        return super().mean.detach()
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["one", "parts"])
+def test_a_squared_error_that_could_not_train_the_decoder_is_refused(parts):
+    gain, x = nn.Parameter(torch.ones(2)), torch.randn(5, 2)
+    q = DiagonalNormal(torch.zeros(5, 2), torch.zeros(5, 2))
+    site = vaezoo.Site("z", q.rsample((1,)), q, UnitNormal(torch.zeros(2)))
+    objective = Geco(WIRING, constraint="squared-error", target=0.1)
+
+    def loss(kind, gain=gain):
+        px = kind(Normal(gain * site.z, 1.0), 1)
+        if parts:
+            px = Joint({"a": Independent(Normal(gain * site.z, 1.0), 1), "b": px})
+            trace = given_trace(vaezoo.Batch({"a": x, "b": x}), site, px=px)
+            trace.__dict__["mean_distortion"] = px.parts["b"].log_prob(x)
+        return objective(trace if parts else given_trace(vaezoo.Batch(x), site, px=px))
+
+    says = "likelihood of part 'b'" if parts else "no gradient with this likelihood"
+    with pytest.raises(ValueError, match=says):
+        loss(SampledMean)
+    assert loss(Independent).requires_grad
+    with torch.no_grad():
+        validation = loss(SampledMean)
+    frozen = loss(SampledMean, gain.detach())
+    torch.testing.assert_close(frozen, validation)
 
 
 def test_a_batch_in_parts_moves_lambda_like_the_whole():

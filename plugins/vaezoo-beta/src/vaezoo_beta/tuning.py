@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 import vaezoo
+from vaezoo.distributions import differentiable_mean
 from vaezoo.nn import masked
 
 Positive = Annotated[float, Gt(0)]
@@ -33,7 +34,8 @@ class Geco(vaezoo.Objective):
         target: the target of the constrained quantity per example.
         constraint: the constrained quantity: ``distortion``, -log p(x|z) in nats; or
             ``squared-error``, between x and the mean of p(x|z), summed over the values that the
-            mask allows.
+            mask allows; refused where that mean has no gradient, as with a likelihood that
+            estimates it from samples.
         rate: ν, the step size of λ: log λ changes by ν C_ma in each step. Use a smaller one if C
             is large, as for large images.
         decay: the decay of the moving average.
@@ -77,7 +79,11 @@ class Geco(vaezoo.Objective):
         self.register_buffer("squared_errors", torch.zeros(2), persistent=False)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
-        """The loss in nats ``[B]``: its value is that with C_ma, its gradient that with C."""
+        """The loss in nats ``[B]``: its value is that with C_ma, its gradient that with C.
+
+        Raises:
+            ValueError: the squared error cannot train, because the mean of p(x|z) has no gradient.
+        """
         if self.constraint == "distortion":
             quantity = trace.mean_distortion
         else:
@@ -113,9 +119,14 @@ def squared_error(trace: vaezoo.Trace) -> Tensor:
     """‖x - E[x|z]‖² averaged over samples, ``[B]``.
 
     Values that the mask hides and parts that are missing count as 0.
+
+    Raises:
+        ValueError: p(x|z) is trained, and its mean has no gradient.
     """
     assert trace.px is not None
-    k, batch, mean = trace.sites[0].z.shape[0], trace.batch, trace.px.mean
+    trains = torch.is_grad_enabled() and trace.mean_distortion.requires_grad
+    mean = differentiable_mean(trace.px) if trains else trace.px.mean
+    k, batch = trace.sites[0].z.shape[0], trace.batch
     if not isinstance(mean, Mapping):
         return trace.mean(_squared_error(mean, batch, k))
     errors = []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import vaezoo
+from vaezoo.distributions import differentiable_mean
 from vaezoo.nn import masked
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -77,9 +78,7 @@ class DecoderGradient(vaezoo.Regularizer):
         with torch.enable_grad():
             code = trace.code.detach().requires_grad_()  # [K, B, ...]
             extras = trace.batch.extras
-            mean = trace.model.likelihood_of(code, trace.context, extras).mean
-            if not mean.requires_grad:
-                raise ValueError("the mean of p(x|z) has no gradient with this likelihood")
+            mean = differentiable_mean(trace.model.likelihood_of(code, trace.context, extras))
             signs = torch.randint_like(mean, 2) * 2 - 1
             if (mask := trace.batch.mask) is not None:
                 signs = masked(signs, mask.expand(len(signs), *mask.shape))
