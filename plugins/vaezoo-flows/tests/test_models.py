@@ -118,6 +118,8 @@ def test_pseudo_inputs_have_the_masks_of_the_examples_that_they_are():
     seen = []
 
     class Encoder:
+        encoder, latents = torch.nn.Identity(), torch.nn.Identity()
+
         def posterior(self, batch, name):
             seen.append(batch.mask)
             return vaezoo.distributions.DiagonalNormal(torch.zeros(4, 2), torch.zeros(4, 2))
@@ -153,6 +155,33 @@ def test_the_vamp_prior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
     site.p.log_prob(site.z.detach()).mean().backward()
     assert prior.pseudo_inputs.grad.abs().sum() > 0
     assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+CONV = {"type": "conv", "channels": [4], "norm": "batch"}
+MLP = {"type": "mlp", "hidden": [16], "norm": "batch", "dropout": 0.5}
+
+
+@pytest.mark.parametrize("encoder", [CONV, MLP], ids=["conv", "mlp"])
+def test_the_vamp_prior_is_the_same_density_in_training_and_evaluation(encoder):
+    task, batch = composed(prior=PRIORS["vamp"], encoder=encoder)
+    prior, model = task.model.latents.prior, task.train().model
+    for _ in range(5):
+        model(batch)  # moves the statistics
+    alone = copy.deepcopy(model.encoder)
+    alone(batch.x)
+    modes = [module.training for module in model.modules()]
+    training = model(batch).sites[0].p
+    assert [module.training for module in model.modules()] == modes
+    for name, value in alone.named_buffers():
+        torch.testing.assert_close(model.encoder.get_buffer(name), value, msg=name)
+    z = torch.randn(7, 3)
+    log_p = training.log_prob(z)
+    task.zero_grad()
+    log_p.mean().backward()
+    assert prior.pseudo_inputs.grad.abs().sum() > 0
+    assert all(p.grad is not None for p in model.encoder.parameters())
+    evaluation = task.eval().model(batch).sites[0].p
+    torch.testing.assert_close(evaluation.log_prob(z), log_p)
 
 
 def test_the_rate_of_a_flow_posterior_is_unbiased():

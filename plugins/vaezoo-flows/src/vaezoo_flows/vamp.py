@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import torch
@@ -16,6 +18,14 @@ _LEARNABLE = ("binary", "unit", "real", "one-hot")
 """The supports of data whose values a network can take at any point between them."""
 _MARGIN = 0.1
 """How far initial pseudo-inputs stay from 0 and 1, where a sigmoid has no inverse."""
+_DROPOUT = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
 
 
 class VampPrior(vaezoo.Prior):
@@ -25,6 +35,11 @@ class VampPrior(vaezoo.Prior):
     that the prior moves with them. Learned ones start at training examples; a sigmoid keeps those
     of binary data and of data from 0 to 1 in their range, a softmax those of one-hot data. With
     ``inputs: data`` they are training examples and stay so. Log-densities are exact, in nats.
+
+    While they are encoded, layers with running statistics (batch norm) use these statistics and do
+    not change them, and dropout layers drop nothing, in training, too. So p(z) is one density:
+    the same in training and evaluation, not a random one of each step, and the statistics are
+    those of data alone.
 
     Args:
         components: C, the number of pseudo-inputs.
@@ -109,8 +124,31 @@ class VampPrior(vaezoo.Prior):
     def forward(self, context: Tensor | None, model: vaezoo.GenerativeModel) -> Distribution:
         """One mixture ``[]`` for all examples."""
         u = self.inputs
-        q = model.posterior(vaezoo.Batch(u, mask=self.shown), self.name)  # batch shape [C]
+        with _as_in_evaluation(model.encoder, model.latents):
+            q = model.posterior(vaezoo.Batch(u, mask=self.shown), self.name)  # batch shape [C]
         logits = u.new_zeros(len(u))
         if isinstance(q, DiagonalNormal) and len(q.event_shape) == 1:
             return NormalMixture(logits, q.loc, q.log_scale)
         return MixtureSameFamily(Categorical(logits=logits, validate_args=False), q)
+
+
+@contextmanager
+def _as_in_evaluation(*parts: nn.Module) -> Iterator[None]:
+    """Within, layers with running statistics and dropout layers are in evaluation mode.
+
+    Others stay as they are: recurrent layers have no backward pass in that mode on some devices.
+    """
+    layers = [
+        layer
+        for part in parts
+        for layer in part.modules()
+        if layer.training
+        and (isinstance(layer, _DROPOUT) or getattr(layer, "running_mean", None) is not None)
+    ]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
