@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import mpmath
 import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
 from torch.distributions import kl_divergence
+from vaezoo_spheres.components import PowerSphericalPosterior, VonMisesFisherPosterior
 from vaezoo_spheres.power_spherical import PowerSpherical
 from vaezoo_spheres.uniform import UniformSphere, log_area
 from vaezoo_spheres.von_mises_fisher import VonMisesFisher
@@ -45,6 +47,73 @@ def test_the_kl_of_von_mises_fisher_is_the_closed_form_in_three_dimensions(kappa
         assert expected == pytest.approx(1.30308, abs=1e-5)
 
 
+SHARP = [(2, 0.5), (3, 5.0), (8, 100.0), (200, 1e3), (50, 1e4), (8, 1e5), (50, 1e5), (2, 1e6)]
+
+
+def exact_von_mises_fisher(dims, kappa):
+    """The KL to the uniform distribution, its derivative, and log C_m(kappa) + kappa."""
+    half, kappa = mpmath.mpf(dims) / 2, mpmath.mpf(kappa)
+    bessel = mpmath.besseli(half - 1, kappa)
+    cosine = mpmath.besseli(half, kappa) / bessel
+    log_norm = half * mpmath.log(2 * mpmath.pi) + mpmath.log(bessel)
+    log_c = (half - 1) * mpmath.log(kappa) - log_norm
+    area = mpmath.log(2) + half * mpmath.log(mpmath.pi) - mpmath.loggamma(half)
+    slope = kappa * (1 - cosine**2 - (dims - 1) / kappa * cosine)
+    return kappa * cosine + log_c + area, slope, log_c + kappa
+
+
+def exact_power_spherical(dims, kappa):
+    """The KL to the uniform distribution, its derivative, and the log-density at the mode."""
+    beta, kappa = mpmath.mpf(dims - 1) / 2, mpmath.mpf(kappa)
+    alpha = beta + kappa
+    mode = (
+        mpmath.loggamma(alpha + beta) - mpmath.loggamma(alpha) - beta * mpmath.log(4 * mpmath.pi)
+    )
+    half = mpmath.mpf(dims) / 2
+    area = mpmath.log(2) + half * mpmath.log(mpmath.pi) - mpmath.loggamma(half)
+    mean = mpmath.digamma(alpha) - mpmath.digamma(alpha + beta)
+    slope = kappa * (mpmath.polygamma(1, alpha) - mpmath.polygamma(1, alpha + beta))
+    return mode + kappa * mean + area, slope, mode
+
+
+@pytest.mark.parametrize(("dims", "kappa"), SHARP)
+@pytest.mark.parametrize(
+    ("cls", "exact"),
+    [(VonMisesFisher, exact_von_mises_fisher), (PowerSpherical, exact_power_spherical)],
+    ids=["von-mises-fisher", "power-spherical"],
+)
+def test_kl_gradient_and_density_are_precise_however_sharp_they_are(cls, exact, dims, kappa):
+    with mpmath.workdps(40):
+        kl, slope, mode = (float(value) for value in exact(dims, kappa))
+    concentration = torch.tensor(kappa, requires_grad=True)
+    q, p = distribution(cls, concentration, dims)
+    found = kl_divergence(q, p)
+    (gradient,) = torch.autograd.grad(found, concentration)
+    assert found.item() == pytest.approx(kl, abs=2e-3)
+    assert gradient.item() == pytest.approx(slope, rel=1e-3)
+    assert q.log_prob(q.loc).item() == pytest.approx(mode, abs=2e-3)
+    x = q.sample((20_000,))
+    ratio = (q.log_prob(x) - p.log_prob(x)).double()
+    assert abs(float(ratio.mean()) - kl) < 4 * standard_error(ratio) + 2e-3
+
+
+@pytest.mark.parametrize("cls", [VonMisesFisherPosterior, PowerSphericalPosterior])
+def test_the_concentration_is_limited_smoothly(cls):
+    space = vaezoo.Space((3,))
+    wiring = {"data": vaezoo.DataSpec((6,)), "train_size": 1, "in_shape": (1,), "space": space}
+    part = cls(vaezoo.PosteriorWiring(**wiring))
+    with torch.no_grad():
+        part.linear.weight.zero_()[-1] = 1.0
+        part.linear.bias.fill_(1.0)[-1] = 0.0
+    scale = torch.tensor([[-50.0], [0.0], [1e5], [1e7], [1e12]], requires_grad=True)
+    q = part(scale)
+    below = F.softplus(scale[:3, 0]) + 1
+    assert torch.equal(q.concentration[:3], below)
+    assert bool((q.concentration[3:] > 2e5).all()) and bool((q.concentration < 1e6).all())
+    (gradient,) = torch.autograd.grad(q.concentration.log().sum(), scale)
+    assert bool((gradient[1:] > 0).all())
+
+
 @pytest.mark.parametrize("dims", [2, 4, 11])
 def test_the_density_of_von_mises_fisher_is_that_of_scipy(dims):
     q, _ = distribution(VonMisesFisher, 7.0, dims)
@@ -70,11 +139,11 @@ def test_the_density_of_the_power_spherical_integrates_to_one(dims, kappa):
     """Over the angle to the mean direction, whose cap has the area of a sphere below."""
     q, _ = distribution(PowerSpherical, kappa, dims)
     angle = torch.linspace(0, math.pi, 20_001, dtype=torch.float64)
-    log_density = kappa * torch.log1p(angle.cos().clamp_min(-1 + 1e-12)) - float(q.log_norm)
+    log_density = kappa * (0.5 * (1 + angle.cos()).clamp_min(1e-12)).log() - float(q.log_norm)
     ring = math.exp(log_area(dims - 1)) * angle.sin() ** (dims - 2)
     assert float(torch.trapezoid(log_density.exp() * ring, angle)) == pytest.approx(1, abs=1e-4)
     north = q.loc * math.cos(0.7) + math.sin(0.7) * orthogonal(q.loc)
-    expected = kappa * math.log1p(math.cos(0.7)) - float(q.log_norm)
+    expected = kappa * math.log(0.5 * (1 + math.cos(0.7))) - float(q.log_norm)
     assert float(q.log_prob(north)) == pytest.approx(expected, abs=1e-5)
 
 

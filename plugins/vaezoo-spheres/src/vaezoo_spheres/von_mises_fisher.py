@@ -37,7 +37,7 @@ class VonMisesFisher(Distribution):
         self.width = largest.clamp(max=math.pi) / _NODES  # [*]
         nodes = torch.arange(_NODES, device=loc.device) + 0.5
         self.angles = nodes * self.width[..., None]  # [*, nodes]
-        log_density = concentration[..., None] * (self.angles.cos() - 1)
+        log_density = concentration[..., None] * _cosine_less_one(self.angles)
         log_density = log_density + (dims - 2) * self.angles.sin().log()
         log_mass = log_density + self.width.log()[..., None]
         self.log_norm = log_mass.logsumexp(-1)  # [*]
@@ -59,9 +59,10 @@ class VonMisesFisher(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density on the sphere at vectors ``[*, m]`` of norm 1, in nats, ``[*]``."""
-        cosine = (self.loc * value).sum(-1)
+        # the cosine less 1, which a difference of numbers near 1 would round
+        cosine_less_one = -0.5 * (value - self.loc).square().sum(-1)
         log_norm = self.log_norm + log_area(self.loc.shape[-1] - 1)
-        return self.concentration * (cosine - 1) - log_norm
+        return self.concentration * cosine_less_one - log_norm
 
     def rsample(
         self,
@@ -88,6 +89,13 @@ class VonMisesFisher(Distribution):
 @register_kl(VonMisesFisher, UniformSphere)
 def _kl(q: VonMisesFisher, p: UniformSphere) -> Tensor:
     dims = q.loc.shape[-1]
-    mean_cosine = (q.mass * q.angles.cos()).sum(-1)
-    log_density = q.concentration * (mean_cosine - 1) - q.log_norm - log_area(dims - 1)
-    return log_density + log_area(dims)
+    values = _cosine_less_one(q.angles)  # [*, nodes]
+    # the gradient of the mean is that of a difference from it, which cancels less
+    mean = (q.mass * values).sum(-1).detach()
+    mean = mean + (q.mass * (values - mean[..., None])).sum(-1)
+    return q.concentration * mean - q.log_norm + (log_area(dims) - log_area(dims - 1))
+
+
+def _cosine_less_one(angle: Tensor) -> Tensor:
+    """cos(angle) - 1 without cancellation."""
+    return -2 * (0.5 * angle).sin().square()
