@@ -73,7 +73,9 @@ def test_densities_of_samples_follow_from_the_jacobian():
             log_det = torch.linalg.slogdet(matrix).logabsdet
             log_noise = Normal(one.loc, one.scale).log_prob(noise).sum()
             expected = known.reshape(4, -1)[0, row]
-            torch.testing.assert_close(log_noise - log_det, expected, atol=1e-4, rtol=1e-4), name
+            torch.testing.assert_close(
+                log_noise - log_det, expected, atol=1e-4, rtol=1e-4, msg=name
+            )
 
 
 def at(flow, row):
@@ -101,6 +103,19 @@ def test_a_density_is_the_same_with_and_without_the_sample_at_hand():
         z = flow.rsample((6,))
         assert torch.allclose(flow.log_prob(z), flow.log_prob(z.clone()), atol=1e-4), name
         assert density_of(flow) == "exact"
+
+
+def test_the_density_at_hand_is_of_the_unchanged_sample_and_has_gradients():
+    for name, flow in flows(3):
+        with torch.no_grad():
+            z = flow.rsample((6,))
+        assert flow.log_prob(z).requires_grad, name
+        z = flow.rsample((6,)).detach_()
+        z.mul_(2)
+        torch.testing.assert_close(flow.log_prob(z), flow.log_prob(z.clone()), msg=name)
+        z = flow.rsample((6,))
+        z.mul_(2)
+        torch.testing.assert_close(flow.log_prob(z), flow.log_prob(z.clone()), msg=name)
 
 
 def test_densities_integrate_to_one_and_have_the_moments_of_the_samples():

@@ -24,7 +24,9 @@ class Flow(Distribution):
 
     log p(z) = log N(noise; loc, scale) - log |det d transform / d noise| (Rezende & Mohamed 2015,
     eq. 5). The density of the last sample is kept, because for some transforms it is costly to
-    find the noise that a value came from.
+    find the noise that a value came from. It counts only for that tensor while it is
+    unchanged (of which inference mode keeps no record), and not for gradients if it was drawn
+    without them.
 
     Args:
         loc, scale: of the noise, ``[*, D]``.
@@ -45,7 +47,8 @@ class Flow(Distribution):
 
     def __init__(self, loc: Tensor, scale: Tensor, transform: Transform, points: Tensor) -> None:
         self.loc, self.scale, self.transform, self.points = loc, scale, transform, points
-        self._last: tuple[Tensor, Tensor] | None = None
+        # the last sample, its version, its log-density, and whether that has gradients
+        self._last: tuple[Tensor, int, Tensor, bool] | None = None
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     @property
@@ -76,25 +79,32 @@ class Flow(Distribution):
         unit = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         noise = self.loc + self.scale * unit
         value, log_det = self.transform.call_and_ladj(noise)
-        self._last = value, self._log_prob_of_noise(noise) - log_det
+        log_prob = self._log_prob_of_noise(noise) - log_det
+        self._last = value, _version(value), log_prob, torch.is_grad_enabled()
         return value
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Samples without gradients, ``[*sample_shape, *, D]``."""
         with torch.no_grad():
-            value = self.rsample(sample_shape)
-        self._last = None  # whose density has no gradient
-        return value
+            return self.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density of vectors ``[*, D]``, in nats, ``[*]``."""
-        if self._last is not None and self._last[0] is value:
-            return self._last[1]
+        if self._last is not None:
+            last, version, log_prob, has_gradients = self._last
+            is_usable = has_gradients or not torch.is_grad_enabled()
+            if last is value and _version(value) == version and is_usable:
+                return log_prob
         noise, log_det = self.transform.inv.call_and_ladj(value)
         return self._log_prob_of_noise(noise) + log_det
 
     def _log_prob_of_noise(self, noise: Tensor) -> Tensor:
         return normal_log_prob(noise, self.loc, self.scale.log()).sum(-1)
+
+
+def _version(value: Tensor) -> int:
+    """How often a tensor was written; 0 for inference tensors, which do not count it."""
+    return 0 if value.is_inference() else value._version
 
 
 def normal_points(dimensions: int) -> Tensor:
