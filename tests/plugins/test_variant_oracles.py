@@ -12,7 +12,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 import vaezoo
-from tests.conftest import LinearGaussian, data_wiring, standard_error
+from tests.conftest import standard_error
 from tests.plugins.test_variants import CPU, VARIANTS, blocks
 from vaezoo.data.dataset import Split
 from vaezoo.data.dataspec import DataSpec
@@ -154,72 +154,6 @@ def test_a_code_of_a_ladder_is_made_of_its_latent_maps(composed):
     z = torch.cat([site.z[0].flatten(1) for site in trace.sites], 1)
     code = task.model.latents.code(z, task.model.start_generation(20))
     torch.testing.assert_close(code, trace.code[0])
-
-
-def refined(steps, beta=1.0, spoil=0.25, step_size=0.2):
-    """A linear-Gaussian model whose posterior is refined by Hamiltonian dynamics."""
-    from vaezoo_flows.hamiltonian import Hamiltonian
-
-    linear = LinearGaussian(spoil=spoil)
-    model, single = linear.model, linear.model.latents
-    wiring = vaezoo.LatentsWiring(
-        **vars(data_wiring(model.data)),
-        feature_shapes=(model.data.shape,),
-        space=single.space,
-        posterior=lambda in_shape, space: single.posterior,
-        prior=lambda space: single.prior,
-    )
-    model.latents = Hamiltonian(wiring, steps=steps, step_size=step_size, beta=beta)
-    return linear, model.eval()
-
-
-@pytest.mark.parametrize("beta", [1.0, 0.3])
-def test_no_hamiltonian_steps_give_the_elbo(beta):
-    linear, model = refined(steps=0, beta=beta)
-    batch = vaezoo.Batch(linear.data(8))
-    site = model(batch, 5).sites[0]
-    torch.testing.assert_close(site.kl, site.q.log_prob(site.z) - site.p.log_prob(site.z))
-
-
-def test_hamiltonian_dynamics_are_reversible():
-    linear, model = refined(steps=5)
-    inference = model.start_inference(vaezoo.Batch(linear.data(8)))
-    z, momentum = torch.randn(3, 8, 2), torch.randn(3, 8, 2)
-    with torch.no_grad():
-        forward = model.latents.flow(inference, z, momentum)
-        back = model.latents.flow(inference, forward[0], -forward[1])
-    assert not torch.allclose(forward[0], z, atol=0.1)
-    torch.testing.assert_close(back[0], z, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(-back[1], momentum, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("beta", [1.0, 0.5])
-def test_hamiltonian_weights_are_unbiased_and_the_bound_is_below_log_p(beta):
-    linear, model = refined(steps=3, beta=beta)
-    x = linear.data(12)
-    exact, batch = linear.log_p(x), vaezoo.Batch(x)
-    with model.inference():
-        log_p, _ = importance_sampling(model, batch, 20_000)
-        bound = model(batch, 2000).mean_elbo
-    torch.testing.assert_close(log_p, exact, atol=0.05, rtol=0)
-    assert bool((bound < exact).all())
-
-
-def test_hamiltonian_steps_tighten_the_bound_of_a_poor_posterior():
-    bounds = []
-    for steps in (0, 4):
-        linear, model = refined(steps=steps, spoil=0.5)
-        batch = vaezoo.Batch(linear.data(64))
-        with model.inference():
-            bounds.append(float(model(batch, 500).mean_elbo.mean()))
-    assert bounds[1] > bounds[0] + 0.05
-
-
-def test_the_gradient_within_a_pass_reaches_every_weight_of_the_posterior():
-    linear, model = refined(steps=2)
-    trace = model(vaezoo.Batch(linear.data(16)), 1)
-    (-trace.mean_elbo.mean()).backward()
-    assert all(p.grad is not None for p in model.latents.parameters())
 
 
 def test_the_bound_of_m2_is_the_enumerated_one(composed):

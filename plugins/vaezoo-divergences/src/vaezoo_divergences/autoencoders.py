@@ -7,6 +7,8 @@ fitted afterwards, by a sampler such as ``gaussian-mixture``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -59,8 +61,9 @@ class DecoderNorm(vaezoo.Regularizer):
 class DecoderGradient(vaezoo.Regularizer):
     """The squared norm of the Jacobian of the mean of p(x|z), at codes without gradients.
 
-    It decodes again, does not train the encoder, and is estimated without bias from one random
-    projection v of the output: E |v^T J|^2 = |J|^2 for independent signs v.
+    Of data of several parts it is that of all means together, without hidden values and missing
+    parts. It decodes again, does not train the encoder, and is estimated without bias from one
+    random projection v of the output: E |v^T J|^2 = |J|^2 for independent signs v.
 
     Args:
         weight: lambda.
@@ -74,16 +77,35 @@ class DecoderGradient(vaezoo.Regularizer):
         super().__init__(weight)
 
     def forward(self, trace: vaezoo.Trace) -> Tensor:
-        """Averaged over samples, ``[B]``."""
+        """Averaged over samples, ``[B]``.
+
+        Raises:
+            ValueError: the mean of p(x|z), or of a part of it, has no gradient.
+        """
+        batch = trace.batch
         with torch.enable_grad():
             code = trace.code.detach().requires_grad_()  # [K, B, ...]
-            extras = trace.batch.extras
-            mean = differentiable_mean(trace.model.likelihood_of(code, trace.context, extras))
-            signs = torch.randint_like(mean, 2) * 2 - 1
-            if (mask := trace.batch.mask) is not None:
-                signs = masked(signs, mask.expand(len(signs), *mask.shape))
-            (gradient,) = torch.autograd.grad((signs * mean).sum(), code, create_graph=True)
+            px = trace.model.likelihood_of(code, trace.context, batch.extras)
+            mean = differentiable_mean(px)
+            if isinstance(mean, Mapping):
+                parts = [
+                    _projected(value, batch.part(name).mask, batch.has(name))
+                    for name, value in mean.items()
+                ]
+                projection = torch.stack(parts).sum()
+            else:
+                projection = _projected(mean, batch.mask, None)
+            (gradient,) = torch.autograd.grad(projection, code, create_graph=True)
         return trace.mean(gradient.square().flatten(2).sum(-1))
+
+
+def _projected(mean: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor:
+    """v · mean for random signs v, of what is observed; mean is ``[K, B, *event]``."""
+    signs = torch.randint_like(mean, 2) * 2 - 1
+    for observed in (mask, present):  # [B, ...]
+        if observed is not None:
+            signs = masked(signs, observed.expand(len(signs), *observed.shape))
+    return (signs * mean).sum()
 
 
 class SpectralDecoder(vaezoo.Decoder):
