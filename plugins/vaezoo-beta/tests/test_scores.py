@@ -1,3 +1,5 @@
+"""Scores of disentanglement on codes whose scores are known, and in runs."""
+
 from __future__ import annotations
 
 import itertools

@@ -1,3 +1,5 @@
+"""Sprites: their shapes, their factors and their splits."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Scores by majority vote on codes whose scores are known."""
+
 from __future__ import annotations
 
 import itertools

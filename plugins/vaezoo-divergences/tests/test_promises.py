@@ -8,7 +8,6 @@ from vaezoo import testing
 from vaezoo.testing import Setting
 
 MLP = {"type": "mlp", "hidden": [6]}
-POINT = {"spec": {"model": {"posterior": "vaezoo-aae:deterministic"}, "regularizers": []}}
 SETTINGS = {
     "decoder spectral": Setting(options={"decoder": MLP}),
     "objective miwae": Setting(options={"bounds": 2, "samples": 3}),

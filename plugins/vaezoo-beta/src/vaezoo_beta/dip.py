@@ -59,7 +59,12 @@ class Dip(vaezoo.Regularizer):
         return penalty.expand(len(trace.batch))  # [B]
 
     def covariance(self, site: vaezoo.Site) -> Tensor:
-        """C over the batch, ``[D, D]``."""
+        """C over the batch, ``[D, D]``.
+
+        Raises:
+            ValueError: the mean of the posterior is not known; or for kind ``ii``, its dimensions
+                are not independent given x.
+        """
         if site.log_q is not None:
             raise ValueError(f"the mean of the posterior {posterior_name(site)} is not known")
         share = vaezoo.BatchShare.current()

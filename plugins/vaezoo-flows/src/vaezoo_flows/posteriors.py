@@ -84,7 +84,7 @@ class InverseAutoregressive(_FlowPosterior):
     Args:
         transforms: how many transforms follow one another.
         hidden: the sizes of the hidden layers of each transform's network.
-        context: how many numbers the networks are told of the features.
+        context: how many numbers of the features the networks get.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class NeuralSpline(_FlowPosterior):
         transforms: how many splines follow one another; every second one changes the other half.
         bins: the number of pieces of a spline.
         hidden: the sizes of the hidden layers of each spline's network.
-        context: how many numbers the networks are told of the features.
+        context: how many numbers of the features the networks get.
     """
 
     def __init__(
