@@ -13,6 +13,7 @@ import torch
 from torch.autograd.functional import jacobian
 from torch.distributions import Independent, Normal
 from vaezoo_flows import posteriors, priors
+from vaezoo_flows.flow import Flow, normal_points
 from vaezoo_flows.planar import PlanarTransform
 
 import vaezoo
@@ -116,6 +117,25 @@ def test_the_density_at_hand_is_of_the_unchanged_sample_and_has_gradients():
         z = flow.rsample((6,))
         z.mul_(2)
         torch.testing.assert_close(flow.log_prob(z), flow.log_prob(z.clone()), msg=name)
+
+
+def test_the_density_at_hand_does_not_split_a_compiled_step():
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    transform = PlanarTransform(torch.ones(4, 2), torch.ones(4, 2), torch.zeros(4))
+    points = normal_points(2)
+
+    def rate(loc):
+        flow = Flow(loc, torch.ones(4, 2), transform, points)
+        return flow.log_prob(flow.rsample()).sum()
+
+    torch._dynamo.reset()
+    torch.compile(rate, backend=count)(torch.ones(4, 2, requires_grad=True)).backward()
+    assert len(graphs) == 1
 
 
 def test_densities_integrate_to_one_and_have_the_moments_of_the_samples():

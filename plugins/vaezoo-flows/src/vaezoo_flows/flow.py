@@ -24,9 +24,9 @@ class Flow(Distribution):
 
     log p(z) = log N(noise; loc, scale) - log |det d transform / d noise| (Rezende & Mohamed 2015,
     eq. 5). The density of the last sample is kept, because for some transforms it is costly to
-    find the noise that a value came from. It counts only for that tensor while it is
-    unchanged (of which inference mode keeps no record), and not for gradients if it was drawn
-    without them.
+    find the noise that a value came from. It counts only for that tensor while it is unchanged (of
+    which inference mode and compiled steps keep no record), and where gradients are on only if it
+    was drawn with them.
 
     Args:
         loc, scale: of the noise, ``[*, D]``.
@@ -103,8 +103,11 @@ class Flow(Distribution):
 
 
 def _version(value: Tensor) -> int:
-    """How often a tensor was written; 0 for inference tensors, which do not count it."""
-    return 0 if value.is_inference() else value._version
+    """How often a tensor was written; 0 for inference tensors, which do not count it.
+
+    Also 0 while a step is compiled, whose graph it would split.
+    """
+    return 0 if torch.compiler.is_compiling() or value.is_inference() else value._version
 
 
 def normal_points(dimensions: int) -> Tensor:
