@@ -14,6 +14,11 @@ resumption in between, sampled and evaluated. A number refers to the reason why 
 pair is refused. Components that need others were given them, such as `uniform-sphere` for
 posteriors on a sphere. Measured by `python benchmarks/matrix.py --record`; the tests repeat every
 ninth pair.
+
+The latents of the sequence model are `recurrent`: one latent vector for each sequence. With
+`chain`, which has a latent variable at every step, `mmd`, `sliced-wasserstein`, `dip`, `beta-tc`,
+`factor` and `piwae` are refused: they need one vector for each example, or samples that depend
+on the encoder alone.
 """
 
 
