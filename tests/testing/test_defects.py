@@ -24,6 +24,7 @@ def _load(name):
 
 
 d = _load("defects")
+s = _load("subtle_defects")
 
 SEQUENCES = {
     "data": "sequences",
@@ -53,6 +54,8 @@ INTACT = [
     d.MeanRate,
     d.Points,
     d.Numpy,
+    s.Coded,
+    s.OwnMean,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -157,6 +160,19 @@ PLANTED = {
     d.OtherShape: r"have the shape \(4,\), but `spec` says \(2, 2\)",
     d.Rounds: "what is read differs from what was written",
     d.WritesInPlace: "writing changes 'x' of the examples",
+    # latents in use
+    s.GeneratesStandard: "generates from something else: the mean of the codes is",
+    s.GeneratesWide: "generates from something else: the mean of the codes is",
+    s.IgnoresSampler: "generates from something else: the mean of the codes is",
+    s.GeneratesHot: "generates from something else: .* of them at T = 0.25",
+    s.OtherCode: "`code` and `infer` disagree",
+    s.InfersScaled: "`code` and `infer` disagree",
+    s.ScaleAsMean: "posterior_mean is not the mean of z",
+    # the rate and the bound in losses
+    s.HalvesZ: "changes the samples z in place",
+    # encoders and decoders
+    s.DoublesCode: "changes the samples z in place",
+    s.ClipsCode: "changes the samples z in place",
 }
 
 
