@@ -56,6 +56,7 @@ INTACT = [
     d.Numpy,
     s.Coded,
     s.OwnMean,
+    s.Shifted,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -168,6 +169,8 @@ PLANTED = {
     s.OtherCode: "`code` and `infer` disagree",
     s.InfersScaled: "`code` and `infer` disagree",
     s.ScaleAsMean: "posterior_mean is not the mean of z",
+    s.ForgottenDeterminant: "log_q of 'z' is not the log-density of its samples",
+    s.InvertedDeterminant: "log_q of 'z' is not the log-density of its samples",
     # the rate and the bound in losses
     s.HalvesZ: "changes the samples z in place",
     # encoders and decoders
