@@ -57,6 +57,7 @@ INTACT = [
     s.Coded,
     s.OwnMean,
     s.Shifted,
+    s.DetachedWeights,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -172,6 +173,15 @@ PLANTED = {
     s.ForgottenDeterminant: "log_q of 'z' is not the log-density of its samples",
     s.InvertedDeterminant: "log_q of 'z' is not the log-density of its samples",
     # the rate and the bound in losses
+    s.MinusRate: "does not count once in the loss: .* wrong sign",
+    s.RateTwice: "one nat more of log p.z. lowers it by 2 nats",
+    s.RateOverSamples: "is summed over the K = 4 samples",
+    s.NegativePenalty: "the penalty has the wrong sign",
+    s.SummedPenalty: "does not average over samples: .* summed over samples",
+    s.SamplesAsExamples: "does not average over samples: .*K and B confused",
+    s.LargestWeight: "exceeds the log of the mean importance weight",
+    s.SurrogateAsBound: "exceeds the log of the mean importance weight",
+    s.AttachedWeights: "the importance weights are differentiated",
     s.HalvesZ: "changes the samples z in place",
     # encoders and decoders
     s.DoublesCode: "changes the samples z in place",

@@ -221,6 +221,7 @@ def _placed(spec: dict[str, Any], kind: str, block: dict[str, Any], cls: Any) ->
         return {**spec, "regularizers": [] if alone else ["kl"], **spec, "objective": block}
     if kind == "regularizer":
         first = [] if cls.penalizes_rate else ["kl"]
+        spec = {"objective": {"type": "reconstruction", "samples": 2}, **spec}
         return {**spec, "regularizers": [*spec.get("regularizers", first), block]}
     if kind == "schedule":
         return {**spec, "regularizers": [{"type": "kl", "weight": block}]}
