@@ -58,6 +58,7 @@ INTACT = [
     s.OwnMean,
     s.Shifted,
     s.DetachedWeights,
+    s.Conditional,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -183,6 +184,12 @@ PLANTED = {
     s.SurrogateAsBound: "exceeds the log of the mean importance weight",
     s.AttachedWeights: "the importance weights are differentiated",
     s.HalvesZ: "changes the samples z in place",
+    # conditions and fits
+    s.FailsWithContext: "fails where it gets a context",
+    s.IgnoresContext: "ignores its context",
+    s.ContextOfNeighbour: "mixes contexts",
+    s.SamplesOfFirstContext: "sample each example from its own context",
+    s.OneContext: "ignores the condition",
     # encoders and decoders
     s.DoublesCode: "changes the samples z in place",
     s.ClipsCode: "changes the samples z in place",

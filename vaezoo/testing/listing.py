@@ -12,6 +12,7 @@ from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.plugins.registration import THIS_PROCESS, RegisteredEntry, class_name
 from vaezoo.testing import (
     batches,
+    conditions,
     datasets,
     declared,
     densities,
@@ -47,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     *masks.RULES,
     *seeds.RULES,
     *latents.RULES,
+    *conditions.RULES,
     *gradients.RULES,
     *nats.RULES,
     *rates.RULES,
