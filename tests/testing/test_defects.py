@@ -59,6 +59,8 @@ INTACT = [
     s.Shifted,
     s.DetachedWeights,
     s.Conditional,
+    s.SavesShift,
+    s.DropsInTraining,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -184,6 +186,7 @@ PLANTED = {
     s.SurrogateAsBound: "exceeds the log of the mean importance weight",
     s.AttachedWeights: "the importance weights are differentiated",
     s.HalvesZ: "changes the samples z in place",
+    s.LessInTraining: "something else in training than in evaluation",
     # conditions and fits
     s.FailsWithContext: "fails where it gets a context",
     s.IgnoresContext: "ignores its context",
@@ -191,8 +194,14 @@ PLANTED = {
     s.SamplesOfFirstContext: "sample each example from its own context",
     s.OneContext: "ignores the condition",
     # encoders and decoders
+    s.KeepsShift: "attribute 'shift' that `initialise` sets is lost",
+    s.NumpyWeights: "draws initial weights from numpy's global generator",
+    s.RandomWeights: "draws initial weights from Python's module random",
+    s.SetsBenchmark: "changes a setting of torch .*: cudnn.benchmark",
+    s.DropsAlways: "is random in evaluation mode",
     s.DoublesCode: "changes the samples z in place",
     s.ClipsCode: "changes the samples z in place",
+    s.IgnoresLast: "ignores number 2 of the code's last dimension",
 }
 
 
