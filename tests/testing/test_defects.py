@@ -187,6 +187,12 @@ PLANTED = {
     s.AttachedWeights: "the importance weights are differentiated",
     s.HalvesZ: "changes the samples z in place",
     s.LessInTraining: "something else in training than in evaluation",
+    # distributions
+    s.WrongMean: "the mean of the posterior of 'z' is not that of its samples",
+    s.InvertedTemperature: "the posterior of 'z' is no colder at temperature 0.25",
+    s.IgnoresTemperature: "the prior of 'z' is no colder at temperature 0.25",
+    s.MeanOfOthers: r"the mean of p\(x\|z\) is not that of its samples",
+    s.LogitsAsMean: r"the mean of p\(x\|z\) lies outside of the range 0 to 1",
     # conditions and fits
     s.FailsWithContext: "fails where it gets a context",
     s.IgnoresContext: "ignores its context",
