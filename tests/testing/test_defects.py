@@ -60,6 +60,7 @@ INTACT = [
     s.DetachedWeights,
     s.Conditional,
     s.SavesShift,
+    s.Moved,
     s.DropsInTraining,
 ]
 MIXES = "mixes the batch"
@@ -204,6 +205,8 @@ PLANTED = {
     s.NumpyWeights: "draws initial weights from numpy's global generator",
     s.RandomWeights: "draws initial weights from Python's module random",
     s.SetsBenchmark: "changes a setting of torch .*: cudnn.benchmark",
+    s.OnTheCPU: "or on one that is written out",
+    s.ToTheCPU: "or on one that is written out",
     s.DropsAlways: "is random in evaluation mode",
     s.DoublesCode: "changes the samples z in place",
     s.ClipsCode: "changes the samples z in place",
