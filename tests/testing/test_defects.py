@@ -62,6 +62,7 @@ INTACT = [
     s.SavesShift,
     s.Moved,
     s.DropsInTraining,
+    s.MeanOfSteps,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -208,6 +209,7 @@ PLANTED = {
     s.OnTheCPU: "or on one that is written out",
     s.ToTheCPU: "or on one that is written out",
     s.DropsAlways: "is random in evaluation mode",
+    s.MeanOfPadding: "counts padding: the feature 0",
     s.DoublesCode: "changes the samples z in place",
     s.ClipsCode: "changes the samples z in place",
     s.IgnoresLast: "ignores number 2 of the code's last dimension",
