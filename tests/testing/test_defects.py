@@ -59,6 +59,7 @@ INTACT = [
     s.Shifted,
     s.DetachedWeights,
     s.Conditional,
+    s.FittedScale,
     s.SavesShift,
     s.Moved,
     s.DropsInTraining,
@@ -200,6 +201,8 @@ PLANTED = {
     s.IgnoresContext: "ignores its context",
     s.ContextOfNeighbour: "mixes contexts",
     s.SamplesOfFirstContext: "sample each example from its own context",
+    s.FitsNothing: "`fit` does not fit",
+    s.VarianceAsScale: "`fit` does not fit",
     s.OneContext: "ignores the condition",
     # encoders and decoders
     s.KeepsShift: "attribute 'shift' that `initialise` sets is lost",

@@ -54,6 +54,33 @@ def check_fit(case: Case) -> None:
     )
 
 
+@torch.no_grad()
+def check_fit_density(case: Case) -> None:
+    """A prior is fitted to codes: these are more probable afterwards."""
+    bench = case.compose()
+    part = bench.parts[0]
+    assert isinstance(part, Prior)
+    with seeded(CPU, "promise", "codes"):
+        codes = 3 + 0.1 * torch.randn(_CODES, *bench.model.spaces[0].shape)
+    densities = []
+    for is_fitted in (False, True):
+        if is_fitted:
+            part.fit(codes, None)
+        with steady():
+            densities.append(float(part(None, bench.model).log_prob(codes).mean()))
+    before, after = densities
+    assert after > before, (
+        f"`fit` does not fit: the mean log-density of the codes is {after:.4g} after it, and was "
+        f"{before:.4g} before; look for a mean or a scale that is not set, and a variance where "
+        "the scale belongs"
+    )
+
+
+def _fits_real(case: Case) -> bool:
+    space = case.probe.model.spaces[0]
+    return _can_be_fitted(case) and space.support == "real"
+
+
 def _can_be_fitted(case: Case) -> bool:
     can_fit = getattr(case.cls, "fit", None) is not Prior.fit
     return can_fit and not case.probe.model.into_prior
@@ -78,6 +105,7 @@ def check_unconditional(case: Case) -> None:
 RULES = (
     Rule("leaves its weight to the trainer", ("regularizer",), check_weight),
     Rule("what is fitted is saved", ("prior",), check_fit, applies=_can_be_fitted),
+    Rule("fitting helps the codes", ("prior",), check_fit_density, applies=_fits_real),
     Rule("works without a condition or says so", ("conditioner",), check_unconditional),
 )
 """Promises about declarations."""
