@@ -156,9 +156,8 @@ def _entry_of(cls: type) -> ComponentEntry:
             return entry
     for kind in KINDS:
         if issubclass(cls, kind_class(kind)):
-            name = "under-test"
             return RegisteredEntry(
-                kind=kind, name=name, target=target, plugin=THIS_PROCESS, cls=cls
+                kind=kind, name=cls.__name__, target=target, plugin=THIS_PROCESS, cls=cls
             )
     raise TypeError(f"{cls.__name__} is no component; subclass the class of a kind")
 
