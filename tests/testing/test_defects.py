@@ -24,6 +24,7 @@ def _load(name):
 
 
 d = _load("defects")
+s = _load("subtle_defects")
 
 SEQUENCES = {
     "data": "sequences",
@@ -53,6 +54,16 @@ INTACT = [
     d.MeanRate,
     d.Points,
     d.Numpy,
+    s.Coded,
+    s.OwnMean,
+    s.Shifted,
+    s.DetachedWeights,
+    s.Conditional,
+    s.FittedScale,
+    s.SavesShift,
+    s.Moved,
+    s.DropsInTraining,
+    s.MeanOfSteps,
 ]
 MIXES = "mixes the batch"
 PLANTED = {
@@ -157,6 +168,54 @@ PLANTED = {
     d.OtherShape: r"have the shape \(4,\), but `spec` says \(2, 2\)",
     d.Rounds: "what is read differs from what was written",
     d.WritesInPlace: "writing changes 'x' of the examples",
+    # latents in use
+    s.GeneratesStandard: "generates from something else: the mean of the codes is",
+    s.GeneratesWide: "generates from something else: the mean of the codes is",
+    s.IgnoresSampler: "generates from something else: the mean of the codes is",
+    s.GeneratesHot: "generates from something else: .* of them at T = 0.25",
+    s.OtherCode: "`code` and `infer` disagree",
+    s.InfersScaled: "`code` and `infer` disagree",
+    s.ScaleAsMean: "posterior_mean is not the mean of z",
+    s.ForgottenDeterminant: "log_q of 'z' is not the log-density of its samples",
+    s.InvertedDeterminant: "log_q of 'z' is not the log-density of its samples",
+    # the rate and the bound in losses
+    s.MinusRate: "does not count once in the loss: .* wrong sign",
+    s.RateTwice: "one nat more of log p.z. lowers it by 2 nats",
+    s.RateOverSamples: "is summed over the K = 4 samples",
+    s.NegativePenalty: "the penalty has the wrong sign",
+    s.SummedPenalty: "does not average over samples: .* summed over samples",
+    s.SamplesAsExamples: "does not average over samples: .*K and B confused",
+    s.LargestWeight: "exceeds the log of the mean importance weight",
+    s.SurrogateAsBound: "exceeds the log of the mean importance weight",
+    s.AttachedWeights: "the importance weights are differentiated",
+    s.HalvesZ: "changes the samples z in place",
+    s.LessInTraining: "something else in training than in evaluation",
+    # distributions
+    s.WrongMean: "the mean of the posterior of 'z' is not that of its samples",
+    s.InvertedTemperature: "the posterior of 'z' is no colder at temperature 0.25",
+    s.IgnoresTemperature: "the prior of 'z' is no colder at temperature 0.25",
+    s.MeanOfOthers: r"the mean of p\(x\|z\) is not that of its samples",
+    s.LogitsAsMean: r"the mean of p\(x\|z\) lies outside of the range 0 to 1",
+    # conditions and fits
+    s.FailsWithContext: "fails where it gets a context",
+    s.IgnoresContext: "ignores its context",
+    s.ContextOfNeighbour: "mixes contexts",
+    s.SamplesOfFirstContext: "sample each example from its own context",
+    s.FitsNothing: "`fit` does not fit",
+    s.VarianceAsScale: "`fit` does not fit",
+    s.OneContext: "ignores the condition",
+    # encoders and decoders
+    s.KeepsShift: "attribute 'shift' that `initialise` sets is lost",
+    s.NumpyWeights: "draws initial weights from numpy's global generator",
+    s.RandomWeights: "draws initial weights from Python's module random",
+    s.SetsBenchmark: "changes a setting of torch .*: cudnn.benchmark",
+    s.OnTheCPU: "or on one that is written out",
+    s.ToTheCPU: "or on one that is written out",
+    s.DropsAlways: "is random in evaluation mode",
+    s.MeanOfPadding: "counts padding: the feature 0",
+    s.DoublesCode: "changes the samples z in place",
+    s.ClipsCode: "changes the samples z in place",
+    s.IgnoresLast: "ignores number 2 of the code's last dimension",
 }
 
 

@@ -32,7 +32,8 @@ def _mixed(batch: Batch, others: Batch) -> Batch:
 
     def join(first: object, second: object) -> object:
         if isinstance(first, dict):
-            return {key: join(value, second[key]) for key, value in first.items()}  # type: ignore[index]
+            assert isinstance(second, dict)
+            return {key: join(value, second[key]) for key, value in first.items()}
         if isinstance(first, Tensor) and isinstance(second, Tensor):
             return torch.cat([first[:_KEPT], second[_KEPT:]])
         return first

@@ -184,7 +184,7 @@ class Case:
         Raises:
             VaezooError: the parts do not fit together.
         """
-        task = self._build() if anew else self._copy()
+        task = self.build() if anew else self._copy()
         task.train()
         both = self.loader.first(2 * BATCH).map(Tensor.clone)  # a task may change it
         batch, others = both.select(slice(0, BATCH)), both.select(slice(BATCH, 2 * BATCH))
@@ -193,7 +193,8 @@ class Case:
             task.initialise(batch)
         return Bench(self, task, self.spec.stages[-1], batch, others)
 
-    def _build(self) -> Task:
+    def build(self) -> Task:
+        """A task that nothing has initialised from data yet."""
         with self.known():
             task = compose_stages(self.spec, self.dataset.spec, len(self.loader))[-1]
         task.model.count_classes(self.loader.condition)
@@ -202,11 +203,11 @@ class Case:
     def _copy(self) -> Task:
         """A copy of a task, which takes less time than building one; if it can be copied."""
         if "task" not in self.memo:
-            self.memo["task"] = self._build()
+            self.memo["task"] = self.build()
         try:
             return copy.deepcopy(self.memo["task"])
         except (RuntimeError, TypeError):  # such as of a generator or a tensor with a graph
-            return self._build()
+            return self.build()
 
 
 def _placed(spec: dict[str, Any], kind: str, block: dict[str, Any], cls: Any) -> dict[str, Any]:
@@ -221,6 +222,7 @@ def _placed(spec: dict[str, Any], kind: str, block: dict[str, Any], cls: Any) ->
         return {**spec, "regularizers": [] if alone else ["kl"], **spec, "objective": block}
     if kind == "regularizer":
         first = [] if cls.penalizes_rate else ["kl"]
+        spec = {"objective": {"type": "reconstruction", "samples": 2}, **spec}
         return {**spec, "regularizers": [*spec.get("regularizers", first), block]}
     if kind == "schedule":
         return {**spec, "regularizers": [{"type": "kl", "weight": block}]}

@@ -44,6 +44,9 @@ def fitting_case(entry: ComponentEntry, setting: Setting, label: str) -> Case | 
         entry: the component.
         setting: what its author says.
         label: tells it from other settings of the component.
+
+    Raises:
+        AssertionError: by the promise, where it is checked: no model fits, and why.
     """
     reasons: list[str] = []
     for data, changes in _candidates(entry, setting):

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from vaezoo.distributions import UnitNormal
-from vaezoo.model.objectives import Objective
 from vaezoo.model.parts import Prior
-from vaezoo.model.trace import Trace
 from vaezoo.testing.case import CPU, Case
 from vaezoo.testing.noise import steady
 from vaezoo.testing.passes import differs, loss_results
@@ -20,50 +15,6 @@ from vaezoo.testing.promise import Rule
 from vaezoo.utils.seeds import seeded
 
 _CODES = 60
-
-
-class _Raised(Distribution):
-    """N(0, I) whose log-density is too large by a constant; its KL has no closed form."""
-
-    arg_constraints: dict[str, Any] = {}
-
-    def __init__(self, base: UnitNormal, amount: float) -> None:
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
-        self.base, self.amount = base, amount
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples of N(0, I)."""
-        drawn: Tensor = self.base.sample(sample_shape)
-        return drawn
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density of N(0, I) plus the constant."""
-        density: Tensor = self.base.log_prob(value)
-        return density + self.amount
-
-
-def _raised(trace: Trace, amount: float) -> Trace:
-    sites = tuple(
-        replace(site, p=_Raised(site.p, amount)) if isinstance(site.p, UnitNormal) else site
-        for site in trace.sites
-    )
-    return replace(trace, sites=sites)
-
-
-def check_rate_flag(case: Case) -> None:
-    """An objective whose loss includes the rate says so."""
-    bench = case.compose()
-    bench.task.eval()
-    objective: Objective = bench.task.objective
-    losses = []
-    for amount in (0.0, 1.0):
-        with steady():  # the same noise each time
-            trace = objective.trace(bench.model, bench.batch)
-            losses.append(objective(_raised(trace, amount)))
-    assert not differs(*losses), (
-        "the loss includes the rate but does not say so, so that the default regularizer `kl` "
-        "counts it twice; set loss_includes_rate = True"
-    )
 
 
 def check_weight(case: Case) -> None:
@@ -103,6 +54,33 @@ def check_fit(case: Case) -> None:
     )
 
 
+@torch.no_grad()
+def check_fit_density(case: Case) -> None:
+    """A prior is fitted to codes: these are more probable afterwards."""
+    bench = case.compose()
+    part = bench.parts[0]
+    assert isinstance(part, Prior)
+    with seeded(CPU, "promise", "codes"):
+        codes = 3 + 0.1 * torch.randn(_CODES, *bench.model.spaces[0].shape)
+    densities = []
+    for is_fitted in (False, True):
+        if is_fitted:
+            part.fit(codes, None)
+        with steady():
+            densities.append(float(part(None, bench.model).log_prob(codes).mean()))
+    before, after = densities
+    assert after > before, (
+        f"`fit` does not fit: the mean log-density of the codes is {after:.4g} after it, and was "
+        f"{before:.4g} before; look for a mean or a scale that is not set, and a variance where "
+        "the scale belongs"
+    )
+
+
+def _fits_real(case: Case) -> bool:
+    space = case.probe.model.spaces[0]
+    return _can_be_fitted(case) and space.support == "real"
+
+
 def _can_be_fitted(case: Case) -> bool:
     can_fit = getattr(case.cls, "fit", None) is not Prior.fit
     return can_fit and not case.probe.model.into_prior
@@ -125,14 +103,9 @@ def check_unconditional(case: Case) -> None:
 
 
 RULES = (
-    Rule(
-        "says whether the loss includes the rate",
-        ("objective",),
-        check_rate_flag,
-        applies=lambda case: not case.cls.loss_includes_rate,
-    ),
     Rule("leaves its weight to the trainer", ("regularizer",), check_weight),
     Rule("what is fitted is saved", ("prior",), check_fit, applies=_can_be_fitted),
+    Rule("fitting helps the codes", ("prior",), check_fit_density, applies=_fits_real),
     Rule("works without a condition or says so", ("conditioner",), check_unconditional),
 )
 """Promises about declarations."""

@@ -160,6 +160,32 @@ def check_posterior_samples(case: Case) -> None:
         )
 
 
+@torch.no_grad()
+def check_log_q(case: Case) -> None:
+    """`log_q` of a site is the log-density of its samples."""
+    bench = case.compose()
+    bench.task.eval()
+    inference = bench.model.start_inference(bench.batch, _SAMPLES + _HELD_OUT)
+    spaces = {space.name: space for space in bench.model.spaces}
+    for site in bench.model.infer(inference).sites:
+        space = spaces[site.name]
+        if site.log_q is None or site.mask is not None or site.z.shape[2:] != space.shape:
+            continue
+        held_out, samples = site.z[:_HELD_OUT], site.z[_HELD_OUT:]
+        for shrink in (1.0, 0.6) if space.support == "real" else (1.0,):
+            dims = len(space.shape)
+            log_r = log_reference(samples, held_out, space.support, dims, shrink=shrink)
+            if log_r is None:
+                continue
+            log_ratio = log_r - site.log_q[_HELD_OUT:].double()
+            value = _mean_ratio(log_ratio, may_be_far=shrink == 1)
+            assert value is None, (
+                f"log_q of {site.name!r} is not the log-density of its samples z: E[r/q] is "
+                f"{value:.3g}, not 1, for a density r of z; look for a forgotten or an inverted "
+                "log-determinant, and a mean over dimensions"
+            )
+
+
 def _value_shape(distribution: Distribution) -> tuple[int, ...]:
     return (*distribution.batch_shape, *distribution.event_shape)
 
@@ -181,6 +207,7 @@ def _plain_sites(bench: Bench) -> list[Site]:
 RULES = (
     Rule("samples follow the density", ("prior", "posterior"), check_samples),
     Rule("the KL agrees with the densities", LATENT_KINDS, check_kl),
+    Rule("log_q is the density of z", ("latents",), check_log_q),
     Rule("z follows the posterior", ("latents", "posterior"), check_posterior_samples),
 )
 """Promises about densities of latent variables."""

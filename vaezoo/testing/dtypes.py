@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from vaezoo.testing.case import Case
@@ -40,12 +41,13 @@ _MAKERS = frozenset(
         torch.zeros,
     }
 )
-"""The functions that make tensors on the default device, unless they are told another."""
+"""The functions that make tensors on the default device, unless an argument names another."""
 
 
 class OtherDevice(TorchFunctionMode):
-    """Makes tensors without an explicit device on another one than that of the weights.
+    """Makes tensors on another device than that of the weights, unless they follow a tensor.
 
+    These have no device, or one that is written out, such as "cpu"; ``x.device`` is right.
     Scalars are left alone, because torch mixes those of the CPU with tensors of any device.
     """
 
@@ -53,9 +55,15 @@ class OtherDevice(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Calls a function of torch."""
-        result = func(*args, **(kwargs or {}))
-        is_default = func in _MAKERS and (kwargs or {}).get("device") is None
-        return result.to("meta") if is_default and result.dim() else result
+        kwargs = kwargs or {}
+        if func is Tensor.to and args[0].is_meta:  # moved to where it belongs
+            args = (torch.zeros(args[0].shape, dtype=args[0].dtype), *args[1:])
+        result = func(*args, **kwargs)
+        place = kwargs.get("device")
+        is_fixed = func in _MAKERS and (place is None or isinstance(place, str))
+        is_moved = func is Tensor.to and any(isinstance(a, str) for a in (*args[1:], place))
+        is_elsewhere = is_fixed or is_moved or func is Tensor.cpu
+        return result.to("meta") if is_elsewhere and result.dim() else result
 
 
 def check_device(case: Case) -> None:
@@ -69,8 +77,9 @@ def check_device(case: Case) -> None:
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         reason = f" ({one_line(error)[:160]})"
     assert not reason and not on_other, (
-        "makes tensors on torch's default device instead of that of its input, so it fails on a "
-        f"GPU; write device=x.device, x.new_zeros(...), or keep the tensor in a buffer{reason}"
+        "makes tensors on torch's default device, or on one that is written out, instead of that "
+        "of its input, so it fails on a GPU; write device=x.device, x.new_zeros(...), or keep the "
+        f"tensor in a buffer{reason}"
     )
 
 

@@ -27,7 +27,7 @@ def _trace(bench: Bench) -> Any:
 @torch.no_grad()
 def check_total(case: Case) -> None:
     """The probabilities of all examples sum to 1, or samples agree with the density."""
-    bench = _fitting(case).compose()
+    bench = fitting(case).compose()
     trace, data = _trace(bench), bench.model.data
     values = all_values(data.shape, data.support, 0, _MAX_VALUES)
     if values is None:
@@ -58,7 +58,7 @@ def _log_prob(bench: Bench, trace: Any, x: Tensor) -> Tensor:
 @torch.no_grad()
 def check_samples(case: Case) -> None:
     """Samples of p(x|z) have the shape of data and lie in its support."""
-    bench = _fitting(case).compose()
+    bench = fitting(case).compose()
     trace, data = _trace(bench), bench.model.data
     samples = trace.px.sample(torch.Size((7,)))
     expected = (7, 1, len(bench.batch), *bench.batch.x.shape[1:])
@@ -88,18 +88,18 @@ def _in_support(x: Tensor, data: DataSpec) -> bool:
     return bool(tests.get(data.support, lambda: x.isfinite().all())())
 
 
-def _fitting(case: Case) -> Case:
+def fitting(case: Case) -> Case:
     """The likelihood with made-up data of the widest support of which it is a normalised density.
 
     Binary numbers are a poor test of a density over all numbers. It is remembered.
     """
     if "fitting" not in case.memo:
-        case.memo["fitting"] = _find_fitting(case)
+        case.memo["fitting"] = _findfitting(case)
     found: Case = case.memo["fitting"]
     return found
 
 
-def _find_fitting(case: Case) -> Case:
+def _findfitting(case: Case) -> Case:
     if case.data is None or case.setting.data is not None:
         return case
     for data in _WIDEST_FIRST:
@@ -112,21 +112,22 @@ def _find_fitting(case: Case) -> Case:
     return case
 
 
-def _is_plain(case: Case) -> bool:
-    data = _fitting(case).probe.model.data
+def is_plain(case: Case) -> bool:
+    """Whether an example is one array of one kind of values."""
+    data = fitting(case).probe.model.data
     return not data.parts and data.support != "mixed"
 
 
 def _is_normalised(case: Case) -> bool:
-    other = _fitting(case)
+    other = fitting(case)
     model, pools = other.probe.model, other.probe.pools_examples
     return (
-        _is_plain(case) and model.likelihood.is_normalised and not (model.data.mask_dims or pools)
+        is_plain(case) and model.likelihood.is_normalised and not (model.data.mask_dims or pools)
     )
 
 
 RULES = (
     Rule("p(x|z) is normalised", ("likelihood",), check_total, applies=_is_normalised),
-    Rule("samples are like data", ("likelihood",), check_samples, applies=_is_plain),
+    Rule("samples are like data", ("likelihood",), check_samples, applies=is_plain),
 )
 """Promises of likelihoods."""

@@ -12,19 +12,24 @@ from vaezoo.plugins.kinds import KINDS, kind_class
 from vaezoo.plugins.registration import THIS_PROCESS, RegisteredEntry, class_name
 from vaezoo.testing import (
     batches,
+    conditions,
     datasets,
     declared,
     densities,
     dtypes,
     files,
     gradients,
+    initial,
+    latents,
     likelihoods,
     masks,
     metrics,
+    moments,
     nats,
     options,
     plugins,
     processes,
+    rates,
     schedules,
     seeds,
     state,
@@ -44,10 +49,15 @@ RULES: tuple[Rule, ...] = (
     *batches.RULES,
     *masks.RULES,
     *seeds.RULES,
+    *initial.RULES,
+    *latents.RULES,
+    *conditions.RULES,
     *gradients.RULES,
     *nats.RULES,
+    *rates.RULES,
     *declared.RULES,
     *densities.RULES,
+    *moments.RULES,
     *likelihoods.RULES,
     *dtypes.RULES,
     *processes.RULES,
@@ -146,9 +156,8 @@ def _entry_of(cls: type) -> ComponentEntry:
             return entry
     for kind in KINDS:
         if issubclass(cls, kind_class(kind)):
-            name = "under-test"
             return RegisteredEntry(
-                kind=kind, name=name, target=target, plugin=THIS_PROCESS, cls=cls
+                kind=kind, name=cls.__name__, target=target, plugin=THIS_PROCESS, cls=cls
             )
     raise TypeError(f"{cls.__name__} is no component; subclass the class of a kind")
 

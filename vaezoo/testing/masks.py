@@ -114,6 +114,48 @@ def check_padding(case: Case) -> None:
         )
 
 
+def _padded_features(case: Case) -> list[tuple[Tensor, Tensor]] | None:
+    """Features of sequences with and without padding, where both exist; None if not defined."""
+    if "padded features" not in case.memo:
+        case.memo["padded features"] = _find_padded(case)
+    found: list[tuple[Tensor, Tensor]] | None = case.memo["padded features"]
+    return found
+
+
+@torch.no_grad()
+def _find_padded(case: Case) -> list[tuple[Tensor, Tensor]] | None:
+    sequences = case if case.data is None else replace(case, data="sequences", memo={})
+    try:
+        bench = sequences.compose()
+        assert bench.batch.step_mask is not None
+        steps = bench.batch.step_mask.sum(1)  # [B]
+        is_padded = steps < bench.batch.mask.shape[1]
+        batch, longest = bench.batch.select(is_padded), int(steps[is_padded].max())
+        short = replace(batch, x=batch.x[:, :longest], mask=batch.mask[:, :longest])
+        bench.task.eval()
+        with steady():
+            found = [bench.model.features(each, None) for each in (short, batch)]
+    except (VaezooError, AssertionError, ValueError, RuntimeError, TypeError, IndexError):
+        return None  # such as an encoder of sequences of one length
+    exists = short.step_mask
+    assert exists is not None
+    return [
+        (first, second)
+        if first.shape == second.shape
+        else (first[exists], second[:, :longest][exists])
+        for first, second in zip(*found, strict=True)
+    ]
+
+
+def check_features(case: Case) -> None:
+    """More padding does not change the features of what exists."""
+    for index, (short, padded) in enumerate(_padded_features(case) or ()):
+        assert not differs(short, padded), (
+            f"counts padding: the feature {index} of sequences changes when padded steps are "
+            "appended; leave them out of means, sums and attention, by the mask"
+        )
+
+
 def _losses(bench: Bench, batch: Batch) -> Mapping[str, Tensor]:
     bench.task.eval()
     with steady():
@@ -129,5 +171,11 @@ RULES = (
         applies=lambda case: masked_case(case) is not None,
     ),
     Rule("padding does not matter", PASS_KINDS, check_padding, applies=_grows),
+    Rule(
+        "padding does not change features",
+        ("encoder",),
+        check_features,
+        applies=lambda case: bool(_padded_features(case)),
+    ),
 )
 """Promises about masks."""

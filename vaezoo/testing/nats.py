@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from vaezoo.utils.seeds import seeded
 _SAMPLES = 4
 
 
-def _objective(bench: Bench) -> Objective:
+def objective_of(bench: Bench) -> Objective:
     """The objective, with several samples where it takes a number of them."""
     objective = bench.task.objective
     if type(objective).trace is Objective.trace:  # others choose what the samples are
@@ -29,21 +30,26 @@ def _objective(bench: Bench) -> Objective:
     return objective
 
 
-def _shares(bench: Bench) -> tuple[Tensor, Tensor] | None:
+def _shares(bench: Bench, spread: float = 0.0) -> tuple[Tensor, Tensor] | None:
     """How much the loss falls when log p(x|z) of a sample grows by one nat, ``[K, B]``.
+
+    Args:
+        bench: the task.
+        spread: added to log p(x|z), growing from sample to sample, to make weights unequal.
 
     Returns:
         The shares, and the log importance weights (log p(x|z) where they are not defined); None
         if the loss does not depend on log p(x|z).
     """
-    objective, likelihood = _objective(bench), bench.model.likelihood
+    objective, likelihood = objective_of(bench), bench.model.likelihood
     original: Any = likelihood.log_prob
     added: list[Tensor] = []
 
     def log_prob(trace: Trace) -> Tensor:
         value = original(trace)
         added.append(torch.zeros_like(value, requires_grad=True))
-        return value + added[-1]
+        steps = spread * torch.arange(len(value)).to(value)[:, None]  # [K, 1]
+        return value + added[-1] + steps
 
     likelihood.log_prob = log_prob  # type: ignore[method-assign]
     try:
@@ -67,7 +73,7 @@ def check_nats(case: Case) -> None:
     bench = case.compose()
     bench.task.eval()
     found = _shares(bench)
-    if found is None or _objective(bench).weights():
+    if found is None or objective_of(bench).weights():
         return  # an objective with weights of its own scales log p(x|z) by them
     shares, log_weights = found
     total = shares.sum(0)  # [B]
@@ -87,11 +93,26 @@ def check_nats(case: Case) -> None:
     )
 
 
-def check_bound(case: Case) -> None:
-    """The bound lies between the mean and the maximum of the log importance weights."""
+def check_shares(case: Case) -> None:
+    """No sample raises the loss by being more likely: weights have no gradient of their own."""
     bench = case.compose()
     bench.task.eval()
-    objective = _objective(bench)
+    found = _shares(bench, spread=2.0)
+    if found is None:
+        return
+    lowest = float(found[0].min())
+    assert lowest > -1e-4, (
+        "the importance weights are differentiated: one nat more of log p(x|z) of a sample raises "
+        f"the loss by {-lowest:.3g} nats; detach the normalised weights of a surrogate, as in "
+        "(log_weight.detach().softmax(0) * log_weight).sum(0)"
+    )
+
+
+def check_bound(case: Case) -> None:
+    """The bound lies between the ELBO and the importance-weighted bound of its samples."""
+    bench = case.compose()
+    bench.task.eval()
+    objective = objective_of(bench)
     with seeded(torch.device("cpu"), "promise", "bound"):
         trace = objective.trace(bench.model, bench.batch)
         bound = objective.bound(trace).detach()
@@ -103,6 +124,13 @@ def check_bound(case: Case) -> None:
     assert not bool((bound > high + 1e-3).any()), (
         "the bound is above the largest log importance weight of its samples, so it is no bound: "
         "subtract log K, and sum over dimensions, not over samples"
+    )
+    tightest = trace.log_weight.logsumexp(0).detach() - math.log(len(trace.log_weight))
+    excess = float((bound - tightest).max())
+    assert excess < 1e-3, (
+        "the bound is above log p(x) on average: it exceeds the log of the mean importance "
+        f"weight by {excess:.3g} nats; return log_weight.logsumexp(0) - log K, not the largest "
+        "weight, and not the surrogate that is differentiated"
     )
 
 
@@ -204,6 +232,12 @@ def _adds_up(case: Case) -> bool:
 
 RULES = (
     Rule("is in nats", ("objective",), check_nats),
+    Rule(
+        "weights have no gradient",
+        ("objective",),
+        check_shares,
+        applies=lambda case: case.cls.requires_exact_density,
+    ),
     Rule("sums over dimensions", LOSS_KINDS, check_doubling, applies=_adds_up),
     Rule("the bound is a bound", ("objective",), check_bound, applies=has_bound),
 )

@@ -104,7 +104,8 @@ def _exponential(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tenso
 
 def _bernoulli(uniform: float, result: Tensor, args: tuple[Any, ...]) -> Tensor:
     """``bernoulli(probabilities)``, and ``bernoulli_(self, probability)``."""
-    chance = args[1] if len(args) > 1 else args[0]
+    default = 0.5 if result is args[0] else args[0]  # of bernoulli_(self)
+    chance = args[1] if len(args) > 1 else default
     return result.copy_(torch.as_tensor(uniform < chance))
 
 

@@ -12,6 +12,13 @@ from vaezoo.testing.case import Case
 from vaezoo.utils.errors import one_line, shorten
 from vaezoo.utils.seeds import seeded
 
+_IN_PLACE = "modified by an inplace operation"
+_CHANGES = (
+    "changes in place a tensor that its gradient needs, such as z or the code; work on a copy "
+    "(avoid mul_(), relu_() and inplace=True)"
+)
+"""What autograd says of a tensor that was changed, and what it means."""
+
 Check = Callable[[Case], None]
 Applies = Callable[[Case], bool]
 
@@ -70,6 +77,8 @@ class Promise:
                 )
                 raise AssertionError(known) from None
             except Exception as error:
+                if _IN_PLACE in str(error):
+                    raise AssertionError(f"{self.subject}: {_CHANGES}") from error
                 reason = shorten(one_line(error), 400)
                 raise AssertionError(
                     f"{self.subject} fails where it must keep the promise {self.title!r}: "

@@ -88,11 +88,11 @@ def check_resume(case: Case) -> None:
     """A resumed training computes the same bits."""
     first = case.compose(0, anew=True)
     training = Training(first)
-    before = _attributes(first)
+    before = attributes(first)
     training.run(range(_STEPS))
     saved = {name: value.clone() for name, value in first.task.state_dict().items()}
     states = [optimizer.state() for optimizer in training.optimizers]
-    after = _attributes(first)
+    after = attributes(first)
     second = case.compose(0, anew=True)
     second.task.load_state_dict(saved)
     resumed = Training(second)
@@ -101,9 +101,9 @@ def check_resume(case: Case) -> None:
     later = range(_STEPS, 2 * _STEPS)
     losses = training.run(later), resumed.run(later)
     is_same = all(_equal(*pair) for pair in zip(*losses, strict=True))
-    if is_same and _same_state(first, second):
+    if is_same and same_state(first, second):
         return
-    changed = [name for name, value in before.items() if not _same_value(value, after.get(name))]
+    changed = [name for name, value in before.items() if not same_value(value, after.get(name))]
     lost = f"attribute {changed[0]!r} changes in training and" if changed else "a state that"
     raise AssertionError(
         f"{lost} a resume loses: after it the next steps compute something else; keep it in a "
@@ -124,7 +124,7 @@ def _equal(first: Tensor, second: Tensor) -> bool:
     return torch.equal(first, second) or bool((first.isnan() & second.isnan()).any())
 
 
-def _same_state(first: Bench, second: Bench) -> bool:
+def same_state(first: Bench, second: Bench) -> bool:
     """Whether two tasks have the same weights, and compute the same in evaluation mode."""
     one, other = first.task.state_dict(), second.task.state_dict()
     if not all(_equal(one[name], other[name]) for name in one):
@@ -139,7 +139,7 @@ def _same_state(first: Bench, second: Bench) -> bool:
     return _equal(*losses) and (len(samples) < 2 or _equal(*samples))
 
 
-def _attributes(bench: Bench) -> dict[str, Any]:
+def attributes(bench: Bench) -> dict[str, Any]:
     """The plain attributes and the buffers that are not saved, of the component under test."""
     found: dict[str, Any] = {}
     for part in bench.parts:
@@ -166,7 +166,8 @@ def _frozen(value: Any) -> Any:
     return repr(value) if isinstance(value, list | dict) else value
 
 
-def _same_value(first: Any, second: Any) -> bool:
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two values of an attribute are the same."""
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return first.shape == second.shape and torch.equal(first, second)
     return type(first) is type(second) and bool(first == second)
