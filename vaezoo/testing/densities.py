@@ -19,7 +19,7 @@ from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.passes import LATENT_KINDS
 from vaezoo.testing.promise import Rule
 from vaezoo.testing.references import all_values, log_reference
-from vaezoo.testing.seeds import distributions_of
+from vaezoo.testing.seeds import distributions_of, space_of
 
 _ERRORS = 6.0
 _KNOWN = 0.06
@@ -53,18 +53,36 @@ def importance_identity(distribution: Distribution, support: str) -> str | None:
     event_dims, log_p = len(distribution.event_shape), distribution.log_prob(samples).double()
     if not bool(log_p.isfinite().all()):
         return "the density of a sample is 0 or not finite"
+    value = _wrong_ratio(samples, held_out, log_p, support=support, event_dims=event_dims)
+    if value is None:
+        return None
+    return (
+        f"E_p[r/p] is {value:.3g}, not 1, for a density r of its samples; log_prob must be the "
+        "normalised log-density of what sample() draws, summed over the dimensions of an event"
+    )
+
+
+def _wrong_ratio(
+    samples: Tensor, held_out: Tensor, log_p: Tensor, *, support: str, event_dims: int
+) -> float | None:
+    """E_p[r/p] where it is not 1; None if it is, or if there is no density r of these samples.
+
+    Args:
+        samples: of p, ``[n, *batch, *event]``.
+        held_out: other samples of p, by which r is estimated.
+        log_p: of the samples, ``[n, *batch]``; of several independent events if it has more
+            dimensions than log r, which are summed.
+        support: that of the values.
+        event_dims: the number of dimensions of an event.
+    """
     for shrink in (1.0, 0.6) if support == "real" else (1.0,):
         log_r = log_reference(samples, held_out, support, event_dims, shrink=shrink)
         if log_r is None:
             return None
-        log_p = log_p.reshape(*log_r.shape, -1).sum(-1)  # independent events of one example
+        log_p = log_p.reshape(*log_r.shape, -1).sum(-1)
         value = _mean_ratio(log_r - log_p, may_be_far=shrink == 1)
         if value is not None:
-            return (
-                f"E_p[r/p] is {value:.3g}, not 1, for a density r of its samples; log_prob must "
-                "be the normalised log-density of what sample() draws, summed over the dimensions "
-                "of an event"
-            )
+            return value
     return None
 
 
@@ -88,11 +106,10 @@ def _mean_ratio(log_ratio: Tensor, *, may_be_far: bool) -> float | None:
 def check_samples(case: Case) -> None:
     """Samples follow the density, which is normalised."""
     bench = case.compose()
-    supports = {space.name: space for space in bench.model.spaces}
     for name, distribution in distributions_of(bench):
         if not _is_exact(distribution):
             continue
-        space = next(s for key, s in supports.items() if repr(key) in name)
+        space = space_of(bench, name)
         if problem := _total_problem(distribution, space) or importance_identity(
             distribution, space.support
         ):
@@ -171,19 +188,18 @@ def check_log_q(case: Case) -> None:
         space = spaces[site.name]
         if site.log_q is None or site.mask is not None or site.z.shape[2:] != space.shape:
             continue
-        held_out, samples = site.z[:_HELD_OUT], site.z[_HELD_OUT:]
-        for shrink in (1.0, 0.6) if space.support == "real" else (1.0,):
-            dims = len(space.shape)
-            log_r = log_reference(samples, held_out, space.support, dims, shrink=shrink)
-            if log_r is None:
-                continue
-            log_ratio = log_r - site.log_q[_HELD_OUT:].double()
-            value = _mean_ratio(log_ratio, may_be_far=shrink == 1)
-            assert value is None, (
-                f"log_q of {site.name!r} is not the log-density of its samples z: E[r/q] is "
-                f"{value:.3g}, not 1, for a density r of z; look for a forgotten or an inverted "
-                "log-determinant, and a mean over dimensions"
-            )
+        value = _wrong_ratio(
+            site.z[_HELD_OUT:],
+            site.z[:_HELD_OUT],
+            site.log_q[_HELD_OUT:].double(),
+            support=space.support,
+            event_dims=len(space.shape),
+        )
+        assert value is None, (
+            f"log_q of {site.name!r} is not the log-density of its samples z: E[r/q] is "
+            f"{value:.3g}, not 1, for a density r of z; look for a forgotten or an inverted "
+            "log-determinant, and a mean over dimensions"
+        )
 
 
 def _value_shape(distribution: Distribution) -> tuple[int, ...]:

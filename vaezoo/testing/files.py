@@ -73,7 +73,7 @@ def check_callback(case: Case) -> None:
             callback.log({"split": "validation", "step": 2, "elbo": -3.0})
             callback.close()
 
-        touched = touched_generators(records)
+        _, touched = touched_generators(records)
     assert not touched, f"uses or seeds {touched[0]}, which would change the training"
 
 

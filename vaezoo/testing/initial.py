@@ -12,9 +12,18 @@ from torch import Tensor, nn
 from vaezoo.model.component import overrides
 from vaezoo.testing.case import CPU, LATE_STEP, Bench, Case
 from vaezoo.testing.noise import touched_generators
-from vaezoo.testing.passes import BATCH_NORMS, LOSS_KINDS, PASS_KINDS, differs, loss_results
+from vaezoo.testing.passes import (
+    BATCH_NORMS,
+    LOSS_KINDS,
+    PASS_KINDS,
+    decoder_outputs,
+    differs,
+    loss_results,
+    results,
+    same_bits,
+)
 from vaezoo.testing.promise import Rule
-from vaezoo.testing.state import attributes, same_state, same_value
+from vaezoo.testing.state import attributes, changed_attribute, same_state
 from vaezoo.utils.seeds import seeded
 
 _KINDS = (*PASS_KINDS, "schedule")
@@ -31,8 +40,8 @@ def check_initialised(case: Case) -> None:
     task.load_state_dict(first.task.state_dict())
     if same_state(first, second):
         return
-    changed = [name for name, value in after.items() if not same_value(value, before.get(name))]
-    lost = f"attribute {changed[0]!r}" if changed else "what"
+    name = changed_attribute(after, before)
+    lost = f"attribute {name!r}" if name else "what"
     raise AssertionError(
         f"{lost} that `initialise` sets is lost: weights that are saved and loaded compute "
         "something else; keep it in a buffer (register_buffer), and change it in place"
@@ -45,15 +54,16 @@ def _initialises(case: Case) -> bool:
 
 def check_initial_weights(case: Case) -> None:
     """Two tasks of one spec begin with the same weights, and draw them from torch."""
-    found: list[dict[str, Tensor]] = []
-    build = lambda: found.extend(case.build().state_dict() for _ in range(2))  # noqa: E731
-    touched = [name for name in touched_generators(build) if not name.startswith("torch")]
+    (first, again), generators = touched_generators(
+        lambda: [case.build().state_dict() for _ in range(2)]
+    )
+    touched = [name for name in generators if not name.startswith("torch")]
     assert not touched, (
         f"draws initial weights from {touched[0]}, so that the seed of a run does not determine "
         "them; draw with torch's functions"
     )
-    for name, value in found[0].items():
-        assert torch.equal(value, found[1][name]) or bool(value.isnan().any()), (
+    for name, value in first.items():
+        assert same_bits(value, again[name]), (
             f"two runs of one spec begin with different weights: {name}; draw them with torch's "
             "functions, without a generator of your own and without counting instances"
         )
@@ -142,28 +152,20 @@ def require_certain(bench: Bench) -> None:
             values.append(_outcome(bench, codes))
     model.train()
     for first, second in zip(*values, strict=True):
-        assert torch.equal(first, second) or bool(first.isnan().any()), (
+        assert same_bits(first, second), (
             "is random in evaluation mode: two seeds give different results for one input; use "
             "nn.Dropout, or F.dropout(x, p, self.training), and draw nothing in evaluation"
         )
 
 
 def _outcome(bench: Bench, codes: Tensor) -> tuple[Tensor, ...]:
-    model, batch, kind = bench.model, bench.batch, bench.case.kind
-    context = model.context(batch.condition, len(batch))
-    if kind == "conditioner":
-        assert context is not None, "the model is conditional"
-        return (context,)
-    if kind == "encoder":
-        return model.features(batch, context)
-    outputs: list[Tensor] = []
-    handle = model.decoder.register_forward_hook(
-        lambda module, inputs, output: outputs.append(output)
-    )
-    try:
+    """What the component gives for the batch; a decoder for the codes."""
+    model, batch = bench.model, bench.batch
+    if bench.case.kind != "decoder":
+        return tuple(results(bench, batch).values())
+    with decoder_outputs(bench) as outputs:
+        context = model.context(batch.condition, len(batch))
         model.likelihood_of(codes.clone(), context, batch.extras)
-    finally:
-        handle.remove()
     return tuple(outputs)
 
 

@@ -94,12 +94,12 @@ def fitting(case: Case) -> Case:
     Binary numbers are a poor test of a density over all numbers. It is remembered.
     """
     if "fitting" not in case.memo:
-        case.memo["fitting"] = _findfitting(case)
+        case.memo["fitting"] = _find_fitting(case)
     found: Case = case.memo["fitting"]
     return found
 
 
-def _findfitting(case: Case) -> Case:
+def _find_fitting(case: Case) -> Case:
     if case.data is None or case.setting.data is not None:
         return case
     for data in _WIDEST_FIRST:

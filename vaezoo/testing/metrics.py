@@ -77,19 +77,19 @@ def check_repeats(case: Case) -> None:
     """A metric gives the same numbers twice, and leaves the model and its data as they are."""
     bench = case.compose()
     before = {name: value.clone() for name, value in bench.model.state_dict().items()}
-    found: list[Estimates] = [first_estimates(case)]
+    first = first_estimates(case)
 
-    def measure() -> None:
+    def measure() -> Estimates:
         with seeded(CPU, "promise"):
-            found.append(_measure(case, bench))
+            return _measure(case, bench)
 
-    touched = touched_generators(measure)
+    again, touched = touched_generators(measure)
     assert not touched, (
         f"uses or seeds {touched[0]}; draw with torch's functions, which vaezoo seeds, or give "
         "numpy and scikit-learn a seed that is drawn from torch"
     )
-    for name, estimate in found[0].items():
-        value = found[1][name].value
+    for name, estimate in first.items():
+        value = again[name].value
         assert repr(estimate.value) == repr(value), (
             f"ignores the seed: {name!r} is {estimate.value:.6g} and then "
             f"{value:.6g}; draw from torch's generator"

@@ -14,7 +14,7 @@ from vaezoo.distributions import density_of, tempered
 from vaezoo.testing.case import CPU, Case
 from vaezoo.testing.likelihoods import fitting, is_plain
 from vaezoo.testing.promise import Rule
-from vaezoo.testing.seeds import distributions_of
+from vaezoo.testing.seeds import distributions_of, space_of
 from vaezoo.utils.seeds import seeded
 
 _SAMPLES, _ERRORS, _COLD = 4000, 6.0, 0.25
@@ -26,10 +26,9 @@ def _real(case: Case) -> Iterator[tuple[str, Distribution]]:
     """The distributions over real values that the component makes, with their names."""
     case = fitting(case) if case.kind == "likelihood" else case
     bench = case.compose()
-    supports = {repr(space.name): space.support for space in bench.model.spaces}
+    is_data = case.kind == "likelihood"
     for name, distribution in distributions_of(bench):
-        known = [support for key, support in supports.items() if key in name]
-        support = bench.model.data.support if case.kind == "likelihood" else known[0]
+        support = bench.model.data.support if is_data else space_of(bench, name).support
         if support == "real" and density_of(distribution) == "exact":
             yield name, distribution
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from vaezoo.utils.seeds import seeded
 _GOLDEN = 0.6180339887498949
 _MANY = 10_000
 _UNLIKELY = 92_741_035
+T = TypeVar("T")
 
 
 class SteadyNoise(TorchDispatchMode):
@@ -176,8 +177,8 @@ def steady(*, varies: bool = True, shuffle: int = 0) -> Iterator[None]:
         yield
 
 
-def touched_generators(action: Callable[[], object]) -> list[str]:
-    """Runs ``action``; the names of the global random generators that it changed.
+def touched_generators(action: Callable[[], T]) -> tuple[T, list[str]]:
+    """The result of ``action``, and the names of the global random generators that it changed.
 
     They have their former states afterwards.
     """
@@ -188,7 +189,7 @@ def touched_generators(action: Callable[[], object]) -> list[str]:
         np.random.seed(_UNLIKELY)
         random.seed(_UNLIKELY)
         fresh = torch.get_rng_state(), np.random.get_state(), random.getstate()
-        action()
+        result = action()
         names = []
         if not torch.equal(torch.get_rng_state(), fresh[0]):
             names.append("torch's global generator")
@@ -196,7 +197,7 @@ def touched_generators(action: Callable[[], object]) -> list[str]:
             names.append("numpy's global generator")
         if random.getstate() != fresh[2]:
             names.append("Python's module random")
-        return names
+        return result, names
     finally:
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])

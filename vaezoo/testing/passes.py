@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -72,24 +73,37 @@ def likelihood_results(trace: Trace) -> dict[str, Tensor]:
 def loss_results(bench: Bench, batch: Batch) -> dict[str, Tensor]:
     """The loss of the objective under test, or the penalty of the regularizer, ``[B]``."""
     task = bench.task
-    trace = task.objective.trace(task.model, batch)
+    name = "loss" if bench.case.kind == "objective" else "penalty"
+    return {name: loss_of(bench, task.objective.trace(task.model, batch))}
+
+
+def loss_of(bench: Bench, trace: Trace) -> Tensor:
+    """The loss of the objective under test, or the penalty of the regularizer, ``[B]``."""
+    task = bench.task
     if bench.case.kind == "objective":
-        return {"loss": task.objective(trace)}
+        return task.objective(trace)
     own = [penalty for _, penalty in task.named_regularizers() if type(penalty) is bench.case.cls]
-    return {"penalty": own[0](trace)}
+    return own[0](trace)
 
 
 def _decoded(bench: Bench, batch: Batch, k: int) -> Tensor:
     """The output of the decoder, ``[B, K, ...]``."""
+    with decoder_outputs(bench) as outputs:
+        bench.model(batch, k)
+    return outputs[0].unflatten(0, (-1, len(batch))).transpose(0, 1)  # [K * B, ...]
+
+
+@contextmanager
+def decoder_outputs(bench: Bench) -> Iterator[list[Tensor]]:
+    """Within, what the decoder returns is appended to the list."""
     outputs: list[Tensor] = []
     handle = bench.model.decoder.register_forward_hook(
         lambda module, inputs, output: outputs.append(output)
     )
     try:
-        bench.model(batch, k)
+        yield outputs
     finally:
         handle.remove()
-    return outputs[0].unflatten(0, (-1, len(batch))).transpose(0, 1)  # [K * B, ...]
 
 
 def steady_results(bench: Bench, batch: Batch, k: int = SAMPLES) -> dict[str, Tensor]:
@@ -116,6 +130,13 @@ def differs(first: Tensor, second: Tensor, tolerance: float = 1e-4) -> bool:
     if first.shape != second.shape:
         return True
     return not torch.allclose(first, second, rtol=tolerance, atol=tolerance / 10, equal_nan=True)
+
+
+def same_bits(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are equal; a pass that gives NaN twice in one place says nothing."""
+    return first.shape == second.shape and (
+        torch.equal(first, second) or bool((first.isnan() & second.isnan()).any())
+    )
 
 
 def first_difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> str | None:

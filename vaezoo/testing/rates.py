@@ -15,7 +15,7 @@ from vaezoo.model.trace import Trace
 from vaezoo.testing.case import Bench, Case
 from vaezoo.testing.nats import objective_of
 from vaezoo.testing.noise import steady
-from vaezoo.testing.passes import LOSS_KINDS, differs
+from vaezoo.testing.passes import LOSS_KINDS, differs, loss_of
 from vaezoo.testing.promise import Rule
 
 _FALL = 50.0
@@ -55,14 +55,6 @@ def raised(trace: Trace, amount: float) -> Trace:
     return replace(trace, sites=sites)
 
 
-def _own(bench: Bench, trace: Trace) -> Tensor:
-    """The loss or the penalty of the component under test, ``[B]``."""
-    objective: Any = bench.task.objective
-    part: Any = objective if bench.case.kind == "objective" else bench.parts[0]
-    value: Tensor = part(trace)
-    return value.detach()
-
-
 def check_rate_flag(case: Case) -> None:
     """An objective whose loss includes the rate says so."""
     falls = _fall(case.compose(), 1.0)
@@ -79,7 +71,7 @@ def _fall(bench: Bench, amount: float) -> Tensor:
     for added in (0.0, amount):
         with steady():  # the same noise each time
             trace = objective.trace(bench.model, bench.batch)
-            values.append(_own(bench, raised(trace, added)))
+            values.append(loss_of(bench, raised(trace, added)).detach())
     return values[0] - values[1]
 
 
@@ -147,7 +139,7 @@ def _of_equal_samples(bench: Bench, k: int) -> Tensor | None:
     with steady(varies=False):
         trace = bench.model(bench.batch, k)
         try:
-            return _own(bench, trace)
+            return loss_of(bench, trace).detach()
         except (RuntimeError, ValueError, TypeError, NotImplementedError):
             return None  # it groups samples, for example
 

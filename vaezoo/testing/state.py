@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaezoo.model.component import StepResult
 from vaezoo.testing.case import CPU, Bench, Case
 from vaezoo.testing.noise import steady
-from vaezoo.testing.passes import PASS_KINDS, results
+from vaezoo.testing.passes import PASS_KINDS, results, same_bits
 from vaezoo.testing.promise import Rule
 from vaezoo.testing.seeds import generated
 from vaezoo.training.phase_optimizer import PhaseOptimizer
@@ -100,11 +100,11 @@ def check_resume(case: Case) -> None:
         optimizer.restore(_copied(state))
     later = range(_STEPS, 2 * _STEPS)
     losses = training.run(later), resumed.run(later)
-    is_same = all(_equal(*pair) for pair in zip(*losses, strict=True))
+    is_same = all(same_bits(*pair) for pair in zip(*losses, strict=True))
     if is_same and same_state(first, second):
         return
-    changed = [name for name, value in before.items() if not same_value(value, after.get(name))]
-    lost = f"attribute {changed[0]!r} changes in training and" if changed else "a state that"
+    name = changed_attribute(before, after)
+    lost = f"attribute {name!r} changes in training and" if name else "a state that"
     raise AssertionError(
         f"{lost} a resume loses: after it the next steps compute something else; keep it in a "
         "buffer (register_buffer) that state_dict() contains, and change it in place"
@@ -120,14 +120,10 @@ def _copied(state: Any) -> Any:
     return [_copied(value) for value in state] if isinstance(state, list) else state
 
 
-def _equal(first: Tensor, second: Tensor) -> bool:
-    return torch.equal(first, second) or bool((first.isnan() & second.isnan()).any())
-
-
 def same_state(first: Bench, second: Bench) -> bool:
     """Whether two tasks have the same weights, and compute the same in evaluation mode."""
     one, other = first.task.state_dict(), second.task.state_dict()
-    if not all(_equal(one[name], other[name]) for name in one):
+    if not all(same_bits(one[name], other[name]) for name in one):
         return False
     losses, samples = [], []
     for bench in (first, second):
@@ -136,7 +132,7 @@ def same_state(first: Bench, second: Bench) -> bool:
             losses.append(bench.task(bench.batch)[0])
         with suppress(NotImplementedError, ValueError):
             samples.append(generated(bench, 1))
-    return _equal(*losses) and (len(samples) < 2 or _equal(*samples))
+    return same_bits(*losses) and (len(samples) < 2 or same_bits(*samples))
 
 
 def attributes(bench: Bench) -> dict[str, Any]:
@@ -166,8 +162,12 @@ def _frozen(value: Any) -> Any:
     return repr(value) if isinstance(value, list | dict) else value
 
 
-def same_value(first: Any, second: Any) -> bool:
-    """Whether two values of an attribute are the same."""
+def changed_attribute(values: Mapping[str, Any], others: Mapping[str, Any]) -> str | None:
+    """The first of ``attributes`` that has another value among the others; None if none has."""
+    return next((k for k, v in values.items() if not _same_value(v, others.get(k))), None)
+
+
+def _same_value(first: Any, second: Any) -> bool:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return first.shape == second.shape and torch.equal(first, second)
     return type(first) is type(second) and bool(first == second)
@@ -189,7 +189,7 @@ def check_evaluation(case: Case) -> None:
 
 def _require_same(bench: Bench, before: Mapping[str, Tensor], what: str) -> None:
     for name, value in bench.task.named_buffers():
-        assert torch.equal(value, before[name]) or bool(value.isnan().any()), (
+        assert same_bits(value, before[name]), (
             f"{what} changes buffer {name.rpartition('.')[2]!r}; change buffers only "
             "`if self.training and torch.is_grad_enabled()`"
         )
